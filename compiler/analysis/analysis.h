@@ -1,0 +1,84 @@
+/* analysis: what can be computed or proved about graphs. Knows no machines. */
+#ifndef PDN_ANALYSIS_H
+#define PDN_ANALYSIS_H
+
+#include "compiler/graph/graph.h"
+
+/* ---- reference interpreter, in double ---------------------------------------- */
+
+/* A value of the interpreter: scalar (data of 1), field [channels][z][y][x], or stack of those. */
+typedef struct {
+    Type type;
+    int64_t frames; /* of a stack, else 1 */
+    int64_t size;   /* doubles in data */
+    double *data;
+} Array;
+
+typedef struct {
+    const Array *inputs;    /* by Module.inputs */
+    const int64_t (*extents)[MAX_RANK]; /* by grid: actual sizes; NULL: as in the module */
+    uint64_t seed;
+    /* Called for every effect of the main function, in order; nonzero stops. May be NULL. */
+    int (*effect)(void *context, const Effect *effect, const Array *values);
+    void *context;
+} EvalOptions;
+
+/* Runs `func` on `args`; results (as many as the function has) are allocated from `arena`.
+ * Returns 0, or what `effect` returned. */
+int eval_func(Module *module, FuncId func, const Array *args, Array *results, const EvalOptions *options, Arena *arena);
+
+/* ---- passes (rows of compiler/driver/passes.def) ---------------------------------- */
+
+void pass_simplify(Module *module); /* rebuilds every function: fold, share, drop dead code */
+void pass_contract(Module *module); /* a b + c becomes fma where the product has no other use */
+
+/* ---- operators as functions --------------------------------------------------------
+ * Here an operator is a function of one parameter u (then captured values) with one result. */
+
+/* Is result 0 of `func` linear (or affine: linear plus something without u) in parameter `p`? */
+typedef enum { LINEARITY_CONSTANT, LINEARITY_LINEAR, LINEARITY_AFFINE, LINEARITY_NONLINEAR } Linearity;
+/* `why` (may be NULL) gets the node that made it nonlinear. */
+Linearity analyse_linearity(Module *module, FuncId func, uint32_t p, Node *why);
+
+/* The transpose of a linear `func` in its parameter 0: a new function of (w, captured…). NULL-function
+ * 0 and *why where it is not linear or an op has no transpose. */
+FuncId transpose_func(Module *module, FuncId func, Node *why);
+
+/* Partial derivative of pointwise node `n` by operand `i`, added to the same function. */
+Node derivative_pointwise(Module *module, FuncId func, Node n, uint32_t i);
+/* d result / d u in direction v: a function of (u, v, captured…). 0 and *why if an op has none. */
+FuncId jvp_func(Module *module, FuncId func, Node *why);
+
+/* ---- norms, sectors, stability ------------------------------------------------------ */
+
+typedef struct {
+    bool proved;
+    double bound;        /* upper bound of the spectral norm, rounding included */
+    const char *theorem; /* "Schur test", "Fourier symbol", "Collatz-Wielandt" … */
+    const char *missing; /* what is missing where not proved */
+} NormBound;
+
+/* Upper bound of the spectral norm of the linear operator `func` (homogeneous part) on the grid of its
+ * parameter; where extents are -1, for every size. */
+NormBound norm_bound(Module *module, FuncId func, Arena *arena);
+
+typedef struct { double low, high; } Interval;
+/* Range of a node when u (parameter 0) and all fields are arbitrary, by interval arithmetic. */
+Interval range_of(Module *module, FuncId func, Node n);
+
+typedef struct {
+    bool proved;
+    double step;         /* largest tau with a proof that u + tau F(u) does not grow in the 2-norm */
+    bool refutes;        /* and any larger step is proved unstable (linear, bound exact) */
+    const char *theorem;
+    const char *missing; /* in the field's words, with what would help */
+    double lipschitz, norm; /* L and ‖K‖ where the form is -Kᵀ Φ(K u) */
+} StepBound;
+/* F as a function of u: looks for -Kᵀ Φ(K u) with 0 <= Φ(s)/s <= L (step 2/(L ‖K‖²)), then for linear,
+ * symmetric, negative semidefinite (2/‖F‖). Source: Alt, Schrader, Augustin, Peter, Weickert 2021. */
+StepBound stable_step(Module *module, FuncId func, Arena *arena);
+
+/* Upper bound of |d result / d parameter 0| of a pointwise scalar function; HUGE_VAL when unbounded. */
+double lipschitz_bound(Module *module, FuncId func, Arena *arena);
+
+#endif

@@ -1,0 +1,48 @@
+/* code: machine code from plans. The only folder that includes llvm-c. Built as a module of its own
+ * (libpdn_code.so), which the driver loads only when something must be compiled: programs found in the
+ * cache start without LLVM.
+ *
+ * A compiled program is position-independent, calls nothing but the maths library and the host table, and
+ * offers `pdn_program_run` (see runtime/pdn.h, PdnHost). */
+#ifndef PDN_CODE_H
+#define PDN_CODE_H
+
+#include "compiler/kernel/plan.h"
+#include "runtime/pdn.h"
+
+typedef struct {
+    const char *triple;   /* NULL: this machine */
+    const char *cpu;      /* NULL: this machine's; "x86-64" … */
+    const char *features; /* NULL: the cpu's own */
+    int optimise;         /* 0 to 3 */
+} CodeTarget;
+
+/* What the program is run on. Pointers by Module.inputs; grids by Module.grids (index 0 unused). */
+typedef struct {
+    const PdnHost *host;
+    const PdnGrid *grids;
+    const void *const *inputs;
+    void *const *outputs;    /* of a standalone kernel; NULL for experiments */
+    void *workspace;         /* 64-byte aligned */
+} CodeArguments;
+
+typedef struct Code Code; /* a loaded program */
+
+/* From the cache, else compiled and put there. `cache` NULL: no cache. NULL and a message on failure. */
+Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, char **error);
+void code_free(Code *code);
+bool code_from_cache(const Code *code);
+int code_run(const Code *code, const CodeArguments *arguments); /* a PdnStatus */
+
+/* Standalone files (docs/language.md, "The command"). */
+typedef enum { EMIT_OBJECT = 1, EMIT_HEADER = 2, EMIT_SHARED = 4, EMIT_LLVM = 8, EMIT_ASM = 16 } CodeEmit;
+typedef struct {
+    const char *name;        /* C name of the kernel */
+    const char *folder;
+    unsigned emit;
+    CodeTarget target;
+    const char *manifest;    /* JSON text that the driver made, or NULL */
+} CodeBuild;
+bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error);
+
+#endif

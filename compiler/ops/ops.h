@@ -1,0 +1,46 @@
+/* ops: the table of ops and each op's behaviour. Adding an op is a row in ops.def and its functions
+ * in the file of its family (pointwise.c, channel.c, stencil.c, reduce.c, source.c, control.c). */
+#ifndef PDN_OPS_H
+#define PDN_OPS_H
+
+#include "compiler/analysis/analysis.h"
+#include "compiler/graph/graph.h"
+
+typedef enum { CLASS_POINTWISE, CLASS_LINEAR, CLASS_REDUCE, CLASS_SOURCE, CLASS_CONTROL } OpClass;
+
+typedef struct Evaluator Evaluator; /* the interpreter's state; see ops/eval.h */
+
+/* Result type of a node about to be added, or false and *why (static or arena text). For SOURCE ops
+ * with shape_given the caller sets *out beforehand. */
+typedef bool ShapeRule(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
+                       uint32_t detail, Type *out, const char **why);
+/* A simpler node equal to the one about to be added, or NODE_NONE. */
+typedef Node FoldRule(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
+                      uint32_t detail, Span span);
+/* Computes node n from the values of its operands into `out` (allocated, sized by type). */
+typedef void EvalRule(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out);
+/* POINTWISE: the partial derivative of n by operand i (a node, possibly constant).
+ * LINEAR, REDUCE: the contribution to operand i's cotangent when n's cotangent is w. */
+typedef Node DerivativeRule(Module *m, FuncId f, Node n, uint32_t i, Node w);
+
+typedef struct {
+    const char *id, *name;
+    int operands;
+    OpClass class;
+    ShapeRule *shape;
+    FoldRule *fold;
+    EvalRule *eval;
+    DerivativeRule *derivative;
+    const char *lower;
+    int cost;
+} OpInfo;
+
+extern const OpInfo op_table[OP_COUNT];
+static inline const OpInfo *op_info(Op op) { return &op_table[op]; }
+Op op_by_name(const char *name, size_t length); /* OP_NONE if unknown */
+
+/* Would these operands fit? As ShapeRule; used by elaboration before it adds. */
+bool op_shape(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
+              uint32_t detail, Type *out, const char **why);
+
+#endif

@@ -1,0 +1,130 @@
+/* pdn.h: the runtime's public header: status, grids, arrays, files, random numbers, threads, and
+ * the table through which compiled code calls back. Everything returns a PdnStatus; on failure
+ * `error` (may be NULL) holds the reason. Nothing here exits or keeps global state. */
+#ifndef PDN_H
+#define PDN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    PDN_OK = 0,
+    PDN_ERROR_ARGUMENT, /* a call that makes no sense */
+    PDN_ERROR_SIZE,     /* a grid too small for a stencil, or sizes that do not fit */
+    PDN_ERROR_MEMORY,   /* not enough memory; the message says how much was needed */
+    PDN_ERROR_OPEN,     /* a file cannot be opened, read or written; the message has errno's text */
+    PDN_ERROR_FORMAT,   /* a file is broken, truncated or of another kind */
+    PDN_ERROR_LIMIT,    /* a file asks for more than the limits below */
+    PDN_ERROR_STOPPED,  /* a callback asked to stop */
+} PdnStatus;
+const char *pdn_status_name(PdnStatus status);
+
+typedef struct {
+    char message[512]; /* in the field's words, with the file's name where there is one */
+} PdnError;
+
+/* ---- grids ------------------------------------------------------------------- */
+
+/* A box of a grid, as kernels see it. Axis 0 is x, the fastest; unused axes have extent 1.
+ * Lengths are in cells, strides in elements, spacing in the user's units of length. */
+typedef struct {
+    int64_t extent[3];       /* cells of the whole grid */
+    int64_t low[3], high[3]; /* the box that is computed: low <= i < high */
+    int64_t stride[3];       /* of the stored array; stride[0] = 1 */
+    int64_t channel_stride;
+    double spacing[3];
+    double origin[3];        /* coordinate of the grid's low face */
+} PdnGrid;
+
+/* ---- the way back from compiled code ------------------------------------------------ */
+
+typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
+
+/* Given to compiled programs; `context` is handed back unchanged. Function pointers, so that
+ * compiled code has no external symbols but those of the maths library. */
+typedef struct PdnHost {
+    void *context;
+    /* Runs kernel(arguments, b, e) over disjoint parts of [0, count), on several threads. */
+    void (*launch)(void *context, PdnKernel *kernel, const void *arguments, int64_t count);
+    /* Effect `number` of the program: pointers to its scalars and fields. Nonzero stops the program. */
+    int (*effect)(void *context, uint32_t number, const void *const *values);
+    /* Every so many iterations of loop `number`; total < 0: not known. Nonzero stops the program. */
+    int (*progress)(void *context, uint32_t number, int64_t done, int64_t total);
+    /* Fills `count` values: kind 0 standard normal, 1 uniform in [0, 1). */
+    void (*random)(void *context, int kind, uint64_t stream, void *to, int64_t count);
+} PdnHost;
+
+/* ---- threads ------------------------------------------------------------------- */
+
+/* Cuts [0, count) into parts of whole units and runs them on `threads` threads (0: all). */
+void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int threads);
+int pdn_threads_available(void);
+
+/* ---- arrays -------------------------------------------------------------------- */
+
+typedef enum { PDN_F32, PDN_F64 } PdnType;
+
+#define PDN_MAX_RANK 5
+/* A dense array in C order: shape[0] is the slowest axis. */
+typedef struct {
+    PdnType type;
+    int rank; /* 0: a number */
+    int64_t shape[PDN_MAX_RANK];
+    void *data; /* 64-byte aligned; from pdn_array_new */
+} PdnArray;
+
+/* Refuses what cannot fit the machine's memory, naming the bytes needed. */
+PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *shape, PdnError *error);
+void pdn_array_free(PdnArray *array);
+int64_t pdn_array_count(const PdnArray *array);
+int64_t pdn_memory_available(void); /* bytes that the machine, or its cgroup, can still give */
+
+/* ---- random numbers --------------------------------------------------------------- */
+
+/* Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011), key (seed, stream), counter i/4: value i depends on
+ * nothing else. Normal: Box-Muller on pairs, with this library's own polynomials, so that the bits are
+ * the same on every machine. */
+void pdn_random(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t count);
+
+/* ---- files ------------------------------------------------------------------------ */
+
+#define PDN_FILE_LIMIT (INT64_C(1) << 36) /* decoded bytes that any reader will make */
+
+/* Rows of runtime/formats.def: FORMAT(extension, reader, writer, what). Reading: png pgm ppm npy npz;
+ * writing: these and vti csv. Pictures are scaled to [0, 1]; grey [h, w], colour [3, h, w]; alpha is an error. */
+PdnStatus pdn_file_shape(const char *path, int *rank, int64_t shape[PDN_MAX_RANK], PdnError *error);
+PdnStatus pdn_file_read(const char *path, PdnType type, PdnArray *array, PdnError *error);
+
+/* What is written. `rank` grid axes last; before them channels (when > 1), before them the list, before
+ * them the frames of a film: axes of length 0 are absent. */
+typedef struct {
+    PdnType type;
+    int rank;             /* of the grid */
+    int64_t extent[3];    /* x first */
+    double spacing[3], origin[3];
+    int64_t channels;     /* 1: no axis */
+    int64_t items;        /* of a list; 0: not a list */
+    int64_t frames;       /* of a film; 0: not a film */
+    const void *const *data; /* one pointer for each item of each frame: [frame * max(items, 1) + item] */
+    const char *const *names; /* of the items, or NULL */
+    double time_step;     /* between frames; 0: not known */
+} PdnSave;
+/* By the extension of `path`; to a temporary file beside it, then renamed. A film of pictures or of VTI
+ * becomes a series (name_0000.vti … and name.pvd). `depth` of png: 8 unless the file says otherwise. */
+PdnStatus pdn_file_write(const char *path, const PdnSave *save, PdnError *error);
+/* Can this be written there, by extension and shape? Asked before anything is computed. */
+PdnStatus pdn_file_can_write(const char *path, const PdnSave *shape, PdnError *error);
+
+/* A text written to a temporary file and renamed. */
+PdnStatus pdn_text_write(const char *path, const char *bytes, size_t count, PdnError *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
