@@ -1,8 +1,8 @@
 /* base: arena, vector, interned names, hash. Knows nothing of the language.
  *
  * Memory that a stage makes lives in its arena and goes with it. Running out of
- * memory inside an arena or a vector calls the handler below (default: a message
- * and abort), so callers never see a null pointer. */
+ * memory inside an arena or a vector writes a message and aborts, so callers never
+ * see a null pointer. Texts and vectors hold at most 2^31 - 1 items. */
 #ifndef PDN_BASE_H
 #define PDN_BASE_H
 
