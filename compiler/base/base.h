@@ -58,6 +58,10 @@ void text_printf(Text *text, const char *format, ...) __attribute__((format(prin
 void text_vprintf(Text *text, const char *format, va_list args);
 void text_free(Text *text);
 
+/* The code point at `at` and its length in bytes; UINT32_MAX and length 1 where the bytes are not
+ * valid UTF-8 (overlong forms, surrogates and numbers above 10FFFF included). `left` >= 1. */
+uint32_t utf8_decode(const char *at, size_t left, uint32_t *length);
+
 /* ---- names ------------------------------------------------------------- */
 
 /* An interned name: equal names have equal numbers; 0 is no name. */

@@ -44,3 +44,28 @@ void text_printf(Text *text, const char *format, ...) {
 }
 
 void text_free(Text *text) { vec_free(text); }
+
+uint32_t utf8_decode(const char *at, size_t left, uint32_t *length) {
+    const unsigned char *byte = (const unsigned char *)at;
+    *length = 1;
+    if (byte[0] < 0x80) {
+        return byte[0];
+    }
+    uint32_t count = byte[0] >= 0xF0 ? 4 : byte[0] >= 0xE0 ? 3 : 2;
+    if (byte[0] < 0xC2 || byte[0] > 0xF4 || left < count) {
+        return UINT32_MAX;
+    }
+    uint32_t point = byte[0] & (0x7Fu >> count);
+    for (uint32_t i = 1; i < count; i++) {
+        if ((byte[i] & 0xC0) != 0x80) {
+            return UINT32_MAX;
+        }
+        point = point << 6 | (byte[i] & 0x3F);
+    }
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    if (point < least[count] || point > 0x10FFFF || (point >= 0xD800 && point <= 0xDFFF)) {
+        return UINT32_MAX;
+    }
+    *length = count;
+    return point;
+}

@@ -24,10 +24,12 @@ const char *sources_bytes(const Sources *sources, uint32_t file, size_t *length)
 bool sources_is_library(const Sources *sources, uint32_t file);
 /* 1-based line and column (in characters); the line map is built once a file. */
 void sources_place(const Sources *sources, uint32_t file, uint32_t offset, uint32_t *line, uint32_t *column);
+/* The bytes [begin, end) of a line (1-based), without its end of line; false when there is none. */
+bool sources_line(const Sources *sources, uint32_t file, uint32_t line, uint32_t *begin, uint32_t *end);
 
 typedef enum { SEVERITY_NOTE, SEVERITY_WARNING, SEVERITY_ERROR } Severity;
 
-/* Every kind of message has a row in diagnostics.def: DIAGNOSTIC(id, severity, "format").
+/* Every kind of message has a row in diagnostics.def: DIAGNOSTIC(id, ERROR or WARNING, "format").
  * tests/regress holds an expected-error file for each. */
 typedef enum {
 #define DIAGNOSTIC(id, severity, format) DIAG_##id,
