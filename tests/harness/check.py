@@ -1,0 +1,26 @@
+"""Scripts of tests/check: exit status 0 is a pass, 77 a skip (the last line says why)."""
+import glob
+import os
+
+from .common import FAILED, PASSED, SKIPPED, Case
+
+
+def run(path, context):
+    name = os.path.basename(path)
+    program = ["/usr/bin/python3", "-B"] if path.endswith(".py") else ["bash"]
+    if path.endswith(".py") and not os.path.exists(program[0]):
+        program[0] = "python3"
+    status, out, err = context.command(program + [path], context.folder(), limit=300)
+    lines = (out + err).strip().splitlines()
+    if status == 0:
+        return [(PASSED, name, "")]
+    if status == 77:
+        return [(SKIPPED, name, lines[-1] if lines else "")]
+    return [(FAILED, name, f"exit status {status}\n{out}{err}")]
+
+
+def cases(context):
+    folder = os.path.join(context.root, "tests", "check")
+    paths = sorted(glob.glob(os.path.join(folder, "*.py")) + glob.glob(os.path.join(folder, "*.sh")))
+    return [Case(os.path.basename(p), lambda c, p=p: run(p, c)) for p in paths
+            if not os.path.basename(p).startswith("_")]
