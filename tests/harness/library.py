@@ -22,7 +22,7 @@ def run(path, context):
 
 def cases(context):
     found = []
-    for path in sorted(glob.glob(os.path.join(context.root, "stdlib", "*.pdn")) +
+    for path in sorted(glob.glob(os.path.join(context.root, "stdlib", "**", "*.pdn"), recursive=True) +
                        glob.glob(os.path.join(context.root, "examples", "**", "*.pdn"), recursive=True)):
         with open(path, encoding="utf-8") as file:
             if re.search(r'^test\s+"', file.read(), re.MULTILINE):
