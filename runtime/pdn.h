@@ -79,7 +79,7 @@ typedef struct {
     void *data; /* 64-byte aligned; from pdn_array_new */
 } PdnArray;
 
-/* Refuses what cannot fit the machine's memory, naming the bytes needed. */
+/* Zeroed. Refuses what cannot fit the machine's memory, naming the bytes needed. */
 PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *shape, PdnError *error);
 void pdn_array_free(PdnArray *array);
 int64_t pdn_array_count(const PdnArray *array);
@@ -87,17 +87,44 @@ int64_t pdn_memory_available(void); /* bytes that the machine, or its cgroup, ca
 
 /* ---- random numbers --------------------------------------------------------------- */
 
-/* Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011), key (seed, stream), counter i/4: value i depends on
- * nothing else. Normal: Box-Muller on pairs, with this library's own polynomials, so that the bits are
- * the same on every machine. */
+/* Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011), key seed, counter (i/2, stream): value i depends on
+ * nothing else. `kind` 1: uniform in [0, 1), multiples of 2^-52 (f32: cut to 2^-24). Else standard normal:
+ * Box-Muller on pairs, with this library's own polynomials, so that the bits are the same on every
+ * machine; f32 is the f64 value, rounded. */
 void pdn_random(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t count);
+/* Values begin <= i < end of the same sequence, to to[begin] … to[end - 1]: parts for several threads. */
+void pdn_random_range(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t begin,
+                      int64_t end);
+
+/* ---- progress -------------------------------------------------------------------- */
+
+/* A line that says how far a long loop is, with its rate and the time left: shown only on a terminal,
+ * after half a second, at most ten times a second, and cleared at the end. */
+typedef struct {
+    FILE *to; /* NULL: not a terminal, nothing is shown */
+    char label[64];
+    int64_t total;
+    double start, last; /* seconds */
+    bool shown;
+} PdnProgress;
+/* `total` < 0: not known. `to` is stderr as a rule. */
+void pdn_progress_begin(PdnProgress *progress, FILE *to, const char *label, int64_t total);
+void pdn_progress_update(PdnProgress *progress, int64_t done);
+void pdn_progress_end(PdnProgress *progress);
+/* The text of that line. */
+void pdn_progress_text(char *line, size_t room, const char *label, int64_t done, int64_t total,
+                       double seconds);
 
 /* ---- files ------------------------------------------------------------------------ */
 
 #define PDN_FILE_LIMIT (INT64_C(1) << 36) /* decoded bytes that any reader will make */
 
-/* Rows of runtime/formats.def: FORMAT(extension, reader, writer, what). Reading: png pgm ppm npy npz;
- * writing: these and vti csv. Pictures are scaled to [0, 1]; grey [h, w], colour [3, h, w]; alpha is an error. */
+/* The formats are the rows of runtime/formats.def. Reading: png pgm ppm npy npz; writing: these and vti csv.
+ * Reading goes by the content: a file whose extension names another format is an error that says so.
+ * Pictures are scaled to [0, 1]; grey [h, w], colour [3, h, w]; a pixel that is not opaque is an error.
+ * Arrays: booleans, integers and floats of any byte order, in C or Fortran order, at most PDN_MAX_RANK axes;
+ * integers are not scaled. Of an npz the first array is read, or the one named as in "fields.npz:u".
+ * Empty arrays, and numbers too large for `type`, are errors. */
 PdnStatus pdn_file_shape(const char *path, int *rank, int64_t shape[PDN_MAX_RANK], PdnError *error);
 PdnStatus pdn_file_read(const char *path, PdnType type, PdnArray *array, PdnError *error);
 
@@ -114,9 +141,21 @@ typedef struct {
     const void *const *data; /* one pointer for each item of each frame: [frame * max(items, 1) + item] */
     const char *const *names; /* of the items, or NULL */
     double time_step;     /* between frames; 0: not known */
+    int depth;            /* of pictures: 8 or 16 bits a sample; 0: 8 */
 } PdnSave;
-/* By the extension of `path`; to a temporary file beside it, then renamed. A film of pictures or of VTI
- * becomes a series (name_0000.vti … and name.pvd). `depth` of png: 8 unless the file says otherwise. */
+/* By the extension of `path`; to a temporary file beside it, then renamed: on failure the old file stays
+ * as it was. A symbolic link is followed; a device is written directly.
+ *   png pgm ppm  2D, one channel (png pgm) or three (png ppm). Values are clamped to [0, 1] and rounded to
+ *                nearest; NaN is an error. A film becomes name_0000.png …, a list name_u.png …
+ *                (name_0.png … without names), a film of lists name_u_0000.png …
+ *   npy          one array [frames][items][channels][z][y][x]; rank 0 is a number
+ *   npz          one such array for each item, under its name ("arr_0" … without names), not compressed
+ *   vti          cell data, one array for each item ("u" without names); a film becomes name_0000.vti … and
+ *                name.pvd, which ParaView opens as one
+ *   csv          2D: a line for each grid row, y = 0 first, values only. 0D and 1D: a header, then a line for
+ *                each cell: x (the cell's centre) and a column for each item and channel (u, u_0, u_1 …); films
+ *                have the time (t) or, where it is not known, the number (frame) in front
+ * Numbers in csv are the shortest that read back as the same value. */
 PdnStatus pdn_file_write(const char *path, const PdnSave *save, PdnError *error);
 /* Can this be written there, by extension and shape? Asked before anything is computed. */
 PdnStatus pdn_file_can_write(const char *path, const PdnSave *shape, PdnError *error);

@@ -1,0 +1,31 @@
+/* pending.h: files that are written beside their targets and take their places together, when all
+ * are whole. Private to the runtime. */
+#ifndef PDN_PENDING_H
+#define PDN_PENDING_H
+
+#include "runtime/pdn.h"
+
+typedef struct {
+    char *target; /* symbolic links followed */
+    char *temp;   /* NULL: the target is a device and is written directly */
+} PendingFile;
+
+/* Zero-initialised is empty. */
+typedef struct {
+    PendingFile *files;
+    size_t count, room;
+    FILE *open; /* the last one, while it is written */
+    const char *name;
+} Pending;
+
+/* Begins the next file. `temp` belongs to the list; `path` must stay until it is closed. */
+PdnStatus pending_open(Pending *pending, const char *path, FILE **file, const char **temp,
+                       PdnError *error);
+/* Ends it, and says whether everything reached it. */
+PdnStatus pending_close(Pending *pending, PdnError *error);
+/* Renames all files to their targets. */
+PdnStatus pending_commit(Pending *pending, PdnError *error);
+/* Removes what has not been renamed, frees the list. */
+void pending_discard(Pending *pending);
+
+#endif

@@ -1,0 +1,52 @@
+/* threads.c: parts of a kernel on several threads. Parts are of whole units, which are independent, so
+ * that who computes what changes no bit. */
+#include "runtime/pdn.h"
+
+#include <omp.h>
+#include <stdatomic.h>
+
+#define MAX_THREADS 256
+#define PARTS_EACH  4 /* parts a thread: what a slow thread leaves, others take */
+
+int pdn_threads_available(void) {
+    int threads = omp_get_max_threads();
+    return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
+}
+
+typedef struct {
+    _Alignas(64) atomic_int next;
+} Turn;
+
+/* The first unit of part p of `parts`. */
+static int64_t part_begin(int64_t count, int64_t parts, int64_t p) {
+    return count / parts * p + (count % parts < p ? count % parts : p);
+}
+
+/* Each thread first takes the parts that it had the last time (they are in its cache), then those
+ * that the others have not begun. */
+void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int threads) {
+    if (count <= 0) { return; }
+    if (threads <= 0 || threads > MAX_THREADS) { threads = pdn_threads_available(); }
+    if (threads > count) { threads = (int)count; }
+    if (threads == 1 || omp_in_parallel()) {
+        kernel(arguments, 0, count);
+        return;
+    }
+    int64_t each = count / threads < PARTS_EACH ? 1 : PARTS_EACH;
+    int64_t parts = each * threads;
+    Turn turns[MAX_THREADS];
+    for (int t = 0; t < threads; t++) { atomic_init(&turns[t].next, 0); }
+#pragma omp parallel num_threads(threads)
+    {
+        int me = omp_get_thread_num();
+        for (int other = 0; other < threads; other++) {
+            int owner = (me + other) % threads;
+            for (;;) {
+                int turn = atomic_fetch_add(&turns[owner].next, 1);
+                if (turn >= each) { break; }
+                int64_t p = each * owner + turn;
+                kernel(arguments, part_begin(count, parts, p), part_begin(count, parts, p + 1));
+            }
+        }
+    }
+}
