@@ -1,4 +1,4 @@
-"""Scripts of tests/check: exit status 0 is a pass, 77 a skip (the last line says why)."""
+"""Scripts of tests/check and tests/python: exit status 0 is a pass, 77 a skip (the last line says why)."""
 import glob
 import os
 
@@ -20,7 +20,8 @@ def run(path, context):
 
 
 def cases(context):
-    folder = os.path.join(context.root, "tests", "check")
-    paths = sorted(glob.glob(os.path.join(folder, "*.py")) + glob.glob(os.path.join(folder, "*.sh")))
+    tests = os.path.join(context.root, "tests")
+    paths = sorted(p for pattern in ("check/*.py", "check/*.sh", "python/test_*.py")
+                   for p in glob.glob(os.path.join(tests, pattern)))
     return [Case(os.path.basename(p), lambda c, p=p: run(p, c)) for p in paths
             if not os.path.basename(p).startswith("_")]
