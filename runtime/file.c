@@ -430,6 +430,7 @@ PdnStatus pdn_text_write(const char *path, const char *bytes, size_t count, PdnE
     const char *temp;
     PdnStatus status = pending_open(&pending, path, &file, &temp, error);
     if (!status) {
+        errno = 0;
         fwrite(bytes, 1, count, file);
         status = pending_close(&pending, error);
     }

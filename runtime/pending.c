@@ -115,9 +115,13 @@ PdnStatus pending_open(Pending *pending, const char *path, FILE **file, const ch
 PdnStatus pending_close(Pending *pending, PdnError *error) {
     FILE *file = pending->open;
     pending->open = NULL;
-    errno = 0;
-    bool failed = fflush(file) != 0 || ferror(file);
-    int reason = errno;
+    bool failed = ferror(file) != 0;
+    int reason = errno; /* of the write that failed, where one did */
+    if (!failed) {
+        errno = 0;
+        failed = fflush(file) != 0;
+        reason = errno;
+    }
     if (fclose(file) != 0 && !failed) {
         failed = true;
         reason = errno;

@@ -2,8 +2,14 @@
  * that who computes what changes no bit. */
 #include "runtime/pdn.h"
 
-#include <omp.h>
 #include <stdatomic.h>
+#ifdef _OPENMP
+#include <omp.h>
+#else /* a compiler without it: one thread */
+static int omp_get_max_threads(void) { return 1; }
+static int omp_get_thread_num(void) { return 0; }
+static int omp_in_parallel(void) { return 1; }
+#endif
 
 #define MAX_THREADS 256
 #define PARTS_EACH  4 /* parts a thread: what a slow thread leaves, others take */
@@ -36,7 +42,9 @@ void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int thr
     int64_t parts = each * threads;
     Turn turns[MAX_THREADS];
     for (int t = 0; t < threads; t++) { atomic_init(&turns[t].next, 0); }
+#ifdef _OPENMP
 #pragma omp parallel num_threads(threads)
+#endif
     {
         int me = omp_get_thread_num();
         for (int other = 0; other < threads; other++) {

@@ -1,0 +1,234 @@
+#define _GNU_SOURCE /* pseudo-terminals */
+/* Arrays, memory, threads, progress, statuses. */
+#include <criterion/criterion.h>
+
+#include "runtime/file.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+Test(array, is_aligned_and_zero) {
+    PdnArray array;
+    const int64_t shape[3] = {3, 5, 7};
+    cr_assert_eq(pdn_array_new(&array, PDN_F64, 3, shape, NULL), PDN_OK);
+    cr_assert_eq((uintptr_t)array.data % 64, 0);
+    cr_assert_eq(pdn_array_count(&array), 105);
+    for (int i = 0; i < 105; i++) { cr_assert_eq(((double *)array.data)[i], 0); }
+    pdn_array_free(&array);
+    cr_assert_null(array.data);
+    pdn_array_free(&array);
+}
+
+Test(array, of_no_axes_is_a_number) {
+    PdnArray array;
+    cr_assert_eq(pdn_array_new(&array, PDN_F32, 0, NULL, NULL), PDN_OK);
+    cr_assert_eq(pdn_array_count(&array), 1);
+    pdn_array_free(&array);
+}
+
+Test(array, refuses_what_does_not_fit) {
+    PdnArray array;
+    PdnError error;
+    const int64_t large[2] = {INT64_C(1) << 25, INT64_C(1) << 25};
+    cr_assert_eq(pdn_array_new(&array, PDN_F32, 2, large, &error), PDN_ERROR_MEMORY);
+    cr_assert(strstr(error.message, "33554432 x 33554432") && strstr(error.message, "4.0 PiB"),
+              "%s", error.message);
+    const int64_t overflow[3] = {INT64_C(1) << 30, INT64_C(1) << 30, INT64_C(1) << 30};
+    cr_assert_eq(pdn_array_new(&array, PDN_F32, 3, overflow, &error), PDN_ERROR_MEMORY);
+    const int64_t negative[1] = {-1};
+    cr_assert_eq(pdn_array_new(&array, PDN_F32, 1, negative, &error), PDN_ERROR_MEMORY);
+    cr_assert_eq(pdn_array_new(&array, PDN_F32, 6, negative, &error), PDN_ERROR_ARGUMENT);
+    cr_assert_null(array.data);
+}
+
+Test(array, bytes_of_shapes) {
+    int64_t bytes;
+    const int64_t a[3] = {4, 5, 6}, empty[3] = {INT64_MAX, INT64_MAX, 0},
+                  large[2] = {INT64_MAX / 2, 3};
+    cr_assert(pdn_shape_bytes(3, a, 8, &bytes) && bytes == 960);
+    cr_assert(pdn_shape_bytes(3, empty, 8, &bytes) && bytes == 0);
+    cr_assert_not(pdn_shape_bytes(2, large, 1, &bytes));
+}
+
+Test(status, names_and_bytes) {
+    for (int status = PDN_OK; status <= PDN_ERROR_STOPPED; status++) {
+        cr_assert_str_neq(pdn_status_name(status), "unknown status");
+    }
+    cr_assert_str_eq(pdn_bytes_text(1023).text, "1023 bytes");
+    cr_assert_str_eq(pdn_bytes_text(1536).text, "1.5 KiB");
+    cr_assert_str_eq(pdn_bytes_text(INT64_MAX).text, "8.0 EiB");
+}
+
+/* ---- memory: made-up proc and sys ----------------------------------------------------- */
+
+static void put(const char *root, const char *path, const char *text) {
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s%s", root, path);
+    for (char *c = whole + strlen(root) + 1; *c; c++) {
+        if (*c == '/') {
+            *c = 0;
+            mkdir(whole, 0777);
+            *c = '/';
+        }
+    }
+    FILE *file = fopen(whole, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void remove_tree(const char *root) {
+    char command[600];
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(memory, machine_and_groups) {
+    char root[] = "/tmp/pdn-memory-XXXXXX";
+    cr_assert_not_null(mkdtemp(root));
+    put(root, "/proc/meminfo", "MemTotal:  9000 kB\nMemFree: 10 kB\nMemAvailable:    8000 kB\n");
+    cr_assert_eq(pdn_memory_available_under(root), 8000 * 1024);
+
+    /* version 2: the group above is stricter; file cache counts as free */
+    put(root, "/proc/self/cgroup", "0::/user/job\n");
+    put(root, "/sys/fs/cgroup/user/job/memory.max", "max\n");
+    put(root, "/sys/fs/cgroup/user/job/memory.current", "1000\n");
+    cr_assert_eq(pdn_memory_available_under(root), 8000 * 1024);
+    put(root, "/sys/fs/cgroup/user/memory.max", "500000\n");
+    put(root, "/sys/fs/cgroup/user/memory.current", "200000\n");
+    put(root, "/sys/fs/cgroup/user/memory.stat", "anon 150000\ninactive_file 50000\nfile 60000\n");
+    cr_assert_eq(pdn_memory_available_under(root), 350000);
+    put(root, "/sys/fs/cgroup/user/job/memory.max", "900\n"); /* full */
+    cr_assert_eq(pdn_memory_available_under(root), 0);
+    remove_tree(root);
+}
+
+Test(memory, groups_of_version_1) {
+    char root[] = "/tmp/pdn-memory-XXXXXX";
+    cr_assert_not_null(mkdtemp(root));
+    put(root, "/proc/meminfo", "MemAvailable:    8000 kB\n");
+    put(root, "/proc/self/cgroup", "5:cpu,cpuacct:/\n4:hugetlb,memory:/docker/abc\n");
+    /* in a container the group's own path is not seen, only its root */
+    put(root, "/sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n");
+    put(root, "/sys/fs/cgroup/memory/memory.usage_in_bytes", "100000\n");
+    cr_assert_eq(pdn_memory_available_under(root), 600000);
+    put(root, "/sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "300000\n");
+    put(root, "/sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes", "100000\n");
+    put(root, "/sys/fs/cgroup/memory/docker/abc/memory.stat", "total_inactive_file 4000\n");
+    cr_assert_eq(pdn_memory_available_under(root), 204000);
+    remove_tree(root);
+}
+
+Test(memory, limit_on_the_address_space) {
+#if !defined(__SANITIZE_ADDRESS__)
+    struct rlimit limit = {INT64_C(1) << 32, INT64_C(1) << 32};
+    if (setrlimit(RLIMIT_AS, &limit) == 0) {
+        int64_t available = pdn_memory_available();
+        cr_assert(available >= 0 && available < INT64_C(1) << 32);
+    }
+#endif
+    cr_assert_geq(pdn_memory_available(), 0);
+}
+
+/* ---- threads ------------------------------------------------------------------------ */
+
+typedef struct {
+    int64_t count;
+    _Atomic uint8_t *seen;
+    atomic_int calls;
+} Work;
+
+static void visit(const void *arguments, int64_t begin, int64_t end) {
+    Work *work = (Work *)(uintptr_t)arguments;
+    atomic_fetch_add(&work->calls, 1);
+    cr_assert(0 <= begin && begin < end && end <= work->count);
+    for (int64_t i = begin; i < end; i++) { atomic_fetch_add(&work->seen[i], 1); }
+}
+
+Test(threads, every_unit_once) {
+    static const int64_t counts[] = {1, 2, 3, 7, 8, 9, 100, 1023, 65537};
+    static const int threads[] = {0, 1, 2, 3, 8, 256, 100000};
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        for (size_t t = 0; t < sizeof threads / sizeof threads[0]; t++) {
+            Work work = {.count = counts[c], .seen = calloc((size_t)counts[c], 1)};
+            pdn_launch(visit, &work, work.count, threads[t]);
+            for (int64_t i = 0; i < work.count; i++) { cr_assert_eq(work.seen[i], 1); }
+            if (threads[t] == 1) { cr_assert_eq(work.calls, 1); }
+            free((void *)(uintptr_t)work.seen);
+        }
+    }
+    Work none = {.count = 0};
+    pdn_launch(visit, &none, 0, 2);
+    pdn_launch(visit, &none, -5, 2);
+    cr_assert_eq(none.calls, 0);
+    cr_assert_geq(pdn_threads_available(), 1);
+}
+
+static void nested(const void *arguments, int64_t begin, int64_t end) {
+    pdn_launch(visit, arguments, 10, 2); /* within a launch: runs here */
+}
+
+Test(threads, nested_launch_runs_directly) {
+    Work work = {.count = 10, .seen = calloc(10, 1)};
+    pdn_launch(nested, &work, 1, 2);
+    pdn_launch(nested, &work, 2, 2);
+    for (int i = 0; i < 10; i++) { cr_assert_geq(work.seen[i], 2); }
+    free((void *)(uintptr_t)work.seen);
+}
+
+/* ---- progress --------------------------------------------------------------------------- */
+
+Test(progress, text) {
+    char line[160];
+    pdn_progress_text(line, sizeof line, "explicit", 500, 2000, 10);
+    cr_assert_str_eq(line, "explicit 500/2000 (25 %), 50/s, 30 s left");
+    pdn_progress_text(line, sizeof line, "", 500, -1, 10);
+    cr_assert_str_eq(line, "500, 50/s");
+    pdn_progress_text(line, sizeof line, "a", 1, 361, 10);
+    cr_assert_str_eq(line, "a 1/361 (0 %), 0.1/s, 60 min left");
+    pdn_progress_text(line, sizeof line, "a", 1, 3601, 10);
+    cr_assert_str_eq(line, "a 1/3601 (0 %), 0.1/s, 10.0 h left");
+    pdn_progress_text(line, sizeof line, "a", 0, 10, 0);
+    cr_assert_str_eq(line, "a 0/10 (0 %)");
+    char small[8];
+    pdn_progress_text(small, sizeof small, "explicit", 500, 2000, 10);
+    cr_assert_str_eq(small, "explici");
+}
+
+Test(progress, silent_where_there_is_no_terminal) {
+    FILE *file = tmpfile();
+    PdnProgress progress;
+    pdn_progress_begin(&progress, file, "loop", 10);
+    usleep(600000);
+    pdn_progress_update(&progress, 5);
+    pdn_progress_end(&progress);
+    fseek(file, 0, SEEK_END);
+    cr_assert_eq(ftell(file), 0);
+    fclose(file);
+}
+
+Test(progress, line_on_a_terminal) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0 || grantpt(master) || unlockpt(master)) { cr_skip("no pseudo-terminals"); }
+    FILE *file = fdopen(open(ptsname(master), O_RDWR | O_NOCTTY), "r+");
+    cr_assert_not_null(file);
+    PdnProgress progress;
+    pdn_progress_begin(&progress, file, "loop", 10);
+    pdn_progress_update(&progress, 1); /* too early to be shown */
+    usleep(600000);
+    for (int i = 0; i < 1000; i++) { pdn_progress_update(&progress, 5); /* one line only */ }
+    pdn_progress_end(&progress);
+    char text[512] = "";
+    ssize_t length = read(master, text, sizeof text - 1);
+    cr_assert_gt(length, 0);
+    cr_assert_eq(strncmp(text, "\rloop 5/10 (50 %), ", 19), 0, "%s", text);
+    cr_assert_null(strstr(text + 2, "loop"));
+    cr_assert_str_eq(text + length - 4, "\r\033[K");
+    fclose(file);
+    close(master);
+}
