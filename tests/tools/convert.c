@@ -2,6 +2,7 @@
  *
  *   convert FROM TO [f32|f64] [name=value…]   reads and writes; prints "ok [2, 3]"
  *   convert FROM                              prints the shape, by the header alone
+ *   convert -                                 many of these: a line of standard input each, split at tabs
  * Values: rank=, items=1 (the first axis is a list), frames=1 (before it, a film), depth=, spacing=,
  * origin=, step= (time between frames), names=a,b, fsize= (limit on the size of files, bytes).
  * A failure prints "error STATUS: message" and exits with 1; 2: the command line is wrong. */
@@ -26,10 +27,11 @@ static int print_shape(int rank, const int64_t *shape) {
     return 0;
 }
 
-static char *names[64];
+static char *names[65];
 
 static void set_names(char *list) {
     int count = 0;
+    memset(names, 0, sizeof names);
     for (char *name = strtok(list, ","); name && count < 64; name = strtok(NULL, ",")) {
         names[count++] = name;
     }
@@ -66,7 +68,8 @@ static bool set_option(char *text, PdnSave *save, bool *items, bool *frames) {
     return true;
 }
 
-int main(int argc, char **argv) {
+static int convert(int argc, char **argv) {
+    set_names((char[]){""});
     PdnError error = {""};
     PdnArray array;
     PdnType type = PDN_F32;
@@ -113,4 +116,20 @@ int main(int argc, char **argv) {
     free(data);
     pdn_array_free(&array);
     return status ? 1 : 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2 || strcmp(argv[1], "-") != 0) { return convert(argc, argv); }
+    char line[8192];
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = 0;
+        char *words[16] = {"convert"};
+        int count = 1;
+        for (char *word = strtok(line, "\t"); word && count < 15; word = strtok(NULL, "\t")) {
+            words[count++] = word;
+        }
+        if (convert(count, words) == 2) { printf("usage\n"); }
+        fflush(stdout);
+    }
+    return 0;
 }
