@@ -1,6 +1,8 @@
-"""Scripts of tests/check and tests/python: exit status 0 is a pass, 77 a skip (the last line says why)."""
+"""Scripts of tests/check and tests/python: exit status 0 is a pass, 77 a skip (the last line says why). A last line
+`N passed, M failed, K skipped` counts as that many; lines `skipped: …` are shown."""
 import glob
 import os
+import re
 
 from .common import FAILED, PASSED, SKIPPED, Case
 
@@ -12,8 +14,10 @@ def run(path, context):
         program[0] = "python3"
     status, out, err = context.command(program + [path], context.folder(), limit=300)
     lines = (out + err).strip().splitlines()
+    counts = re.fullmatch(r"(\d+) passed, (\d+) failed, (\d+) skipped", lines[-1]) if lines else None
     if status == 0:
-        return [(PASSED, name, "")]
+        skips = [(SKIPPED, name, line[8:].strip()) for line in lines if line.startswith("skipped:")]
+        return [(PASSED, name, "", int(counts.group(1)) if counts else 1)] + skips
     if status == 77:
         return [(SKIPPED, name, lines[-1] if lines else "")]
     return [(FAILED, name, f"exit status {status}\n{out}{err}")]
