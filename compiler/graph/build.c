@@ -248,8 +248,13 @@ Node graph_copy(Module *module, FuncId from, Node node, FuncId to, Map *known)
         if (!needed[n])
             continue;
         NodeData d = *graph_node(f, n);
-        if (d.op == OP_PARAM)
-            graph_fault(module, "a parameter is not known where a node is copied");
+        if (d.op == OP_PARAM) {
+            if (from != to)
+                graph_fault(module, "a parameter is not known where a node is copied");
+            made = n; /* substitution within a function leaves its parameters as they are */
+            map_set(known, n, made);
+            continue;
+        }
         operands.len = 0;
         for (uint32_t i = 0; i < d.count; i++) {
             if (!map_get(known, graph_operand(f, n, i), &found))

@@ -40,8 +40,10 @@ typedef struct {
     const char *path;   /* save */
     uint32_t list;      /* save: items of the list, 0: not a list */
     double time_step;   /* save of a film */
-    /* print, assert of numbers known while elaborating: values[i] is NODE_NONE and the number is here */
-    double *numbers;
+    uint32_t count;     /* values of the effect; an assertion of a comparison has (truth, left, right) */
+    double *numbers;    /* those known while elaborating, in double; the effect has them as constants too */
+    bool *known;
+    Type *types;
     Span span;
     Span *spans;        /* of each value */
 } Action;

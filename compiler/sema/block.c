@@ -1,0 +1,275 @@
+/* Statements of blocks: of operators and pdes, and of experiments and tests. */
+#include "compiler/sema/effect.h"
+#include "compiler/sema/value.h"
+#include "compiler/sema/walk.h"
+
+#include <string.h>
+
+typedef struct {
+    const Env *env;
+    const Item *item;        /* of a definition; NULL in experiments */
+    const Value *returned;   /* NULL while running */
+    VEC(const Stmt *) equations;
+    bool experiment, failed;
+} Scope;
+
+static void exec_block(Elab *e, Scope *s, const Block *block);
+
+/* ---- let -------------------------------------------------------------------------- */
+
+static const Env *bind_many(Elab *e, const Env *env, const Stmt *s, const Value *v) {
+    uint32_t n = s->let.count;
+    bool fits = v->kind == VALUE_LIST && v->list.count == n;
+    if (!fits && v->kind != VALUE_ERROR && v->kind != VALUE_LATER) {
+        Diagnostic *d = report(e, LIST_EXPECTED, s->let.value->span, n, value_describe(e, v));
+        diag_help(d, "`let a, b = e` takes a list of two apart");
+    }
+    for (uint32_t i = 0; i < n; i++)
+        env = env_bind(e, env, s->let.names[i].name,
+                       fits ? v->list.items[i] : v->kind == VALUE_LATER ? v : value_error(e), s->let.names[i].span);
+    return env;
+}
+
+const Env *let_bind(Elab *e, const Env *env, const Stmt *s) {
+    if (s->kind == STMT_LET_FN) {
+        Operator *op = ARENA_NEW(e->arena, Operator);
+        *op = (Operator){.kind = OPERATOR_LOCAL, .span = s->span, .name = s->let_fn.name.name, .stmt = s, .env = env};
+        return env_bind(e, env, s->let_fn.name.name, value_operator(e, op, s->span), s->let_fn.name.span);
+    }
+    const Value *v = eval_expr(e, env, s->let.value);
+    if (s->let.count == 1) return env_bind(e, env, s->let.names[0].name, v, s->let.names[0].span);
+    return bind_many(e, env, s, v);
+}
+
+/* ---- control ------------------------------------------------------------------------- */
+
+static void exec_if(Elab *e, Scope *s, const Stmt *stmt) {
+    double c;
+    const Value *v = eval_expr(e, s->env, stmt->branch.condition);
+    if (!value_static(e, v, "a condition", &c)) {
+        s->failed = true;
+        return;
+    }
+    const Env *env = s->env;
+    if (c != 0) exec_block(e, s, stmt->branch.then);
+    else if (stmt->branch.otherwise) exec_block(e, s, stmt->branch.otherwise);
+    s->env = env; /* what was bound inside stays inside */
+}
+
+static void exec_for(Elab *e, Scope *s, const Stmt *stmt) {
+    const Value *range = eval_expr(e, s->env, stmt->loop.range);
+    if (range->kind == VALUE_LATER) {
+        report(e, NOT_YET, stmt->loop.range->span, "a loop over data");
+        s->failed = true;
+        return;
+    }
+    if (range->kind != VALUE_LIST && range->kind != VALUE_RANGE) {
+        if (range->kind != VALUE_ERROR) {
+            Diagnostic *d = report(e, NOT_A_RANGE, stmt->loop.range->span, value_describe(e, range));
+            diag_help(d, "ranges 0..n, lists [1, 2] and data sets are");
+        }
+        s->failed = true;
+        return;
+    }
+    const Env *env = s->env;
+    double n = range->kind == VALUE_LIST ? range->list.count : range->range.last - range->range.first;
+    if (n > UNROLL_LIMIT) {
+        Diagnostic *d = report(e, TOO_MANY_PASSES, stmt->loop.range->span, n, UNROLL_LIMIT);
+        diag_help(d, "a recurrence (u[k+1] = …) runs as a loop and may be as long as you like");
+        s->failed = true;
+        return;
+    }
+    for (double i = 0; i < n && !s->returned && !s->failed; i++) {
+        const Value *v = range->kind == VALUE_LIST ? range->list.items[(uint32_t)i]
+                                                   : value_number(e, range->range.first + i, stmt->span);
+        s->env = env_bind(e, env, stmt->loop.name.name, v, stmt->loop.name.span);
+        exec_block(e, s, stmt->loop.body);
+    }
+    s->env = env;
+}
+
+static void exec_return(Elab *e, Scope *s, const Stmt *stmt) {
+    const ExprList *values = &stmt->ret.values;
+    const Value **items = ARENA_ARRAY(e->arena, const Value *, values->count);
+    for (uint32_t i = 0; i < values->count; i++) items[i] = eval_expr(e, s->env, values->items[i]);
+    s->returned = values->count == 1 ? items[0] : value_list(e, items, values->count, stmt->span);
+}
+
+static void exec_grid(Elab *e, Scope *s, const Stmt *stmt) {
+    const Value *v = eval_expr(e, s->env, stmt->bind.value);
+    if (v->kind != VALUE_GRID && v->kind != VALUE_ERROR) {
+        Diagnostic *d = report(e, NOT_A_GRID, stmt->bind.value->span, value_describe(e, v));
+        diag_help(d, "box([0, 1], [0, 1], cells = [64, 64]) is one");
+        v = value_error(e);
+    }
+    s->env = env_bind(e, s->env, stmt->bind.name.name, v, stmt->bind.name.span);
+}
+
+static void exec_input(Elab *e, Scope *s, const Stmt *stmt) {
+    const Value *v = eval_expr(e, s->env, stmt->bind.value);
+    for (uint32_t i = 0; i < e->options->count; i++)
+        if (names_of(e->names, e->options->overrides[i].name) == stmt->bind.name.name) {
+            e->used_overrides[i] = true;
+            v = eval_override(e, &e->options->overrides[i], v->kind == VALUE_STRING);
+        }
+    s->env = env_bind(e, s->env, stmt->bind.name.name, v, stmt->bind.name.span);
+}
+
+static bool exec_later(Elab *e, Scope *s, const Stmt *stmt) {
+    static const char *const what[] = {
+        [STMT_PARAM] = "a trainable parameter (param)", [STMT_SOLVE] = "solve", [STMT_TRAIN] = "training (train)",
+        [STMT_LOAD] = "loading a network (load)", [STMT_DATA] = "a data set (data)",
+    };
+    if (stmt->kind != STMT_PARAM && stmt->kind != STMT_SOLVE && stmt->kind != STMT_TRAIN &&
+        stmt->kind != STMT_LOAD && stmt->kind != STMT_DATA)
+        return false;
+    report(e, NOT_YET, stmt->span, what[stmt->kind]);
+    s->failed = true;
+    return true;
+}
+
+static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
+    if (exec_later(e, s, stmt)) return;
+    switch (stmt->kind) {
+    case STMT_LET:
+    case STMT_LET_FN: s->env = let_bind(e, s->env, stmt); return;
+    case STMT_BOUNDARY: s->env = boundary_statement(e, s->env, s->env, stmt); return;
+    case STMT_GRID: exec_grid(e, s, stmt); return;
+    case STMT_IF: exec_if(e, s, stmt); return;
+    case STMT_FOR: exec_for(e, s, stmt); return;
+    case STMT_RETURN:
+        if (!s->experiment) {
+            exec_return(e, s, stmt);
+            return;
+        }
+        break;
+    case STMT_EQUATION:
+        if (s->item && s->item->def.kind == DEF_PDE) {
+            vec_push(&s->equations, stmt);
+            return;
+        }
+        break;
+    case STMT_ERROR: s->failed = true; return;
+    default: break;
+    }
+    if (s->experiment) {
+        if (stmt->kind == STMT_INPUT) {
+            exec_input(e, s, stmt);
+            return;
+        }
+        if (stmt->kind == STMT_PRINT) {
+            effect_print(e, s->env, stmt);
+            return;
+        }
+        if (stmt->kind == STMT_ASSERT) {
+            effect_assert(e, s->env, stmt);
+            return;
+        }
+        if (stmt->kind == STMT_SAVE) {
+            effect_save(e, s->env, stmt);
+            return;
+        }
+    }
+    report(e, MISPLACED, stmt->span, s->experiment ? "an experiment" : ast_def_text(s->item->def.kind));
+    s->failed = true;
+}
+
+static void exec_block(Elab *e, Scope *s, const Block *block) {
+    for (uint32_t i = 0; i < block->count && !s->returned && !s->failed; i++)
+        exec_stmt(e, s, block->items[i]);
+}
+
+/* ---- pdes ------------------------------------------------------------------------------- */
+
+/* The input whose time derivative stands on the left: dt(u). */
+static int64_t derived_unknown(Elab *e, const Item *item, const Expr *left) {
+    if (left->kind != EXPR_CALL || left->call.callee->kind != EXPR_NAME || left->call.count != 1 ||
+        strcmp(names_text(e->names, left->call.callee->name), "dt") != 0 ||
+        left->call.args[0].value->kind != EXPR_NAME)
+        return -1;
+    Name u = left->call.args[0].value->name;
+    for (uint32_t i = 0; i < item->def.inputs.count; i++)
+        if (item->def.inputs.items[i].name == u) return i;
+    Diagnostic *d = report(e, NOT_AN_UNKNOWN, left->span, names_text(e->names, u), names_text(e->names, item->name.name));
+    diag_note(d, item->name.span, "the unknowns stand in its parameter list");
+    return -2;
+}
+
+static const Value *evaluate_equations(Elab *e, Scope *s) {
+    const Item *item = s->item;
+    uint32_t n = item->def.inputs.count, given = 0;
+    const Value **rates = ARENA_ARRAY(e->arena, const Value *, n + 1);
+    for (uint32_t i = 0; i < s->equations.len; i++) {
+        const Stmt *q = s->equations.data[i];
+        int64_t at = derived_unknown(e, item, q->equation.left);
+        if (at == -2) return value_error(e);
+        if (at == -1) {
+            Diagnostic *d = report(e, NOT_YET, q->span, "a stationary equation");
+            diag_help(d, "dt(u) = … is an evolution, which the schemes step through time");
+            return value_error(e);
+        }
+        if (rates[at]) {
+            report(e, EQUATION_TWICE, q->span, names_text(e->names, item->def.inputs.items[at].name));
+            return value_error(e);
+        }
+        rates[at] = eval_expr(e, s->env, q->equation.right);
+        if (rates[at]->kind == VALUE_ERROR) return rates[at];
+        given++;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (!rates[i]) {
+            const char *u = names_text(e->names, item->def.inputs.items[i].name);
+            Diagnostic *d = report(e, NO_EQUATION, item->name.span, names_text(e->names, item->name.name), u);
+            diag_help(d, "write dt(%s) = …; a given coefficient belongs into the first parameter list", u);
+            return value_error(e);
+        }
+    return given == 1 ? rates[0] : value_list(e, rates, n, item->span);
+}
+
+/* Boundaries of the inputs hold in the whole block, wherever they stand; those whose values need a `let` of
+ * the block are set in their place. */
+static void hoist_boundaries(Elab *e, Scope *s, const Block *block) {
+    VEC(Name) local = {0};
+    for (uint32_t i = 0; i < block->count; i++) {
+        const Stmt *stmt = block->items[i];
+        if (stmt->kind == STMT_LET)
+            for (uint32_t k = 0; k < stmt->let.count; k++) vec_push(&local, stmt->let.names[k].name);
+        if (stmt->kind == STMT_LET_FN || stmt->kind == STMT_GRID)
+            vec_push(&local, stmt->kind == STMT_GRID ? stmt->bind.name.name : stmt->let_fn.name.name);
+    }
+    for (uint32_t i = 0; i < block->count; i++) {
+        const Stmt *stmt = block->items[i];
+        if (stmt->kind != STMT_BOUNDARY || expr_mentions(stmt->boundary.value, local.data, local.len)) continue;
+        bool inputs = true;
+        for (uint32_t k = 0; k < stmt->boundary.count; k++)
+            for (uint32_t l = 0; l < local.len; l++) inputs = inputs && local.data[l] != stmt->boundary.names[k].name;
+        if (inputs) s->env = boundary_statement(e, s->env, s->env, stmt);
+    }
+    vec_free(&local);
+}
+
+const Value *eval_block(Elab *e, const Env *env, const Item *item, const Block *block) {
+    Scope s = {.env = env, .item = item};
+    uint32_t errors = diagnostics_errors(e->diagnostics);
+    hoist_boundaries(e, &s, block);
+    exec_block(e, &s, block);
+    const Value *v = s.returned;
+    bool silent = s.failed || diagnostics_errors(e->diagnostics) > errors;
+    if (!v && s.equations.len && !silent) v = evaluate_equations(e, &s);
+    vec_free(&s.equations);
+    if (v) return v;
+    if (!silent) {
+        Diagnostic *d = report(e, NO_RETURN, item->name.span, names_text(e->names, item->name.name));
+        diag_help(d, item->def.kind == DEF_PDE ? "give it an equation: dt(u) = …" : "end its block with: return …");
+    }
+    return value_error(e);
+}
+
+void eval_experiment(Elab *e, const Env *env, const Block *block) {
+    Scope s = {.env = env, .experiment = true};
+    /* one statement that failed does not hide the others' errors: what it bound is an error, silently */
+    for (uint32_t i = 0; i < block->count; i++) {
+        s.failed = false;
+        exec_stmt(e, &s, block->items[i]);
+    }
+}

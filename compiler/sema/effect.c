@@ -1,0 +1,144 @@
+#include "compiler/sema/effect.h"
+
+#include <string.h>
+
+typedef struct {
+    VEC(const Value *) values;
+    VEC(Span) spans;
+} Shown;
+
+/* Adds the action and its effect in the main function. */
+static void add_effect(Elab *e, Action action, const Shown *shown) {
+    uint32_t n = shown->values.len;
+    Effect effect = {.kind = action.kind, .number = e->out->actions.len, .count = n, .span = action.span};
+    effect.values = ARENA_ARRAY(e->arena, Node, n + 1);
+    action.count = n;
+    action.numbers = ARENA_ARRAY(e->arena, double, n + 1);
+    action.known = ARENA_ARRAY(e->arena, bool, n + 1);
+    action.types = ARENA_ARRAY(e->arena, Type, n + 1);
+    action.spans = arena_copy(e->arena, shown->spans.data, n * sizeof(Span));
+    for (uint32_t i = 0; i < n; i++) {
+        const Value *v = shown->values.data[i];
+        action.known[i] = v->kind == VALUE_NUMBER;
+        if (action.known[i]) action.numbers[i] = v->number;
+        action.types[i] = value_type(e, v);
+        effect.values[i] = value_to_node(e, v);
+    }
+    vec_push(&graph_get(e->module, e->frame->func)->effects, effect);
+    vec_push(&e->out->actions, action);
+}
+
+static bool show(Elab *e, Shown *shown, const Value *v, Span span) {
+    if (v->kind == VALUE_ERROR) return false;
+    if (v->kind == VALUE_LIST) {
+        for (uint32_t i = 0; i < v->list.count; i++)
+            if (!show(e, shown, v->list.items[i], span)) return false;
+        return true;
+    }
+    if (v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR)) {
+        vec_push(&shown->values, v);
+        vec_push(&shown->spans, span);
+        return true;
+    }
+    Diagnostic *d = report(e, CANNOT_PRINT, span, value_describe(e, v));
+    if (v->kind == VALUE_NODE) diag_help(d, "print a number of it, such as mean(u), min(u), max(u); `save u to \"u.png\"` writes it");
+    return false;
+}
+
+void effect_print(Elab *e, const Env *env, const Stmt *s) {
+    Shown shown = {0};
+    bool ok = true;
+    for (uint32_t i = 0; i < s->print.values.count; i++) {
+        const Expr *x = s->print.values.items[i];
+        ok = show(e, &shown, eval_expr(e, env, x), x->span) && ok;
+    }
+    Action a = {.kind = EFFECT_PRINT, .label = s->print.label ? s->print.label->string.bytes : NULL, .span = s->span};
+    if (ok) add_effect(e, a, &shown);
+    vec_free(&shown.values);
+    vec_free(&shown.spans);
+}
+
+static const char *source_text(Elab *e, Span span) {
+    size_t length;
+    const char *bytes = sources_bytes(e->unit->context.sources, span.file, &length);
+    return arena_text(e->arena, bytes + span.begin, span.end - span.begin);
+}
+
+/* Everywhere, when it is a field. */
+static const Value *as_truth(Elab *e, const Value *v, Span span) {
+    if (!value_is_field(e, v)) return v;
+    Node n = value_to_node(e, v);
+    return value_node(e, graph_add(e->module, e->frame->func, OP_LEAST, &n, 1, 0, 0, span), NULL, span);
+}
+
+static bool is_comparison(const Expr *x) {
+    return x->kind == EXPR_BINARY && x->binary.op >= AST_EQ && x->binary.op <= AST_GE;
+}
+
+static bool is_scalar(Elab *e, const Value *v) {
+    return v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
+}
+
+void effect_assert(Elab *e, const Env *env, const Stmt *s) {
+    const Expr *x = s->expr.value;
+    Shown shown = {0};
+    const Value *left = NULL, *right = NULL, *v;
+    if (is_comparison(x)) {
+        left = eval_expr(e, env, x->binary.left);
+        right = eval_expr(e, env, x->binary.right);
+        v = eval_binary(e, x->binary.op, left, right, x->span);
+    } else v = eval_expr(e, env, x);
+    if (v->kind == VALUE_ERROR) return;
+    v = as_truth(e, v, x->span);
+    if (!is_scalar(e, v)) {
+        report(e, NOT_A_CONDITION, x->span, value_describe(e, v));
+        return;
+    }
+    vec_push(&shown.values, v);
+    vec_push(&shown.spans, x->span);
+    if (left && is_scalar(e, left) && is_scalar(e, right)) {
+        vec_push(&shown.values, left);
+        vec_push(&shown.spans, x->binary.left->span);
+        vec_push(&shown.values, right);
+        vec_push(&shown.spans, x->binary.right->span);
+    }
+    add_effect(e, (Action){.kind = EFFECT_ASSERT, .text = source_text(e, x->span), .span = s->span}, &shown);
+    vec_free(&shown.values);
+    vec_free(&shown.spans);
+}
+
+void effect_save(Elab *e, const Env *env, const Stmt *s) {
+    const Value *v = eval_expr(e, env, s->file.what), *where = eval_expr(e, env, s->file.where);
+    if (v->kind == VALUE_ERROR || where->kind == VALUE_ERROR) return;
+    if (where->kind != VALUE_STRING) {
+        report(e, NOT_A_PATH, s->file.where->span, value_describe(e, where));
+        return;
+    }
+    if (v->kind == VALUE_LATER) {
+        report(e, NOT_YET, s->span, "saving a network");
+        return;
+    }
+    Shown shown = {0};
+    uint32_t n = v->kind == VALUE_LIST ? v->list.count : 1;
+    Type first = {TYPE_SCALAR, 0, 0};
+    bool ok = n > 0;
+    for (uint32_t i = 0; i < n && ok; i++) {
+        const Value *item = v->kind == VALUE_LIST ? v->list.items[i] : v;
+        Type t = value_type(e, item);
+        if (item->kind != VALUE_NODE || t.kind == TYPE_SCALAR) {
+            Diagnostic *d = report(e, CANNOT_SAVE, s->file.what->span, value_describe(e, item));
+            diag_help(d, "fields, lists of fields and films can be saved; numbers are printed");
+            ok = false;
+        } else if (i && !type_equal(t, first)) {
+            Diagnostic *d = report(e, SAVE_MIXED, s->file.what->span);
+            diag_label_primary(d, "%s and %s", type_text(e->module, first, e->arena), type_text(e->module, t, e->arena));
+            ok = false;
+        } else if (!i) first = t;
+        vec_push(&shown.values, item);
+        vec_push(&shown.spans, s->file.what->span);
+    }
+    Action a = {.kind = EFFECT_SAVE, .path = where->string.bytes, .list = v->kind == VALUE_LIST ? n : 0, .span = s->span};
+    if (ok) add_effect(e, a, &shown);
+    vec_free(&shown.values);
+    vec_free(&shown.spans);
+}

@@ -1,0 +1,203 @@
+/* Elaboration of experiments, tests and standalone kernels. */
+#include "compiler/sema/value.h"
+#include "compiler/sema/walk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
+    Elab *e = ARENA_NEW(u->arena, Elab);
+    e->unit = u;
+    e->arena = u->arena;
+    e->diagnostics = u->context.diagnostics;
+    e->names = u->context.names;
+    e->module = graph_new(e->names);
+    e->options = options;
+    e->folder = u->homes.data[0]->folder;
+    e->used_overrides = ARENA_ARRAY(u->arena, bool, options->count + 1);
+    e->out = ARENA_NEW(u->arena, Elaborated);
+    e->out->module = e->module;
+    e->root = frame_push(e, main, false);
+    e->module->main = e->root->func;
+    return e;
+}
+
+static Elaborated *elab_finish(Elab *e, uint32_t errors_before) {
+    vec_free(&e->lets);
+    vec_free(&e->gradients);
+    vec_free(&e->calls);
+    if (diagnostics_errors(e->diagnostics) > errors_before) {
+        graph_free(e->module);
+        return NULL;
+    }
+    return e->out;
+}
+
+/* ---- values of the command line ------------------------------------------------------ */
+
+const Value *eval_override(Elab *e, const Override *o, bool as_text) {
+    Value *text = value_new(e, VALUE_STRING, SPAN_NONE);
+    text->string.bytes = o->value;
+    text->string.length = (uint32_t)strlen(o->value);
+    text->string.from_command_line = true;
+    if (as_text) return text;
+    const char *line = arena_format(e->arena, "let value = %s\n", o->value);
+    const char *shown = arena_format(e->arena, "%s=…", o->name);
+    uint32_t file = sources_add(e->unit->context.sources, shown, line, strlen(line), false);
+    uint32_t before = diagnostics_errors(e->diagnostics);
+    Program *p = syntax_parse(e->arena, e->names, e->diagnostics, file, NULL);
+    if (diagnostics_errors(e->diagnostics) > before || p->count != 1 || p->items[0].kind != ITEM_LET) {
+        if (diagnostics_errors(e->diagnostics) == before)
+            diag_report(e->diagnostics, DIAG_BAD_OVERRIDE, SPAN_NONE, o->name, o->value);
+        return value_error(e);
+    }
+    return eval_expr(e, e->unit->globals, p->items[0].let.value);
+}
+
+typedef VEC(const char *) Texts;
+
+static void collect_inputs(Elab *e, const Block *b, Texts *out) {
+    for (uint32_t i = 0; i < b->count; i++) {
+        const Stmt *s = b->items[i];
+        if (s->kind == STMT_INPUT) vec_push(out, names_text(e->names, s->bind.name.name));
+        if (s->kind == STMT_IF) {
+            collect_inputs(e, s->branch.then, out);
+            if (s->branch.otherwise) collect_inputs(e, s->branch.otherwise, out);
+        }
+    }
+}
+
+static void unused_overrides(Elab *e, const char *owner, const Texts *known) {
+    for (uint32_t i = 0; i < e->options->count; i++) {
+        if (e->used_overrides[i]) continue;
+        bool exists = false; /* read in a branch that was not taken */
+        for (uint32_t k = 0; k < known->len; k++) exists = exists || strcmp(known->data[k], e->options->overrides[i].name) == 0;
+        if (exists) continue;
+        Diagnostic *d = diag_report(e->diagnostics, DIAG_NO_INPUT, SPAN_NONE, owner, e->options->overrides[i].name);
+        const char *near = diag_nearest(e->options->overrides[i].name, known->data, known->len);
+        if (near) diag_help(d, "did you mean '%s'?", near);
+    }
+}
+
+/* ---- experiments and tests ---------------------------------------------------------------- */
+
+static Elaborated *elaborate_block(Unit *u, const Item *item, const char *name, const Block *block,
+                                   const ElaborateOptions *options) {
+    uint32_t before = diagnostics_errors(u->context.diagnostics);
+    Elab *e = elab_new(u, options, item->name.name);
+    e->out->name = name;
+    eval_experiment(e, u->globals, block);
+    if (item->kind == ITEM_EXPERIMENT) {
+        Texts known = {0};
+        collect_inputs(e, block, &known);
+        unused_overrides(e, name, &known);
+        vec_free(&known);
+    }
+    return elab_finish(e, before);
+}
+
+Elaborated *sema_elaborate_experiment(Unit *u, uint32_t i, const ElaborateOptions *options) {
+    const Item *item = u->experiments.data[i];
+    return elaborate_block(u, item, names_text(u->context.names, item->name.name), item->experiment.block, options);
+}
+
+Elaborated *sema_elaborate_test(Unit *u, uint32_t i, const ElaborateOptions *options) {
+    const Item *item = u->tests.data[i];
+    return elaborate_block(u, item, item->test.title->string.bytes, item->test.block, options);
+}
+
+/* ---- kernels ----------------------------------------------------------------------------------- */
+
+static const Value *kernel_input(Elab *e, GridId grid, Type type, Name name, Span span) {
+    Input input = {type, name, span};
+    (void)grid;
+    vec_push(&e->module->inputs, input);
+    Node n = graph_add_typed(e->module, e->frame->func, OP_INPUT, type, NULL, 0, e->module->inputs.len - 1, 0, span);
+    return value_node(e, n, NULL, span);
+}
+
+static const Value *kernel_configured(Elab *e, const Value *callee, const KernelOptions *k) {
+    const ParamList *params = &callee->op->item->def.config;
+    Arguments args = {ARENA_ARRAY(e->arena, Argument, k->count + 1), 0, callee->span};
+    for (uint32_t i = 0; i < k->count; i++) {
+        Name name = names_of(e->names, k->overrides[i].name);
+        for (uint32_t p = 0; p < params->count; p++) {
+            if (params->items[p].name != name) continue;
+            e->used_overrides[i] = true;
+            const Value *v = eval_override(e, &k->overrides[i], false);
+            args.items[args.count++] = (Argument){name, v->span, v, NULL};
+        }
+    }
+    return apply(e, callee, &args);
+}
+
+static bool kernel_result(Elab *e, const Value *v, Span span) {
+    if (v->kind == VALUE_ERROR) return false;
+    if (v->kind == VALUE_LIST) {
+        for (uint32_t i = 0; i < v->list.count; i++)
+            if (!kernel_result(e, v->list.items[i], span)) return false;
+        return true;
+    }
+    Node n = value_to_node(e, v);
+    if (!n || value_type(e, v).kind == TYPE_STACK) {
+        report(e, KERNEL_RESULT, span, value_describe(e, v));
+        return false;
+    }
+    vec_push(&graph_get(e->module, e->frame->func)->results, n);
+    return true;
+}
+
+static bool is_number_param(Elab *e, const Param *p) {
+    const char *type = p->type ? names_text(e->names, p->type) : "field";
+    return strcmp(type, "number") == 0 || strcmp(type, "int") == 0;
+}
+
+static void apply_kernel(Elab *e, const Value *op, const Item *item, const KernelOptions *k) {
+    Grid g = {.rank = k->rank};
+    memcpy(g.extent, k->extent, sizeof g.extent);
+    memcpy(g.spacing, k->spacing, sizeof g.spacing);
+    for (uint32_t i = k->rank; i < MAX_RANK; i++) g.extent[i] = 0, g.spacing[i] = 0;
+    GridId grid = graph_grid(e->module, &g);
+    const ParamList *inputs = &item->def.inputs;
+    Name time = names_of(e->names, "t");
+    Arguments args = {ARENA_ARRAY(e->arena, Argument, inputs->count + 1), 0, item->name.span};
+    for (uint32_t i = 0; i < inputs->count; i++) {
+        const Param *p = &inputs->items[i];
+        int64_t channels = 1;
+        if (p->channels && !value_static_int(e, eval_expr(e, operator_env(op->op), p->channels), "a number of channels", 1, 1e6, &channels)) return;
+        Type type = is_number_param(e, p) ? type_scalar() : type_field(grid, (uint32_t)channels);
+        args.items[args.count++] = (Argument){0, p->span, kernel_input(e, grid, type, p->name, p->span), NULL};
+    }
+    if (item->def.kind == DEF_PDE && item->def.block) {
+        bool mentions = false;
+        for (uint32_t i = 0; i < item->def.block->count; i++)
+            mentions = mentions || stmt_mentions(item->def.block->items[i], &time, 1);
+        if (mentions)
+            args.items[args.count++] = (Argument){time, item->name.span, kernel_input(e, grid, type_scalar(), time, item->name.span), NULL};
+    }
+    kernel_result(e, apply(e, op, &args), item->name.span);
+}
+
+Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions *k) {
+    uint32_t before = diagnostics_errors(u->context.diagnostics);
+    ElaborateOptions *options = ARENA_NEW(u->arena, ElaborateOptions);
+    *options = (ElaborateOptions){.overrides = k->overrides, .count = k->count, .f64 = k->f64};
+    Name wanted = names_of(u->context.names, name);
+    Elab *e = elab_new(u, options, wanted);
+    e->out->name = name;
+    const Env *found = env_find(u->globals, wanted);
+    if (!found || found->value->kind != VALUE_OPERATOR || found->value->op->kind != OPERATOR_DEF) {
+        Diagnostic *d = diag_report(e->diagnostics, DIAG_NO_DEFINITION, SPAN_NONE, name);
+        suggest_name(u, d, u->globals, wanted);
+        return elab_finish(e, before);
+    }
+    const Item *item = found->value->op->item;
+    const Value *op = item->def.has_config ? kernel_configured(e, found->value, k) : found->value;
+    if (op->kind == VALUE_OPERATOR) apply_kernel(e, op, item, k);
+    Texts known = {0};
+    for (uint32_t i = 0; item->def.has_config && i < item->def.config.count; i++)
+        vec_push(&known, names_text(e->names, item->def.config.items[i].name));
+    unused_overrides(e, name, &known);
+    vec_free(&known);
+    return elab_finish(e, before);
+}

@@ -1,0 +1,191 @@
+/* Expressions. */
+#include "compiler/sema/value.h"
+
+#include <math.h>
+#include <string.h>
+
+static const Value *eval_global_let(Elab *e, const Item *item, const Home *home, Span span) {
+    for (uint32_t i = 0; i < e->lets.len; i++) {
+        if (e->lets.data[i].item != item) continue;
+        if (e->lets.data[i].value) return e->lets.data[i].value;
+        report(e, LET_CYCLE, span, names_text(e->names, item->name.name));
+        return value_error(e);
+    }
+    GlobalLet let = {item, NULL};
+    uint32_t at = e->lets.len;
+    vec_push(&e->lets, let);
+    Frame *frame = e->frame;
+    e->frame = e->root; /* its nodes may then be used from every frame */
+    const Value *v = eval_expr(e, home->env, item->let.value);
+    e->frame = frame;
+    e->lets.data[at].value = v;
+    return v;
+}
+
+static const Value *eval_name(Elab *e, const Env *env, const Expr *x) {
+    const Env *found = env_find(env, x->name);
+    if (found) {
+        if (found->value->kind == VALUE_THUNK)
+            return value_at(e, eval_global_let(e, found->value->thunk.item, found->value->thunk.home, x->span), x->span);
+        return value_at(e, found->value, x->span);
+    }
+    const BuiltinInfo *info = builtin_find(e->names, x->name);
+    if (info) return builtin_value(e, info, x->span);
+    const char *name = names_text(e->names, x->name);
+    if (strcmp(name, "t") == 0) {
+        Diagnostic *d = report(e, NO_TIME, x->span);
+        diag_help(d, "give it where the operator is applied: F(u, t = 0); the library's schemes do so");
+        return value_error(e);
+    }
+    Diagnostic *d = report(e, UNKNOWN_NAME, x->span, name);
+    suggest_name(e->unit, d, env, x->name);
+    return value_error(e);
+}
+
+static const Value *eval_string(Elab *e, const Expr *x) {
+    Value *v = value_new(e, VALUE_STRING, x->span);
+    v->string.bytes = x->string.bytes;
+    v->string.length = x->string.length;
+    return v;
+}
+
+static const Value *eval_list(Elab *e, const Env *env, const Expr *x) {
+    const Value **items = ARENA_ARRAY(e->arena, const Value *, x->list.count);
+    for (uint32_t i = 0; i < x->list.count; i++) items[i] = eval_expr(e, env, x->list.items[i]);
+    return value_list(e, items, x->list.count, x->span);
+}
+
+/* ---- members ---------------------------------------------------------------------- */
+
+static const Value *grid_spacing(Elab *e, const Grid *g, const Expr *x, const char *member) {
+    if (member[1] == 0) {
+        for (uint32_t a = 1; a < g->rank; a++)
+            if (g->spacing[a] != g->spacing[0]) {
+                Diagnostic *d = report(e, SPACING_DIFFERS, x->span);
+                diag_help(d, "hx, hy%s are the spacings of each axis", g->rank > 2 ? ", hz" : "");
+                return value_error(e);
+            }
+        return value_number(e, g->spacing[0], x->span);
+    }
+    uint32_t axis = (uint32_t)(member[1] - 'x');
+    return axis < g->rank ? value_number(e, g->spacing[axis], x->span) : NULL;
+}
+
+static const Value *grid_member(Elab *e, GridId grid, const Expr *x) {
+    const Grid *g = &e->module->grids.data[grid];
+    const char *m = names_text(e->names, x->member.name);
+    const Value *v = NULL;
+    if (strlen(m) == 1 && m[0] >= 'x' && m[0] <= 'z' && (uint32_t)(m[0] - 'x') < g->rank) {
+        Node n = graph_add_typed(e->module, e->frame->func, OP_COORD, type_field(grid, 1), NULL, 0,
+                                 (uint32_t)(m[0] - 'x'), 0, x->span);
+        v = value_node(e, n, NULL, x->span);
+    } else if (m[0] == 'h' && (m[1] == 0 || (m[1] >= 'x' && m[1] <= 'z' && m[2] == 0))) {
+        v = grid_spacing(e, g, x, m);
+    }
+    if (v) return v;
+    Diagnostic *d = report(e, NO_MEMBER, x->member.name_span, "a grid", m);
+    static const char *const list[] = {"x and h", "x, y, h, hx and hy", "x, y, z, h, hx, hy and hz"};
+    diag_help(d, "a grid of %u axes has %s", g->rank, list[g->rank - 1]);
+    return value_error(e);
+}
+
+static const Value *eval_member(Elab *e, const Env *env, const Expr *x) {
+    const Value *base = eval_expr(e, env, x->member.base);
+    if (base->kind == VALUE_ERROR) return base;
+    if (base->kind == VALUE_GRID) return grid_member(e, base->grid, x);
+    if (base->kind == VALUE_LATER) return base;
+    Diagnostic *d = report(e, NO_MEMBER, x->member.name_span, value_describe(e, base),
+                           names_text(e->names, x->member.name));
+    diag_help(d, "grids have members (G.h, G.x), and what holds parameters has them by name (net.K)");
+    return value_error(e);
+}
+
+/* ---- index ------------------------------------------------------------------------- */
+
+static const Value *eval_index(Elab *e, const Env *env, const Expr *x) {
+    const Value *base = eval_expr(e, env, x->index.base);
+    if (base->kind == VALUE_ERROR || base->kind == VALUE_LATER) return base;
+    if (base->kind == VALUE_SEQUENCE) return sequence_index(e, env, base, x);
+    const Value *index = eval_expr(e, env, x->index.index);
+    if (index->kind == VALUE_ERROR) return index;
+    if (base->kind == VALUE_LIST) {
+        int64_t i;
+        if (!value_static_int(e, index, "the index of a list", 0, (double)base->list.count - 1, &i))
+            return value_error(e);
+        return value_at(e, base->list.items[i], x->span);
+    }
+    if (base->kind == VALUE_NODE && value_type(e, base).kind == TYPE_STACK) {
+        Node operands[2] = {value_to_node(e, base), value_to_node(e, index)};
+        if (operands[1])
+            return value_node(e, graph_add(e->module, e->frame->func, OP_FRAME, operands, 2, 0, 0, x->span),
+                              NULL, x->span);
+    }
+    Diagnostic *d = report(e, CANNOT_INDEX, x->index.base->span, value_describe(e, base));
+    diag_help(d, "lists, films and the unknowns of a recurrence have an index; channel(u, i) takes a channel");
+    return value_error(e);
+}
+
+/* ---- calls ------------------------------------------------------------------------------ */
+
+static bool reads_word(const Value *callee, uint32_t position, const Arg *arg, const char *text) {
+    return value_is_builtin(callee, "d") && (position == 1 || arg->name) && arg->value->kind == EXPR_NAME &&
+           strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z';
+}
+
+Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Expr *x) {
+    Arguments a = {ARENA_ARRAY(e->arena, Argument, x->call.count), x->call.count, x->span};
+    for (uint32_t i = 0; i < a.count; i++) {
+        const Arg *arg = &x->call.args[i];
+        a.items[i].name = arg->name;
+        a.items[i].span = arg->name ? arg->name_span : arg->value->span;
+        a.items[i].expr = arg->value;
+        const char *text = arg->value->kind == EXPR_NAME ? names_text(e->names, arg->value->name) : "";
+        if (reads_word(callee, i, arg, text)) {
+            Value *v = value_new(e, VALUE_STRING, arg->value->span);
+            v->string.bytes = text;
+            v->string.length = 1;
+            a.items[i].value = v;
+        } else {
+            a.items[i].value = eval_expr(e, env, arg->value);
+        }
+    }
+    return a;
+}
+
+static const Value *eval_call(Elab *e, const Env *env, const Expr *x) {
+    const Value *callee = eval_expr(e, env, x->call.callee);
+    if (callee->kind == VALUE_ERROR) return callee;
+    Arguments arguments = eval_arguments(e, env, callee, x);
+    for (uint32_t i = 0; i < arguments.count; i++)
+        if (arguments.items[i].value->kind == VALUE_ERROR) return value_error(e);
+    bool mine = !sources_is_library(e->unit->context.sources, x->span.file);
+    if (mine) vec_push(&e->calls, x->span);
+    const Value *v;
+    if (callee->kind == VALUE_OPERATOR && callee->op->kind == OPERATOR_BUILTIN)
+        v = builtin_call(e, env, callee->op->builtin, &arguments);
+    else
+        v = apply(e, callee, &arguments);
+    if (mine) (void)vec_pop(&e->calls);
+    return value_at(e, v, x->span);
+}
+
+const Value *eval_expr(Elab *e, const Env *env, const Expr *x) {
+    switch (x->kind) {
+    case EXPR_ERROR: return value_error(e);
+    case EXPR_NAME: return eval_name(e, env, x);
+    case EXPR_NUMBER: return value_number(e, x->number, x->span);
+    case EXPR_STRING: return eval_string(e, x);
+    case EXPR_BOOL: return value_number(e, x->boolean, x->span);
+    case EXPR_LIST: return eval_list(e, env, x);
+    case EXPR_CALL: return eval_call(e, env, x);
+    case EXPR_INDEX: return eval_index(e, env, x);
+    case EXPR_MEMBER: return eval_member(e, env, x);
+    case EXPR_UNARY: return eval_unary(e, x->unary.op, eval_expr(e, env, x->unary.operand), x->span);
+    case EXPR_BINARY: {
+        const Value *a = eval_expr(e, env, x->binary.left);
+        const Value *b = eval_expr(e, env, x->binary.right);
+        return eval_binary(e, x->binary.op, a, b, x->span);
+    }
+    }
+    return value_error(e);
+}

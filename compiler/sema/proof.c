@@ -1,0 +1,179 @@
+/* Operators handed to analysis: adjoints, directional derivatives, norms, stable steps. */
+#include "compiler/sema/value.h"
+
+#include <math.h>
+
+/* An operator as a graph function of u (then of what it captured). */
+typedef struct {
+    FuncId func;
+    Frame *frame;
+} OperatorFunc;
+
+/* Elaborates op(u) for a u of the type of `like` in a function of its own. */
+static bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span, OperatorFunc *out) {
+    out->frame = frame_push(e, op->name, false);
+    out->func = out->frame->func;
+    Value *u = value_new(e, VALUE_NODE, span);
+    u->node.frame = out->frame;
+    u->node.node = graph_param(e->module, out->func, type, names_of(e->names, "u"));
+    u->node.boundary = like ? value_boundary(e, like) : NULL;
+    const Value *v = apply_one(e, op, u, span);
+    Node n = v->kind == VALUE_ERROR ? NODE_NONE : value_to_node(e, v);
+    if (v->kind != VALUE_ERROR && !n) report(e, NOT_A_FIELD, span, value_describe(e, v));
+    if (n && value_type(e, v).kind == TYPE_SCALAR && type.kind == TYPE_FIELD) {
+        report(e, NOT_A_FIELD, span, value_describe(e, v));
+        n = NODE_NONE;
+    }
+    if (n) vec_push(&graph_get(e->module, out->func)->results, n);
+    frame_pop(e);
+    return n != NODE_NONE;
+}
+
+/* The body of `func` in the current frame: its first parameters are `first`, the rest what `f` captured. */
+static const Value *inline_func(Elab *e, FuncId func, const OperatorFunc *f, const Node *first, uint32_t count, Span span) {
+    Map known = {0};
+    const Func *g = graph_get(e->module, func);
+    for (uint32_t i = 0; i < count; i++) map_set(&known, g->params.data[i], first[i]);
+    for (uint32_t i = 0; i < f->frame->captures.len && count + i < g->params.len; i++)
+        map_set(&known, g->params.data[count + i], f->frame->captures.data[i].outer);
+    Node n = graph_copy(e->module, func, g->results.data[0], e->frame->func, &known);
+    map_free(&known);
+    return value_node(e, n, NULL, span);
+}
+
+static bool needs_field(Elab *e, const Value *v, Span span) {
+    if (v && value_is_field(e, v)) return true;
+    if (!v || v->kind != VALUE_ERROR) {
+        Diagnostic *d = report(e, NOT_A_FIELD, v ? v->span : span, v ? value_describe(e, v) : "nothing");
+        if (v && v->kind == VALUE_LIST) diag_help(d, "systems have no such form here: take one equation at a time");
+    }
+    return false;
+}
+
+static void blame(Elab *e, Diagnostic *d, FuncId func, Node why) {
+    if (!why) return;
+    const NodeData *n = graph_node(graph_get(e->module, func), why);
+    if (n->span.file) diag_note(d, n->span, "because of this (%s)", op_info(n->op)->name);
+}
+
+/* ---- adjoint, jvp, vjp ---------------------------------------------------------------- */
+
+/* The type of the operator's input, when w is what it gives: found by trying the channel counts that can be. */
+static bool adjoint_input(Elab *e, const Operator *op, Type w, Span span, OperatorFunc *f) {
+    uint32_t rank = e->module->grids.data[w.grid].rank, tried[3] = {1, w.channels, w.channels / rank};
+    for (int i = 0; i < 3; i++) {
+        if (!tried[i] || (i && tried[i] == tried[i - 1])) continue;
+        Diagnostics *real = e->diagnostics;
+        e->diagnostics = i < 2 ? diagnostics_new(e->unit->context.sources, 1) : real;
+        bool ok = operator_func(e, op, type_field(w.grid, tried[i]), NULL, span, f);
+        if (e->diagnostics != real) diagnostics_free(e->diagnostics);
+        e->diagnostics = real;
+        if (!ok) continue;
+        const Func *g = graph_get(e->module, f->func);
+        if (type_equal(graph_node(g, g->results.data[0])->type, w)) return true;
+    }
+    /* say what is wrong with the plainest reading */
+    if (operator_func(e, op, type_field(w.grid, 1), NULL, span, f)) {
+        const Func *g = graph_get(e->module, f->func);
+        Diagnostic *d = report(e, ADJOINT_SHAPE, span);
+        diag_label_primary(d, "this is %s", type_text(e->module, w, e->arena));
+        diag_help(d, "the operator gives %s", type_text(e->module, graph_node(g, g->results.data[0])->type, e->arena));
+    }
+    return false;
+}
+
+const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span span) {
+    OperatorFunc f;
+    if (!needs_field(e, w, span)) return value_error(e);
+    if (op->kind == OPERATOR_ADJOINT) return apply_one(e, op->a, w, span);
+    if (!adjoint_input(e, op, value_type(e, w), span, &f)) return value_error(e);
+    Node why = NODE_NONE;
+    FuncId transposed = transpose_func(e->module, f.func, &why);
+    if (!transposed) {
+        Diagnostic *d = report(e, NOT_LINEAR, span, operator_name(e, op));
+        blame(e, d, f.func, why);
+        diag_help(d, "only linear operators have an adjoint; vjp(A, u)(w) is that of the derivative at u");
+        return value_error(e);
+    }
+    Node node = value_to_node(e, w);
+    return inline_func(e, transposed, &f, &node, 1, span);
+}
+
+const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value *v, Span span) {
+    OperatorFunc f;
+    if (!needs_field(e, at, span) || !needs_field(e, v, span)) return value_error(e);
+    if (!operator_func(e, op, value_type(e, at), at, span, &f)) return value_error(e);
+    Node why = NODE_NONE;
+    FuncId jvp = jvp_func(e->module, f.func, &why);
+    if (!jvp) {
+        blame(e, report(e, NOT_DIFFERENTIABLE, span, operator_name(e, op)), f.func, why);
+        return value_error(e);
+    }
+    Node nodes[2] = {value_to_node(e, at), value_to_node(e, v)};
+    return inline_func(e, jvp, &f, nodes, 2, span);
+}
+
+/* The transpose of v -> jvp(A, u)(v), with u among what it captures. */
+const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value *w, Span span) {
+    if (!needs_field(e, at, span) || !needs_field(e, w, span)) return value_error(e);
+    Operator *derivative = ARENA_NEW(e->arena, Operator);
+    *derivative = (Operator){.kind = OPERATOR_JVP, .span = span, .name = op->name, .a = op, .factor = at};
+    return apply_adjoint(e, derivative, w, span);
+}
+
+/* ---- proofs ---------------------------------------------------------------------------------- */
+
+const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span) {
+    OperatorFunc func;
+    if (!needs_field(e, f, span)) return value_error(e);
+    if (!operator_func(e, op, value_type(e, f), f, span, &func)) return value_error(e);
+    StepBound bound = stable_step(e->module, func.func, e->arena);
+    if (bound.proved) return value_number(e, bound.step, span);
+    Diagnostic *d = report(e, NO_STABLE_STEP, span, operator_name(e, op));
+    if (bound.missing) diag_label_primary(d, "%s", bound.missing);
+    diag_help(d, "give the step as a number, or write the operator as -adjoint(K)(Φ(K(u))) with 0 ≤ Φ(s)/s ≤ L");
+    return value_error(e);
+}
+
+const Value *prove_norm(Elab *e, const Operator *op, const Value *where, Span span) {
+    Type type;
+    if (where && where->kind == VALUE_GRID) type = type_field(where->grid, 1);
+    else if (where && value_is_field(e, where)) type = value_type(e, where);
+    else {
+        Diagnostic *d = report(e, NORM_OF, span);
+        diag_help(d, "norm(A, G) is the norm of an operator on the grid G, norm(A, f) on the grid of f");
+        return value_error(e);
+    }
+    OperatorFunc func;
+    if (!operator_func(e, op, type, where->kind == VALUE_GRID ? NULL : where, span, &func)) return value_error(e);
+    NormBound bound = norm_bound(e->module, func.func, e->arena);
+    if (bound.proved) return value_number(e, bound.bound, span);
+    Diagnostic *d = report(e, NO_NORM, span, operator_name(e, op));
+    if (bound.missing) diag_label_primary(d, "%s", bound.missing);
+    return value_error(e);
+}
+
+/* lipschitz(f, a, …): of f in its first argument, the others given. */
+const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest) {
+    Frame *frame = frame_push(e, op->name, false);
+    Value *s = value_new(e, VALUE_NODE, rest->span);
+    s->node.frame = frame;
+    s->node.node = graph_param(e->module, frame->func, type_scalar(), names_of(e->names, "s"));
+    Arguments all = {ARENA_ARRAY(e->arena, Argument, rest->count + 1), rest->count + 1, rest->span};
+    all.items[0] = (Argument){0, rest->span, s, NULL};
+    for (uint32_t i = 0; i < rest->count; i++) all.items[i + 1] = rest->items[i];
+    const Value *v = apply(e, value_operator(e, op, rest->span), &all);
+    Node n = v->kind == VALUE_ERROR ? NODE_NONE : value_to_node(e, v);
+    if (n) vec_push(&graph_get(e->module, frame->func)->results, n);
+    frame_pop(e);
+    if (v->kind == VALUE_ERROR) return v;
+    if (!n || value_type(e, v).kind != TYPE_SCALAR) {
+        report(e, NOT_A_FUNCTION, rest->span, operator_name(e, op));
+        return value_error(e);
+    }
+    double bound = lipschitz_bound(e->module, frame->func, e->arena);
+    if (isfinite(bound)) return value_number(e, bound, rest->span);
+    Diagnostic *d = report(e, NO_LIPSCHITZ, rest->span, operator_name(e, op));
+    diag_help(d, "its derivative could not be bounded over all arguments");
+    return value_error(e);
+}
