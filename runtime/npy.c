@@ -258,6 +258,12 @@ static PdnStatus read_values(Header *header, PdnSource *source) {
     PdnInput *in = header->in;
     PdnArray *array = &in->array;
     int64_t count = pdn_array_count(array), place = 0, index[PDN_MAX_RANK] = {0};
+    if (header->kind == 'f' && (size_t)header->size == pdn_type_size(array->type) &&
+        !header->swap && (!header->fortran || header->rank < 2)) { /* as it is */
+        size_t bytes = (size_t)count * (size_t)header->size;
+        return source->read(source->context, array->data, bytes) == bytes ? PDN_OK
+                                                                          : pdn_truncated(in);
+    }
     uint8_t *chunk = malloc((size_t)CHUNK * 8);
     if (!chunk) {
         return pdn_fail(in->error, PDN_ERROR_MEMORY, "%s cannot be read: out of memory", in->name);

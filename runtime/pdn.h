@@ -44,6 +44,12 @@ typedef struct {
 
 /* ---- the way back from compiled code ------------------------------------------------ */
 
+/* A trajectory handed to an effect: frames stand one after the other, each channels * cells numbers. */
+typedef struct {
+    int64_t frames;
+    const void *data;
+} PdnStack;
+
 typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
 /* Given to compiled programs; `context` is handed back unchanged. Function pointers, so that
@@ -52,7 +58,8 @@ typedef struct PdnHost {
     void *context;
     /* Runs kernel(arguments, b, e) over disjoint parts of [0, count), on several threads. */
     void (*launch)(void *context, PdnKernel *kernel, const void *arguments, int64_t count);
-    /* Effect `number` of the program: pointers to its scalars and fields. Nonzero stops the program. */
+    /* Effect `number` of the program (its place in the main function's list): pointers to its values,
+     * without those that are NODE_NONE: a number, the cells of a field, a PdnStack. Nonzero stops. */
     int (*effect)(void *context, uint32_t number, const void *const *values);
     /* Every so many iterations of loop `number`; total < 0: not known. Nonzero stops the program. */
     int (*progress)(void *context, uint32_t number, int64_t done, int64_t total);
