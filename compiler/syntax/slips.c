@@ -102,7 +102,7 @@ static void report_number(Parser *parser, Span at, const char *text) {
         diag_help(d, "numbers are decimal");
     } else if (*rest == '_') {
         diag_help(d, "digits are not grouped: write 1000 or 1e3");
-    } else if ((*rest == 'e' || *rest == 'E') && strcspn(rest + 1, "0123456789") != 0) {
+    } else if ((*rest == 'e' || *rest == 'E') && !rest[1]) {
         diag_help(d, "an exponent has digits: 1e-3");
     } else {
         diag_help(d, "a product needs its sign: %.*s * %s", (int)digits, text, rest);

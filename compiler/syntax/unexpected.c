@@ -162,7 +162,8 @@ static bool report_reserved(const Place *place) {
                      next->kind == T_LBRACKET || next->kind == T_COLON || next->kind == T_LBRACE ||
                      next->kind == T_END || (next->kind >= T_RANGE && next->kind <= T_POWER) ||
                      next->newline;
-    if (expects_statement(place) || (expects_expression(place) && !like_name)) {
+    bool joins = place->at.kind >= T_FOR && !starts_statement(place->at.kind); /* with, in, to, … */
+    if (expects_statement(place) || ((expects_expression(place) || joins) && !like_name)) {
         return false;
     }
     const char *text = text_of(parser, place->at.begin, place->at.end);
