@@ -70,7 +70,7 @@ const Value *eval_pointwise(Elab *e, Op op, const Value *const *operands, uint32
         known = known && v->kind == VALUE_NUMBER;
     }
     if (length >= 0) return spread_over_list(e, op, operands, count, (uint32_t)length, span);
-    Node nodes[3];
+    Node nodes[3] = {NODE_NONE, NODE_NONE, NODE_NONE};
     for (uint32_t i = 0; i < count; i++) {
         if (value_type(e, operands[i]).kind == TYPE_STACK) return bad_operand(e, operands[i], span);
         nodes[i] = value_to_node(e, operands[i]);

@@ -216,16 +216,19 @@ const Value *derive_axis(Elab *e, const Value *u, int axis, int order, int accur
 
 /* ---- grad and div --------------------------------------------------------------------------------- */
 
-/* Differences across the faces on the high (step 1) or low (step -1) side of the cells. */
-static Stencil face_differences(Elab *e, const Grid *g, int step) {
-    Stencil s = {.rank = g->rank, .in_channels = 1, .out_channels = g->rank, .count = 2 * g->rank};
-    s.taps = ARENA_ARRAY(e->arena, Tap, s.count);
-    for (uint32_t a = 0; a < g->rank; a++) {
-        Tap here = {.to = a, .weight = -step / g->spacing[a]}, there = {.to = a, .weight = step / g->spacing[a]};
-        there.offset[a] = step;
-        s.taps[2 * a] = here;
-        s.taps[2 * a + 1] = there;
-    }
+/* Differences across the faces on the high (step 1) or low (step -1) side of the cells; those of channel c
+ * along axis a are channel c rank + a. */
+static Stencil face_differences(Elab *e, const Grid *g, uint32_t channels, int step) {
+    Stencil s = {.rank = g->rank, .in_channels = channels, .out_channels = channels * g->rank};
+    s.taps = ARENA_ARRAY(e->arena, Tap, 2 * s.out_channels);
+    for (uint32_t c = 0; c < channels; c++)
+        for (uint32_t a = 0; a < g->rank; a++) {
+            Tap here = {.from = c, .to = c * g->rank + a, .weight = -step / g->spacing[a]}, there = here;
+            there.weight = -here.weight;
+            there.offset[a] = step;
+            s.taps[s.count++] = here;
+            s.taps[s.count++] = there;
+        }
     return s;
 }
 
@@ -239,13 +242,8 @@ static const Value *grad_one(Elab *e, const Value *u, const void *what, Span spa
     (void)what;
     Type t = value_type(e, u);
     const Grid *g = &e->module->grids.data[t.grid];
-    if (t.channels != 1) {
-        Diagnostic *d = report(e, GRAD_CHANNELS, span, t.channels);
-        diag_help(d, "take the gradient of each channel: grad(channel(u, 0)), …");
-        return value_error(e);
-    }
     const Boundary *b = value_boundary(e, u);
-    Stencil s = face_differences(e, g, 1);
+    Stencil s = face_differences(e, g, t.channels, 1);
     if (!check_extent(e, t.grid, &s, span)) return value_error(e);
     Node node = value_to_node(e, u), high = stencil_node(e, node, s, b, span);
     Boundary *kept = NULL;
@@ -256,7 +254,7 @@ static const Value *grad_one(Elab *e, const Value *u, const void *what, Span spa
         kept->gradient = true;
     }
     if (has_low_values(b, g->rank)) {
-        GradientFace faces = {e->frame->func, high, stencil_node(e, node, face_differences(e, g, -1), b, span)};
+        GradientFace faces = {e->frame->func, high, stencil_node(e, node, face_differences(e, g, t.channels, -1), b, span)};
         vec_push(&e->gradients, faces);
     }
     return value_node(e, high, kept, span);
@@ -310,10 +308,16 @@ static bool low_fluxes(Elab *e, const Value *w, const Boundary *b, Node *flux, S
     return found;
 }
 
-static Node take_channel(Elab *e, Node n, uint32_t c, Span span) {
-    Type t = graph_node(graph_get(e->module, e->frame->func), n)->type;
+/* Of a field of gradients, the differences along one axis, of every channel of what was differentiated. */
+static Node take_axis(Elab *e, Node n, uint32_t axis, uint32_t rank, Span span) {
+    FuncId func = e->frame->func;
+    Type t = graph_node(graph_get(e->module, func), n)->type;
     if (t.kind != TYPE_FIELD || t.channels == 1) return n;
-    return graph_add(e->module, e->frame->func, OP_CHANNEL, &n, 1, c, 0, span);
+    uint32_t channels = t.channels / rank;
+    Node *parts = ARENA_ARRAY(e->arena, Node, channels);
+    for (uint32_t c = 0; c < channels; c++)
+        parts[c] = graph_add(e->module, func, OP_CHANNEL, &n, 1, c * rank + axis, 0, span);
+    return channels == 1 ? parts[0] : graph_add(e->module, func, OP_CONCAT, parts, channels, 0, 0, span);
 }
 
 static const Value *div_one(Elab *e, const Value *w, const void *what, Span span) {
@@ -321,7 +325,7 @@ static const Value *div_one(Elab *e, const Value *w, const void *what, Span span
     FuncId func = e->frame->func;
     Type t = value_type(e, w);
     const Grid *g = &e->module->grids.data[t.grid];
-    if (t.channels != g->rank) {
+    if (t.channels % g->rank) {
         report(e, DIV_CHANNELS, span, g->rank, t.channels);
         return value_error(e);
     }
@@ -332,7 +336,7 @@ static const Value *div_one(Elab *e, const Value *w, const void *what, Span span
             SideKind k = b ? b->kind[a][s] : SIDE_EVEN;
             faces.kind[a][s] = k == SIDE_EVEN || k == SIDE_PERIODIC ? k : SIDE_GHOST;
         }
-    Stencil s = face_differences(e, g, 1);
+    Stencil s = face_differences(e, g, t.channels / g->rank, 1);
     s.transposed = true;
     if (!check_extent(e, t.grid, &s, span)) return value_error(e);
     Node n = graph_unary(e->module, func, OP_NEG, stencil_node(e, value_to_node(e, w), s, &faces, span), span);
@@ -343,7 +347,7 @@ static const Value *div_one(Elab *e, const Value *w, const void *what, Span span
         Node at = flux ? flux : b->value[a][0];
         if (!at) continue;
         Node edge = graph_add_typed(e->module, func, OP_EDGE, type_field(t.grid, 1), NULL, 0, a, 0, span);
-        Node in = graph_binary(e->module, func, OP_DIV, take_channel(e, at, a, span),
+        Node in = graph_binary(e->module, func, OP_DIV, take_axis(e, at, a, g->rank, span),
                                graph_const(e->module, func, g->spacing[a]), span);
         Node there[3] = {edge, in, graph_const(e->module, func, 0)};
         Node term = graph_add(e->module, func, OP_WHERE, there, 3, 0, 0, span);
@@ -362,7 +366,7 @@ static const Value *laplacian_one(Elab *e, const Value *u, const void *what, Spa
     int accuracy = *(const int *)what;
     Type t = value_type(e, u);
     uint32_t rank = e->module->grids.data[t.grid].rank;
-    if (accuracy == 2 && t.channels == 1) return derive_div(e, grad_one(e, u, NULL, span), span);
+    if (accuracy == 2) return derive_div(e, grad_one(e, u, NULL, span), span);
     const Value *sum = NULL;
     for (uint32_t a = 0; a < rank; a++) {
         const Value *term = derive_axis(e, u, (int)a, 2, accuracy, span);

@@ -60,11 +60,11 @@ static void blame(Elab *e, Diagnostic *d, FuncId func, Node why) {
 
 /* The type of the operator's input, when w is what it gives: found by trying the channel counts that can be. */
 static bool adjoint_input(Elab *e, const Operator *op, Type w, Span span, OperatorFunc *f) {
-    uint32_t rank = e->module->grids.data[w.grid].rank, tried[3] = {1, w.channels, w.channels / rank};
-    for (int i = 0; i < 3; i++) {
+    uint32_t rank = e->module->grids.data[w.grid].rank, tried[4] = {1, w.channels, w.channels * rank, w.channels / rank};
+    for (int i = 0; i < 4; i++) {
         if (!tried[i] || (i && tried[i] == tried[i - 1])) continue;
         Diagnostics *real = e->diagnostics;
-        e->diagnostics = i < 2 ? diagnostics_new(e->unit->context.sources, 1) : real;
+        e->diagnostics = i < 3 ? diagnostics_new(e->unit->context.sources, 1) : real;
         bool ok = operator_func(e, op, type_field(w.grid, tried[i]), NULL, span, f);
         if (e->diagnostics != real) diagnostics_free(e->diagnostics);
         e->diagnostics = real;

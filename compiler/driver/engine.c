@@ -1,0 +1,154 @@
+/* Machine code: the host table, memory, sizes. */
+#include "compiler/driver/execute.h"
+#include "compiler/llvm/code.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool engine_has_fma(void) {
+    CodeTarget host = {.optimise = 2};
+    return code_target_has_fma(&host);
+}
+
+/* ---- the host table ------------------------------------------------------------------ */
+
+static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count) {
+    const Execution *x = context;
+    pdn_launch(kernel, arguments, count, (int)x->session->options->threads);
+}
+
+/* Pointers of stacks are followed by the number of their frames (see HostEffect in docs/architecture.md). */
+static int host_effect(void *context, uint32_t number, const void *const *values) {
+    Execution *x = context;
+    const Action *a = &x->what->actions.data[number];
+    int64_t *frames = mem_alloc(sizeof(int64_t) * (a->count + 1));
+    for (uint32_t i = 0; i < a->count; i++)
+        frames[i] = a->types[i].kind == TYPE_STACK ? *(const int64_t *)values[a->count + i] : 1;
+    int status = effect_happens(x, number, values, frames);
+    mem_free(frames);
+    return status;
+}
+
+static int host_progress(void *context, uint32_t number, int64_t done, int64_t total) {
+    Execution *x = context;
+    if (x->session->options->quiet) return 0;
+    if (x->progress_loop != (int64_t)number) {
+        pdn_progress_end(&x->progress);
+        const Loop *loop = &x->what->module->loops.data[number];
+        const char *name = loop->name ? names_text(x->session->names, loop->name) : "loop";
+        pdn_progress_begin(&x->progress, stderr, name, total >= 2147483647 ? -1 : total);
+        x->progress_loop = number;
+    }
+    pdn_progress_update(&x->progress, done);
+    return 0;
+}
+
+static void host_random(void *context, int kind, uint64_t stream, void *to, int64_t count) {
+    const Execution *x = context;
+    pdn_random(x->type, kind, (uint64_t)x->session->options->seed, stream, to, count);
+}
+
+/* ---- sizes --------------------------------------------------------------------------------- */
+
+static PdnGrid *describe_grids(const Module *m) {
+    PdnGrid *grids = calloc(m->grids.len + 1, sizeof *grids);
+    for (uint32_t i = 1; grids && i < m->grids.len; i++) {
+        const Grid *g = &m->grids.data[i];
+        int64_t stride = 1;
+        for (uint32_t a = 0; a < MAX_RANK; a++) {
+            bool used = a < g->rank;
+            grids[i].extent[a] = used ? g->extent[a] : 1;
+            grids[i].high[a] = grids[i].extent[a];
+            grids[i].stride[a] = stride;
+            grids[i].spacing[a] = used ? g->spacing[a] : 1;
+            grids[i].origin[a] = used ? g->origin[a] : 0;
+            stride *= grids[i].extent[a];
+        }
+        grids[i].channel_stride = stride;
+    }
+    return grids;
+}
+
+static const char *bytes_text(Arena *arena, double bytes) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    int unit = 0;
+    while (bytes >= 1024 && unit < 6) bytes /= 1024, unit++;
+    return arena_format(arena, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+/* The largest field, fused away or not, must fit as well: so a program means the same for every schedule. */
+static double largest_field(const Module *m, PdnType type) {
+    double largest = 0;
+    for (uint32_t f = 1; f < m->funcs.len; f++)
+        for (Node n = 1; n < m->funcs.data[f]->nodes.len; n++) {
+            Type t = graph_node(m->funcs.data[f], n)->type;
+            if (t.kind != TYPE_FIELD) continue;
+            const Grid *g = &m->grids.data[t.grid];
+            double bytes = t.channels * (type == PDN_F32 ? 4.0 : 8.0);
+            for (uint32_t a = 0; a < g->rank; a++) bytes *= (double)g->extent[a];
+            if (bytes > largest) largest = bytes;
+        }
+    return largest;
+}
+
+static bool memory_suffices(Execution *x, double bytes, Span span) {
+    double available = (double)pdn_memory_available();
+    if (bytes <= available) return true;
+    Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TOO_LARGE, span, bytes_text(x->session->arena, bytes),
+                                bytes_text(x->session->arena, available));
+    diag_help(d, "use fewer cells, keep fewer states (a larger stride), or precision f32");
+    return false;
+}
+
+static Span program_span(const Execution *x) {
+    return x->what->actions.len ? x->what->actions.data[0].span : SPAN_NONE;
+}
+
+/* ---- running ----------------------------------------------------------------------------------- */
+
+static bool run_code(Execution *x, const Code *code) {
+    const Module *m = x->what->module;
+    PdnHost host = {x, host_launch, host_effect, host_progress, host_random};
+    PdnGrid *grids = describe_grids(m);
+    const void **inputs = calloc(m->inputs.len + 1, sizeof *inputs);
+    for (uint32_t i = 0; inputs && i < m->inputs.len; i++) inputs[i] = x->inputs[i].data;
+    CodeArguments arguments = {.host = &host, .grids = grids, .inputs = inputs};
+    uint64_t bytes = code_workspace(code, &arguments);
+    void *workspace = NULL;
+    bool ok = memory_suffices(x, (double)bytes, program_span(x));
+    if (ok && posix_memalign(&workspace, 64, bytes ? bytes : 64) != 0) {
+        memory_suffices(x, 1e300, program_span(x));
+        ok = false;
+    }
+    session_time(x->session, "allocate");
+    if (ok) {
+        arguments.workspace = workspace;
+        int status = code_run(code, &arguments);
+        if (status != PDN_OK && status != PDN_ERROR_STOPPED)
+            diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x), pdn_status_name((PdnStatus)status));
+        ok = status == PDN_OK;
+    }
+    free(workspace);
+    free(inputs);
+    free(grids);
+    return ok;
+}
+
+int engine_run(Execution *x, const Plan *plan) {
+    Session *s = x->session;
+    const Options *o = s->options;
+    if (!memory_suffices(x, largest_field(x->what->module, x->type), program_span(x))) return 1;
+    CodeTarget target = {.optimise = o->optimise};
+    const char *cache = o->no_cache ? NULL : o->cache ? o->cache : code_cache_folder(s->arena);
+    char *error = NULL;
+    Code *code = code_load(plan, &target, cache, &error);
+    session_time(s, code && code_from_cache(code) ? "load from the cache" : "compile");
+    if (!code) {
+        diag_report(s->diagnostics, DIAG_CODE_FAILED, SPAN_NONE, error ? error : "unknown");
+        mem_free(error);
+        return 1;
+    }
+    bool ok = run_code(x, code);
+    code_free(code);
+    return !ok;
+}

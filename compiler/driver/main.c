@@ -1,0 +1,93 @@
+/* The command: finds the verb, parses its options, runs it on a thread with a large stack. */
+#include "compiler/driver/options.h"
+#include "compiler/driver/version.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* Programs may nest 10,000 levels deep, and the evaluator recurses with them. */
+#define STACK_BYTES ((size_t)1 << 30)
+
+static const Command commands[] = {
+    {"run", command_run, "FILE [EXPERIMENT…] [name=value…]", "Runs the experiments of a program.", GROUP_RUN},
+    {"check", command_check, "FILE", "Checks names, shapes and stability; nothing is run.", GROUP_RUN},
+    {"test", command_test, "FILE…", "Runs the tests of programs.", GROUP_RUN},
+    {"build", command_build, "FILE NAME [name=value…]", "Writes an operator as a standalone kernel with a C header.", GROUP_BUILD},
+    {"fmt", command_fmt, "FILE…", "Lays programs out; comments are kept.", GROUP_FORMAT},
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void help(FILE *to) {
+    fprintf(to, "pdn: a language in which a PDE scheme and a neural network are the same thing\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(to, "  pdn %s %s\n      %s\n", commands[i].name, commands[i].usage, commands[i].about);
+    fprintf(to, "  pdn --version\n\npdn COMMAND --help lists the options of a command.\n");
+}
+
+static const Command *find(const char *name) {
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+static int unknown(const char *name) {
+    const char *names[COMMANDS];
+    for (size_t i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+    const char *near = diag_nearest(name, names, COMMANDS);
+    fprintf(stderr, "pdn: there is no command '%s'\n", name);
+    if (near) fprintf(stderr, "Did you mean: pdn %s\n", near);
+    else fprintf(stderr, "Try: pdn --help\n");
+    return 2;
+}
+
+typedef struct {
+    const Command *command;
+    Options *options;
+    int status;
+} Job;
+
+static void *run_job(void *context) {
+    Job *job = context;
+    job->status = job->command->run(job->options);
+    return NULL;
+}
+
+static int run_on_large_stack(Job *job) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    /* reserved, not used: pages come as they are touched */
+    if (pthread_attr_setstacksize(&attributes, STACK_BYTES) != 0 ||
+        pthread_create(&thread, &attributes, run_job, job) != 0) {
+        pthread_attr_destroy(&attributes);
+        run_job(job);
+        return job->status;
+    }
+    pthread_attr_destroy(&attributes);
+    pthread_join(thread, NULL);
+    return job->status;
+}
+
+int main(int count, char **words) {
+    if (count < 2) {
+        help(stderr);
+        return 2;
+    }
+    if (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0 || strcmp(words[1], "help") == 0) {
+        help(stdout);
+        return 0;
+    }
+    if (strcmp(words[1], "--version") == 0) {
+        printf("pdn %s\n", PDN_VERSION);
+        return 0;
+    }
+    const Command *command = find(words[1]);
+    if (!command) return unknown(words[1]);
+    Options options;
+    OptionsResult parsed = options_parse(command, count - 1, (const char **)words + 1, &options);
+    Job job = {command, &options, parsed == OPTIONS_HELP ? 0 : 2};
+    if (parsed == OPTIONS_OK) run_on_large_stack(&job);
+    options_free(&options);
+    return fflush(stdout) == 0 && !ferror(stdout) ? job.status : 1;
+}

@@ -1,0 +1,136 @@
+#include "compiler/driver/pipeline.h"
+
+#include "compiler/analysis/analysis.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double cpu_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void session_open(Session *s, const Options *options) {
+    *s = (Session){.options = options, .arena = arena_new(), .names = names_new(), .sources = sources_new()};
+    s->diagnostics = diagnostics_new(s->sources, 0);
+    s->started = s->last = cpu_seconds();
+}
+
+static void print_diagnostics(Session *s) {
+    fflush(stdout);
+    diagnostics_render(s->diagnostics, stderr, false);
+    diagnostics_free(s->diagnostics);
+    s->diagnostics = diagnostics_new(s->sources, 0);
+}
+
+void session_close(Session *s) {
+    print_diagnostics(s);
+    diagnostics_free(s->diagnostics);
+    sources_free(s->sources);
+    names_free(s->names);
+    arena_free(s->arena);
+}
+
+bool session_failed(Session *s) {
+    if (!diagnostics_errors(s->diagnostics)) return false;
+    return true;
+}
+
+bool session_load(Session *s, const char *file) {
+    SemaContext context = {s->arena, s->names, s->sources, s->diagnostics, s->options->stdlib};
+    s->unit = sema_load(&context, file);
+    session_time(s, "parse and resolve");
+    return s->unit && !session_failed(s);
+}
+
+bool session_f64(const Session *s) {
+    return s->options->precision ? strcmp(s->options->precision, "f64") == 0 : sema_wants_f64(s->unit);
+}
+
+void session_time(Session *s, const char *stage) {
+    double now = cpu_seconds();
+    if (s->options->time) fprintf(stderr, "%-20s %9.3f ms\n", stage, 1e3 * (now - s->last));
+    s->last = now;
+}
+
+/* ---- passes --------------------------------------------------------------------------- */
+
+enum { WHEN_ALWAYS, WHEN_FMA };
+
+static const struct {
+    const char *name;
+    void (*run)(Module *module);
+    int when;
+} passes[] = {
+#define PASS(name, function, when) {#name, function, WHEN_##when},
+#include "compiler/driver/passes.def"
+#undef PASS
+};
+#define PASSES (sizeof passes / sizeof *passes)
+
+bool pipeline_check(const Options *o) {
+    if (!o->dump_after) return true;
+    bool known = strcmp(o->dump_after, "elaborate") == 0 || strcmp(o->dump_after, "plan") == 0;
+    for (size_t i = 0; i < PASSES; i++) known = known || strcmp(o->dump_after, passes[i].name) == 0;
+    if (known) return true;
+    fprintf(stderr, "pdn: --dump-after: the passes are elaborate");
+    for (size_t i = 0; i < PASSES; i++) fprintf(stderr, ", %s", passes[i].name);
+    fprintf(stderr, ", plan\n");
+    return false;
+}
+
+static bool wanted(const Session *s, const char *pass) {
+    return s->options->dump_after && strcmp(s->options->dump_after, pass) == 0;
+}
+
+static void dump_graph(const Module *module) {
+    Text text = {0};
+    graph_print(module, &text);
+    if (text.len) fwrite(text.data, 1, text.len, stdout);
+    text_free(&text);
+}
+
+static void verify(Module *module, const char *pass) {
+    const char *fault = graph_verify(module);
+    if (!fault) return;
+    dump_graph(module);
+    fprintf(stderr, "pdn: internal error: after %s: %s\n", pass, fault);
+    abort();
+}
+
+PipelineResult pipeline_run(Session *s, Module *module, bool f64, bool fma, Plan **plan) {
+    verify(module, "elaborate");
+    if (wanted(s, "elaborate")) {
+        dump_graph(module);
+        return PIPELINE_DUMPED;
+    }
+    for (size_t i = 0; i < PASSES; i++) {
+        if (passes[i].when == WHEN_FMA && !fma) continue;
+        passes[i].run(module);
+        verify(module, passes[i].name);
+        session_time(s, passes[i].name);
+        if (wanted(s, passes[i].name)) {
+            dump_graph(module);
+            return PIPELINE_DUMPED;
+        }
+    }
+    if (!plan) return PIPELINE_OK;
+    PlanOptions options = {.f64 = f64, .fma = fma};
+    *plan = plan_make(module, &options, s->arena);
+    const char *fault = plan_verify(*plan, s->arena);
+    if (fault) {
+        fprintf(stderr, "pdn: internal error: after plan: %s\n", fault);
+        abort();
+    }
+    session_time(s, "plan");
+    if (wanted(s, "plan")) {
+        Text text = {0};
+        plan_print(*plan, &text);
+        if (text.len) fwrite(text.data, 1, text.len, stdout);
+        text_free(&text);
+        return PIPELINE_DUMPED;
+    }
+    return PIPELINE_OK;
+}

@@ -1,0 +1,33 @@
+/* pipeline: from a program's file to a plan, with dumps and times of each stage. */
+#ifndef PDN_PIPELINE_H
+#define PDN_PIPELINE_H
+
+#include "compiler/driver/options.h"
+#include "compiler/kernel/plan.h"
+
+typedef struct {
+    Arena *arena;
+    Names *names;
+    Sources *sources;
+    Diagnostics *diagnostics;
+    const Options *options;
+    Unit *unit;          /* NULL until loaded */
+    double started;      /* seconds */
+    double last;         /* end of the stage before */
+} Session;
+
+void session_open(Session *s, const Options *options);
+void session_close(Session *s); /* prints what diagnostics are left */
+bool session_load(Session *s, const char *file);
+/* Errors so far are printed; true when there are any. */
+bool session_failed(Session *s);
+bool session_f64(const Session *s);
+void session_time(Session *s, const char *stage); /* with --time */
+
+typedef enum { PIPELINE_OK, PIPELINE_DUMPED, PIPELINE_WRONG } PipelineResult;
+/* Runs the passes; PIPELINE_DUMPED after a dump that was asked for. `plan` may be NULL (not wanted). */
+PipelineResult pipeline_run(Session *s, Module *module, bool f64, bool fma, Plan **plan);
+/* Is --dump-after a name of the pipeline? Prints what there is, if not. */
+bool pipeline_check(const Options *options);
+
+#endif
