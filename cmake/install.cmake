@@ -1,17 +1,7 @@
-# `cmake --install`: the command with its code generator, the runtime's header and library, its CMake
-# package (find_package(pdn), target pdn::runtime) and its pkg-config file, licence and examples.
+# `cmake --install`: the runtime's header and library, its CMake package (find_package(pdn), target
+# pdn::runtime) and its pkg-config file, licence and examples. The command and its code generator install
+# themselves (compiler/driver, compiler/llvm).
 include(CMakePackageConfigHelpers)
-
-if(TARGET pdn)
-  set_target_properties(pdn PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
-  install(TARGETS pdn RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
-if(TARGET pdn_code)
-  get_target_property(kind pdn_code TYPE)
-  if(NOT kind STREQUAL "STATIC_LIBRARY" AND NOT kind STREQUAL "INTERFACE_LIBRARY")
-    install(TARGETS pdn_code LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  endif()
-endif()
 
 get_target_property(kind pdn_runtime TYPE)
 if(kind STREQUAL "STATIC_LIBRARY")
