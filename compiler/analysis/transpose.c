@@ -31,6 +31,8 @@ typedef struct {
     const Dependences *d; /* of the nodes copied */
     Node *cotangent;      /* by node */
     Node **tuple;         /* of LOOP and CALL nodes: cotangent by result */
+    Node *constant_runs;  /* of LOOP nodes: the loop of their constant states alone, or NODE_NONE */
+    Map constants;        /* constant results of loops and calls that also carry linear values: what equals them */
     uint32_t nodes;       /* copied */
     bool ok;
 } Reverse;
@@ -63,6 +65,28 @@ Node zero_of(Module *module, FuncId func, Type type, Span span)
 }
 
 static FuncId transpose_many(Transposer *t, FuncId func, const Dependence *params);
+
+/* Does a node need one of the linear parameters, other than through a node that is known? */
+static bool needs_linear(const Func *f, Node node, const Dependence *params, uint32_t count,
+                         const Map *known)
+{
+    bool needs = false;
+    uint8_t *live = mem_alloc(node + 1);
+    memset(live, 0, node + 1);
+    live[node] = 1;
+    for (Node n = node; n > 0 && !needs; n--) {
+        uint32_t ignored;
+        if (!live[n] || (known && map_get(known, n, &ignored)))
+            continue;
+        const NodeData *d = graph_node(f, n);
+        needs = d->op == OP_PARAM && d->index < count && depends(params[d->index]);
+        for (uint32_t k = 0; k < d->count; k++)
+            live[graph_operand(f, n, k)] = 1;
+    }
+    mem_free(live);
+    return needs;
+}
+
 
 static void give(Reverse *r, Node operand, Node w, Span span)
 {
@@ -170,37 +194,47 @@ typedef struct {
     uint32_t linear_states, linear_captured, constant_states;
 } LoopBack;
 
-/* The values of the constant states before every step, as stacks: a first run of them alone. */
-static Node constant_run(Reverse *r, Node n, const LoopBack *b)
+/* A loop of the constant states of the loop at node n alone, which keeps their values before every step
+ * as stacks: results (constant states…, steps, stacks…). NODE_NONE where they cannot be told apart. */
+static Node constant_run(Reverse *r, Node n, const Loop *whole, const Dependence *params)
 {
     Module *m = r->t->module;
     NodeData d = *graph_node(r->f, n);
-    Func *old = graph_get(m, b->loop.body);
+    Func *old = graph_get(m, whole->body);
+    if (r->constant_runs[n] != NODE_NONE)
+        return r->constant_runs[n];
+    if (whole->has_stop)
+        return NODE_NONE;
+    for (uint32_t i = 0; i < whole->states; i++)
+        if (!depends(params[1 + i]) && needs_linear(old, old->results.data[i], params, old->params.len, NULL))
+            return NODE_NONE;
     FuncId body = graph_func(m, old->name);
     Map known = {0};
-    Loop loop = {.body = body, .start = b->loop.start, .stride = 1, .name = b->loop.name, .span = b->loop.span};
-    loop.collect = ARENA_ARRAY(r->t->arena, uint32_t, b->loop.states + 1);
+    Loop loop = {.body = body, .start = whole->start, .stride = 1, .name = whole->name, .span = whole->span};
+    loop.collect = ARENA_ARRAY(r->t->arena, uint32_t, whole->states + 1);
     VEC(Node) operands = {0};
     for (uint32_t p = 0; p < old->params.len; p++) {
-        if (depends(b->params[p]))
+        if (depends(params[p]))
             continue;
         Type type = graph_node(old, old->params.data[p])->type;
         map_set(&known, old->params.data[p], graph_param(m, body, type, 0));
         vec_push(&operands, graph_operand(r->f, n, p));
-        if (p >= 1 && p <= b->loop.states)
-            loop.collect[loop.collected++] = loop.states++;
-        else if (p > b->loop.states)
-            loop.captured++;
+        if (p >= 1 && p <= whole->states) {
+            loop.collect[loop.collected++] = loop.states;
+            loop.states++;
+        }
+        loop.captured += p > whole->states;
     }
-    for (uint32_t i = 0; i < b->loop.states; i++)
-        if (!depends(b->params[1 + i])) {
-            Node next = graph_copy(m, b->loop.body, old->results.data[i], body, &known);
+    for (uint32_t i = 0; i < whole->states; i++)
+        if (!depends(params[1 + i])) {
+            Node next = graph_copy(m, whole->body, old->results.data[i], body, &known);
             vec_push(&graph_get(m, body)->results, next);
         }
     map_free(&known);
-    Node run = graph_add(m, r->work, OP_LOOP, operands.data, operands.len, graph_loop(m, &loop), 0, d.span);
+    r->constant_runs[n] =
+        graph_add(m, r->work, OP_LOOP, operands.data, operands.len, graph_loop(m, &loop), 0, d.span);
     vec_free(&operands);
-    return run;
+    return r->constant_runs[n];
 }
 
 /* The body of the backward loop: (k', cotangents of linear states, sums for linear captures;
@@ -302,7 +336,11 @@ static void loop_back(Reverse *r, Node n)
     }
     NodeData d = *graph_node(r->f, n);
     Type *stacks = ARENA_ARRAY(r->t->arena, Type, b.loop.states + 1);
-    Node run = b.constant_states ? constant_run(r, n, &b) : NODE_NONE;
+    Node run = b.constant_states ? constant_run(r, n, &b.loop, b.params) : NODE_NONE;
+    if (b.constant_states && run == NODE_NONE) {
+        r->ok = false;
+        return;
+    }
     VEC(Node) operands = {0};
     Node steps = graph_operand(r->f, n, 0);
     vec_push(&operands, steps);
@@ -340,6 +378,48 @@ static void loop_back(Reverse *r, Node n)
 }
 
 /* ---- functions -------------------------------------------------------------------- */
+
+/* What equals result n, constant, of a loop or call that carries linear values too; made without those. */
+static Node constant_result(Reverse *r, Node n)
+{
+    Module *m = r->t->module;
+    uint32_t index = graph_node(r->f, n)->index;
+    Node tuple = graph_operand(r->f, n, 0);
+    NodeData d = *graph_node(r->f, tuple);
+    Dependence *x = operand_dependences(r, tuple);
+    if (d.op == OP_CALL) {
+        const Func *callee = graph_get(m, d.index);
+        if (needs_linear(callee, callee->results.data[index], x, d.count, NULL))
+            return NODE_NONE;
+        Map known = {0};
+        for (uint32_t k = 0; k < d.count; k++)
+            if (!depends(x[k]))
+                map_set(&known, callee->params.data[k], graph_operand(r->f, tuple, k));
+        Node made = graph_copy(m, d.index, callee->results.data[index], r->work, &known);
+        map_free(&known);
+        return made;
+    }
+    Loop loop = m->loops.data[d.index];
+    Dependence *params = ARENA_ARRAY(r->t->arena, Dependence, d.count);
+    loop_dependences(m, &loop, x, params, r->t->arena);
+    Node run = index <= loop.states && !depends(params[0]) ? constant_run(r, tuple, &loop, params) : NODE_NONE;
+    uint32_t number = 0;
+    for (uint32_t i = 0; i < index && i < loop.states; i++)
+        number += !depends(params[1 + i]);
+    return run == NODE_NONE ? NODE_NONE : graph_result(m, r->work, run, number);
+}
+
+static void find_constants(Reverse *r)
+{
+    for (Node n = 1; n < r->nodes; n++) {
+        if (graph_node(r->f, n)->op != OP_RESULT || depends(r->d->nodes[n]) ||
+            !depends(r->d->nodes[graph_operand(r->f, n, 0)]))
+            continue;
+        Node same = constant_result(r, n);
+        if (same != NODE_NONE)
+            map_set(&r->constants, n, same);
+    }
+}
 
 static void sweep(Reverse *r)
 {
@@ -391,25 +471,6 @@ static FuncId scratch_copy(Module *m, FuncId func)
     return work;
 }
 
-/* Does a node of the scratch function need one of the linear parameters? */
-static bool needs_linear(const Func *f, Node node, const Dependence *params)
-{
-    bool needs = false;
-    uint8_t *live = mem_alloc(node + 1);
-    memset(live, 0, node + 1);
-    live[node] = 1;
-    for (Node n = node; n > 0 && !needs; n--) {
-        if (!live[n])
-            continue;
-        const NodeData *d = graph_node(f, n);
-        needs = d->op == OP_PARAM && params[d->index] == DEPENDS_LINEAR;
-        for (uint32_t k = 0; k < d->count; k++)
-            live[graph_operand(f, n, k)] = 1;
-    }
-    mem_free(live);
-    return needs;
-}
-
 /* Takes the cotangents of the linear parameters over into the function that is returned. */
 static bool collect(Reverse *r, const Func *old, const Dependence *params, const Node *ws, uint32_t w_count, FuncId to)
 {
@@ -423,12 +484,17 @@ static bool collect(Reverse *r, const Func *old, const Dependence *params, const
             map_set(&known, own, graph_param(m, to, graph_node(r->f, own)->type, 0));
         }
     bool ok = true;
+    for (Node n = 1; n < r->nodes; n++) {
+        uint32_t same;
+        if (map_get(&r->constants, n, &same) && !needs_linear(r->f, same, params, old->params.len, &known))
+            map_set(&known, n, graph_copy(m, r->work, same, to, &known));
+    }
     for (uint32_t p = 0; p < old->params.len && ok; p++) {
         if (!depends(params[p]))
             continue;
         Node own = r->f->params.data[p], w = r->cotangent[own];
         Type type = graph_node(r->f, own)->type;
-        ok = type.kind != TYPE_STACK && (w == NODE_NONE || !needs_linear(r->f, w, params));
+        ok = type.kind != TYPE_STACK && (w == NODE_NONE || !needs_linear(r->f, w, params, old->params.len, &known));
         if (ok)
             vec_push(&graph_get(m, to)->results,
                      w == NODE_NONE ? zero_of(m, to, type, SPAN_NONE)
@@ -458,6 +524,7 @@ static FuncId transpose_many(Transposer *t, FuncId func, const Dependence *param
     Reverse r = {.t = t, .work = work, .f = graph_get(m, work), .d = &d, .nodes = old->nodes.len, .ok = true};
     r.cotangent = ARENA_ARRAY(t->arena, Node, old->nodes.len);
     r.tuple = ARENA_ARRAY(t->arena, Node *, old->nodes.len);
+    r.constant_runs = ARENA_ARRAY(t->arena, Node, old->nodes.len);
     Node *ws = ARENA_ARRAY(t->arena, Node, old->results.len + 1);
     uint32_t w_count = 0;
     for (uint32_t i = 0; i < old->results.len; i++)
@@ -467,9 +534,11 @@ static FuncId transpose_many(Transposer *t, FuncId func, const Dependence *param
             ws[w_count++] = w;
             give(&r, result, w, SPAN_NONE);
         }
+    find_constants(&r);
     sweep(&r);
     if (r.ok)
         r.ok = collect(&r, old, params, ws, w_count, to);
+    map_free(&r.constants);
     func_drop(m, work);
     if (!r.ok)
         func_drop(m, to);
