@@ -14,6 +14,7 @@ typedef struct Plan Plan;
 
 typedef struct {
     bool f64;
+    bool fma; /* the target has fused multiply-add (code_target_has_fma): stencils use it too */
 } PlanOptions;
 
 /* Fuses and lays out the main function of `module`. Never fails on a verified module. */

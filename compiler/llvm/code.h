@@ -1,6 +1,6 @@
-/* code: machine code from plans. The only folder that includes llvm-c. Built as a module of its own
- * (libpdn_code.so), which the driver loads only when something must be compiled: programs found in the
- * cache start without LLVM.
+/* code: machine code from plans. compiler/llvm, the only folder that includes llvm-c, is built as a
+ * module of its own (libpdn_code.so), which compiler/load opens only when something must be compiled:
+ * programs found in the cache start without LLVM. Users of this header link with compiler/load.
  *
  * A compiled program is position-independent, calls nothing but the maths library and the host table, and
  * offers `pdn_program_run` (see runtime/pdn.h, PdnHost). */
@@ -28,10 +28,19 @@ typedef struct {
 
 typedef struct Code Code; /* a loaded program */
 
+/* Has the target fused multiply-add? Then the graph should pass through pass_contract, and PlanOptions.fma
+ * be set. Known without loading LLVM. */
+bool code_target_has_fma(const CodeTarget *target);
+/* $PDN_CACHE, else $XDG_CACHE_HOME/pdn, else ~/.cache/pdn; NULL where none of these is known. */
+const char *code_cache_folder(Arena *arena);
+
 /* From the cache, else compiled and put there. `cache` NULL: no cache. NULL and a message on failure. */
 Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, char **error);
 void code_free(Code *code);
 bool code_from_cache(const Code *code);
+/* Bytes of workspace that a run needs (uses only `grids` and the scalars of `inputs`); a huge number where
+ * the length of a trajectory is not known before the run. */
+uint64_t code_workspace(const Code *code, const CodeArguments *arguments);
 int code_run(const Code *code, const CodeArguments *arguments); /* a PdnStatus */
 
 /* Standalone files (docs/language.md, "The command"). */

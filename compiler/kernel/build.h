@@ -1,0 +1,43 @@
+/* build: from one function of the graph to host instructions. Private to compiler/kernel.
+ *
+ * lower.c turns field nodes into kernel nodes and decides which fields are stored; schedule.c orders the
+ * work on demand and cuts it into kernels. */
+#ifndef PDN_KERNEL_BUILD_H
+#define PDN_KERNEL_BUILD_H
+
+#include "compiler/kernel/plan_ir.h"
+
+typedef struct {
+    Module *module;
+    Plan *plan;
+    Arena *arena;   /* scratch */
+    Map flat;       /* function to its version without small calls */
+    Map hosts;      /* function to host function */
+} Planner;
+
+/* One function of the graph (main, a callee, the body of a loop). In the kernel nodes of a block, LOAD,
+ * RESTRICT, PROLONG and SCALAR name graph nodes, and a NUMBER is any number. */
+typedef struct {
+    Planner *planner;
+    Func *f;
+    HFunc *host;
+    HBlock *code;
+    bool in_loop;
+    HReg *reg;       /* by node: the register that holds it, or NONE */
+    HReg **tuple;    /* by node (loops, calls): registers of the results */
+    bool *needed;
+    bool *stored;    /* fields that must or should be in memory */
+    uint32_t *uses;  /* by needed nodes */
+    KNode **value;   /* field node to kernel nodes, one a channel: a LOAD where stored */
+    KNode **define;  /* stored field node to the nodes that compute it; NULL for sources */
+    KNodes nodes;
+    Map shared;
+} Block;
+
+/* Fields whose value comes from elsewhere than a kernel. */
+bool block_is_source(Op op);
+/* Fills needed, stored, value, define. */
+void block_lower(Block *b);
+void block_free(Block *b);
+
+#endif

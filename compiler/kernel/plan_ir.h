@@ -1,0 +1,232 @@
+/* plan_ir: the inside of a Plan. Shared by compiler/kernel and compiler/llvm, by nobody else.
+ *
+ * Kernels hold expressions over one-channel values ("kernel nodes"). A kernel node is a function of a
+ * cell; SHIFT evaluates its operand at a neighbour, with the sides' rules, so a fused chain of
+ * stencils is nothing but a DAG with shifts in it. All else a kernel needs are arguments.
+ *
+ * Host functions hold straight-line instructions and loops over virtual registers: scalars, fields
+ * (pointers to buffers) and stacks. `memory.c` gives each field register a place. */
+#ifndef PDN_PLAN_IR_H
+#define PDN_PLAN_IR_H
+
+#include "compiler/kernel/plan.h"
+#include "compiler/ops/ops.h"
+
+#define NONE UINT32_MAX
+#define PLAN_SLOT_GAP 576 /* bytes between slots of a workspace, beside alignment to 64 */
+
+/* ---- kernels --------------------------------------------------------------- */
+
+typedef uint32_t KNode; /* 0 is reserved */
+
+typedef enum {
+    K_NONE,
+    K_NUMBER,   /* number: one of 0, 1, -1, 2, -2, 1/2 */
+    K_SCALAR,   /* index: scalar argument */
+    K_LOAD,     /* index: field argument; detail: channel */
+    K_RESTRICT, /* the same on the finer grid: mean of the cells that the cell holds */
+    K_PROLONG,  /* the same on the coarser grid: the cell that holds the cell */
+    K_COORD,    /* index: axis */
+    K_EDGE,     /* index: axis; detail: 0 low, 1 high */
+    K_SHIFT,    /* operand 0 at the cell + offset, as the sides say */
+    K_UNSHIFT,  /* its transpose (values of sides taken as 0) */
+    K_OP,       /* op of up to three operands */
+    K_KINDS
+} KKind;
+
+typedef struct {
+    KKind kind;
+    Op op;
+    uint32_t index, detail;
+    double number;
+    KNode operand[3];
+    /* SHIFT, UNSHIFT */
+    int32_t offset[MAX_RANK];
+    SideKind sides[MAX_RANK][2]; /* SIDE_PERIODIC where the offset cannot cross that side */
+    KNode value[MAX_RANK][2];    /* of the sides, or 0 */
+} KNodeData;
+
+typedef VEC(KNodeData) KNodes;
+
+typedef struct {
+    KNode node;
+    uint32_t field, channel; /* output field, and its channel */
+} KOutput;
+
+typedef struct {
+    Op op;        /* SUM, LEAST, LARGEST */
+    KNode *nodes; /* one a channel */
+    uint32_t count;
+} KReduction;
+
+typedef struct {
+    uint32_t grid; /* which of the kernel's grids */
+    uint32_t channels;
+} KField;
+
+typedef struct {
+    uint32_t rank;
+    KNodes nodes;            /* operands before users */
+    uint32_t grids;          /* 0: what is iterated over; others: of fields that are resampled */
+    uint32_t *grid_rank;
+    VEC(KField) fields;      /* read */
+    uint32_t scalars;
+    VEC(uint32_t) written;   /* channels of each output field, on grid 0 */
+    VEC(KOutput) outputs;
+    VEC(KReduction) reductions;
+    /* Computed by kernel_measure: */
+    int32_t low[MAX_RANK], high[MAX_RANK]; /* cells nearer to a side than this are boundary cells */
+    int64_t smallest[MAX_RANK];            /* least extents */
+    double flops;                          /* a cell */
+    uint32_t loads;                        /* distinct (field, channel), a cell */
+} Kernel;
+
+/* ---- host program ------------------------------------------------------------ */
+
+typedef uint32_t HReg;
+
+typedef enum {
+    PLACE_NONE,    /* a scalar */
+    PLACE_POINTER, /* known where it is made: inputs, parameters, states, frames, results of loops */
+    PLACE_SLOT,    /* slot `place_index` of the function */
+    PLACE_POOL,    /* a buffer of the enclosing loop that no state points to; place_index counts them */
+    PLACE_RESULT,  /* the caller's buffer for result `place_index` */
+} HPlace;
+
+typedef struct {
+    Type type;
+    HPlace place;
+    uint32_t place_index;
+} HRegData;
+
+typedef enum {
+    H_CONSTANT, /* dst = constants[index] */
+    H_INPUT,    /* dst = input `index`, scalar or field */
+    H_OP,       /* dst = op(args) on scalars */
+    H_CELLS,    /* dst = cells of grid `index` */
+    H_LAUNCH,   /* kernel `index`; see fields below */
+    H_RANDOM,   /* fills dst; index: stream, detail: 0 normal 1 uniform */
+    H_LOOP,     /* see HLoop */
+    H_CALL,     /* function `index`; args, dsts */
+    H_FRAME,    /* dst = frame args[1] of stack args[0] */
+    H_FRAMES,   /* dst = length of stack args[0] */
+    H_EFFECT,   /* effect `index` of args */
+} HKind;
+
+typedef struct HBlock HBlock;
+
+/* States are pointers that rotate: `param` in the body, `next` computed there, `result` afterwards. */
+typedef struct {
+    uint32_t number; /* LoopId, for progress */
+    Name name;
+    bool progress;   /* not inside another loop */
+    HReg count;      /* scalar; NONE: constants[count_constant] */
+    uint32_t count_constant;
+    uint32_t start_constant, stride_constant;
+    HReg k;          /* scalar in the body */
+    uint32_t states;
+    HReg *init, *param, *next, *result;
+    HReg stop;       /* scalar, or NONE */
+    HReg steps;      /* result: steps done */
+    uint32_t collected;
+    uint32_t *collect; /* state numbers */
+    HReg *stack;       /* results */
+    HBlock *body;
+    /* memory.c: slots of the pools. Buffers of one class (grid, channels) form a pool. */
+    uint32_t pools;
+    struct HPool {
+        GridId grid;
+        uint32_t channels;
+        uint32_t slots, *slot; /* numbers of slots of the function */
+        uint32_t made, *maker; /* registers of the body that take a buffer each iteration */
+    } *pool;
+    uint32_t *stack_kernel; /* by stack: the kernel that copies a state there; NONE for scalars */
+    uint32_t begin, end;    /* memory.c: positions */
+} HLoop;
+
+typedef struct {
+    HKind kind;
+    Op op;
+    HReg dst;
+    uint32_t index, detail;
+    HReg *args;
+    uint32_t args_count;
+    /* LAUNCH */
+    GridId *grids;         /* by the kernel's grids */
+    HReg *fields;          /* by its fields */
+    HReg *scalars;         /* by its scalars; NONE: constants[scalar_constant] */
+    uint32_t *scalar_constant;
+    HReg *outputs;         /* by its written fields */
+    HReg *reductions;      /* by its reductions: scalars */
+    HLoop *loop;
+    HReg *dsts;            /* CALL */
+    uint32_t dsts_count;
+    uint64_t launch_id;    /* numbers launches */
+} HInstr;
+
+struct HBlock {
+    VEC(HInstr) code;
+};
+
+typedef struct {
+    GridId grid;
+    uint32_t channels;
+} HSlot;
+
+typedef struct {
+    VEC(HRegData) regs;
+    VEC(HReg) params;
+    VEC(HReg) results;
+    HBlock body;
+    VEC(HSlot) slots;
+    VEC(HSlot) partials; /* most reductions (channels) of one launch, by grid */
+} HFunc;
+
+struct Plan {
+    Arena *arena;
+    bool f64, fma;
+    VEC(Type) inputs;
+    uint32_t grids;       /* 0 is GRID_NONE */
+    uint32_t *grid_rank;
+    GridId *finer;
+    VEC(Kernel *) kernels;
+    VEC(HFunc *) funcs;   /* 0: main */
+    VEC(double) constants;
+    int64_t (*smallest)[MAX_RANK]; /* by grid: least extents */
+};
+
+/* ---- what the files of this folder offer each other -------------------------------- */
+
+uint32_t plan_constant(Plan *plan, double number);
+uint32_t plan_add_kernel(Plan *plan, Kernel *kernel); /* the equal one, if there is one */
+HReg host_reg(HFunc *f, Type type, HPlace place);
+
+bool kernel_literal(double number);       /* 0, ±1, ±2, ½ */
+void kernel_measure(Kernel *kernel, Arena *arena); /* reach, flops, loads, smallest */
+Kernel *kernel_copying(uint32_t rank, uint32_t channels, Arena *arena);
+void kernel_print(const Kernel *kernel, uint32_t number, Text *out);
+uint32_t kernel_operands(const KNodeData *n); /* used entries of operand[] */
+
+/* How often `roots` (and what they need) are evaluated around one cell: distinct (node, offset) pairs,
+ * weighed by cost. Stops at `cap` pairs. */
+typedef struct {
+    double flops;
+    uint32_t pairs;                        /* with static offsets */
+    uint32_t chains;                       /* with offsets folded at sides: what boundary code emits */
+    int32_t low[MAX_RANK], high[MAX_RANK]; /* reach of loads and sides */
+    bool capped;
+} KCount;
+KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap);
+
+void plan_seal(Plan *plan);     /* moves growing arrays into the arena */
+void plan_memory(Plan *plan);   /* places, slots, pools, copies */
+void plan_smallest(Plan *plan); /* the least extents, per grid */
+
+/* Everything that becomes code: all but the constants and the names. Equal texts, equal code. */
+void plan_print_code(const Plan *plan, Text *out);
+
+/* Does instruction `i` read register r, write it? Visits registers of an instruction (not of bodies). */
+typedef void HVisit(void *context, HReg reg, bool written);
+void host_visit(const HInstr *instr, const Plan *plan, HVisit *visit, void *context);
+
+#endif

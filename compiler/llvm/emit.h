@@ -1,0 +1,74 @@
+/* emit: LLVM IR from a plan. Private to compiler/llvm. */
+#ifndef PDN_LLVM_EMIT_H
+#define PDN_LLVM_EMIT_H
+
+#include "compiler/kernel/plan_ir.h"
+#include "compiler/llvm/backend.h"
+
+#include <llvm-c/Core.h>
+
+typedef struct {
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    LLVMBuilderRef b;
+    const Plan *plan;
+    Machine machine;
+    bool standalone;       /* launches are plain calls; there is no host table */
+    LLVMTypeRef real, f64, i64, i32, i1, ptr, none;
+    uint32_t size, lanes;  /* bytes of a number, numbers in a vector */
+    LLVMValueRef *kernels; /* by Plan.kernels */
+    LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
+    LLVMTypeRef kernel_type;
+    LLVMValueRef trees[OP_COUNT]; /* helpers that combine the partial results of a reduction */
+    Arena *arena;
+} Emit;
+
+/* Layout of the words (8 bytes each) that a launch hands to its kernel. */
+typedef struct {
+    uint32_t grids, fields, outputs, partials, rows, block_y, block_z, scalars, count;
+} KernelWords;
+KernelWords kernel_words(const Kernel *k);
+
+enum { BLOCK_X = 4096, BLOCK_Z = 32 }; /* cells a unit in 1D; planes a unit in 3D */
+
+/* PdnGrid, in words. */
+enum { GRID_EXTENT = 0, GRID_STRIDE = 9, GRID_CHANNEL = 12, GRID_SPACING = 13, GRID_ORIGIN = 16, GRID_WORDS = 19 };
+
+/* ---- emit_op.c ---- */
+
+LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x);
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload, const LLVMValueRef *args, uint32_t count);
+LLVMValueRef emit_real(Emit *e, double value);
+LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar); /* to a vector of e->lanes */
+LLVMValueRef emit_number(Emit *e, LLVMTypeRef like, double value); /* scalar or vector constant */
+LLVMValueRef emit_i64(Emit *e, int64_t value);
+LLVMValueRef emit_word(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t word, const char *name);
+/* Alloca in the entry block of the current function. */
+LLVMValueRef emit_variable(Emit *e, LLVMTypeRef type, const char *name);
+LLVMBasicBlockRef emit_block(Emit *e, const char *name); /* appended to the current function */
+LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef type, bool external);
+/* The value of a partial reduction before anything was seen, and the combination of two. */
+double reduction_start(Op op);
+LLVMValueRef emit_combine(Emit *e, Op op, LLVMValueRef a, LLVMValueRef b);
+
+/* for (i = from; i < to; i += step) { … }: begin returns i and leaves the builder in the body. */
+typedef struct {
+    LLVMBasicBlockRef head, done;
+    LLVMValueRef variable, step;
+} Counting;
+LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step, const char *name);
+void emit_loop_end(Emit *e, Counting *c);
+LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b); /* signed integers */
+LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b);
+
+/* ---- emit_kernel.c, emit_host.c ---- */
+
+LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number);
+/* All of the program: kernels, host functions, `pdn_program_run`, `pdn_program_workspace`. */
+void emit_program(Emit *e);
+
+/* A module with the whole program, for a machine. Free with emit_free. */
+void emit_start(Emit *e, const Plan *plan, const Machine *machine, bool standalone);
+void emit_free(Emit *e);
+
+#endif

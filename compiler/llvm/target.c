@@ -1,0 +1,117 @@
+/* Targets, the pass pipeline, and object files. */
+#include "compiler/llvm/target.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+#include <stdio.h>
+#include <string.h>
+
+char *target_message(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    Text text = {0};
+    text_vprintf(&text, format, args);
+    va_end(args);
+    char *copy = mem_alloc(text.len + 1);
+    memcpy(copy, text.data ? text.data : "", text.len + 1);
+    text_free(&text);
+    return copy;
+}
+
+static void start_targets(bool native)
+{
+    if (native) {
+        LLVMInitializeNativeTarget();
+        LLVMInitializeNativeAsmPrinter();
+        return;
+    }
+    LLVMInitializeAllTargetInfos();
+    LLVMInitializeAllTargets();
+    LLVMInitializeAllTargetMCs();
+    LLVMInitializeAllAsmPrinters();
+}
+
+bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error)
+{
+    *out = (Target){.machine = *machine};
+    bool native = !target || !target->triple;
+    start_targets(native);
+    out->triple = native ? LLVMGetDefaultTargetTriple() : LLVMNormalizeTargetTriple(target->triple);
+    if (machine->native) {
+        out->cpu = LLVMGetHostCPUName();
+        out->features = LLVMGetHostCPUFeatures();
+    } else {
+        bool x86 = strncmp(out->triple, "x86_64", 6) == 0;
+        out->cpu = LLVMCreateMessage(machine->cpu ? machine->cpu : x86 ? "x86-64" : "generic");
+        out->features = LLVMCreateMessage(machine->features ? machine->features : "");
+    }
+    out->machine.cpu = out->cpu;
+    out->machine.features = out->features;
+    LLVMTargetRef which;
+    char *why = NULL;
+    if (LLVMGetTargetFromTriple(out->triple, &which, &why)) {
+        *error = target_message("no code can be made for '%s': %s", out->triple, why);
+        LLVMDisposeMessage(why);
+        target_close(out);
+        return false;
+    }
+    int level = target ? target->optimise : 3;
+    LLVMTargetMachineOptionsRef o = LLVMCreateTargetMachineOptions();
+    LLVMTargetMachineOptionsSetCPU(o, out->cpu);
+    LLVMTargetMachineOptionsSetFeatures(o, out->features);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(o, level <= 0 ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault);
+    LLVMTargetMachineOptionsSetRelocMode(o, LLVMRelocPIC);
+    LLVMTargetMachineOptionsSetCodeModel(o, LLVMCodeModelDefault);
+    out->tm = LLVMCreateTargetMachineWithOptions(which, out->triple, o);
+    LLVMDisposeTargetMachineOptions(o);
+    out->level = level;
+    return true;
+}
+
+void target_close(Target *t)
+{
+    if (t->tm)
+        LLVMDisposeTargetMachine(t->tm);
+    LLVMDisposeMessage(t->triple);
+    LLVMDisposeMessage(t->cpu);
+    LLVMDisposeMessage(t->features);
+}
+
+bool target_optimise(const Target *t, LLVMModuleRef module, char **error)
+{
+    LLVMSetTarget(module, t->triple);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t->tm);
+    LLVMSetModuleDataLayout(module, layout);
+    LLVMDisposeTargetData(layout);
+    const char *passes = t->level <= 0 ? "function(mem2reg)"
+                                       : "function(sroa,early-cse,loop-mssa(licm),instcombine<no-verify-fixpoint>,"
+                                         "simplifycfg)";
+    LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
+    LLVMErrorRef failed = LLVMRunPasses(module, passes, t->tm, o);
+    LLVMDisposePassBuilderOptions(o);
+    if (!failed)
+        return true;
+    char *why = LLVMGetErrorMessage(failed);
+    *error = target_message("optimisation failed: %s", why);
+    LLVMDisposeErrorMessage(why);
+    return false;
+}
+
+bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes, size_t *size, char **error)
+{
+    LLVMMemoryBufferRef buffer;
+    char *why = NULL;
+    if (LLVMTargetMachineEmitToMemoryBuffer(t->tm, module, kind, &why, &buffer)) {
+        *error = target_message("no machine code could be made: %s", why);
+        LLVMDisposeMessage(why);
+        return false;
+    }
+    *size = LLVMGetBufferSize(buffer);
+    *bytes = mem_alloc(*size + 1);
+    memcpy(*bytes, LLVMGetBufferStart(buffer), *size);
+    LLVMDisposeMemoryBuffer(buffer);
+    return true;
+}

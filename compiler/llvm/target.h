@@ -1,0 +1,28 @@
+/* target: LLVM's target machines. Private to compiler/llvm. */
+#ifndef PDN_LLVM_TARGET_H
+#define PDN_LLVM_TARGET_H
+
+#include "compiler/llvm/backend.h"
+
+#include <llvm-c/TargetMachine.h>
+
+typedef struct {
+    Machine machine; /* cpu and features filled in */
+    char *triple, *cpu, *features;
+    LLVMTargetMachineRef tm;
+    int level;
+} Target;
+
+bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error);
+void target_close(Target *t);
+/* Sets triple and layout, and runs the passes. */
+bool target_optimise(const Target *t, LLVMModuleRef module, char **error);
+bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes, size_t *size, char **error);
+
+/* aot.c: standalone files. */
+bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build, const Machine *machine, char **error);
+
+/* A message from mem_alloc. */
+char *target_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

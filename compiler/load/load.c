@@ -1,0 +1,168 @@
+/* Loading programs: from the cache, else through libpdn_code.so. */
+
+#include "compiler/load/load.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct Code {
+    double *constants;
+    Cached cached;        /* from the cache */
+    const CodeBackend *backend;
+    void *linked;         /* by the backend */
+    CodeEntry entry;
+    bool hit;
+};
+
+char *load_message(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    Text text = {0};
+    text_vprintf(&text, format, args);
+    va_end(args);
+    char *copy = mem_alloc(text.len + 1);
+    memcpy(copy, text.data ? text.data : "", text.len + 1);
+    text_free(&text);
+    return copy;
+}
+
+/* ---- the back end -------------------------------------------------------------------------- */
+
+#ifndef PDN_CODE_PATH
+#define PDN_CODE_PATH ""
+#endif
+
+const CodeBackend *backend_open(char **error)
+{
+    static const char *const places[] = {"%s/libpdn_code.so", "%s/../lib/pdn/libpdn_code.so", "%s/../lib/libpdn_code.so",
+                                         "%s/../" PDN_LIBDIR "/pdn/libpdn_code.so", "%s/compiler/llvm/libpdn_code.so"};
+    char self[4096], path[4200];
+    const char *given = getenv("PDN_CODE_LIBRARY");
+    void *library = given ? dlopen(given, RTLD_NOW | RTLD_LOCAL) : NULL;
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length > 0) {
+        self[length] = 0;
+        char *slash = strrchr(self, '/');
+        if (slash)
+            *slash = 0;
+        for (size_t i = 0; i < sizeof places / sizeof *places && !library; i++) {
+            snprintf(path, sizeof path, places[i], self);
+            if (access(path, R_OK) == 0)
+                library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        }
+    }
+    if (!library && access(PDN_CODE_PATH, R_OK) == 0)
+        library = dlopen(PDN_CODE_PATH, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        library = dlopen("libpdn_code.so", RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        *error = load_message("the code generator cannot be loaded: %s", dlerror());
+        return NULL;
+    }
+    const CodeBackend *(*get)(void);
+    void *symbol = dlsym(library, "pdn_code_backend");
+    memcpy(&get, &symbol, sizeof get);
+    const CodeBackend *backend = symbol ? get() : NULL;
+    if (!backend || backend->version != CODE_BACKEND_VERSION) {
+        *error = load_message("libpdn_code.so does not belong to this program");
+        return NULL;
+    }
+    return backend;
+}
+
+/* ---- keys ----------------------------------------------------------------------------------- */
+
+/* The text of a plan says all of its code; constants are arguments. */
+static uint64_t key_of(const Plan *plan, const CodeTarget *target)
+{
+    Text text = {0};
+    plan_print_code(plan, &text);
+    machine_describe(target, &text);
+    text_printf(&text, "backend %d built " __DATE__ " " __TIME__ "\n", CODE_BACKEND_VERSION);
+    uint64_t key = hash_bytes(0x70646e, text.data, text.len);
+    text_free(&text);
+    return key;
+}
+
+/* ---- code.h --------------------------------------------------------------------------------- */
+
+static bool compile(const Plan *plan, const CodeTarget *target, const char *cache, uint64_t key, Code *code, char **error)
+{
+    void *bytes = NULL;
+    size_t size = 0;
+    Machine machine = machine_of(target);
+    code->backend = backend_open(error);
+    if (!code->backend || !code->backend->object(plan, target, &machine, &bytes, &size, error))
+        return false;
+    if (cache)
+        cache_store(cache, key, bytes, size);
+    code->linked = code->backend->link(bytes, size, &code->entry, error);
+    mem_free(bytes);
+    return code->linked != NULL;
+}
+
+Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, char **error)
+{
+    Code *code = mem_alloc(sizeof *code);
+    *code = (Code){0};
+    size_t bytes = sizeof(double) * plan->constants.len;
+    code->constants = mem_alloc(bytes + 1);
+    if (bytes)
+        memcpy(code->constants, plan->constants.data, bytes);
+    uint64_t key = cache ? key_of(plan, target) : 0;
+    if (cache && cache_find(cache, key, &code->cached)) {
+        code->hit = true;
+        code->entry = code->cached.entry;
+        return code;
+    }
+    if (compile(plan, target, cache, key, code, error))
+        return code;
+    code_free(code);
+    return NULL;
+}
+
+void code_free(Code *code)
+{
+    if (!code)
+        return;
+    if (code->linked)
+        code->backend->unlink(code->linked);
+    if (code->cached.library)
+        dlclose(code->cached.library);
+    mem_free(code->constants);
+    mem_free(code);
+}
+
+bool code_from_cache(const Code *code)
+{
+    return code->hit;
+}
+
+static CodeRun run_of(const Code *code, const CodeArguments *a)
+{
+    return (CodeRun){a->host, a->grids, a->inputs, a->outputs, a->workspace, code->constants};
+}
+
+uint64_t code_workspace(const Code *code, const CodeArguments *arguments)
+{
+    CodeRun run = run_of(code, arguments);
+    int64_t bytes = code->entry.workspace(&run);
+    return bytes < 0 ? UINT64_C(1) << 62 : (uint64_t)bytes;
+}
+
+int code_run(const Code *code, const CodeArguments *arguments)
+{
+    CodeRun run = run_of(code, arguments);
+    return code->entry.run(&run);
+}
+
+bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error)
+{
+    Machine machine = machine_of(&build->target);
+    const CodeBackend *backend = backend_open(error);
+    return backend && backend->build(plan, module, build, &machine, error);
+}
