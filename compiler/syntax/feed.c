@@ -115,6 +115,7 @@ static void report_unclosed(Parser *parser, const Token *before) {
     const Bracket *bracket = &vec_last(&parser->brackets);
     if (bracket->kind == '{' && parser->has_suspect) {
         bracket = &parser->suspect;
+        parser->has_suspect = false;
     }
     if (!count_error(parser)) {
         return;
@@ -221,7 +222,7 @@ static bool ends_statement(const Parser *parser, const Token *token) {
         return !continues(token->kind);
     }
     /* After a token that cannot end one, unless what follows can only begin another. */
-    return starts_statement(token->kind) && !used_as_name(parser, parser->at);
+    return starts_statement(token->kind);
 }
 
 static int take(Parser *parser, const Token *token, Span *at) {

@@ -329,7 +329,11 @@ void report_unexpected(Parser *parser, const Expected *expected) {
             break;
         }
     }
+    /* A character that was left out, and reported, leaves a hole that explains the rest. */
     bool silent = parser->current_made;
+    for (uint32_t i = parser->at; i-- > parser->statement && &tokens[i] != place.previous;) {
+        silent |= tokens[i].kind == TOKEN_SKIP && tokens[i].slip != SLIP_COMMENT;
+    }
     start_panic(parser, place.first);
     if (silent || !count_error(parser)) {
         return;
