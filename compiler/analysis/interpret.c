@@ -115,6 +115,8 @@ static void run_nodes(Evaluator *e, FuncId func, const uint32_t *last, Array *va
         if (own)
             array_make(e, &values[n], d->type, 1);
         op_info(d->op)->eval(e, func, n, operands.data, &values[n]);
+        if (e->options->inspect && e->status == 0)
+            e->status = e->options->inspect(e->options->context, func, n, &values[n], operands.data, e->args);
         free_operands(f, n, last, values);
     }
     vec_free(&operands);

@@ -43,7 +43,7 @@ static bool any_nan(PdnType type, const void *data, int64_t count) {
 
 static void nan_noticed(Execution *x, Span span) {
     Diagnostic *d = diag_report(x->session->diagnostics, DIAG_NAN, span);
-    diag_help(d, "a step that is too large grows until inf - inf; 0/0 and the root or logarithm of a negative number give it at once");
+    nan_trace(x, d);
     x->failed = true;
 }
 
@@ -106,6 +106,7 @@ static int do_assert(Execution *x, const Action *a, const void *const *values) {
         number_text(text, sizeof text, numbers[i], x->type);
         diag_label(d, a->spans[i], "%s", text);
     }
+    if (isnan(numbers[0]) || isnan(numbers[1]) || isnan(numbers[2])) nan_trace(x, d);
     x->failed = true;
     return 1;
 }

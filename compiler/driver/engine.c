@@ -69,37 +69,6 @@ static PdnGrid *describe_grids(const Module *m) {
     return grids;
 }
 
-static const char *bytes_text(Arena *arena, double bytes) {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    int unit = 0;
-    while (bytes >= 1024 && unit < 6) bytes /= 1024, unit++;
-    return arena_format(arena, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
-}
-
-/* The largest field, fused away or not, must fit as well: so a program means the same for every schedule. */
-static double largest_field(const Module *m, PdnType type) {
-    double largest = 0;
-    for (uint32_t f = 1; f < m->funcs.len; f++)
-        for (Node n = 1; n < m->funcs.data[f]->nodes.len; n++) {
-            Type t = graph_node(m->funcs.data[f], n)->type;
-            if (t.kind != TYPE_FIELD) continue;
-            const Grid *g = &m->grids.data[t.grid];
-            double bytes = t.channels * (type == PDN_F32 ? 4.0 : 8.0);
-            for (uint32_t a = 0; a < g->rank; a++) bytes *= (double)g->extent[a];
-            if (bytes > largest) largest = bytes;
-        }
-    return largest;
-}
-
-static bool memory_suffices(Execution *x, double bytes, Span span) {
-    double available = (double)pdn_memory_available();
-    if (bytes <= available) return true;
-    Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TOO_LARGE, span, bytes_text(x->session->arena, bytes),
-                                bytes_text(x->session->arena, available));
-    diag_help(d, "use fewer cells, keep fewer states (a larger stride), or precision f32");
-    return false;
-}
-
 static Span program_span(const Execution *x) {
     return x->what->actions.len ? x->what->actions.data[0].span : SPAN_NONE;
 }
@@ -115,9 +84,9 @@ static bool run_code(Execution *x, const Code *code) {
     CodeArguments arguments = {.host = &host, .grids = grids, .inputs = inputs};
     uint64_t bytes = code_workspace(code, &arguments);
     void *workspace = NULL;
-    bool ok = memory_suffices(x, (double)bytes, program_span(x));
+    bool ok = memory_suffices(x, (double)bytes);
     if (ok && posix_memalign(&workspace, 64, bytes ? bytes : 64) != 0) {
-        memory_suffices(x, 1e300, program_span(x));
+        memory_suffices(x, 1e300);
         ok = false;
     }
     session_time(x->session, "allocate");
@@ -137,7 +106,6 @@ static bool run_code(Execution *x, const Code *code) {
 int engine_run(Execution *x, const Plan *plan) {
     Session *s = x->session;
     const Options *o = s->options;
-    if (!memory_suffices(x, largest_field(x->what->module, x->type), program_span(x))) return 1;
     CodeTarget target = {.optimise = o->optimise};
     const char *cache = o->no_cache ? NULL : o->cache ? o->cache : code_cache_folder(s->arena);
     char *error = NULL;

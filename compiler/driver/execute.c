@@ -37,9 +37,47 @@ static void interpret(Execution *x) {
                            .effect = interpreted_effect, .context = x};
     Arena *arena = arena_new();
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, m->main)->results.len + 1);
-    if (eval_func(m, m->main, NULL, results, &options, arena) != 0) x->failed = true;
+    int status = eval_func(m, m->main, NULL, results, &options, arena);
+    if (status < 0)
+        diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE, "a grid is too small for a stencil, or a film too short");
+    if (status != 0) x->failed = true;
     arena_free(arena);
     mem_free(inputs);
+}
+
+/* ---- memory ---------------------------------------------------------------------------- */
+
+static const char *bytes_text(Arena *arena, double bytes) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    int unit = 0;
+    while (bytes >= 1024 && unit < 6) bytes /= 1024, unit++;
+    return arena_format(arena, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+bool memory_suffices(Execution *x, double bytes) {
+    double available = (double)pdn_memory_available();
+    if (bytes <= available) return true;
+    Span span = x->what->actions.len ? x->what->actions.data[0].span : SPAN_NONE;
+    Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TOO_LARGE, span, bytes_text(x->session->arena, bytes),
+                                bytes_text(x->session->arena, available));
+    diag_help(d, "use fewer cells, keep fewer states (a larger stride), or precision f32");
+    return false;
+}
+
+/* The largest field, fused away or not, must fit: so a program means the same for every schedule. */
+static bool fields_fit(Execution *x) {
+    const Module *m = x->what->module;
+    double largest = 0;
+    for (uint32_t f = 1; f < m->funcs.len; f++)
+        for (Node n = 1; n < m->funcs.data[f]->nodes.len; n++) {
+            Type t = graph_node(m->funcs.data[f], n)->type;
+            if (t.kind != TYPE_FIELD) continue;
+            const Grid *g = &m->grids.data[t.grid];
+            double bytes = t.channels * (x->type == PDN_F32 ? 4.0 : 8.0);
+            for (uint32_t a = 0; a < g->rank; a++) bytes *= (double)g->extent[a];
+            if (bytes > largest) largest = bytes;
+        }
+    return memory_suffices(x, largest);
 }
 
 /* ---- both ------------------------------------------------------------------------------- */
@@ -53,7 +91,7 @@ int execute(Execution *x) {
     bool fma = !interpreted && engine_has_fma();
     PipelineResult made = pipeline_run(s, x->what->module, x->type == PDN_F64, fma, interpreted ? NULL : &plan);
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
-    bool ok = effects_check(x) && make_folder(x) && inputs_read(x);
+    bool ok = fields_fit(x) && effects_check(x) && make_folder(x) && inputs_read(x);
     session_time(s, "read files");
     if (ok && interpreted) interpret(x);
     else if (ok && engine_run(x, plan) != 0) x->failed = true;

@@ -14,6 +14,7 @@ typedef struct {
     bool several;       /* more than one experiment is run: JSON names them */
     bool test;          /* of `pdn test`: nothing is printed but failures */
     bool failed;
+    bool traced;        /* the first NaN was looked for */
     PdnArray *inputs;   /* by Module.inputs */
     PdnProgress progress;
     int64_t progress_loop;
@@ -21,12 +22,18 @@ typedef struct {
 
 /* 0: done; 1: failed, with messages in the session's diagnostics. */
 int execute(Execution *x);
+/* Is there so much memory? Otherwise a message that says how much is needed. */
+bool memory_suffices(Execution *x, double bytes);
 
 /* ---- effects.c ---- */
 /* values: pointers to the scalars and fields; frames[i]: of stacks. Nonzero stops. */
 int effect_happens(Execution *x, uint32_t action, const void *const *values, const int64_t *frames);
 /* Can every `save` be done? Asked before anything is computed. */
 bool effects_check(Execution *x);
+
+/* ---- nan.c ---- */
+/* Notes at `d` where the first number that is not finite arose: found by the interpreter, for some seconds. */
+void nan_trace(Execution *x, Diagnostic *d);
 
 /* ---- inputs.c ---- */
 bool inputs_read(Execution *x);

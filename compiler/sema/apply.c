@@ -75,7 +75,7 @@ static bool bind_arguments(Elab *e, const char *owner, const ParamList *params, 
             while (next < params->count && values[next]) next++;
             at = next;
             if (at == params->count) {
-                Diagnostic *d = report(e, TOO_MANY_ARGUMENTS, a->span, owner, params->count);
+                Diagnostic *d = report(e, TOO_MANY_ARGUMENTS, a->span, owner, params->count, params->count == 1 ? "" : "s");
                 if (params->count) diag_note(d, params->items[0].span, "its parameters stand here");
                 return false;
             }

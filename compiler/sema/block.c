@@ -170,7 +170,8 @@ static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
             return;
         }
     }
-    report(e, MISPLACED, stmt->span, s->experiment ? "an experiment" : ast_def_text(s->item->def.kind));
+    bool an = s->experiment || s->item->def.kind == DEF_OPERATOR;
+    report(e, MISPLACED, stmt->span, an ? "an" : "a", s->experiment ? "experiment" : ast_def_text(s->item->def.kind));
     s->failed = true;
 }
 

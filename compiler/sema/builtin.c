@@ -73,7 +73,9 @@ const Value *builtin_call(Elab *e, const Env *env, const BuiltinInfo *info, cons
     int count = (int)arguments->count;
     /* one that applies to fields ignores the time that schemes pass along */
     if (count < info->least || (info->most >= 0 && count > info->most)) {
-        Diagnostic *d = report(e, ARGUMENT_COUNT, arguments->span, info->name, info->least, info->most, count);
+        const char *most = info->most < 0 ? " or more" : info->most > info->least ? arena_format(e->arena, " to %d", info->most) : "";
+        Diagnostic *d = report(e, ARGUMENT_COUNT, arguments->span, info->name, info->least, most,
+                               info->least == 1 && !*most ? "" : "s", count);
         if (*info->words) diag_help(d, "%s takes: %s", info->name, info->words);
         return value_error(e);
     }

@@ -89,11 +89,22 @@ static const Value *grid_member(Elab *e, GridId grid, const Expr *x) {
     return value_error(e);
 }
 
+static bool holds_parameter(const Operator *op, Name name) {
+    const Block *b = op->kind == OPERATOR_DEF ? op->item->def.block : NULL;
+    for (uint32_t i = 0; b && i < b->count; i++)
+        if (b->items[i]->kind == STMT_PARAM && b->items[i]->param.name.name == name) return true;
+    return false;
+}
+
 static const Value *eval_member(Elab *e, const Env *env, const Expr *x) {
     const Value *base = eval_expr(e, env, x->member.base);
     if (base->kind == VALUE_ERROR) return base;
     if (base->kind == VALUE_GRID) return grid_member(e, base->grid, x);
     if (base->kind == VALUE_LATER) return base;
+    if (base->kind == VALUE_OPERATOR && holds_parameter(base->op, x->member.name)) {
+        report(e, NOT_YET, x->span, "the value of a trainable parameter");
+        return value_error(e);
+    }
     Diagnostic *d = report(e, NO_MEMBER, x->member.name_span, value_describe(e, base),
                            names_text(e->names, x->member.name));
     diag_help(d, "grids have members (G.h, G.x), and what holds parameters has them by name (net.K)");

@@ -20,7 +20,7 @@ const Value *prelude_pointwise(Elab *e, const BuiltinInfo *info, const Arguments
     for (int i = 0; i < info->least; i++) {
         operands[i] = argument_get(e, info, a, (uint32_t)i);
         if (!operands[i]) {
-            report(e, ARGUMENT_COUNT, a->span, info->name, info->least, info->most, (int)a->count);
+            report(e, ARGUMENT_COUNT, a->span, info->name, info->least, "", "s", (int)a->count);
             return value_error(e);
         }
     }

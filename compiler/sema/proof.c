@@ -58,26 +58,35 @@ static void blame(Elab *e, Diagnostic *d, FuncId func, Node why) {
 
 /* ---- adjoint, jvp, vjp ---------------------------------------------------------------- */
 
-/* The type of the operator's input, when w is what it gives: found by trying the channel counts that can be. */
+/* Elaborates with the messages thrown away. */
+static bool operator_func_quiet(Elab *e, const Operator *op, Type type, Span span, OperatorFunc *f) {
+    Diagnostics *real = e->diagnostics;
+    e->diagnostics = diagnostics_new(e->unit->context.sources, 1);
+    bool ok = operator_func(e, op, type, NULL, span, f);
+    diagnostics_free(e->diagnostics);
+    e->diagnostics = real;
+    return ok;
+}
+
+/* An operator does not say what it acts on. When w is what it gives, its input has the channels that a stencil,
+ * a gradient or a divergence would have, and lies on w's grid, or on the grid that w's came from or leads to. */
 static bool adjoint_input(Elab *e, const Operator *op, Type w, Span span, OperatorFunc *f) {
-    uint32_t rank = e->module->grids.data[w.grid].rank, tried[4] = {1, w.channels, w.channels * rank, w.channels / rank};
-    for (int i = 0; i < 4; i++) {
-        if (!tried[i] || (i && tried[i] == tried[i - 1])) continue;
-        Diagnostics *real = e->diagnostics;
-        e->diagnostics = i < 3 ? diagnostics_new(e->unit->context.sources, 1) : real;
-        bool ok = operator_func(e, op, type_field(w.grid, tried[i]), NULL, span, f);
-        if (e->diagnostics != real) diagnostics_free(e->diagnostics);
-        e->diagnostics = real;
-        if (!ok) continue;
-        const Func *g = graph_get(e->module, f->func);
-        if (type_equal(graph_node(g, g->results.data[0])->type, w)) return true;
-    }
+    uint32_t rank = e->module->grids.data[w.grid].rank;
+    uint32_t channels[3] = {w.channels, w.channels / rank, w.channels * rank};
+    GridId grids[3] = {w.grid, e->module->grids.data[w.grid].finer, graph_coarser(e->module, w.grid)};
+    for (int g = 0; g < 3; g++)
+        for (int c = 0; c < 3; c++) {
+            if (!channels[c] || !grids[g] || (c && rank == 1)) continue;
+            if (!operator_func_quiet(e, op, type_field(grids[g], channels[c]), span, f)) continue;
+            const Func *made = graph_get(e->module, f->func);
+            if (type_equal(graph_node(made, made->results.data[0])->type, w)) return true;
+        }
     /* say what is wrong with the plainest reading */
     if (operator_func(e, op, type_field(w.grid, 1), NULL, span, f)) {
-        const Func *g = graph_get(e->module, f->func);
+        const Func *made = graph_get(e->module, f->func);
         Diagnostic *d = report(e, ADJOINT_SHAPE, span);
         diag_label_primary(d, "this is %s", type_text(e->module, w, e->arena));
-        diag_help(d, "the operator gives %s", type_text(e->module, graph_node(g, g->results.data[0])->type, e->arena));
+        diag_help(d, "the operator gives %s", type_text(e->module, graph_node(made, made->results.data[0])->type, e->arena));
     }
     return false;
 }

@@ -332,7 +332,7 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
     }
     case STMT_SOLVE: report(e, NOT_YET, s->span, "an implicit step (solve)"); r->failed = true; break;
     case STMT_PARAM: report(e, NOT_YET, s->span, "a trainable parameter"); r->failed = true; break;
-    default: report(e, MISPLACED, s->span, "a recurrence"); r->failed = true;
+    default: report(e, MISPLACED, s->span, "a", "recurrence"); r->failed = true;
     }
 }
 

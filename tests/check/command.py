@@ -81,7 +81,7 @@ def streams():
     status, out, err, _ = pdn("run", "heat.pdn", "--out", "streams")
     lines = out.splitlines()
     check("results on standard output", status == 0 and len(lines) == 2 and
-          lines[0].startswith("mean: ") and len(lines[1].split(", ")) == 2, status, out, err)
+          lines[0].startswith("mean: ") and len(lines[1].split()) == 3, status, out, err)
     status, as_json, err, _ = pdn("run", "heat.pdn", "--out", "streams", "--json")
     try:
         rows = [json.loads(line) for line in as_json.splitlines()]
