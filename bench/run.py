@@ -48,7 +48,7 @@ def values(text):
     found = {}
     for line in text.splitlines():
         label, _, value = line.partition(": ")
-        found[label] = float(value.split(",")[0])
+        found[label] = float(value.split()[0].rstrip(","))
     return found
 
 
