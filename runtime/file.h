@@ -20,8 +20,9 @@ typedef struct {
 } PdnBytesText;
 PdnBytesText pdn_bytes_text(int64_t bytes);
 
-/* As pdn_memory_available, with proc and sys looked for under `root` ("" for the real ones). */
+/* As the public functions, with proc and sys looked for under `root` ("" for the real ones). */
 int64_t pdn_memory_available_under(const char *root);
+int pdn_threads_available_under(const char *root);
 
 /* Philox4x32-10: one block of four words. */
 void pdn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t block[4]);

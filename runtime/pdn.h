@@ -69,8 +69,12 @@ typedef struct PdnHost {
 
 /* ---- threads ------------------------------------------------------------------- */
 
-/* Cuts [0, count) into parts of whole units and runs them on `threads` threads (0: all). */
+/* Cuts [0, count) into parts of whole units and runs them on `threads` threads (0: as many as
+ * OpenMP would). Parts are handed out as threads are free; each unit is computed once, and results may
+ * depend on its number only, so that their bits do not depend on `threads`. */
 void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int threads);
+/* Processors that this process may use, by its affinity, OMP_NUM_THREADS and the quota of its control
+ * groups. Reads files: ask once. */
 int pdn_threads_available(void);
 
 /* ---- arrays -------------------------------------------------------------------- */
@@ -158,7 +162,7 @@ typedef struct {
  *   npy          one array [frames][items][channels][z][y][x]; rank 0 is a number
  *   npz          one such array for each item, under its name ("arr_0" … without names), not compressed
  *   vti          cell data, one array for each item ("u" without names); a film becomes name_0000.vti … and
- *                name.pvd, which ParaView opens as one
+ *                name.pvd, which ParaView opens as one (files of an earlier, longer film stay)
  *   csv          2D: a line for each grid row, y = 0 first, values only. 0D and 1D: a header, then a line for
  *                each cell: x (the cell's centre) and a column for each item and channel (u, u_0, u_1 …); films
  *                have the time (t) or, where it is not known, the number (frame) in front

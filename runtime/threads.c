@@ -1,6 +1,7 @@
 /* threads.c: parts of a kernel on several threads. Parts are of whole units, which are independent, so
  * that who computes what changes no bit. */
-#include "runtime/pdn.h"
+#include "runtime/file.h"
+#include "runtime/groups.h"
 
 #include <stdatomic.h>
 #ifdef _OPENMP
@@ -14,10 +15,41 @@ static int omp_in_parallel(void) { return 1; }
 #define MAX_THREADS 256
 #define PARTS_EACH  4 /* parts a thread: what a slow thread leaves, others take */
 
-int pdn_threads_available(void) {
+static int most_threads(void) {
     int threads = omp_get_max_threads();
     return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
 }
+
+/* Processors that a group may keep busy: its share of time in a period, rounded up. */
+static int64_t group_processors(const char *folder, int version) {
+    char path[4096 + 64];
+    int64_t quota = -1, period = -1;
+    if (version == 2) {
+        long long numbers[2];
+        snprintf(path, sizeof path, "%s/cpu.max", folder);
+        FILE *file = fopen(path, "re");
+        if (file) {
+            if (fscanf(file, "%lld %lld", &numbers[0], &numbers[1]) == 2) {
+                quota = numbers[0];
+                period = numbers[1];
+            }
+            fclose(file);
+        }
+    } else {
+        snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
+        quota = pdn_read_number(path, "");
+        snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
+        period = pdn_read_number(path, "");
+    }
+    return quota > 0 && period > 0 ? (quota - 1) / period + 1 : INT64_MAX;
+}
+
+int pdn_threads_available_under(const char *root) {
+    int64_t share = pdn_groups_least(root, "cpu", group_processors);
+    return share < most_threads() ? (int)share : most_threads();
+}
+
+int pdn_threads_available(void) { return pdn_threads_available_under(""); }
 
 typedef struct {
     _Alignas(64) atomic_int next;
@@ -32,7 +64,7 @@ static int64_t part_begin(int64_t count, int64_t parts, int64_t p) {
  * that the others have not begun. */
 void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int threads) {
     if (count <= 0) { return; }
-    if (threads <= 0 || threads > MAX_THREADS) { threads = pdn_threads_available(); }
+    if (threads <= 0 || threads > MAX_THREADS) { threads = most_threads(); }
     if (threads > count) { threads = (int)count; }
     if (threads == 1 || omp_in_parallel()) {
         kernel(arguments, 0, count);

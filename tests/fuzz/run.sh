@@ -21,7 +21,7 @@ build() { # PROGRAM FLAGS…
     case $target in
     png | pnm | npy | npz)
         clang-19 -std=gnu17 -g -O1 -fno-omit-frame-pointer -I. "$@" "tests/fuzz/fuzz_$target.c" \
-            runtime/{array,csv,file,memory,npy,npz,pending,picture,png,pnm,status,vti}.c \
+            runtime/{array,csv,file,groups,memory,npy,npz,pending,picture,png,pnm,status,vti}.c \
             -lpng -lzip -lz -lm -o "$program"
         ;;
     *)

@@ -127,6 +127,28 @@ Test(memory, groups_of_version_1) {
     remove_tree(root);
 }
 
+Test(threads, quota_of_groups) {
+    char root[] = "/tmp/pdn-memory-XXXXXX";
+    cr_assert_not_null(mkdtemp(root));
+    int all = pdn_threads_available_under(root); /* no groups: no quota */
+    cr_assert_geq(all, 1);
+    put(root, "/proc/self/cgroup", "0::/job\n");
+    put(root, "/sys/fs/cgroup/job/cpu.max", "max 100000\n");
+    cr_assert_eq(pdn_threads_available_under(root), all);
+    put(root, "/sys/fs/cgroup/job/cpu.max", "150000 100000\n");
+    cr_assert_eq(pdn_threads_available_under(root), all < 2 ? all : 2);
+    put(root, "/sys/fs/cgroup/job/cpu.max", "50000 100000\n");
+    cr_assert_eq(pdn_threads_available_under(root), 1);
+    put(root, "/proc/self/cgroup", "3:cpu,cpuacct:/\n");
+    cr_assert_eq(pdn_threads_available_under(root), all);
+    put(root, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000\n");
+    put(root, "/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    cr_assert_eq(pdn_threads_available_under(root), 1);
+    put(root, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    cr_assert_eq(pdn_threads_available_under(root), all);
+    remove_tree(root);
+}
+
 Test(memory, limit_on_the_address_space) {
 #if !defined(__SANITIZE_ADDRESS__)
     struct rlimit limit = {INT64_C(1) << 32, INT64_C(1) << 32};
