@@ -3,6 +3,7 @@
 explicit matrices made by NumPy; weights come from Taylor's series, ghosts from the words of the language page."""
 import itertools
 import math
+import re
 
 from _programs import MODES, Programs, load, np
 
@@ -77,13 +78,16 @@ def main():
                      if len(weights(order, accuracy)) // 2 <= min(shape)]
             lines = ["precision f64", ""]
             for i, (axis, order, kind) in enumerate(cases):
-                lines += [f"operator D{i}(u) {{", "    " + KINDS[kind][0].format(axis=axis),
-                          f"    return d(u, {axis}, order = {order}, accuracy = {accuracy})", "}"]
+                said = KINDS[kind][0].format(axis=axis)
+                # with values it is affine; the part that has an adjoint is without them
+                for name, side in (("D", said), ("H", re.sub(r"\([-0-9.]+\)", "(0)", said))):
+                    lines += [f"operator {name}{i}(u) {{", "    " + side,
+                              f"    return d(u, {axis}, order = {order}, accuracy = {accuracy})", "}"]
             lines += ["", "experiment derivatives {", f"    grid G = box({boxes}, cells = [{cells}])",
                       f'    let u = array("u.npy", G{", rank = 3" if rank == 3 else ""})',
                       f'    let v = array("v.npy", G{", rank = 3" if rank == 3 else ""})',
                       f"    save [{', '.join(f'D{i}(u)' for i in range(len(cases)))}] to \"d.npy\"",
-                      f"    save [{', '.join(f'adjoint(D{i})(v)' for i in range(len(cases)))}] to \"a.npy\"",
+                      f"    save [{', '.join(f'adjoint(H{i})(v)' for i in range(len(cases)))}] to \"a.npy\"",
                       "}"]
             for mode in ("jit", "interpret"):
                 out = programs.run("\n".join(lines) + "\n", *MODES[mode])
