@@ -95,6 +95,8 @@ static void finish(Case *c)
 static void check(Case *c, double f32, double f64, const char *what)
 {
     double d = differ(c, false, 1);
+    if (getenv("SHOW_PLAN"))
+        fprintf(stderr, "%s: %u numbers, f32 off by %g\n", what, c->run.seen.len, d);
     cr_expect(d >= 0 && d <= f32, "%s in f32 is off by %g", what, d);
     Numbers one = c->run.seen;
     c->run.seen = (Numbers){0};
@@ -211,3 +213,220 @@ static void stencils_of_rank(uint32_t rank)
 Test(code, stencils_1d) { stencils_of_rank(1); }
 Test(code, stencils_2d) { stencils_of_rank(2); }
 Test(code, stencils_3d) { stencils_of_rank(3); }
+
+/* ---- loops, history, trajectories, reductions, calls ---- */
+
+static StencilId laplacian(Case *c, SideKind side)
+{
+    const Grid *g = &c->m->grids.data[c->grid];
+    Stencil s = {.rank = g->rank, .in_channels = 1, .out_channels = 1, .taps = ARENA_ARRAY(c->m->arena, Tap, 7)};
+    double centre = 0;
+    for (uint32_t a = 0; a < g->rank; a++) {
+        s.sides[a][0] = s.sides[a][1] = side;
+        for (int o = -1; o <= 1; o += 2) {
+            Tap t = {.weight = 1 / (g->spacing[a] * g->spacing[a])};
+            t.offset[a] = o;
+            s.taps[s.count++] = t;
+            centre -= t.weight;
+        }
+    }
+    s.taps[s.count++] = (Tap){.weight = centre};
+    return graph_stencil(c->m, &s);
+}
+
+/* grad with the difference to the ghost, stored with the low cell: out channel a is the difference along a. */
+static StencilId gradient(Case *c, SideKind side, bool transposed)
+{
+    const Grid *g = &c->m->grids.data[c->grid];
+    Stencil s = {.rank = g->rank, .in_channels = 1, .out_channels = g->rank, .transposed = transposed,
+                 .taps = ARENA_ARRAY(c->m->arena, Tap, 6)};
+    for (uint32_t a = 0; a < g->rank; a++) {
+        s.sides[a][0] = s.sides[a][1] = side;
+        Tap t = {.to = a, .weight = 1 / g->spacing[a]};
+        s.taps[s.count] = t;
+        s.taps[s.count++].weight = -t.weight;
+        t.offset[a] = 1;
+        s.taps[s.count++] = t;
+    }
+    return graph_stencil(c->m, &s);
+}
+
+static Node diffusion_step(Case *c, FuncId f, Node u, double lambda, double tau)
+{
+    Module *m = c->m;
+    Node grad = graph_add(m, f, OP_STENCIL, &u, 1, gradient(c, SIDE_EVEN, false), 0, SPAN_NONE);
+    Node squares = graph_unary(m, f, OP_CHSUM, graph_binary(m, f, OP_MUL, grad, grad, SPAN_NONE), SPAN_NONE);
+    Node ratio = graph_binary(m, f, OP_MUL, squares, graph_const(m, f, 1 / (lambda * lambda)), SPAN_NONE);
+    Node one = graph_const(m, f, 1);
+    Node g = graph_binary(m, f, OP_DIV, one, graph_binary(m, f, OP_ADD, one, ratio, SPAN_NONE), SPAN_NONE);
+    Node flux = graph_binary(m, f, OP_MUL, g, grad, SPAN_NONE);
+    Node div = graph_add(m, f, OP_STENCIL, &flux, 1, gradient(c, SIDE_EVEN, true), 0, SPAN_NONE);
+    return graph_binary(m, f, OP_SUB, u, graph_binary(m, f, OP_MUL, graph_const(m, f, tau), div, SPAN_NONE), SPAN_NONE);
+}
+
+static FuncId body_of(Case *c, const char *name, uint32_t fields, Node *params)
+{
+    FuncId f = graph_func(c->m, names_of(c->names, name));
+    params[0] = graph_param(c->m, f, type_scalar(), 0);
+    for (uint32_t i = 1; i <= fields; i++)
+        params[i] = graph_param(c->m, f, type_field(c->grid, 1), 0);
+    return f;
+}
+
+static void result(Case *c, FuncId f, Node n)
+{
+    vec_push(&graph_get(c->m, f)->results, n);
+}
+
+static Node loop_of(Case *c, FuncId body, double count, Node *states, uint32_t n, uint32_t captured, Loop like)
+{
+    like.body = body;
+    like.states = n;
+    like.captured = captured;
+    LoopId l = graph_loop(c->m, &like);
+    Node operands[8] = {graph_const(c->m, c->f, count)};
+    memcpy(operands + 1, states, sizeof *states * (n + captured));
+    return graph_add(c->m, c->f, OP_LOOP, operands, 1 + n + captured, l, 0, SPAN_NONE);
+}
+
+Test(code, explicit_diffusion_loop)
+{
+    for (uint32_t rank = 1; rank <= 3; rank++) {
+        Case c = start(rank, rank == 3 ? (int64_t[]){21, 9, 7} : (int64_t[]){67, 13, 1});
+        Node u = field_input(&c, 1, 5, 0, 1), p[2];
+        FuncId body = body_of(&c, "step", 1, p);
+        result(&c, body, diffusion_step(&c, body, p[1], 0.3, 0.02));
+        Node loop = loop_of(&c, body, 17, &u, 1, 0, (Loop){.stride = 5, .collect = (uint32_t[]){0}, .collected = 1});
+        Node last = graph_result(c.m, c.f, loop, 0), film = graph_result(c.m, c.f, loop, 2);
+        show(&c, last);
+        show(&c, graph_result(c.m, c.f, loop, 1));
+        show(&c, film);
+        show(&c, graph_unary(c.m, c.f, OP_FRAMES, film, SPAN_NONE));
+        Node frame = graph_binary(c.m, c.f, OP_FRAME, film, graph_const(c.m, c.f, -2), SPAN_NONE);
+        show(&c, graph_unary(c.m, c.f, OP_SUM, frame, SPAN_NONE));
+        show(&c, graph_unary(c.m, c.f, OP_LEAST, last, SPAN_NONE));
+        show(&c, graph_unary(c.m, c.f, OP_LARGEST, last, SPAN_NONE));
+        check(&c, 2e-6, 1e-13, "diffusion loop");
+        cr_expect(c.run.progress >= 1);
+        finish(&c);
+    }
+}
+
+/* u[k+1] = (4k + 2)/(2k + 3) (u[k] + tau L u[k]) + … u[k-1]: history by rotating pointers; f stays. */
+Test(code, history_and_stop)
+{
+    Case c = start(2, (int64_t[]){40, 11});
+    Node f = field_input(&c, 1, 5, 0, 1), p[4];
+    FuncId body = body_of(&c, "cycle", 3, p); /* u[k], u[k-1], f */
+    Node lap = graph_add(c.m, body, OP_STENCIL, &p[1], 1, laplacian(&c, SIDE_EVEN), 0, SPAN_NONE);
+    Node a = graph_binary(c.m, body, OP_DIV, graph_binary(c.m, body, OP_ADD, p[0], graph_const(c.m, body, 0.7), SPAN_NONE),
+                          graph_binary(c.m, body, OP_ADD, p[0], graph_const(c.m, body, 3), SPAN_NONE), SPAN_NONE);
+    Node step = graph_binary(c.m, body, OP_ADD, p[1], graph_binary(c.m, body, OP_MUL, graph_const(c.m, body, 0.03), lap, SPAN_NONE), SPAN_NONE);
+    Node rest = graph_binary(c.m, body, OP_SUB, graph_const(c.m, body, 1), a, SPAN_NONE);
+    Node next = graph_binary(c.m, body, OP_ADD, graph_binary(c.m, body, OP_MUL, a, step, SPAN_NONE),
+                             graph_binary(c.m, body, OP_MUL, rest, p[2], SPAN_NONE), SPAN_NONE);
+    next = graph_binary(c.m, body, OP_ADD, next, graph_binary(c.m, body, OP_MUL, graph_const(c.m, body, 0.001), p[3], SPAN_NONE), SPAN_NONE);
+    result(&c, body, next);
+    result(&c, body, p[1]);
+    Node change = graph_binary(c.m, body, OP_SUB, next, p[1], SPAN_NONE);
+    Node norm = graph_unary(c.m, body, OP_SUM, graph_binary(c.m, body, OP_MUL, change, change, SPAN_NONE), SPAN_NONE);
+    result(&c, body, graph_binary(c.m, body, OP_LT, norm, graph_const(c.m, body, 0.05), SPAN_NONE));
+    Node loop = loop_of(&c, body, 200, (Node[]){f, f, f}, 2, 1, (Loop){.has_stop = true, .stride = 1});
+    show(&c, graph_result(c.m, c.f, loop, 0));
+    show(&c, graph_result(c.m, c.f, loop, 1));
+    show(&c, graph_result(c.m, c.f, loop, 2));
+    show(&c, f);
+    check(&c, 1e-5, 1e-12, "history");
+    finish(&c);
+}
+
+/* Loops in loops, a loop's result as the state of another, zero iterations, swapped states. */
+Test(code, nested_loops)
+{
+    Case c = start(2, (int64_t[]){19, 8});
+    Node u = field_input(&c, 1, 5, 0, 1), v = field_input(&c, 1, 6, 0, 1), p[3], q[3];
+    FuncId inner = body_of(&c, "inner", 2, p);
+    result(&c, inner, diffusion_step(&c, inner, p[1], 0.3, 0.02));
+    result(&c, inner, graph_binary(c.m, inner, OP_ADD, p[2], p[1], SPAN_NONE));
+    FuncId outer = body_of(&c, "outer", 2, q);
+    Loop l = {.body = inner, .states = 2, .stride = 1};
+    Node operands[3] = {graph_binary(c.m, outer, OP_MUL, q[0], graph_const(c.m, outer, 2), SPAN_NONE), q[1], q[2]};
+    Node run = graph_add(c.m, outer, OP_LOOP, operands, 3, graph_loop(c.m, &l), 0, SPAN_NONE);
+    result(&c, outer, graph_result(c.m, outer, run, 1));
+    result(&c, outer, graph_result(c.m, outer, run, 0));
+    Node loop = loop_of(&c, outer, 4, (Node[]){u, v}, 2, 0, (Loop){.stride = 2, .collect = (uint32_t[]){1}, .collected = 1});
+    show(&c, graph_result(c.m, c.f, loop, 0));
+    show(&c, graph_result(c.m, c.f, loop, 1));
+    show(&c, graph_result(c.m, c.f, loop, 3));
+    Node never = loop_of(&c, outer, 0, (Node[]){u, v}, 2, 0, (Loop){.stride = 2});
+    show(&c, graph_result(c.m, c.f, never, 1));
+    check(&c, 1e-5, 1e-12, "nested loops");
+    finish(&c);
+}
+
+Test(code, resampling)
+{
+    for (uint32_t rank = 1; rank <= 3; rank++) {
+        Case c = start(rank, rank == 3 ? (int64_t[]){21, 8, 3} : (int64_t[]){67, 14, 1});
+        Node u = field_input(&c, 2, 5, 0, 1);
+        Node coarse = graph_unary(c.m, c.f, OP_RESTRICT, u, SPAN_NONE);
+        Node coarser = graph_unary(c.m, c.f, OP_RESTRICT, graph_binary(c.m, c.f, OP_MUL, coarse, coarse, SPAN_NONE), SPAN_NONE);
+        Node back = graph_unary(c.m, c.f, OP_PROLONG, graph_unary(c.m, c.f, OP_PROLONG, coarser, SPAN_NONE), SPAN_NONE);
+        show(&c, coarser);
+        show(&c, graph_binary(c.m, c.f, OP_SUB, u, back, SPAN_NONE));
+        check(&c, 1e-6, 1e-14, "resampling");
+        finish(&c);
+    }
+}
+
+Test(code, sources_channels_and_noise)
+{
+    Case c = start(2, (int64_t[]){35, 6});
+    Type one = type_field(c.grid, 1);
+    Node x = graph_add_typed(c.m, c.f, OP_COORD, one, NULL, 0, 0, 0, SPAN_NONE);
+    Node y = graph_add_typed(c.m, c.f, OP_COORD, one, NULL, 0, 1, 0, SPAN_NONE);
+    Node edge = graph_add_typed(c.m, c.f, OP_EDGE, one, NULL, 0, 0, 1, SPAN_NONE);
+    Node low = graph_add_typed(c.m, c.f, OP_EDGE, one, NULL, 0, 1, 0, SPAN_NONE);
+    Node noise = graph_add_typed(c.m, c.f, OP_UNIFORM, one, NULL, 0, 3, 0, SPAN_NONE);
+    Node cells = graph_add_typed(c.m, c.f, OP_CELLS, type_scalar(), NULL, 0, c.grid, 0, SPAN_NONE);
+    Node spread = graph_add_typed(c.m, c.f, OP_SPREAD, one, &cells, 1, 0, 0, SPAN_NONE);
+    Node all[6] = {x, y, edge, low, noise, spread};
+    Node many = graph_add(c.m, c.f, OP_CONCAT, all, 6, 0, 0, SPAN_NONE);
+    show(&c, many);
+    show(&c, graph_unary(c.m, c.f, OP_CHSUM, many, SPAN_NONE));
+    show(&c, graph_add(c.m, c.f, OP_CHANNEL, &many, 1, 2, 0, SPAN_NONE));
+    Node lap = graph_add(c.m, c.f, OP_STENCIL, &edge, 1, laplacian(&c, SIDE_PERIODIC), 0, SPAN_NONE);
+    show(&c, lap);
+    show(&c, graph_unary(c.m, c.f, OP_SUM, many, SPAN_NONE));
+    show(&c, graph_binary(c.m, c.f, OP_DIV, graph_unary(c.m, c.f, OP_SUM, x, SPAN_NONE), cells, SPAN_NONE));
+    check(&c, 1e-6, 1e-6, "sources"); /* f32 noise has 24 bits */
+    finish(&c);
+}
+
+Test(code, calls)
+{
+    Case c = start(2, (int64_t[]){23, 9});
+    Node u = field_input(&c, 1, 5, 0, 1), p[3];
+    FuncId big = body_of(&c, "big", 1, p); /* holds a loop, so it stays a call */
+    Node q[2];
+    FuncId body = body_of(&c, "step", 1, q);
+    result(&c, body, diffusion_step(&c, body, q[1], 0.3, 0.02));
+    Loop l = {.body = body, .states = 1, .stride = 1};
+    Node run = graph_add(c.m, big, OP_LOOP, p, 2, graph_loop(c.m, &l), 0, SPAN_NONE);
+    Node end = graph_result(c.m, big, run, 0);
+    result(&c, big, end);
+    result(&c, big, graph_unary(c.m, big, OP_SUM, end, SPAN_NONE));
+    result(&c, big, p[1]);
+    Node s[2];
+    FuncId small = body_of(&c, "small", 1, s);
+    result(&c, small, graph_binary(c.m, small, OP_ADD, diffusion_step(&c, small, s[1], 0.3, 0.02), s[0], SPAN_NONE));
+    Node first = graph_add(c.m, c.f, OP_CALL, (Node[]){graph_const(c.m, c.f, 3), u}, 2, big, 0, SPAN_NONE);
+    Node second = graph_add(c.m, c.f, OP_CALL, (Node[]){graph_result(c.m, c.f, first, 1), graph_result(c.m, c.f, first, 0)}, 2, small, 0, SPAN_NONE);
+    Node third = graph_add(c.m, c.f, OP_CALL, (Node[]){graph_const(c.m, c.f, 2), graph_result(c.m, c.f, second, 0)}, 2, big, 0, SPAN_NONE);
+    show(&c, graph_result(c.m, c.f, third, 0));
+    show(&c, graph_result(c.m, c.f, third, 1));
+    show(&c, graph_result(c.m, c.f, third, 2));
+    show(&c, graph_result(c.m, c.f, first, 2));
+    check(&c, 1e-5, 1e-12, "calls");
+    finish(&c);
+}
