@@ -17,15 +17,19 @@ static void host_launch(void *context, PdnKernel *kernel, const void *arguments,
     pdn_launch(kernel, arguments, count, (int)x->session->options->threads);
 }
 
-/* Pointers of stacks are followed by the number of their frames (see HostEffect in docs/architecture.md). */
 static int host_effect(void *context, uint32_t number, const void *const *values) {
     Execution *x = context;
     const Action *a = &x->what->actions.data[number];
     int64_t *frames = mem_alloc(sizeof(int64_t) * (a->count + 1));
-    for (uint32_t i = 0; i < a->count; i++)
-        frames[i] = a->types[i].kind == TYPE_STACK ? *(const int64_t *)values[a->count + i] : 1;
-    int status = effect_happens(x, number, values, frames);
+    const void **data = mem_alloc(sizeof(void *) * (a->count + 1));
+    for (uint32_t i = 0; i < a->count; i++) {
+        const PdnStack *stack = a->types[i].kind == TYPE_STACK ? values[i] : NULL;
+        data[i] = stack ? stack->data : values[i];
+        frames[i] = stack ? stack->frames : 1;
+    }
+    int status = effect_happens(x, number, data, frames);
     mem_free(frames);
+    mem_free(data);
     return status;
 }
 
