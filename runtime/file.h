@@ -7,7 +7,8 @@
 
 #include "runtime/pdn.h"
 
-/* Fills in the message and gives `status` back. */
+/* Fills in the message (valid UTF-8, without control characters; too long: without its middle) and gives
+ * `status` back. */
 PdnStatus pdn_fail(PdnError *error, PdnStatus status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

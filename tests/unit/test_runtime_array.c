@@ -66,6 +66,26 @@ Test(status, names_and_bytes) {
     cr_assert_str_eq(pdn_bytes_text(INT64_MAX).text, "8.0 EiB");
 }
 
+Test(status, messages_are_clean) {
+    PdnError error;
+    cr_assert_eq(pdn_fail(&error, PDN_ERROR_OPEN, "%s",
+                          "a\033[2J\n\x80 \xc3\xa9 \xe2\x82 \xe2\x82\xac \xff"),
+                 PDN_ERROR_OPEN);
+    cr_assert_str_eq(error.message, "a?[2J?? \xc3\xa9 ?? \xe2\x82\xac ?");
+    char path[4000];
+    memset(path, 'p', sizeof path - 1);
+    path[sizeof path - 1] = 0;
+    pdn_fail(&error, PDN_ERROR_OPEN, "%s cannot be opened: %s", path, "No such file");
+    cr_assert_eq(strlen(error.message), sizeof error.message - 1);
+    cr_assert_not_null(strstr(error.message, " ... p"));
+    cr_assert_str_eq(error.message + strlen(error.message) - 32,
+                     "p cannot be opened: No such file");
+    memset(path, 0xe2, sizeof path - 1);
+    pdn_fail(&error, PDN_ERROR_OPEN, "%s", path);
+    cr_assert_eq(strspn(error.message, "?"), 160);
+    pdn_fail(NULL, PDN_ERROR_OPEN, "%s", path);
+}
+
 /* ---- memory: made-up proc and sys ----------------------------------------------------- */
 
 static void put(const char *root, const char *path, const char *text) {
