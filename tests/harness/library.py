@@ -13,10 +13,12 @@ def run(path, context):
         status, out, err = context.pdn(["test", path, "--threads", str(threads)],
                                        context.folder(), limit=300)
         title = f"{name} ({threads} threads)"
-        if status:
-            outcomes.append((FAILED, title, f"exit status {status}\n{out}{err}"))
-        else:
-            outcomes.append((PASSED, title, ""))
+        counts = re.search(r"^(\d+) passed, (\d+) failed$", out, re.MULTILINE)
+        passed, failed = (int(n) for n in counts.groups()) if counts else (0, 0)
+        outcomes.append((PASSED, title, "", passed))
+        if status or failed or not passed:
+            shown = "\n".join(line for line in out.splitlines() if not line.startswith("passed:"))
+            outcomes.append((FAILED, title, f"exit status {status}\n{shown}\n{err}", max(1, failed)))
     return outcomes
 
 
