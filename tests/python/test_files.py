@@ -7,6 +7,7 @@ Without an argument: $PDN_BUILD/tests/convert. Exit status 0: passed, 1: failed,
 import io
 import os
 import random
+import resource
 import struct
 import subprocess
 import sys
@@ -422,6 +423,29 @@ def test_limits(tool):
         os.remove(path)
 
 
+def test_memory(tool):
+    """What does not fit the memory is refused, with what it needs."""
+    def limited(*words):
+        limit = 400 << 20
+        return subprocess.run([tool.path, *words], capture_output=True, text=True,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+
+    np.save("small.npy", np.zeros((4, 4), "f4"))
+    if limited("small.npy", "o.npy").returncode != 0:
+        return skip("the tool does not run in 400 MiB (a sanitizer's build)")
+    np.save("large.npy", np.zeros((100, 1 << 20), "u1"))
+    done = limited("large.npy", "o.npy")
+    check(done.returncode == 1 and "large.npy: an array of 100 x 1048576 values needs 400.0 MiB of memory; "
+          in done.stdout, "npy that does not fit", done.stdout)
+    with open("large.png", "wb") as f:
+        f.write(png_bytes(np.zeros((6000, 10000, 1), "u1"), 8, 0, interlaced=True))
+    done = limited("large.png", "o.npy", "f64")
+    check(done.returncode == 1 and "needs 457.8 MiB of memory" in done.stdout, "png that does not fit", done.stdout)
+    done = limited("large.png", "o.npy", "f32")
+    check(done.returncode in (0, 1) and ("ok" in done.stdout or "of memory" in done.stdout),
+          "interlaced png that hardly fits", done.stdout)
+
+
 def main():
     path = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.environ.get("PDN_BUILD", "."), "tests", "convert")
     if not os.path.exists(path):
@@ -432,7 +456,7 @@ def main():
         os.chdir(folder)
         tool = Tool(path)
         for test in (test_png, test_pictures_written, test_npy, test_npz, test_layout, test_vti, test_truncated,
-                     test_flipped, test_limits):
+                     test_flipped, test_limits, test_memory):
             test(tool)
         os.chdir("/")
     tool.process.stdin.close()
