@@ -165,7 +165,7 @@ static const char *verify_types(Module *module, FuncId id)
                 WRONG("function %u: %%%u does not go between a grid and the one that halves it", id, n);
             continue;
         }
-        if (!op_shape(module, id, d.op, f->operands.data + d.first, d.count, d.index, d.detail, &type, &why))
+        if (!op_shape(module, id, d.op, d.count ? f->operands.data + d.first : NULL, d.count, d.index, d.detail, &type, &why))
             WRONG("function %u: %%%u = %s: %s", id, n, op_info(d.op)->name, why);
         if (!type_equal(type, d.type))
             WRONG("function %u: %%%u is %s, but stands as %s", id, n, type_text(module, type, module->arena),

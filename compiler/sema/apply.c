@@ -125,7 +125,20 @@ static const Value *configure(Elab *e, const Operator *op, const Arguments *args
 
 /* ---- entering a definition ------------------------------------------------------------- */
 
+bool elab_work(Elab *e, Span span) {
+    if (e->work < WORK_LIMIT) {
+        e->work++;
+        return true;
+    }
+    if (e->work++ == WORK_LIMIT) {
+        Diagnostic *d = report(e, TOO_MUCH_WORK, span, WORK_LIMIT);
+        diag_help(d, "A^n and recurrences are loops, elaborated once however long they run");
+    }
+    return false;
+}
+
 static bool enter(Elab *e, const Operator *op, Span span) {
+    if (!elab_work(e, span)) return false;
     if (e->depth < APPLY_DEPTH_LIMIT) {
         e->depth++;
         return true;

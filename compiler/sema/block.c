@@ -80,6 +80,10 @@ static void exec_for(Elab *e, Scope *s, const Stmt *stmt) {
         return;
     }
     for (double i = 0; i < n && !s->returned && !s->failed; i++) {
+        if (!elab_work(e, stmt->loop.range->span)) {
+            s->failed = true;
+            break;
+        }
         const Value *v = range->kind == VALUE_LIST ? range->list.items[(uint32_t)i]
                                                    : value_number(e, range->range.first + i, stmt->span);
         s->env = env_bind(e, env, stmt->loop.name.name, v, stmt->loop.name.span);

@@ -12,6 +12,7 @@
 
 #define APPLY_DEPTH_LIMIT 1000       /* operators applied within operators */
 #define UNROLL_LIMIT 100000          /* passes of a `for` over a range */
+#define WORK_LIMIT 1000000           /* applications and passes in one elaboration */
 #define LIST_LIMIT 1000000           /* items of a list */
 #define FAR_ITERATION 2147483647.0   /* the count of a recurrence that ends by `until` alone */
 
@@ -178,6 +179,7 @@ struct Elab {
     Elaborated *out;
     const ElaborateOptions *options;
     uint32_t depth;       /* of applications */
+    uint32_t work;        /* applications and passes so far */
     uint32_t streams;     /* random streams handed out */
     const char *folder;   /* of the program's file, see Home */
     bool *used_overrides;
@@ -252,6 +254,9 @@ const Value *apply_one(Elab *e, const Operator *op, const Value *input, Span spa
 Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Expr *call);
 const Env *operator_env(const Operator *op); /* where its names are looked up */
 const char *operator_name(Elab *e, const Operator *op);
+
+/* Counts one more application or pass; false, with one message, when there were too many. */
+bool elab_work(Elab *e, Span span);
 
 /* ---- block.c, recurrence.c ------------------------------------------------------------------ */
 
