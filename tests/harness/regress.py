@@ -93,7 +93,7 @@ def parse(path, context):
         elif line.startswith("#>"):
             spec.out.append(line[3:])
         elif line.startswith("#!"):
-            spec.err.append(line[3:])
+            spec.err.append(MEMORY.sub("the machine has … to give", line[3:]))
     if spec.exit is None:
         spec.exit = 1 if any("error:" in line for line in spec.err) else 0
     if spec.modes is None:
@@ -105,9 +105,13 @@ def parse(path, context):
     return spec
 
 
+MEMORY = re.compile(r"the machine has [0-9.]+ \w+ to give")
+
+
 def normal(text, path, out):
     """Lines of an output, without what differs from place to place."""
     text = text.replace(out + "/", "").replace(out, ".")
+    text = MEMORY.sub("the machine has … to give", text)
     text = text.replace(os.path.dirname(path) + "/", "")
     return [line.rstrip() for line in text.splitlines()]
 
