@@ -10,15 +10,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef PDN_TIME_STAGES
+#include <stdio.h>
+#include <time.h>
+static void stage(const char *name)
+{
+    static double last;
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    double now = (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+    fprintf(stderr, "  %-10s %.2f ms\n", name, now - last);
+    last = now;
+}
+#else
+#define stage(name) ((void)0)
+#endif
+
 static bool make_object(const Plan *plan, const CodeTarget *target, const Machine *machine, void **bytes, size_t *size,
                         char **error)
 {
     Target t;
     Emit e;
+    stage("before");
     if (!target_open(target, machine, &t, error))
         return false;
+    stage("target");
     emit_start(&e, plan, &t.machine, false);
     emit_program(&e);
+    stage("emit");
     char *why = NULL;
     bool ok = true;
     if (getenv("PDN_VERIFY_LLVM") && LLVMVerifyModule(e.module, LLVMReturnStatusAction, &why)) {
@@ -26,7 +45,10 @@ static bool make_object(const Plan *plan, const CodeTarget *target, const Machin
         ok = false;
     }
     LLVMDisposeMessage(why);
-    ok = ok && target_optimise(&t, e.module, error) && target_emit(&t, e.module, LLVMObjectFile, bytes, size, error);
+    ok = ok && target_optimise(&t, e.module, error);
+    stage("optimise");
+    ok = ok && target_emit(&t, e.module, LLVMObjectFile, bytes, size, error);
+    stage("machine");
     emit_free(&e);
     target_close(&t);
     return ok;
@@ -79,6 +101,7 @@ static void *link_object(const void *bytes, size_t size, CodeEntry *entry, char 
             LLVMConsumeError(late);
         return NULL;
     }
+    stage("link");
     return jit;
 }
 

@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct Code {
     double *constants;
-    Cached cached;        /* from the cache */
+    Linked cached;        /* from the cache */
     const CodeBackend *backend;
     void *linked;         /* by the backend */
     CodeEntry entry;
@@ -36,29 +37,30 @@ char *load_message(const char *format, ...)
 #define PDN_CODE_PATH ""
 #endif
 
-const CodeBackend *backend_open(char **error)
+/* Where libpdn_code.so is: $PDN_CODE_LIBRARY, beside the program, or where it was built. */
+static bool backend_path(char *path, size_t size)
 {
     static const char *const places[] = {"%s/libpdn_code.so", "%s/../lib/pdn/libpdn_code.so", "%s/../lib/libpdn_code.so",
                                          "%s/../" PDN_LIBDIR "/pdn/libpdn_code.so", "%s/compiler/llvm/libpdn_code.so"};
-    char self[4096], path[4200];
     const char *given = getenv("PDN_CODE_LIBRARY");
-    void *library = given ? dlopen(given, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (given)
+        return snprintf(path, size, "%s", given) < (int)size;
+    char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length > 0) {
-        self[length] = 0;
-        char *slash = strrchr(self, '/');
-        if (slash)
-            *slash = 0;
-        for (size_t i = 0; i < sizeof places / sizeof *places && !library; i++) {
-            snprintf(path, sizeof path, places[i], self);
-            if (access(path, R_OK) == 0)
-                library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        }
-    }
-    if (!library && access(PDN_CODE_PATH, R_OK) == 0)
-        library = dlopen(PDN_CODE_PATH, RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        library = dlopen("libpdn_code.so", RTLD_NOW | RTLD_LOCAL);
+    self[length > 0 ? length : 0] = 0;
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places && slash; i++)
+        if (snprintf(path, size, places[i], self) < (int)size && access(path, R_OK) == 0)
+            return true;
+    return snprintf(path, size, "%s", PDN_CODE_PATH) < (int)size && access(path, R_OK) == 0;
+}
+
+const CodeBackend *backend_open(char **error)
+{
+    char path[4200];
+    void *library = dlopen(backend_path(path, sizeof path) ? path : "libpdn_code.so", RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         *error = load_message("the code generator cannot be loaded: %s", dlerror());
         return NULL;
@@ -82,7 +84,12 @@ static uint64_t key_of(const Plan *plan, const CodeTarget *target)
     Text text = {0};
     plan_print_code(plan, &text);
     machine_describe(target, &text);
-    text_printf(&text, "backend %d built " __DATE__ " " __TIME__ "\n", CODE_BACKEND_VERSION);
+    char path[4200];
+    struct stat made = {0};
+    if (backend_path(path, sizeof path))
+        stat(path, &made); /* another code generator, other code */
+    text_printf(&text, "backend %d %lld %lld.%ld\n", CODE_BACKEND_VERSION, (long long)made.st_size,
+                (long long)made.st_mtim.tv_sec, made.st_mtim.tv_nsec);
     uint64_t key = hash_bytes(0x70646e, text.data, text.len);
     text_free(&text);
     return key;
@@ -105,6 +112,25 @@ static bool compile(const Plan *plan, const CodeTarget *target, const char *cach
     return code->linked != NULL;
 }
 
+static bool from_cache(const char *cache, uint64_t key, Code *code)
+{
+    size_t size;
+    void *object = cache_find(cache, key, &size);
+    if (!object)
+        return false;
+    char *error = NULL;
+    if (object_link(object, size, &code->cached)) {
+        code->entry = code->cached.entry;
+        code->hit = true;
+    } else if ((code->backend = backend_open(&error))) {
+        code->linked = code->backend->link(object, size, &code->entry, &error);
+        code->hit = code->linked != NULL;
+    }
+    mem_free(error);
+    mem_free(object);
+    return code->hit;
+}
+
 Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, char **error)
 {
     Code *code = mem_alloc(sizeof *code);
@@ -114,11 +140,8 @@ Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, c
     if (bytes)
         memcpy(code->constants, plan->constants.data, bytes);
     uint64_t key = cache ? key_of(plan, target) : 0;
-    if (cache && cache_find(cache, key, &code->cached)) {
-        code->hit = true;
-        code->entry = code->cached.entry;
+    if (cache && from_cache(cache, key, code))
         return code;
-    }
     if (compile(plan, target, cache, key, code, error))
         return code;
     code_free(code);
@@ -131,8 +154,7 @@ void code_free(Code *code)
         return;
     if (code->linked)
         code->backend->unlink(code->linked);
-    if (code->cached.library)
-        dlclose(code->cached.library);
+    object_unlink(&code->cached);
     mem_free(code->constants);
     mem_free(code);
 }

@@ -10,18 +10,25 @@ Machine machine_of(const CodeTarget *target);
 /* Text that tells machines apart that need other code; for keys of the cache. */
 void machine_describe(const CodeTarget *target, Text *out);
 
-/* Opens libpdn_code.so (once for each call; dlopen counts). NULL and a message. */
+/* Opens libpdn_code.so. NULL and a message. */
 const CodeBackend *backend_open(char **error);
+
+/* ---- object files linked into this process, without LLVM: x86-64 ELF ---- */
+
+typedef struct {
+    void *memory; /* of the mapping */
+    size_t size;
+    CodeEntry entry;
+} Linked;
+/* False where the object holds anything that this linker does not know (or on other machines). */
+bool object_link(const void *bytes, size_t size, Linked *out);
+void object_unlink(Linked *linked);
 
 /* ---- the cache ---- */
 
-typedef struct {
-    void *library; /* from dlopen */
-    CodeEntry entry;
-} Cached;
-/* A hit loads the program. Damaged entries are removed. */
-bool cache_find(const char *folder, uint64_t key, Cached *found);
-/* Links the object to a shared object and puts it there; failures are silent: the cache is an aid. */
+/* The object stored under the key, from mem_alloc, or NULL. Damaged entries are removed. */
+void *cache_find(const char *folder, uint64_t key, size_t *size);
+/* Puts it there; failures are silent: the cache is an aid. Old entries go when it grows too large. */
 void cache_store(const char *folder, uint64_t key, const void *object, size_t size);
 
 char *load_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
