@@ -35,11 +35,11 @@ static bool can_end(int kind) {
     }
 }
 
-/* A word that begins no statement continues the one before. */
+/* What begins no statement continues the one before. */
 static bool continues(int kind) {
     switch (kind) {
     case T_ELSE: case T_WITH: case T_FROM: case T_IN: case T_ON: case T_TO: case T_AT: case T_SUBJECT:
-    case T_AND: case T_OR:
+    case T_AND: case T_OR: case T_LBRACE:
         return true;
     default:
         return false;

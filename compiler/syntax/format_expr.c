@@ -40,6 +40,24 @@ typedef struct {
     const char *opener, *closer;
 } Group;
 
+/* Where a leaf or a list itself begins, inside its parentheses. */
+static uint32_t inner_begin(const Formatter *f, const Expr *expr) {
+    uint32_t at = expr->span.begin;
+    while (expr->parens && f->bytes[at] == '(') {
+        at = format_skip_blank(f, at + 1);
+    }
+    return at;
+}
+
+static Group list_group(const Formatter *f, const Expr *expr) {
+    return (Group){OF_EXPRS, expr->list.items, expr->list.count, inner_begin(f, expr), "[", "]"};
+}
+
+static Group call_group(const Formatter *f, const Expr *expr) {
+    uint32_t open = format_skip_blank(f, expr->call.callee->span.end);
+    return (Group){OF_ARGS, expr->call.args, expr->call.count, open, "(", ")"};
+}
+
 static uint32_t param_end(const Formatter *f, const Param *param) {
     if (param->value) {
         return param->value->span.end;
@@ -196,6 +214,46 @@ static void put_broken(Formatter *f, const Group *group, bool by_user) {
     format_puts(f, group->closer);
 }
 
+/* The group of a list or call that stands as the last element, bare. */
+static bool last_group(const Formatter *f, const Group *group, Group *last) {
+    if (!group->count || group->kind == OF_PARAMS) {
+        return false;
+    }
+    uint32_t i = group->count - 1;
+    const Expr *expr = group->kind == OF_EXPRS ? ((Expr *const *)group->items)[i]
+                                               : ((const Arg *)group->items)[i].value;
+    if (expr->parens || (expr->kind != EXPR_LIST && expr->kind != EXPR_CALL)) {
+        return false;
+    }
+    *last = expr->kind == EXPR_LIST ? list_group(f, expr) : call_group(f, expr);
+    return true;
+}
+
+static void write_all_but_last(Formatter *f, const void *what) {
+    const Group *group = what;
+    format_puts(f, group->opener);
+    for (uint32_t i = 0; i + 1 < group->count && !f->over; i++) {
+        put_element(f, group, i, 1);
+        format_puts(f, ", ");
+    }
+}
+
+/* f(a, [1,
+ *       2]): only the last element is broken, by the user, and the others fit before it. */
+static bool put_hugging(Formatter *f, const Group *group, uint32_t tail) {
+    Group last;
+    if (!last_group(f, group, &last) || !broken_by_user(f, &last) ||
+        !fits(f, write_all_but_last, group, 1)) {
+        return false;
+    }
+    f->flat = true;
+    write_all_but_last(f, group);
+    f->flat = false;
+    put_element(f, group, group->count - 1, tail + 1);
+    format_puts(f, group->closer);
+    return true;
+}
+
 static void write_group(Formatter *f, const void *what) { put_flat(f, what); }
 
 static void put_group(Formatter *f, const Group *group, uint32_t tail) {
@@ -204,10 +262,10 @@ static void put_group(Formatter *f, const Group *group, uint32_t tail) {
         return;
     }
     bool by_user = broken_by_user(f, group);
-    if (group->count || by_user) {
-        put_broken(f, group, by_user);
-    } else {
+    if (!group->count && !by_user) {
         put_flat(f, group);
+    } else if (by_user || !put_hugging(f, group, tail)) {
+        put_broken(f, group, by_user);
     }
 }
 
@@ -217,15 +275,6 @@ void format_params(Formatter *f, const ParamList *params, uint32_t open_at) {
 }
 
 /* ---- leaves ------------------------------------------------------------------------ */
-
-/* Where a leaf or a list itself begins, inside its parentheses. */
-static uint32_t inner_begin(const Formatter *f, const Expr *expr) {
-    uint32_t at = expr->span.begin;
-    while (expr->parens && f->bytes[at] == '(') {
-        at = format_skip_blank(f, at + 1);
-    }
-    return at;
-}
 
 static uint32_t digits(const Formatter *f, uint32_t at) {
     while (at < f->length && f->bytes[at] >= '0' && f->bytes[at] <= '9') {
@@ -322,8 +371,7 @@ static void put_binary(Formatter *f, const Expr *expr, uint32_t tail) {
 
 static void put_call(Formatter *f, const Expr *expr, uint32_t tail) {
     format_expr(f, expr->call.callee, 1);
-    uint32_t open = format_skip_blank(f, expr->call.callee->span.end);
-    Group group = {OF_ARGS, expr->call.args, expr->call.count, open, "(", ")"};
+    Group group = call_group(f, expr);
     put_group(f, &group, tail);
 }
 
@@ -344,7 +392,7 @@ static void put_unparenthesised(Formatter *f, const Expr *expr, uint32_t tail) {
         format_puts(f, expr->boolean ? "true" : "false");
         break;
     case EXPR_LIST: {
-        Group group = {OF_EXPRS, expr->list.items, expr->list.count, inner_begin(f, expr), "[", "]"};
+        Group group = list_group(f, expr);
         put_group(f, &group, tail);
         break;
     }

@@ -109,7 +109,7 @@ typedef struct Parser {
 void scan(Parser *parser);
 void scan_token(Parser *parser, int kind, Slip slip);
 void scan_skip(Parser *parser, uint32_t begin, uint32_t end, Slip slip);
-void scan_text(Parser *parser, uint32_t begin, uint32_t end); /* reports odd bytes of a comment */
+void scan_text(Parser *parser, uint32_t begin, uint32_t end); /* odd bytes of a comment or string */
 void scan_character(Parser *parser);
 
 /* feed.c */
