@@ -161,8 +161,8 @@ typedef struct {
  *                (name_0.png … without names), a film of lists name_u_0000.png …
  *   npy          one array [frames][items][channels][z][y][x]; rank 0 is a number
  *   npz          one such array for each item, under its name ("arr_0" … without names), not compressed
- *   vti          cell data, one array for each item ("u" without names); a film becomes name_0000.vti … and
- *                name.pvd, which ParaView opens as one (files of an earlier, longer film stay)
+ *   vti          cell data, one array for each item ("u", in a list "u0" …, without names); a film becomes
+ *                name_0000.vti … and name.pvd, which ParaView opens as one (files of an earlier, longer film stay)
  *   csv          2D: a line for each grid row, y = 0 first, values only. 0D and 1D: a header, then a line for
  *                each cell: x (the cell's centre) and a column for each item and channel (u, u_0, u_1 …); films
  *                have the time (t) or, where it is not known, the number (frame) in front
