@@ -101,9 +101,9 @@ def fsi(F, tau, cycles, n, u):
 
 def du_fort_frankel(F, tau, steps, u, stable):
     alpha = 1 / (2 * stable)
-    n = max(1, int(np.ceil(np.sqrt(6 * tau * alpha + 0.25) - 0.5 - 1e-9)))
-    old, u = u, fsi_cycle(F, 3 * tau / (n * n + n), n, u)
     w = 2 * tau * alpha
+    n = 1 if w <= 1 + 1e-9 else int(np.ceil(np.sqrt(3 * w + 0.25) - 0.5 - 1e-9))
+    old, u = u, fsi_cycle(F, 3 * tau / (n * n + n), n, u)
     for k in range(1, steps):
         old, u = u, (2 * w * u + 2 * tau * F(u, k * tau) + (1 - w) * old) / (1 + w)
     return u
