@@ -49,17 +49,29 @@ static void nan_noticed(Execution *x, Span span) {
 
 /* ---- print -------------------------------------------------------------------------------- */
 
+static void put_json_string(const char *key, const char *text) {
+    json_t *value = text ? json_string(text) : json_null();
+    char *shown = json_dumps(value, JSON_ENCODE_ANY);
+    printf("\"%s\":%s", key, shown ? shown : "null");
+    free(shown);
+    json_decref(value);
+}
+
+/* JSON knows no NaN and no infinity: they are null. */
 static void print_json(const Execution *x, const Action *a, const double *numbers) {
-    json_t *line = json_object(), *values = json_array();
-    if (x->several) json_object_set_new(line, "experiment", json_string(x->what->name));
-    json_object_set_new(line, "label", a->label ? json_string(a->label) : json_null());
-    for (uint32_t i = 0; i < a->count; i++)
-        json_array_append_new(values, isfinite(numbers[i]) ? json_real(numbers[i]) : json_null());
-    json_object_set_new(line, "values", values);
-    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(x->type == PDN_F32 ? 9 : 17));
-    if (text) puts(text);
-    free(text);
-    json_decref(line);
+    putchar('{');
+    if (x->several) {
+        put_json_string("experiment", x->what->name);
+        putchar(',');
+    }
+    put_json_string("label", a->label);
+    printf(",\"values\":[");
+    for (uint32_t i = 0; i < a->count; i++) {
+        char text[40] = "null";
+        if (isfinite(numbers[i])) number_text(text, sizeof text, numbers[i], x->type);
+        printf("%s%s", i ? "," : "", text);
+    }
+    puts("]}");
 }
 
 static void print_text(const Execution *x, const Action *a, const double *numbers) {

@@ -144,6 +144,49 @@ const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span
     return value_error(e);
 }
 
+/* body(u) - u as a function of u; false where the body depends on k. */
+static bool increment_func(Elab *e, FuncId body, FuncId *out) {
+    const Func *b = graph_get(e->module, body);
+    Frame *frame = frame_push(e, b->name, false);
+    Map known = {0};
+    Node u = NODE_NONE, k = NODE_NONE;
+    for (uint32_t i = 1; i < b->params.len; i++) {
+        Node p = graph_param(e->module, frame->func, graph_node(b, b->params.data[i])->type, 0);
+        if (i == 1) u = p;
+        map_set(&known, b->params.data[i], p);
+    }
+    k = graph_param(e->module, frame->func, type_scalar(), 0);
+    map_set(&known, b->params.data[0], k);
+    Node next = graph_copy(e->module, body, b->results.data[0], frame->func, &known);
+    Node change = graph_binary(e->module, frame->func, OP_SUB, next, u, SPAN_NONE);
+    Func *f = graph_get(e->module, frame->func);
+    vec_push(&f->results, change);
+    bool depends = false;
+    for (uint32_t i = 0; i < f->operands.len; i++) depends = depends || f->operands.data[i] == k;
+    map_free(&known);
+    frame_pop(e);
+    *out = frame->func;
+    return !depends;
+}
+
+bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
+    const Func *b = graph_get(e->module, body);
+    if (b->results.len != 1 || graph_node(b, b->results.data[0])->type.kind != TYPE_FIELD) return false;
+    FuncId change;
+    if (!increment_func(e, body, &change)) return false;
+    Linearity l = analyse_linearity(e->module, change, 0, NULL);
+    if (l != LINEARITY_LINEAR && l != LINEARITY_AFFINE) return false;
+    StepBound bound = stable_step(e->module, change, e->arena);
+    if (!bound.proved || !bound.refutes || bound.step >= 1 - 1e-6) return false;
+    Diagnostic *d = report(e, UNSTABLE_STEP, span);
+    const Env *tau = env_find(env, names_of(e->names, "tau"));
+    if (tau && tau->value && tau->value->kind == VALUE_NUMBER)
+        diag_help(d, "the largest stable step here is tau = %.6g, and tau = stable stands for it; fsi and du_fort_frankel go further",
+                  tau->value->number * bound.step);
+    else diag_help(d, "the largest stable step is %.6g of this one", bound.step);
+    return true;
+}
+
 const Value *prove_norm(Elab *e, const Operator *op, const Value *where, Span span) {
     Type type;
     if (where && where->kind == VALUE_GRID) type = type_field(where->grid, 1);

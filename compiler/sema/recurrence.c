@@ -556,6 +556,8 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
     }
     if (!build_loop(e, item->name.name, count, r->start, states, total, recurrence_body, r, item->name.span))
         return value_error(e);
+    FuncId body = vec_last(&e->module->loops).body;
+    if (total == 1 && refute_step(e, body, r->env, item->name.span)) return value_error(e);
     r->states = states;
     return return_value(e, r);
 }

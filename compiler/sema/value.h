@@ -296,6 +296,8 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
 /* ---- proof.c ----------------------------------------------------------------------------------- */
 
 const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span);
+/* Is a step with this body (k, u, captured…) proved unstable? Then a message with the largest stable step. */
+bool refute_step(Elab *e, FuncId body, const Env *env, Span span);
 const Value *prove_norm(Elab *e, const Operator *op, const Value *grid_or_field, Span span);
 const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *arguments);
 const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span span);
