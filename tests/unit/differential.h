@@ -185,6 +185,12 @@ static inline double run_differential(Run *r, char **error)
 {
     Arena *arena = arena_new();
     Plan *plan = plan_make(r->module, &(PlanOptions){r->f64, code_target_has_fma(NULL)}, arena);
+    const char *unsound = plan_verify(plan, arena);
+    if (unsound) {
+        fprintf(stderr, "%s\n", unsound);
+        arena_free(arena);
+        return -4;
+    }
     if (getenv("SHOW_PLAN")) {
         Text text = {0};
         plan_print(plan, &text);
