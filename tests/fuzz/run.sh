@@ -52,7 +52,7 @@ coverage)
     llvm-cov-19 report "$program" -instr-profile="$work/profile.merged" -ignore-filename-regex='tests/' \
         -show-branch-summary=false -show-region-summary=false
     ;;
-distil) "$program" "${limits[@]}" -merge=1 "tests/fuzz/corpus/$target" "$work/corpus" ;;
+distil) "$program" "${limits[@]}" -set_cover_merge=1 "tests/fuzz/corpus/$target" "$work/corpus" ;;
 *)
     nice -n 19 "$program" "${limits[@]}" -max_total_time="$action" -print_final_stats=1 -artifact_prefix="$work/" \
         "${corpora[@]}"

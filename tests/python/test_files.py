@@ -30,6 +30,7 @@ try:
 except ImportError:
     vtkXMLImageDataReader = None
 
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 passed = failed = skipped = 0
 
 
@@ -408,6 +409,16 @@ def test_flipped(tool):
         check(not wrong, f"{name} with changed bits", wrong[:3])
 
 
+def test_corpus(tool):
+    """What the fuzzers found worth keeping: an answer for each, never a crash."""
+    corpus = os.path.join(SOURCE, "tests", "fuzz", "corpus")
+    for kind in ("png", "pnm", "npy", "npz"):
+        names = sorted(os.listdir(os.path.join(corpus, kind)))
+        answers = [tool(os.path.join(corpus, kind, name), "o.npy", "f64") for name in names]
+        wrong = [(n, a) for n, a in zip(names, answers) if not a.startswith(("ok [", "error "))]
+        check(names and not wrong, f"corpus of {kind}", wrong[:3])
+
+
 def test_limits(tool):
     """In a process of its own: a file that may not grow leaves the old one."""
     rng = np.random.default_rng(8)
@@ -456,7 +467,7 @@ def main():
         os.chdir(folder)
         tool = Tool(path)
         for test in (test_png, test_pictures_written, test_npy, test_npz, test_layout, test_vti, test_truncated,
-                     test_flipped, test_limits, test_memory):
+                     test_flipped, test_corpus, test_limits, test_memory):
             test(tool)
         os.chdir("/")
     tool.process.stdin.close()
