@@ -417,7 +417,8 @@ PdnStatus pdn_file_write(const char *path, const PdnSave *save, PdnError *error)
         return pdn_fail(error, PDN_ERROR_SIZE,
                         "%s: a field without cells, or with too many to count", path);
     }
-    Pending pending = {0};
+    Pending pending;
+    pending_begin(&pending);
     status = write_all(&pending, format_by_extension(path), path, save, error);
     if (!status) { status = pending_commit(&pending, error); }
     pending_discard(&pending);
@@ -425,7 +426,8 @@ PdnStatus pdn_file_write(const char *path, const PdnSave *save, PdnError *error)
 }
 
 PdnStatus pdn_text_write(const char *path, const char *bytes, size_t count, PdnError *error) {
-    Pending pending = {0};
+    Pending pending;
+    pending_begin(&pending);
     FILE *file;
     const char *temp;
     PdnStatus status = pending_open(&pending, path, &file, &temp, error);

@@ -84,6 +84,27 @@ static PdnStatus prepare(PendingFile *file, const char *path, int *fd, PdnError 
     return *fd < 0 ? cannot(path, errno, error) : PDN_OK;
 }
 
+/* Blocks SIGXFSZ for this thread, which such a write would get. */
+void pending_begin(Pending *pending) {
+    *pending = (Pending){0};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGXFSZ);
+    pending->masked = pthread_sigmask(SIG_BLOCK, &set, &pending->mask) == 0 &&
+                      !sigismember(&pending->mask, SIGXFSZ);
+}
+
+static void unmask(Pending *pending) {
+    if (!pending->masked) { return; }
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGXFSZ);
+    const struct timespec none = {0, 0};
+    while (sigtimedwait(&set, NULL, &none) == SIGXFSZ) {} /* the ones that came */
+    pthread_sigmask(SIG_SETMASK, &pending->mask, NULL);
+    pending->masked = false;
+}
+
 PdnStatus pending_open(Pending *pending, const char *path, FILE **file, const char **temp,
                        PdnError *error) {
     *file = NULL;
@@ -151,5 +172,6 @@ void pending_discard(Pending *pending) {
         free(pending->files[i].target);
     }
     free(pending->files);
+    unmask(pending);
     *pending = (Pending){0};
 }

@@ -5,19 +5,26 @@
 
 #include "runtime/pdn.h"
 
+#include <signal.h>
+
 typedef struct {
     char *target; /* symbolic links followed */
     char *temp;   /* NULL: the target is a device and is written directly */
 } PendingFile;
 
-/* Zero-initialised is empty. */
+/* Made by pending_begin. */
 typedef struct {
     PendingFile *files;
     size_t count, room;
     FILE *open; /* the last one, while it is written */
     const char *name;
+    sigset_t mask; /* of signals, before */
+    bool masked;
 } Pending;
 
+/* Until pending_discard, a limit on the size of files (RLIMIT_FSIZE) is an error of a write, as it should be,
+ * and no signal that ends the program. */
+void pending_begin(Pending *pending);
 /* Begins the next file. `temp` belongs to the list; `path` must stay until it is closed. */
 PdnStatus pending_open(Pending *pending, const char *path, FILE **file, const char **temp,
                        PdnError *error);
@@ -25,7 +32,7 @@ PdnStatus pending_open(Pending *pending, const char *path, FILE **file, const ch
 PdnStatus pending_close(Pending *pending, PdnError *error);
 /* Renames all files to their targets. */
 PdnStatus pending_commit(Pending *pending, PdnError *error);
-/* Removes what has not been renamed, frees the list. */
+/* The end: removes what has not been renamed, frees the list. */
 void pending_discard(Pending *pending);
 
 #endif

@@ -119,6 +119,8 @@ def read_back(tool, name, data, *words):
     with open(name, "wb") as f:
         f.write(data)
     answer = tool(name, "back.npy", *words)
+    if answer.startswith("ok"):
+        check(tool(name) == answer, f"the shape of {name} by its header alone", answer)
     return answer, np.load("back.npy") if answer.startswith("ok") else None
 
 

@@ -8,7 +8,6 @@
  * A failure prints "error STATUS: message" and exits with 1; 2: the command line is wrong. */
 #include "runtime/pdn.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -60,7 +59,6 @@ static bool set_option(char *text, PdnSave *save, bool *items, bool *frames) {
         set_names(value);
     } else if (strcmp(text, "fsize") == 0) {
         struct rlimit limit = {(rlim_t)number, (rlim_t)number};
-        signal(SIGXFSZ, SIG_IGN);
         setrlimit(RLIMIT_FSIZE, &limit);
     } else {
         return false;

@@ -475,7 +475,6 @@ Test(file, full_disk_leaves_the_old_file) {
     const void *data[1] = {noise};
     pdn_random(PDN_F64, 1, 1, 1, noise, 256 * 256);
     PdnSave save = {.type = PDN_F64, .rank = 2, .extent = {256, 256}, .channels = 1, .data = data};
-    signal(SIGXFSZ, SIG_IGN);
     struct rlimit all;
     getrlimit(RLIMIT_FSIZE, &all);
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -503,7 +502,6 @@ Test(file, film_is_all_or_nothing) {
     pdn_random(PDN_F64, 1, 1, 1, noise[1], 64 * 64); /* the first is black: a small file */
     PdnSave save = {
         .type = PDN_F64, .rank = 2, .extent = {64, 64}, .channels = 1, .frames = 2, .data = data};
-    signal(SIGXFSZ, SIG_IGN);
     struct rlimit all, limit;
     getrlimit(RLIMIT_FSIZE, &all);
     limit = (struct rlimit){2000, all.rlim_max};
