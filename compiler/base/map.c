@@ -17,9 +17,7 @@ uint64_t hash_mix(uint64_t a, uint64_t b) {
 uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t length) {
     const unsigned char *at = bytes;
     uint64_t h = UINT64_C(0xCBF29CE484222325) ^ seed;
-    for (size_t i = 0; i < length; i++) {
-        h = (h ^ at[i]) * UINT64_C(0x100000001B3);
-    }
+    for (size_t i = 0; i < length; i++) { h = (h ^ at[i]) * UINT64_C(0x100000001B3); }
     return hash_mix(h, length);
 }
 
@@ -30,23 +28,15 @@ uint64_t hash_bytes(uint64_t seed, const void *bytes, size_t length) {
 
 static uint32_t slot_of(const Map *map, uint64_t key) {
     uint32_t slot = (uint32_t)hash_mix(key, 0) & (map->cap - 1);
-    while (map->keys[slot] && map->keys[slot] != key) {
-        slot = (slot + 1) & (map->cap - 1);
-    }
+    while (map->keys[slot] && map->keys[slot] != key) { slot = (slot + 1) & (map->cap - 1); }
     return slot;
 }
 
 bool map_get(const Map *map, uint64_t key, uint32_t *value) {
-    if (!map->cap) {
-        return false;
-    }
+    if (!map->cap) { return false; }
     uint32_t slot = key ? slot_of(map, key) : map->cap;
-    if (key ? !map->keys[slot] : !map->values[map->cap + 1]) {
-        return false;
-    }
-    if (value) {
-        *value = map->values[slot];
-    }
+    if (key ? !map->keys[slot] : !map->values[map->cap + 1]) { return false; }
+    if (value) { *value = map->values[slot]; }
     return true;
 }
 
@@ -69,9 +59,7 @@ static void map_grow(Map *map) {
 }
 
 void map_set(Map *map, uint64_t key, uint32_t value) {
-    if (map->len + 1 > map->cap / 4 * 3) {
-        map_grow(map);
-    }
+    if (map->len + 1 > map->cap / 4 * 3) { map_grow(map); }
     if (!key) {
         map->values[map->cap] = value;
         map->len += !map->values[map->cap + 1];
@@ -97,25 +85,17 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 /* Optimal string alignment in a band of `limit` on each side of the diagonal. */
 uint32_t edit_distance(const char *a, const char *b, uint32_t limit) {
     size_t m = strlen(a), n = strlen(b);
-    if ((m > n ? m - n : n - m) > limit) {
-        return limit + 1;
-    }
-    if (limit > (m > n ? m : n)) {
-        limit = (uint32_t)(m > n ? m : n); /* no distance is larger */
-    }
+    if ((m > n ? m - n : n - m) > limit) { return limit + 1; }
+    if (limit > (m > n ? m : n)) { limit = (uint32_t)(m > n ? m : n); /* no distance is larger */ }
     uint32_t far = limit + 1;
     uint32_t *rows = mem_alloc(3 * (n + 1) * sizeof *rows);
     uint32_t *before = rows, *last = rows + n + 1, *row = rows + 2 * (n + 1);
-    for (size_t j = 0; j <= n; j++) {
-        row[j] = before[j] = last[j] = j < far ? (uint32_t)j : far;
-    }
+    for (size_t j = 0; j <= n; j++) { row[j] = before[j] = last[j] = j < far ? (uint32_t)j : far; }
     for (size_t i = 1; i <= m; i++) {
         uint32_t *spare = before;
         before = last, last = row, row = spare;
         size_t low = i > limit ? i - limit : 0, high = i + limit < n ? i + limit : n;
-        if (low > 0) {
-            row[low - 1] = far;
-        }
+        if (low > 0) { row[low - 1] = far; }
         for (size_t j = low; j <= high; j++) {
             if (j == 0) {
                 row[0] = (uint32_t)i;

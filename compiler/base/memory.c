@@ -13,17 +13,13 @@ static _Noreturn void out_of_memory(size_t size) {
 
 void *mem_alloc(size_t size) {
     void *block = malloc(size ? size : 1);
-    if (!block) {
-        out_of_memory(size);
-    }
+    if (!block) { out_of_memory(size); }
     return block;
 }
 
 void *mem_resize(void *block, size_t size) {
     void *moved = realloc(block, size ? size : 1);
-    if (!moved) {
-        out_of_memory(size);
-    }
+    if (!moved) { out_of_memory(size); }
     return moved;
 }
 
@@ -51,9 +47,7 @@ Arena *arena_new(void) {
 }
 
 void arena_free(Arena *arena) {
-    if (!arena) {
-        return;
-    }
+    if (!arena) { return; }
     for (Chunk *chunk = arena->chunks, *next; chunk; chunk = next) {
         next = chunk->next;
         free(chunk);
@@ -64,9 +58,7 @@ void arena_free(Arena *arena) {
 static char *add_chunk(Arena *arena, size_t size) {
     /* calloc: the system's fresh pages are zero already. */
     Chunk *chunk = size <= SIZE_MAX - sizeof(Chunk) ? calloc(1, sizeof(Chunk) + size) : NULL;
-    if (!chunk) {
-        out_of_memory(size);
-    }
+    if (!chunk) { out_of_memory(size); }
     chunk->next = arena->chunks;
     arena->chunks = chunk;
     arena->taken += sizeof(Chunk) + size;
@@ -74,9 +66,7 @@ static char *add_chunk(Arena *arena, size_t size) {
 }
 
 void *arena_alloc(Arena *arena, size_t size) {
-    if (size > SIZE_MAX - ALIGNMENT) {
-        out_of_memory(size);
-    }
+    if (size > SIZE_MAX - ALIGNMENT) { out_of_memory(size); }
     size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if (size > (size_t)(arena->end - arena->at)) {
         if (size > arena->chunk_size / 4) {
@@ -84,9 +74,7 @@ void *arena_alloc(Arena *arena, size_t size) {
         }
         arena->at = add_chunk(arena, arena->chunk_size);
         arena->end = arena->at + arena->chunk_size;
-        if (arena->chunk_size < LARGEST_CHUNK) {
-            arena->chunk_size *= 2;
-        }
+        if (arena->chunk_size < LARGEST_CHUNK) { arena->chunk_size *= 2; }
     }
     char *block = arena->at;
     if (!block) { /* no bytes wanted of an arena that has none yet */
@@ -98,17 +86,13 @@ void *arena_alloc(Arena *arena, size_t size) {
 
 void *arena_copy(Arena *arena, const void *from, size_t size) {
     void *block = arena_alloc(arena, size);
-    if (size) {
-        memcpy(block, from, size);
-    }
+    if (size) { memcpy(block, from, size); }
     return block;
 }
 
 char *arena_text(Arena *arena, const char *from, size_t length) {
     char *text = arena_alloc(arena, length + 1);
-    if (length) {
-        memcpy(text, from, length);
-    }
+    if (length) { memcpy(text, from, length); }
     return text;
 }
 
@@ -117,9 +101,7 @@ char *arena_vformat(Arena *arena, const char *format, va_list args) {
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, again);
     va_end(again);
-    if (length < 0) {
-        length = 0;
-    }
+    if (length < 0) { length = 0; }
     char *text = arena_alloc(arena, (size_t)length + 1);
     vsnprintf(text, (size_t)length + 1, format, args);
     return text;
@@ -139,16 +121,10 @@ size_t arena_bytes(const Arena *arena) { return arena->taken; }
 
 void vec_grow(void **data, uint32_t *cap, uint32_t need, size_t item) {
     uint64_t wanted = *cap ? 2 * (uint64_t)*cap : 8;
-    if (wanted < need) {
-        wanted = need;
-    }
+    if (wanted < need) { wanted = need; }
     /* Half of the numbers, so that len + 1 never wraps. */
-    if (need > INT32_MAX || wanted * item > SIZE_MAX / 2) {
-        out_of_memory((size_t)need * item);
-    }
-    if (wanted > INT32_MAX) {
-        wanted = INT32_MAX;
-    }
+    if (need > INT32_MAX || wanted * item > SIZE_MAX / 2) { out_of_memory((size_t)need * item); }
+    if (wanted > INT32_MAX) { wanted = INT32_MAX; }
     *data = mem_resize(*data, (size_t)wanted * item);
     *cap = (uint32_t)wanted;
 }

@@ -26,9 +26,7 @@ Names *names_new(void) {
 }
 
 void names_free(Names *names) {
-    if (!names) {
-        return;
-    }
+    if (!names) { return; }
     arena_free(names->arena);
     vec_free(&names->entries);
     mem_free(names->table);
@@ -42,17 +40,13 @@ static void grow(Names *names) {
     memset(names->table, 0, names->table_cap * sizeof *names->table);
     for (Name name = 1; name < names->entries.len; name++) {
         uint32_t slot = (uint32_t)names->entries.data[name].hash & (names->table_cap - 1);
-        while (names->table[slot]) {
-            slot = (slot + 1) & (names->table_cap - 1);
-        }
+        while (names->table[slot]) { slot = (slot + 1) & (names->table_cap - 1); }
         names->table[slot] = name;
     }
 }
 
 Name names_intern(Names *names, const char *bytes, size_t length) {
-    if (!length) {
-        return 0;
-    }
+    if (!length) { return 0; }
     uint64_t hash = hash_bytes(0, bytes, length);
     uint32_t slot = (uint32_t)hash & (names->table_cap - 1);
     for (Name name; (name = names->table[slot]); slot = (slot + 1) & (names->table_cap - 1)) {
@@ -65,9 +59,7 @@ Name names_intern(Names *names, const char *bytes, size_t length) {
     Name name = names->entries.len;
     vec_push(&names->entries, ((Entry){arena_text(names->arena, bytes, length), length, hash}));
     names->table[slot] = name;
-    if (names->entries.len > names->table_cap / 2) {
-        grow(names);
-    }
+    if (names->entries.len > names->table_cap / 2) { grow(names); }
     return name;
 }
 

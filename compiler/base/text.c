@@ -13,9 +13,7 @@ static void make_room(Text *text, size_t length) {
 
 void text_add(Text *text, const char *bytes, size_t length) {
     make_room(text, length);
-    if (length) {
-        memcpy(text->data + text->len, bytes, length);
-    }
+    if (length) { memcpy(text->data + text->len, bytes, length); }
     text->len += (uint32_t)length;
     text->data[text->len] = 0;
 }
@@ -27,9 +25,7 @@ void text_vprintf(Text *text, const char *format, va_list args) {
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, again);
     va_end(again);
-    if (length < 0) {
-        length = 0;
-    }
+    if (length < 0) { length = 0; }
     make_room(text, (size_t)length);
     text->data[text->len] = 0;
     vsnprintf(text->data + text->len, (size_t)length + 1, format, args);
@@ -48,18 +44,12 @@ void text_free(Text *text) { vec_free(text); }
 uint32_t utf8_decode(const char *at, size_t left, uint32_t *length) {
     const unsigned char *byte = (const unsigned char *)at;
     *length = 1;
-    if (byte[0] < 0x80) {
-        return byte[0];
-    }
+    if (byte[0] < 0x80) { return byte[0]; }
     uint32_t count = byte[0] >= 0xF0 ? 4 : byte[0] >= 0xE0 ? 3 : 2;
-    if (byte[0] < 0xC2 || byte[0] > 0xF4 || left < count) {
-        return UINT32_MAX;
-    }
+    if (byte[0] < 0xC2 || byte[0] > 0xF4 || left < count) { return UINT32_MAX; }
     uint32_t point = byte[0] & (0x7Fu >> count);
     for (uint32_t i = 1; i < count; i++) {
-        if ((byte[i] & 0xC0) != 0x80) {
-            return UINT32_MAX;
-        }
+        if ((byte[i] & 0xC0) != 0x80) { return UINT32_MAX; }
         point = point << 6 | (byte[i] & 0x3F);
     }
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};

@@ -27,9 +27,7 @@ Diagnostics *diagnostics_new(Sources *sources, uint32_t limit) {
 }
 
 void diagnostics_free(Diagnostics *all) {
-    if (!all) {
-        return;
-    }
+    if (!all) { return; }
     for (uint32_t i = 0; i < all->kept.len; i++) {
         Diagnostic *d = all->kept.data[i];
         vec_free(&d->labels);
@@ -70,12 +68,10 @@ Diagnostic *diag_report(Diagnostics *all, DiagnosticId id, Span at, ...) {
     char *text = arena_vformat(all->arena, row->format, args);
     va_end(args);
 
-    uint64_t hash = hash_bytes(hash_mix(hash_mix((uint64_t)id, at.file),
-                                        (uint64_t)at.begin << 32 | at.end),
-                               text, strlen(text));
-    if (map_get(&all->seen, hash, NULL)) {
-        return &all->dropped;
-    }
+    uint64_t hash =
+        hash_bytes(hash_mix(hash_mix((uint64_t)id, at.file), (uint64_t)at.begin << 32 | at.end),
+                   text, strlen(text));
+    if (map_get(&all->seen, hash, NULL)) { return &all->dropped; }
     map_set(&all->seen, hash, 1);
     ++*count;
     ++*kept;
@@ -124,9 +120,7 @@ const char *diag_nearest(const char *wanted, const char *const *candidates, uint
     uint32_t limit = length < 30 ? (uint32_t)(length + 2) / 3 : 10;
     const char *nearest = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        if (strcasecmp(wanted, candidates[i]) == 0) {
-            return candidates[i];
-        }
+        if (strcasecmp(wanted, candidates[i]) == 0) { return candidates[i]; }
         uint32_t distance = edit_distance(wanted, candidates[i], limit);
         /* A word of which every letter changes is another word: 'x' is not near 'y'. */
         if (distance <= limit && distance < length && distance < strlen(candidates[i])) {

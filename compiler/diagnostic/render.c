@@ -26,9 +26,7 @@ static const char *const RED = "\033[1;31m", *const MAGENTA = "\033[1;35m",
                          *const BLUE = "\033[1;34m", *const PLAIN = "\033[0m";
 
 static void style(Renderer *r, const char *code) {
-    if (r->colour) {
-        text_puts(r->out, code);
-    }
+    if (r->colour) { text_puts(r->out, code); }
 }
 
 static void pad(Text *out, uint32_t count) {
@@ -43,7 +41,8 @@ static void pad(Text *out, uint32_t count) {
 
 /* Columns of a character on a terminal: 0 for combining marks, 2 for wide scripts. */
 static uint32_t char_width(uint32_t c) {
-    if ((c >= 0x300 && c <= 0x36F) || (c >= 0x20D0 && c <= 0x20FF) || (c >= 0xFE00 && c <= 0xFE0F)) {
+    if ((c >= 0x300 && c <= 0x36F) || (c >= 0x20D0 && c <= 0x20FF) ||
+        (c >= 0xFE00 && c <= 0xFE0F)) {
         return 0;
     }
     bool wide = (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF && c != 0x303F) ||
@@ -61,7 +60,8 @@ static bool is_control(uint32_t c) {
 }
 
 /* Adds one character, made visible where it is not; returns its columns. `length`: its bytes. */
-static uint32_t put_char(Text *out, const char *at, size_t left, uint32_t column, uint32_t *length) {
+static uint32_t put_char(Text *out, const char *at, size_t left, uint32_t column,
+                         uint32_t *length) {
     uint32_t c = utf8_decode(at, left, length), before = out->len;
     if (c == '\t') {
         uint32_t width = TAB - column % TAB;
@@ -103,16 +103,12 @@ static void add_mark(Renderer *r, Marks *marks, Span at, const char *text, bool 
     at.end = at.end > size ? (uint32_t)size : at.end;
     sources_place(r->sources, at.file, at.begin, &first, &column);
     last = first;
-    if (at.end > at.begin + 1) {
-        sources_place(r->sources, at.file, at.end - 1, &last, &column);
-    }
+    if (at.end > at.begin + 1) { sources_place(r->sources, at.file, at.end - 1, &last, &column); }
     for (uint32_t line = first; line <= last; line++) {
         if (last - first > 3 && line == first + 1) {
             line = last; /* of a long stretch the first and the last line are enough */
         }
-        if (!sources_line(r->sources, at.file, line, &begin, &end)) {
-            break;
-        }
+        if (!sources_line(r->sources, at.file, line, &begin, &end)) { break; }
         const char *bytes = sources_bytes(r->sources, at.file, NULL);
         Mark mark = {.line = line, .begin = begin, .end = end, .primary = primary};
         if (line == first) {
@@ -123,28 +119,18 @@ static void add_mark(Renderer *r, Marks *marks, Span at, const char *text, bool 
             while (mark.begin < end && (bytes[mark.begin] == ' ' || bytes[mark.begin] == '\t')) {
                 mark.begin++;
             }
-            if (mark.begin == end) {
-                continue; /* an empty line inside */
-            }
+            if (mark.begin == end) { continue; /* an empty line inside */ }
         }
-        if (line == last && at.end < mark.end) {
-            mark.end = at.end;
-        }
-        if (mark.end < mark.begin) {
-            mark.end = mark.begin;
-        }
+        if (line == last && at.end < mark.end) { mark.end = at.end; }
+        if (mark.end < mark.begin) { mark.end = mark.begin; }
         vec_push(marks, mark);
     }
 }
 
 static int by_place(const void *a, const void *b) {
     const Mark *x = a, *y = b;
-    if (x->line != y->line) {
-        return x->line < y->line ? -1 : 1;
-    }
-    if (x->begin != y->begin) {
-        return x->begin < y->begin ? -1 : 1;
-    }
+    if (x->line != y->line) { return x->line < y->line ? -1 : 1; }
+    if (x->begin != y->begin) { return x->begin < y->begin ? -1 : 1; }
     return (int)y->primary - (int)x->primary;
 }
 
@@ -153,25 +139,17 @@ static int by_place(const void *a, const void *b) {
 /* The bytes [*begin, *end) of a line that are shown: about `WINDOW` around the marks. */
 static void choose_window(const char *bytes, const Mark *marks, uint32_t count, uint32_t *begin,
                           uint32_t *end) {
-    if (*end - *begin <= WINDOW) {
-        return;
-    }
+    if (*end - *begin <= WINDOW) { return; }
     uint32_t low = marks[0].begin, high = marks[0].end;
     const Mark *anchor = &marks[0];
     for (uint32_t i = 1; i < count; i++) {
         high = marks[i].end > high ? marks[i].end : high;
         anchor = marks[i].primary && !anchor->primary ? &marks[i] : anchor;
     }
-    if (high - low > WINDOW - WINDOW_BEFORE) {
-        low = anchor->begin;
-    }
+    if (high - low > WINDOW - WINDOW_BEFORE) { low = anchor->begin; }
     uint32_t from = *begin, to = *end;
-    if (low - *begin > WINDOW_BEFORE) {
-        from = low - WINDOW_BEFORE;
-    }
-    if (to - from > WINDOW) {
-        to = from + WINDOW;
-    }
+    if (low - *begin > WINDOW_BEFORE) { from = low - WINDOW_BEFORE; }
+    if (to - from > WINDOW) { to = from + WINDOW; }
     /* Not in the middle of a character. */
     while (from > *begin && ((unsigned char)bytes[from] & 0xC0) == 0x80 && low - from < WINDOW) {
         from--;
@@ -199,21 +177,15 @@ static void put_source(Renderer *r, const char *bytes, uint32_t line_begin, uint
     }
     for (uint32_t i = begin, length; i < end; i += length) {
         uint32_t width = put_char(r->out, bytes + i, end - i, column, &length);
-        for (uint32_t k = 0; k < length; k++) {
-            columns[i - begin + k] = column;
-        }
+        for (uint32_t k = 0; k < length; k++) { columns[i - begin + k] = column; }
         column += width;
     }
     columns[end - begin] = column;
-    if (end < line_end) {
-        text_puts(r->out, "…");
-    }
+    if (end < line_end) { text_puts(r->out, "…"); }
     for (uint32_t i = 0; i < count; i++) {
         marks[i].from = columns[clamp(marks[i].begin, begin, end) - begin];
         marks[i].to = columns[clamp(marks[i].end, begin, end) - begin];
-        if (marks[i].to <= marks[i].from) {
-            marks[i].to = marks[i].from + 1;
-        }
+        if (marks[i].to <= marks[i].from) { marks[i].to = marks[i].from + 1; }
     }
     mem_free(columns);
 }
@@ -231,9 +203,7 @@ static void put_gutter(Renderer *r, uint32_t width, uint32_t line) {
 
 /* A row of `length` cells: spaces at its end are left out. */
 static void put_row(Renderer *r, uint32_t gutter, const char *row, uint32_t length) {
-    while (length && row[length - 1] == ' ') {
-        length--;
-    }
+    while (length && row[length - 1] == ' ') { length--; }
     put_gutter(r, gutter, 0);
     text_puts(r->out, " ");
     style(r, BLUE);
@@ -255,9 +225,7 @@ static void fill_bars(char *row, uint32_t width, const Mark *marks, uint32_t cou
 static void put_marks(Renderer *r, uint32_t gutter, const Mark *marks, uint32_t count) {
     uint32_t width = 0, below = 0;
     const Mark *beside = NULL; /* the label that stands beside its mark: the rightmost */
-    for (uint32_t i = 0; i < count; i++) {
-        width = marks[i].to > width ? marks[i].to : width;
-    }
+    for (uint32_t i = 0; i < count; i++) { width = marks[i].to > width ? marks[i].to : width; }
     for (uint32_t i = 0; i < count; i++) {
         below += marks[i].text != NULL;
         if (marks[i].text && marks[i].to == width && (!beside || marks[i].from >= beside->from)) {
@@ -275,9 +243,7 @@ static void put_marks(Renderer *r, uint32_t gutter, const Mark *marks, uint32_t 
         for (uint32_t i = 0; i < count; i++) {
             if (marks[i].primary == primary) {
                 memset(row + marks[i].from, '~', marks[i].to - marks[i].from);
-                if (primary && marks[i].head) {
-                    row[marks[i].from] = '^';
-                }
+                if (primary && marks[i].head) { row[marks[i].from] = '^'; }
             }
         }
     }
@@ -294,9 +260,7 @@ static void put_marks(Renderer *r, uint32_t gutter, const Mark *marks, uint32_t 
         text_puts(r->out, "\n");
     }
     for (uint32_t i = count; i-- > 0;) {
-        if (!marks[i].text || &marks[i] == beside) {
-            continue;
-        }
+        if (!marks[i].text || &marks[i] == beside) { continue; }
         fill_bars(row, width, marks, count, beside, marks[i].from);
         put_gutter(r, gutter, 0);
         text_puts(r->out, " ");
@@ -309,29 +273,22 @@ static void put_marks(Renderer *r, uint32_t gutter, const Mark *marks, uint32_t 
 
 /* All marked lines of a file. */
 static void put_snippet(Renderer *r, uint32_t file, Marks *marks) {
-    if (!marks->len) {
-        return;
-    }
+    if (!marks->len) { return; }
     qsort(marks->data, marks->len, sizeof *marks->data, by_place);
     uint32_t gutter = 1;
-    for (uint32_t line = vec_last(marks).line; line >= 10; line /= 10) {
-        gutter++;
-    }
+    for (uint32_t line = vec_last(marks).line; line >= 10; line /= 10) { gutter++; }
     const char *bytes = sources_bytes(r->sources, file, NULL);
     uint32_t before = marks->data[0].line;
     for (uint32_t i = 0, next; i < marks->len; i = next) {
         uint32_t line = marks->data[i].line, begin = 0, end = 0;
-        for (next = i; next < marks->len && marks->data[next].line == line; next++) {
-        }
+        for (next = i; next < marks->len && marks->data[next].line == line; next++) {}
         if (line > before + 1) {
             pad(r->out, gutter > 1 ? gutter - 1 : 0);
             text_puts(r->out, "...\n");
         }
         sources_line(r->sources, file, line, &begin, &end);
         put_gutter(r, gutter, line);
-        if (end > begin) {
-            text_puts(r->out, " ");
-        }
+        if (end > begin) { text_puts(r->out, " "); }
         put_source(r, bytes, begin, end, marks->data + i, next - i);
         text_puts(r->out, "\n");
         put_marks(r, gutter, marks->data + i, next - i);
@@ -386,9 +343,7 @@ static void put_note(Renderer *r, const Label *note) {
 static void put_diagnostic(Renderer *r, const Diagnostic *d) {
     Marks marks = {0};
     put_heading(r, d->at, d->severity, d->text);
-    if (d->at.file) {
-        add_mark(r, &marks, d->at, d->primary, true);
-    }
+    if (d->at.file) { add_mark(r, &marks, d->at, d->primary, true); }
     for (uint32_t i = 0; i < d->labels.len; i++) {
         const Label *label = &d->labels.data[i];
         if (d->at.file && label->at.file == d->at.file) {
@@ -397,32 +352,22 @@ static void put_diagnostic(Renderer *r, const Diagnostic *d) {
     }
     put_snippet(r, d->at.file, &marks);
     vec_free(&marks);
-    if (!d->at.file && d->primary) {
-        put_aside(r, "note", d->primary);
-    }
+    if (!d->at.file && d->primary) { put_aside(r, "note", d->primary); }
     for (uint32_t i = 0; i < d->labels.len; i++) {
         if (!d->at.file || d->labels.data[i].at.file != d->at.file) {
             put_note(r, &d->labels.data[i]);
         }
     }
-    for (uint32_t i = 0; i < d->notes.len; i++) {
-        put_note(r, &d->notes.data[i]);
-    }
-    for (uint32_t i = 0; i < d->helps.len; i++) {
-        put_aside(r, "help", d->helps.data[i]);
-    }
+    for (uint32_t i = 0; i < d->notes.len; i++) { put_note(r, &d->notes.data[i]); }
+    for (uint32_t i = 0; i < d->helps.len; i++) { put_aside(r, "help", d->helps.data[i]); }
 }
 
 static void render(const Diagnostics *all, Text *to, bool colour) {
     Renderer r = {.sources = all->sources, .out = to, .colour = colour};
-    for (uint32_t i = 0; i < all->kept.len; i++) {
-        put_diagnostic(&r, all->kept.data[i]);
-    }
+    for (uint32_t i = 0; i < all->kept.len; i++) { put_diagnostic(&r, all->kept.data[i]); }
     uint32_t errors = all->errors - all->kept_errors;
     uint32_t warnings = all->warnings - all->kept_warnings;
-    if (errors) {
-        text_printf(to, "… and %u more error%s\n", errors, errors == 1 ? "" : "s");
-    }
+    if (errors) { text_printf(to, "… and %u more error%s\n", errors, errors == 1 ? "" : "s"); }
     if (warnings) {
         text_printf(to, "… and %u more warning%s\n", warnings, warnings == 1 ? "" : "s");
     }
@@ -431,9 +376,7 @@ static void render(const Diagnostics *all, Text *to, bool colour) {
 void diagnostics_render(const Diagnostics *all, FILE *to, bool colour) {
     Text text = {0};
     render(all, &text, colour);
-    if (text.len) {
-        fwrite(text.data, 1, text.len, to);
-    }
+    if (text.len) { fwrite(text.data, 1, text.len, to); }
     text_free(&text);
 }
 

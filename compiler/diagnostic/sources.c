@@ -16,15 +16,9 @@ struct Sources {
 };
 
 Span span_join(Span a, Span b) {
-    if (!a.file || a.file != b.file) {
-        return a.file ? a : b;
-    }
-    if (b.begin < a.begin) {
-        a.begin = b.begin;
-    }
-    if (b.end > a.end) {
-        a.end = b.end;
-    }
+    if (!a.file || a.file != b.file) { return a.file ? a : b; }
+    if (b.begin < a.begin) { a.begin = b.begin; }
+    if (b.end > a.end) { a.end = b.end; }
     return a;
 }
 
@@ -35,12 +29,8 @@ Sources *sources_new(void) {
 }
 
 void sources_free(Sources *sources) {
-    if (!sources) {
-        return;
-    }
-    for (uint32_t i = 0; i < sources->files.len; i++) {
-        vec_free(&sources->files.data[i]->lines);
-    }
+    if (!sources) { return; }
+    for (uint32_t i = 0; i < sources->files.len; i++) { vec_free(&sources->files.data[i]->lines); }
     vec_free(&sources->files);
     arena_free(sources->arena);
     mem_free(sources);
@@ -71,9 +61,7 @@ const char *sources_name(const Sources *sources, uint32_t file) {
 
 const char *sources_bytes(const Sources *sources, uint32_t file, size_t *length) {
     Source *source = get(sources, file);
-    if (length) {
-        *length = source ? source->length : 0;
-    }
+    if (length) { *length = source ? source->length : 0; }
     return source ? source->bytes : "";
 }
 
@@ -95,15 +83,9 @@ void sources_place(const Sources *sources, uint32_t file, uint32_t offset, uint3
                    uint32_t *column) {
     *line = *column = 1;
     Source *source = get(sources, file);
-    if (!source) {
-        return;
-    }
-    if (offset > source->length) {
-        offset = (uint32_t)source->length;
-    }
-    if (!source->lines.len) {
-        map_lines(source);
-    }
+    if (!source) { return; }
+    if (offset > source->length) { offset = (uint32_t)source->length; }
+    if (!source->lines.len) { map_lines(source); }
     uint32_t low = 0, high = source->lines.len; /* the line lies in [low, high) */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
@@ -122,19 +104,11 @@ void sources_place(const Sources *sources, uint32_t file, uint32_t offset, uint3
 bool sources_line(const Sources *sources, uint32_t file, uint32_t line, uint32_t *begin,
                   uint32_t *end) {
     Source *source = get(sources, file);
-    if (!source) {
-        return false;
-    }
-    if (!source->lines.len) {
-        map_lines(source);
-    }
-    if (!line || line > source->lines.len) {
-        return false;
-    }
+    if (!source) { return false; }
+    if (!source->lines.len) { map_lines(source); }
+    if (!line || line > source->lines.len) { return false; }
     *begin = source->lines.data[line - 1];
     *end = line < source->lines.len ? source->lines.data[line] - 1 : (uint32_t)source->length;
-    if (*end > *begin && source->bytes[*end - 1] == '\r') {
-        --*end;
-    }
+    if (*end > *begin && source->bytes[*end - 1] == '\r') { --*end; }
     return true;
 }

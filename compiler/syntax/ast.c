@@ -5,10 +5,10 @@
 
 const char *ast_op_text(AstOp op) {
     static const char *const texts[] = {
-        [AST_NEG] = "-", [AST_NOT] = "not", [AST_OR] = "or",   [AST_AND] = "and",   [AST_EQ] = "==",
-        [AST_NE] = "!=", [AST_LT] = "<",    [AST_LE] = "<=",   [AST_GT] = ">",      [AST_GE] = ">=",
+        [AST_NEG] = "-",    [AST_NOT] = "not",  [AST_OR] = "or", [AST_AND] = "and", [AST_EQ] = "==",
+        [AST_NE] = "!=",    [AST_LT] = "<",     [AST_LE] = "<=", [AST_GT] = ">",    [AST_GE] = ">=",
         [AST_RANGE] = "..", [AST_ARROW] = "->", [AST_ADD] = "+", [AST_SUB] = "-",   [AST_MUL] = "*",
-        [AST_DIV] = "/", [AST_MOD] = "%",   [AST_POW] = "^",
+        [AST_DIV] = "/",    [AST_MOD] = "%",    [AST_POW] = "^",
     };
     return texts[op];
 }
@@ -37,9 +37,7 @@ Expr *make_expr(Parser *parser, ExprKind kind, Span span) {
 static void rise(Parser *parser, Expr *expr, const Expr *below) {
     if (below && below->depth >= expr->depth) {
         expr->depth = below->depth + 1;
-        if (expr->depth > AST_DEPTH_LIMIT) {
-            too_deep(parser, expr->span);
-        }
+        if (expr->depth > AST_DEPTH_LIMIT) { too_deep(parser, expr->span); }
     }
 }
 
@@ -52,9 +50,7 @@ Expr *make_name(Parser *parser, NameAt name) {
 Expr *make_list(Parser *parser, Span span, const Exprs *items) {
     Expr *expr = make_expr(parser, EXPR_LIST, span);
     expr->list = MAKE_LIST(ExprList, items);
-    for (uint32_t i = 0; i < items->count; i++) {
-        rise(parser, expr, items->items[i]);
-    }
+    for (uint32_t i = 0; i < items->count; i++) { rise(parser, expr, items->items[i]); }
     return expr;
 }
 
@@ -64,9 +60,7 @@ Expr *make_call(Parser *parser, Span span, Expr *callee, const Args *args) {
     expr->call.args = args->items;
     expr->call.count = args->count;
     rise(parser, expr, callee);
-    for (uint32_t i = 0; i < args->count; i++) {
-        rise(parser, expr, args->items[i].value);
-    }
+    for (uint32_t i = 0; i < args->count; i++) { rise(parser, expr, args->items[i].value); }
     return expr;
 }
 

@@ -15,52 +15,81 @@ bool starts_definition(int kind) {
 
 bool starts_statement(int kind) {
     switch (kind) {
-    case T_LET: case T_INPUT: case T_PARAM: case T_GRID: case T_DATA: case T_BOUNDARY: case T_SOLVE:
-    case T_FOR: case T_TRAIN: case T_EVERY: case T_MINIMISE: case T_REPORT: case T_PRINT: case T_SAVE:
-    case T_LOAD: case T_ASSERT: case T_RETURN: case T_IF: case T_UNTIL:
-        return true;
-    default:
-        return starts_definition(kind);
+    case T_LET:
+    case T_INPUT:
+    case T_PARAM:
+    case T_GRID:
+    case T_DATA:
+    case T_BOUNDARY:
+    case T_SOLVE:
+    case T_FOR:
+    case T_TRAIN:
+    case T_EVERY:
+    case T_MINIMISE:
+    case T_REPORT:
+    case T_PRINT:
+    case T_SAVE:
+    case T_LOAD:
+    case T_ASSERT:
+    case T_RETURN:
+    case T_IF:
+    case T_UNTIL: return true;
+    default: return starts_definition(kind);
     }
 }
 
 /* Whether an end of line after it ends the statement. */
 static bool can_end(int kind) {
     switch (kind) {
-    case T_NAME: case T_NUMBER: case T_STRING: case T_TRUE: case T_FALSE:
-    case T_RPAREN: case T_RBRACKET: case T_RBRACE:
-        return true;
-    default:
-        return false;
+    case T_NAME:
+    case T_NUMBER:
+    case T_STRING:
+    case T_TRUE:
+    case T_FALSE:
+    case T_RPAREN:
+    case T_RBRACKET:
+    case T_RBRACE: return true;
+    default: return false;
     }
 }
 
 /* What begins no statement continues the one before. */
 static bool continues(int kind) {
     switch (kind) {
-    case T_ELSE: case T_WITH: case T_FROM: case T_IN: case T_ON: case T_TO: case T_AT: case T_SUBJECT:
-    case T_AND: case T_OR: case T_LBRACE:
-        return true;
-    default:
-        return false;
+    case T_ELSE:
+    case T_WITH:
+    case T_FROM:
+    case T_IN:
+    case T_ON:
+    case T_TO:
+    case T_AT:
+    case T_SUBJECT:
+    case T_AND:
+    case T_OR:
+    case T_LBRACE: return true;
+    default: return false;
     }
 }
 
 const Token *token_after(const Parser *parser, uint32_t at) {
-    while (at + 1 < parser->tokens.len && parser->tokens.data[at].kind == TOKEN_SKIP) {
-        at++;
-    }
+    while (at + 1 < parser->tokens.len && parser->tokens.data[at].kind == TOKEN_SKIP) { at++; }
     return &parser->tokens.data[at < parser->tokens.len ? at : parser->tokens.len - 1];
 }
 
 /* Whether a reserved word at `at` is used as if it were a name: f(data = 3). */
 static bool used_as_name(const Parser *parser, uint32_t at) {
     switch (token_after(parser, at + 1)->kind) {
-    case T_ASSIGN: case T_COMMA: case T_RPAREN: case T_RBRACKET: case T_COLON: case T_DOT:
-    case T_PLUS: case T_STAR: case T_SLASH: case T_POWER:
-        return true;
-    default:
-        return false;
+    case T_ASSIGN:
+    case T_COMMA:
+    case T_RPAREN:
+    case T_RBRACKET:
+    case T_COLON:
+    case T_DOT:
+    case T_PLUS:
+    case T_STAR:
+    case T_SLASH:
+    case T_POWER: return true;
+    default: return false;
     }
 }
 
@@ -83,9 +112,7 @@ const char *text_of(Parser *parser, uint32_t begin, uint32_t end) {
 }
 
 bool count_error(Parser *parser) {
-    if (++parser->errors >= ERROR_LIMIT) {
-        parser->dead = true;
-    }
+    if (++parser->errors >= ERROR_LIMIT) { parser->dead = true; }
     return parser->errors <= ERROR_LIMIT;
 }
 
@@ -97,9 +124,7 @@ void too_deep(Parser *parser, Span at) {
     }
 }
 
-static const char *bracket_text(int kind) {
-    return kind == '(' ? "(" : kind == '[' ? "[" : "{";
-}
+static const char *bracket_text(int kind) { return kind == '(' ? "(" : kind == '[' ? "[" : "{"; }
 
 static const char *closer_text(int kind) { return kind == '(' ? ")" : kind == '[' ? "]" : "}"; }
 
@@ -117,16 +142,14 @@ static void report_unclosed(Parser *parser, const Token *before) {
         bracket = &parser->suspect;
         parser->has_suspect = false;
     }
-    if (!count_error(parser)) {
-        return;
-    }
+    if (!count_error(parser)) { return; }
     Diagnostic *d = diag_report(parser->diagnostics, DIAG_SYNTAX_UNCLOSED,
                                 bracket_span(parser, bracket), bracket_text(bracket->kind));
     if (before->kind == T_END) {
         diag_help(d, "the file ends without its '%s'", closer_text(bracket->kind));
     } else {
-        diag_label(d, parser_span(parser, before->begin, before->end), "'%s' is missing before this",
-                   closer_text(bracket->kind));
+        diag_label(d, parser_span(parser, before->begin, before->end),
+                   "'%s' is missing before this", closer_text(bracket->kind));
     }
 }
 
@@ -136,13 +159,9 @@ static void report_unclosed(Parser *parser, const Token *before) {
 static uint32_t indent_of(const Parser *parser, uint32_t offset, bool *first) {
     enum { FARTHEST = 400 };
     uint32_t begin = offset, stop = offset > FARTHEST ? offset - FARTHEST : 0;
-    while (begin > stop && parser->bytes[begin - 1] != '\n') {
-        begin--;
-    }
+    while (begin > stop && parser->bytes[begin - 1] != '\n') { begin--; }
     uint32_t text = begin;
-    while (text < offset && (parser->bytes[text] == ' ' || parser->bytes[text] == '\t')) {
-        text++;
-    }
+    while (text < offset && (parser->bytes[text] == ' ' || parser->bytes[text] == '\t')) { text++; }
     *first = text == offset;
     return text - begin;
 }
@@ -164,13 +183,11 @@ static void push_bracket(Parser *parser, int kind, const Token *token) {
 static void pop_bracket(Parser *parser, const Token *closer) {
     Bracket bracket = vec_pop(&parser->brackets);
     parser->chains -= bracket.chain;
-    if (bracket.kind != '{') {
-        return;
-    }
+    if (bracket.kind != '{') { return; }
     parser->braces--;
     bool first;
-    if (closer && !parser->has_suspect && indent_of(parser, closer->begin, &first) < bracket.indent &&
-        first) {
+    if (closer && !parser->has_suspect &&
+        indent_of(parser, closer->begin, &first) < bracket.indent && first) {
         parser->has_suspect = true;
         parser->suspect = bracket;
     }
@@ -185,12 +202,8 @@ static bool in_parens(const Parser *parser) { return top(parser) == '(' || top(p
 /* Whether an open bracket of this kind waits, with no '{' after it. */
 static bool waits(const Parser *parser, int kind) {
     for (uint32_t i = parser->brackets.len; i-- > 0;) {
-        if (parser->brackets.data[i].kind == kind) {
-            return true;
-        }
-        if (parser->brackets.data[i].kind == '{' && kind != '{') {
-            return false;
-        }
+        if (parser->brackets.data[i].kind == kind) { return true; }
+        if (parser->brackets.data[i].kind == '{' && kind != '{') { return false; }
     }
     return false;
 }
@@ -218,9 +231,7 @@ static bool ends_statement(const Parser *parser, const Token *token) {
         in_parens(parser)) {
         return false;
     }
-    if (can_end(parser->previous)) {
-        return !continues(token->kind);
-    }
+    if (can_end(parser->previous)) { return !continues(token->kind); }
     /* After a token that cannot end one, unless what follows can only begin another. */
     return starts_statement(token->kind);
 }
@@ -228,9 +239,7 @@ static bool ends_statement(const Parser *parser, const Token *token) {
 static int take(Parser *parser, const Token *token, Span *at) {
     *at = parser_span(parser, token->begin, token->end);
     parser->current = *token;
-    if (!statement_is_open(parser)) {
-        parser->statement = parser->at;
-    }
+    if (!statement_is_open(parser)) { parser->statement = parser->at; }
     parser->at++;
     parser->newline_settled = false;
     parser->skipped_newline = false;
@@ -266,9 +275,7 @@ static int close_bracket(Parser *parser, const Token *token, Span *at, bool *tak
         pop_bracket(parser, token);
         return take(parser, token, at);
     }
-    if (waits(parser, opener)) {
-        return close_for(parser, token, at);
-    }
+    if (waits(parser, opener)) { return close_for(parser, token, at); }
     if (in_parens(parser) && opener != '{') {
         const Bracket *open = &vec_last(&parser->brackets);
         if (count_error(parser)) {
@@ -296,32 +303,23 @@ static int close_bracket(Parser *parser, const Token *token, Span *at, bool *tak
 
 /* A bracket that must be closed before `token` can stand where it does. */
 static bool must_close_before(Parser *parser, const Token *token, bool newline) {
-    if (!parser->brackets.len) {
-        return false;
-    }
-    if (token->kind == T_END) {
-        return true;
-    }
+    if (!parser->brackets.len) { return false; }
+    if (token->kind == T_END) { return true; }
     if (in_parens(parser)) {
-        return token->kind == T_LBRACE || (newline && starts_statement(token->kind) &&
-                                           !used_as_name(parser, parser->at));
+        return token->kind == T_LBRACE ||
+               (newline && starts_statement(token->kind) && !used_as_name(parser, parser->at));
     }
     /* A definition at the left margin while a block further in is open. */
     bool first;
     return newline && starts_definition(token->kind) && vec_last(&parser->brackets).kind == '{' &&
-           indent_of(parser, token->begin, &first) == 0 && first &&
-           (token + 1)->kind != T_ASSIGN;
+           indent_of(parser, token->begin, &first) == 0 && first && (token + 1)->kind != T_ASSIGN;
 }
 
 /* Keeps count of the `else if`s, which nest in the tree but not in brackets. */
 static void count_chain(Parser *parser, const Token *token) {
-    if (token->kind != T_IF) {
-        return;
-    }
+    if (token->kind != T_IF) { return; }
     uint32_t *chain = parser->brackets.len ? &vec_last(&parser->brackets).chain : NULL;
-    if (!chain) {
-        return;
-    }
+    if (!chain) { return; }
     if (parser->previous != T_ELSE) {
         parser->chains -= *chain;
         *chain = 0;
@@ -364,9 +362,7 @@ static int next(Parser *parser, Span *at) {
         switch (token->kind) {
         case T_LPAREN:
         case T_LBRACKET:
-        case T_LBRACE:
-            push_bracket(parser, parser->bytes[token->begin], token);
-            break;
+        case T_LBRACE: push_bracket(parser, parser->bytes[token->begin], token); break;
         case T_RBRACE:
             if (statement_is_open(parser) && top(parser) == '{') {
                 return make_up(parser, T_NL, false, at);
@@ -376,9 +372,7 @@ static int next(Parser *parser, Span *at) {
         case T_RBRACKET: {
             bool taken;
             int kind = close_bracket(parser, token, at, &taken);
-            if (taken) {
-                return kind;
-            }
+            if (taken) { return kind; }
             continue;
         }
         case T_NL: /* a ';' */
@@ -388,19 +382,13 @@ static int next(Parser *parser, Span *at) {
             }
             break;
         case T_END:
-            if (statement_is_open(parser)) {
-                return make_up(parser, T_NL, false, at);
-            }
+            if (statement_is_open(parser)) { return make_up(parser, T_NL, false, at); }
             *at = parser_span(parser, token->begin, token->end);
             parser->current = *token;
             return T_END;
-        default:
-            count_chain(parser, token);
-            break;
+        default: count_chain(parser, token); break;
         }
-        if (!parser->dead) {
-            return take(parser, token, at);
-        }
+        if (!parser->dead) { return take(parser, token, at); }
     }
 }
 
@@ -424,11 +412,10 @@ int pdn_lex(PDN_STYPE *value, Span *at, Parser *parser) {
         bool here = parser->braces <= parser->panic_braces && !in_parens(parser);
         bool block = kind == T_LBRACE && parser->panic_stops_at_block &&
                      parser->braces == parser->panic_braces + 1;
-        if ((kind == T_NL && here) || block) {
-            break;
-        }
+        if ((kind == T_NL && here) || block) { break; }
         /* A '}' at the end of a passed-over block ends the statement, `else` apart. */
-        if (kind == T_RBRACE && parser->braces == parser->panic_braces && here && token_after(parser, parser->at)->kind != T_ELSE) {
+        if (kind == T_RBRACE && parser->braces == parser->panic_braces && here &&
+            token_after(parser, parser->at)->kind != T_ELSE) {
             kind = make_up(parser, T_NL, false, at);
             break;
         }

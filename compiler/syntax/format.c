@@ -35,12 +35,8 @@ static void settle_trailing(Formatter *f) {
         widest = f->trailing.data[i].column > widest ? f->trailing.data[i].column : widest;
     }
     uint32_t shift = 0, length = f->out->len;
-    for (uint32_t i = 0; i < f->trailing.len; i++) {
-        shift += widest - f->trailing.data[i].column;
-    }
-    for (uint32_t i = 0; i < shift; i++) {
-        text_add(f->out, " ", 1);
-    }
+    for (uint32_t i = 0; i < f->trailing.len; i++) { shift += widest - f->trailing.data[i].column; }
+    for (uint32_t i = 0; i < shift; i++) { text_add(f->out, " ", 1); }
     char *data = f->out->data;
     for (uint32_t i = f->trailing.len; i-- > 0 && shift;) {
         const Trailing *comment = &f->trailing.data[i];
@@ -75,9 +71,7 @@ static bool blank_line_before(const Formatter *f, uint32_t at) {
     uint32_t newlines = 0;
     while (at > 0 && newlines < 2) {
         char c = f->bytes[at - 1];
-        if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
-            break;
-        }
+        if (c != ' ' && c != '\t' && c != '\r' && c != '\n') { break; }
         newlines += c == '\n';
         at--;
     }
@@ -90,15 +84,13 @@ static void begin_line(Formatter *f, uint32_t at, uint32_t indent, bool *first) 
         text_add(f->out, "\n", 1);
         f->line++;
     }
-    if (f->out->len > f->start) {
-        format_newline(f, indent);
-    }
+    if (f->out->len > f->start) { format_newline(f, indent); }
     *first = false;
 }
 
 static void put_comments(Formatter *f, uint32_t before, uint32_t indent, bool *first) {
-    for (; f->next_comment < f->comment_count &&
-           f->comments[f->next_comment].span.begin < before; f->next_comment++) {
+    for (; f->next_comment < f->comment_count && f->comments[f->next_comment].span.begin < before;
+         f->next_comment++) {
         if (!f->done[f->next_comment]) {
             begin_line(f, f->comments[f->next_comment].span.begin, indent, first);
             format_comment(f, f->next_comment);
@@ -144,7 +136,9 @@ static const Expr *value_of(const Stmt *stmt) {
     switch (stmt->kind) {
     case STMT_LET: return stmt->let.value;
     case STMT_LET_FN: return stmt->let_fn.value;
-    case STMT_INPUT: case STMT_GRID: case STMT_DATA: return stmt->bind.value;
+    case STMT_INPUT:
+    case STMT_GRID:
+    case STMT_DATA: return stmt->bind.value;
     case STMT_PARAM: return stmt->param.value;
     case STMT_BOUNDARY: return stmt->boundary.value;
     case STMT_EQUATION: return stmt->equation.right;
@@ -153,8 +147,8 @@ static const Expr *value_of(const Stmt *stmt) {
 }
 
 static const Expr *item_value(const Item *item) {
-    return item->kind == ITEM_LET ? item->let.value
-           : item->kind == ITEM_FN ? item->fn.value
+    return item->kind == ITEM_LET   ? item->let.value
+           : item->kind == ITEM_FN  ? item->fn.value
            : item->kind == ITEM_DEF ? item->def.value
                                     : NULL;
 }
@@ -166,13 +160,9 @@ static Span line_span(const Lines *lines, uint32_t i) {
 /* The offset of '=', 0 when there is none or the left side takes several lines. */
 static uint32_t equals_of(const Formatter *f, const Lines *lines, uint32_t i) {
     const Expr *value = lines->stmts ? value_of(lines->stmts[i]) : item_value(&lines->items[i]);
-    if (!value) {
-        return 0;
-    }
+    if (!value) { return 0; }
     uint32_t at = value->span.begin, begin = line_span(lines, i).begin;
-    while (at > begin && (f->bytes[at - 1] == ' ' || f->bytes[at - 1] == '\t')) {
-        at--;
-    }
+    while (at > begin && (f->bytes[at - 1] == ' ' || f->bytes[at - 1] == '\t')) { at--; }
     if (at <= begin || f->bytes[at - 1] != '=' || at - begin > LINE_WIDTH ||
         format_has_newline(f, begin, at)) {
         return 0;
@@ -217,9 +207,7 @@ static bool linked(const Formatter *f, const Lines *lines, uint32_t i) {
 /* The width of the left sides from line i on that are aligned; *last is set to the last of them. */
 static uint32_t aligned_width(Formatter *f, const Lines *lines, uint32_t i, uint32_t *last) {
     *last = i;
-    while (*last + 1 < lines->count && linked(f, lines, *last)) {
-        ++*last;
-    }
+    while (*last + 1 < lines->count && linked(f, lines, *last)) { ++*last; }
     uint32_t width = 0;
     for (uint32_t k = i; k <= *last && *last > i; k++) {
         uint32_t own = left_width(f, lines, k);
@@ -240,9 +228,7 @@ static uint32_t put_params(Formatter *f, const ParamList *params, uint32_t at) {
         if (c == '#') {
             i = format_skip_blank(f, i) - 1;
         } else if (c == '"') {
-            for (i++; i < f->length && f->bytes[i] != '"'; i++) {
-                i += f->bytes[i] == '\\';
-            }
+            for (i++; i < f->length && f->bytes[i] != '"'; i++) { i += f->bytes[i] == '\\'; }
         } else if (c == '(') {
             depth++;
         } else if (c == ')' && --depth == 0) {
@@ -257,9 +243,7 @@ static void put_def_head(Formatter *f, const Item *item) {
     format_puts(f, " ");
     put_name(f, item->name);
     uint32_t at = item->name.span.end;
-    if (item->def.has_config) {
-        at = put_params(f, &item->def.config, at);
-    }
+    if (item->def.has_config) { at = put_params(f, &item->def.config, at); }
     put_params(f, &item->def.inputs, at);
 }
 
@@ -277,7 +261,9 @@ static void put_stmt_left(Formatter *f, const Stmt *stmt) {
     case STMT_INPUT:
     case STMT_GRID:
     case STMT_DATA:
-        format_puts(f, stmt->kind == STMT_INPUT ? "input " : stmt->kind == STMT_GRID ? "grid " : "data ");
+        format_puts(f, stmt->kind == STMT_INPUT  ? "input "
+                       : stmt->kind == STMT_GRID ? "grid "
+                                                 : "data ");
         put_name(f, stmt->bind.name);
         break;
     case STMT_PARAM:
@@ -297,9 +283,7 @@ static void put_stmt_left(Formatter *f, const Stmt *stmt) {
             format_expr(f, stmt->boundary.side, 2);
         }
         break;
-    default:
-        format_expr(f, stmt->equation.left, 2);
-        break;
+    default: format_expr(f, stmt->equation.left, 2); break;
     }
 }
 
@@ -316,15 +300,11 @@ static void put_left(Formatter *f, const Lines *lines, uint32_t i) {
     }
     format_puts(f, item->kind == ITEM_LET ? "let " : "fn ");
     put_name(f, item->name);
-    if (item->kind == ITEM_FN) {
-        put_params(f, &item->fn.params, item->name.span.end);
-    }
+    if (item->kind == ITEM_FN) { put_params(f, &item->fn.params, item->name.span.end); }
 }
 
 static void put_equals(Formatter *f, uint32_t left_begin, uint32_t pad) {
-    while (pad && f->column - left_begin < pad) {
-        format_puts(f, " ");
-    }
+    while (pad && f->column - left_begin < pad) { format_puts(f, " "); }
     format_puts(f, " = ");
 }
 
@@ -334,9 +314,7 @@ static void put_equals(Formatter *f, uint32_t left_begin, uint32_t pad) {
 static void put_block(Formatter *f, const Block *block) {
     if (f->flat) {
         f->over |= f->dry && block->count > 1;
-        if (f->dry && f->over) {
-            return;
-        }
+        if (f->dry && f->over) { return; }
         format_puts(f, block->count ? "{ " : "{}");
         for (uint32_t i = 0; i < block->count; i++) {
             put_stmt(f, block->items[i], 0);
@@ -368,9 +346,7 @@ static void put_block(Formatter *f, const Block *block) {
 
 /* A head was written that began at `at` in the output: its stray comments go above it. */
 static void end_head(Formatter *f, uint32_t at, Span from, const Block *block) {
-    if (!f->dry) {
-        hoist_comments(f, at, from.begin, block->span.begin);
-    }
+    if (!f->dry) { hoist_comments(f, at, from.begin, block->span.begin); }
     format_puts(f, " ");
     put_block(f, block);
 }
@@ -382,9 +358,7 @@ static void put_if(Formatter *f, const Stmt *stmt, uint32_t at) {
         format_expr(f, stmt->branch.condition, 2);
         end_head(f, at, from, stmt->branch.then);
         const Block *otherwise = stmt->branch.otherwise;
-        if (!otherwise || (f->dry && f->over)) {
-            return;
-        }
+        if (!otherwise || (f->dry && f->over)) { return; }
         format_puts(f, " else ");
         if (f->bytes[otherwise->span.begin] == '{') {
             put_block(f, otherwise);
@@ -440,9 +414,7 @@ static void put_defining(Formatter *f, const Stmt *stmt, uint32_t pad) {
     put_stmt_left(f, stmt);
     put_equals(f, begin, pad);
     format_expr(f, value_of(stmt), 0);
-    if (stmt->kind == STMT_PARAM) {
-        put_limits(f, stmt);
-    }
+    if (stmt->kind == STMT_PARAM) { put_limits(f, stmt); }
 }
 
 static void put_print(Formatter *f, const Stmt *stmt) {
@@ -457,15 +429,12 @@ static void put_print(Formatter *f, const Stmt *stmt) {
 static void put_stmt(Formatter *f, const Stmt *stmt, uint32_t pad) {
     uint32_t at = f->out->len;
     switch (stmt->kind) {
-    case STMT_ERROR:
-        break; /* only files without errors are formatted */
+    case STMT_ERROR: break; /* only files without errors are formatted */
     case STMT_SOLVE:
         put_word(f, "solve ", stmt->solve.left, 2);
         put_word(f, " = ", stmt->solve.right, 4);
         put_word(f, " for ", stmt->solve.unknown, 0);
-        if (stmt->solve.from) {
-            put_word(f, " from ", stmt->solve.from, 0);
-        }
+        if (stmt->solve.from) { put_word(f, " from ", stmt->solve.from, 0); }
         put_word(f, " with ", stmt->solve.with, 0);
         break;
     case STMT_UNTIL: put_word(f, "until ", stmt->expr.value, 0); break;
@@ -510,8 +479,7 @@ static void put_item(Formatter *f, const Item *item, uint32_t pad) {
     uint32_t at = f->out->len, begin = f->column;
     Lines self = {.items = item, .count = 1};
     switch (item->kind) {
-    case ITEM_ERROR:
-        break;
+    case ITEM_ERROR: break;
     case ITEM_USE:
         format_puts(f, "use ");
         if (item->use.path) {
@@ -572,9 +540,7 @@ static bool has_block(const Lines *lines, uint32_t i) {
 
 static bool goes_on_one_line(Formatter *f, const Lines *lines, uint32_t i, uint32_t pad) {
     Span span = line_span(lines, i);
-    if (has_block(lines, i) && format_has_newline(f, span.begin, span.end)) {
-        return false;
-    }
+    if (has_block(lines, i) && format_has_newline(f, span.begin, span.end)) { return false; }
     uint32_t column = f->column;
     f->dry = f->flat = true;
     put_line(f, lines, i, pad);
@@ -595,16 +561,12 @@ static void put_lines(Formatter *f, const Lines *lines) {
         put_comments(f, span.begin, lines->indent, &first);
         begin_line(f, span.begin, lines->indent, &first);
         f->base = lines->indent;
-        if (i == 0 || i > last_aligned) {
-            width = aligned_width(f, lines, i, &last_aligned);
-        }
+        if (i == 0 || i > last_aligned) { width = aligned_width(f, lines, i, &last_aligned); }
         uint32_t at = f->out->len;
         f->flat = goes_on_one_line(f, lines, i, width);
         put_line(f, lines, i, width);
         f->flat = false;
-        if (!has_block(lines, i)) {
-            hoist_comments(f, at, span.begin, span.end);
-        }
+        if (!has_block(lines, i)) { hoist_comments(f, at, span.begin, span.end); }
         put_comment_beside(f, span.end,
                            i + 1 < lines->count ? line_span(lines, i + 1).begin : lines->end);
     }
@@ -631,9 +593,7 @@ void syntax_format(const Program *program, const Names *names, const Sources *so
     Lines lines = {.items = program->items, .count = program->count, .end = f.length};
     put_lines(&f, &lines);
     settle_trailing(&f);
-    if (out->len > f.start) {
-        text_add(out, "\n", 1);
-    }
+    if (out->len > f.start) { text_add(out, "\n", 1); }
     vec_free(&f.trailing);
     mem_free(f.done);
 }

@@ -26,16 +26,16 @@ typedef struct {
     Text *out;
     uint32_t start; /* of what is written here in `out` */
 
-    uint32_t column, line;   /* of the output */
-    uint32_t line_indent;    /* of the line being written */
-    uint32_t base;           /* indent of the statement or element being written */
-    bool flat;               /* write on one line */
-    bool dry, over;          /* count columns only; there was no room, or a break must stay */
+    uint32_t column, line; /* of the output */
+    uint32_t line_indent;  /* of the line being written */
+    uint32_t base;         /* indent of the statement or element being written */
+    bool flat;             /* write on one line */
+    bool dry, over;        /* count columns only; there was no room, or a break must stay */
 
     const Comment *comments;
     uint32_t comment_count, next_comment;
-    bool *done;              /* comments written out of order */
-    VEC(Trailing) trailing;  /* comments at line ends that stand in one column so far */
+    bool *done;             /* comments written out of order */
+    VEC(Trailing) trailing; /* comments at line ends that stand in one column so far */
 } Formatter;
 
 /* format_text.c */
@@ -45,10 +45,12 @@ void format_newline(Formatter *f, uint32_t indent);
 uint32_t format_skip_blank(const Formatter *f, uint32_t at); /* and comments */
 bool format_has_newline(const Formatter *f, uint32_t begin, uint32_t end);
 void format_comment(Formatter *f, uint32_t index);
-uint32_t format_first_comment(const Formatter *f, uint32_t at); /* index of the first from `at` on */
+uint32_t format_first_comment(const Formatter *f,
+                              uint32_t at); /* index of the first from `at` on */
 
 /* format_expr.c */
-void format_expr(Formatter *f, const Expr *expr, uint32_t tail); /* `tail`: columns that follow it */
+void format_expr(Formatter *f, const Expr *expr,
+                 uint32_t tail); /* `tail`: columns that follow it */
 void format_exprs(Formatter *f, const ExprList *list, uint32_t tail);
 void format_params(Formatter *f, const ParamList *params, uint32_t open_at);
 bool format_fits(Formatter *f, const Expr *expr, uint32_t tail);

@@ -43,9 +43,7 @@ typedef struct {
 /* Where a leaf or a list itself begins, inside its parentheses. */
 static uint32_t inner_begin(const Formatter *f, const Expr *expr) {
     uint32_t at = expr->span.begin;
-    while (expr->parens && f->bytes[at] == '(') {
-        at = format_skip_blank(f, at + 1);
-    }
+    while (expr->parens && f->bytes[at] == '(') { at = format_skip_blank(f, at + 1); }
     return at;
 }
 
@@ -59,23 +57,20 @@ static Group call_group(const Formatter *f, const Expr *expr) {
 }
 
 static uint32_t param_end(const Formatter *f, const Param *param) {
-    if (param->value) {
-        return param->value->span.end;
-    }
+    if (param->value) { return param->value->span.end; }
     if (param->channels) {
         return format_skip_blank(f, param->channels->span.end) + 1; /* the ']' */
     }
     if (param->type) {
         uint32_t colon = format_skip_blank(f, param->span.end);
-        return format_skip_blank(f, colon + 1) + (uint32_t)strlen(names_text(f->names, param->type));
+        return format_skip_blank(f, colon + 1) +
+               (uint32_t)strlen(names_text(f->names, param->type));
     }
     return param->span.end;
 }
 
 static Span element_span(const Formatter *f, const Group *group, uint32_t i) {
-    if (group->kind == OF_EXPRS) {
-        return ((Expr *const *)group->items)[i]->span;
-    }
+    if (group->kind == OF_EXPRS) { return ((Expr *const *)group->items)[i]->span; }
     if (group->kind == OF_ARGS) {
         const Arg *arg = &((const Arg *)group->items)[i];
         return arg->name ? span_join(arg->name_span, arg->value->span) : arg->value->span;
@@ -114,16 +109,15 @@ static void put_element(Formatter *f, const Group *group, uint32_t i, uint32_t t
 }
 
 /* The bytes before element i, or those before the closing bracket for i = count. */
-static void gap(const Formatter *f, const Group *group, uint32_t i, uint32_t *begin, uint32_t *end) {
+static void gap(const Formatter *f, const Group *group, uint32_t i, uint32_t *begin,
+                uint32_t *end) {
     *begin = i ? element_span(f, group, i - 1).end : group->open + 1;
     if (i < group->count) {
         *end = element_span(f, group, i).begin;
         return;
     }
     *end = format_skip_blank(f, *begin);
-    if (i && *end < f->length && f->bytes[*end] == ',') {
-        *end = format_skip_blank(f, *end + 1);
-    }
+    if (i && *end < f->length && f->bytes[*end] == ',') { *end = format_skip_blank(f, *end + 1); }
 }
 
 static bool comment_in(const Formatter *f, uint32_t begin, uint32_t end) {
@@ -136,9 +130,7 @@ static bool broken_by_user(const Formatter *f, const Group *group) {
     uint32_t begin, end;
     for (uint32_t i = 0; i < group->count; i++) {
         gap(f, group, i, &begin, &end);
-        if (format_has_newline(f, begin, end)) {
-            return true;
-        }
+        if (format_has_newline(f, begin, end)) { return true; }
     }
     gap(f, group, group->count, &begin, &end);
     return comment_in(f, begin, end);
@@ -148,9 +140,7 @@ static void put_flat(Formatter *f, const Group *group) {
     format_puts(f, group->opener);
     uint32_t begin, end;
     for (uint32_t i = 0; i < group->count && !f->over; i++) {
-        if (i) {
-            format_puts(f, ", ");
-        }
+        if (i) { format_puts(f, ", "); }
         if (f->dry) {
             gap(f, group, i, &begin, &end);
             f->over |= format_has_newline(f, begin, end);
@@ -197,34 +187,24 @@ static void put_broken(Formatter *f, const Group *group, bool by_user) {
             format_puts(f, " ");
         }
         put_element(f, group, i, 1);
-        if (i + 1 < group->count) {
-            format_puts(f, ",");
-        }
+        if (i + 1 < group->count) { format_puts(f, ","); }
     }
     gap(f, group, group->count, &begin, &end);
     bool comments = comment_in(f, begin, end);
-    if (group->count && (open_break || comments)) {
-        format_puts(f, ",");
-    }
+    if (group->count && (open_break || comments)) { format_puts(f, ","); }
     put_gap_comments(f, begin, end, nest);
     f->base = base;
-    if (open_break || comments) {
-        format_newline(f, outer);
-    }
+    if (open_break || comments) { format_newline(f, outer); }
     format_puts(f, group->closer);
 }
 
 /* The group of a list or call that stands as the last element, bare. */
 static bool last_group(const Formatter *f, const Group *group, Group *last) {
-    if (!group->count || group->kind == OF_PARAMS) {
-        return false;
-    }
+    if (!group->count || group->kind == OF_PARAMS) { return false; }
     uint32_t i = group->count - 1;
     const Expr *expr = group->kind == OF_EXPRS ? ((Expr *const *)group->items)[i]
                                                : ((const Arg *)group->items)[i].value;
-    if (expr->parens || (expr->kind != EXPR_LIST && expr->kind != EXPR_CALL)) {
-        return false;
-    }
+    if (expr->parens || (expr->kind != EXPR_LIST && expr->kind != EXPR_CALL)) { return false; }
     *last = expr->kind == EXPR_LIST ? list_group(f, expr) : call_group(f, expr);
     return true;
 }
@@ -277,9 +257,7 @@ void format_params(Formatter *f, const ParamList *params, uint32_t open_at) {
 /* ---- leaves ------------------------------------------------------------------------ */
 
 static uint32_t digits(const Formatter *f, uint32_t at) {
-    while (at < f->length && f->bytes[at] >= '0' && f->bytes[at] <= '9') {
-        at++;
-    }
+    while (at < f->length && f->bytes[at] >= '0' && f->bytes[at] <= '9') { at++; }
     return at;
 }
 
@@ -300,9 +278,7 @@ static void put_number(Formatter *f, const Expr *expr) {
 
 static void put_string(Formatter *f, const Expr *expr) {
     uint32_t begin = inner_begin(f, expr), end = begin + 1;
-    while (end < f->length && f->bytes[end] != '"') {
-        end += f->bytes[end] == '\\' ? 2 : 1;
-    }
+    while (end < f->length && f->bytes[end] != '"') { end += f->bytes[end] == '\\' ? 2 : 1; }
     format_emit(f, f->bytes + begin, end + 1 - begin);
 }
 
@@ -316,9 +292,7 @@ static bool is_tight(const Formatter *f, const Expr *expr) {
     enum { MOST = 8 };
     AstOp op = expr->binary.op;
     Span at = expr->binary.op_span;
-    if (op == AST_POW) {
-        return true;
-    }
+    if (op == AST_POW) { return true; }
     if (op == AST_RANGE) { /* 2. .. 3 must not become 2...3 */
         return f->bytes[expr->binary.left->span.end - 1] != '.' &&
                f->bytes[expr->binary.right->span.begin] != '.';
@@ -341,9 +315,7 @@ static void put_binary(Formatter *f, const Expr *expr, uint32_t tail) {
     const char *op = ast_op_text(expr->binary.op);
     bool tight = is_tight(f, expr);
     format_expr(f, left, (uint32_t)strlen(op) + 1);
-    if (f->dry && f->over) {
-        return;
-    }
+    if (f->dry && f->over) { return; }
     bool breaks = format_has_newline(f, left->span.end, right->span.begin);
     format_puts(f, tight ? "" : " ");
     format_puts(f, op);
@@ -377,28 +349,17 @@ static void put_call(Formatter *f, const Expr *expr, uint32_t tail) {
 
 static void put_unparenthesised(Formatter *f, const Expr *expr, uint32_t tail) {
     switch (expr->kind) {
-    case EXPR_ERROR:
-        break; /* only files without errors are formatted */
-    case EXPR_NAME:
-        format_puts(f, names_text(f->names, expr->name));
-        break;
-    case EXPR_NUMBER:
-        put_number(f, expr);
-        break;
-    case EXPR_STRING:
-        put_string(f, expr);
-        break;
-    case EXPR_BOOL:
-        format_puts(f, expr->boolean ? "true" : "false");
-        break;
+    case EXPR_ERROR: break; /* only files without errors are formatted */
+    case EXPR_NAME: format_puts(f, names_text(f->names, expr->name)); break;
+    case EXPR_NUMBER: put_number(f, expr); break;
+    case EXPR_STRING: put_string(f, expr); break;
+    case EXPR_BOOL: format_puts(f, expr->boolean ? "true" : "false"); break;
     case EXPR_LIST: {
         Group group = list_group(f, expr);
         put_group(f, &group, tail);
         break;
     }
-    case EXPR_CALL:
-        put_call(f, expr, tail);
-        break;
+    case EXPR_CALL: put_call(f, expr, tail); break;
     case EXPR_INDEX:
         format_expr(f, expr->index.base, 1);
         format_puts(f, "[");
@@ -408,16 +369,15 @@ static void put_unparenthesised(Formatter *f, const Expr *expr, uint32_t tail) {
     case EXPR_MEMBER:
         format_expr(f, expr->member.base, 1);
         /* 2.x would be read as a number */
-        format_puts(f, expr->member.base->kind == EXPR_NUMBER && !expr->member.base->parens ? " ." : ".");
+        format_puts(f, expr->member.base->kind == EXPR_NUMBER && !expr->member.base->parens ? " ."
+                                                                                            : ".");
         format_puts(f, names_text(f->names, expr->member.name));
         break;
     case EXPR_UNARY:
         format_puts(f, expr->unary.op == AST_NOT ? "not " : "-");
         format_expr(f, expr->unary.operand, tail);
         break;
-    case EXPR_BINARY:
-        put_binary(f, expr, tail);
-        break;
+    case EXPR_BINARY: put_binary(f, expr, tail); break;
     }
 }
 
@@ -427,16 +387,10 @@ void format_expr(Formatter *f, const Expr *expr, uint32_t tail) {
         return;
     }
     bool flat = f->flat;
-    if (!flat && format_fits(f, expr, tail)) {
-        f->flat = true;
-    }
-    if (expr->parens) {
-        format_puts(f, "(");
-    }
+    if (!flat && format_fits(f, expr, tail)) { f->flat = true; }
+    if (expr->parens) { format_puts(f, "("); }
     put_unparenthesised(f, expr, tail + expr->parens);
-    if (expr->parens) {
-        format_puts(f, ")");
-    }
+    if (expr->parens) { format_puts(f, ")"); }
     f->flat = flat;
 }
 
@@ -444,7 +398,8 @@ void format_exprs(Formatter *f, const ExprList *list, uint32_t tail) {
     for (uint32_t i = 0; i < list->count && !(f->dry && f->over); i++) {
         if (i) {
             format_puts(f, ",");
-            bool breaks = format_has_newline(f, list->items[i - 1]->span.end, list->items[i]->span.begin);
+            bool breaks =
+                format_has_newline(f, list->items[i - 1]->span.end, list->items[i]->span.begin);
             if (f->flat) {
                 f->over |= breaks;
             } else if (!breaks && !format_fits(f, list->items[i], tail + 2)) {

@@ -4,9 +4,7 @@
 #include <string.h>
 
 void format_emit(Formatter *f, const char *text, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        f->column += ((unsigned char)text[i] & 0xC0) != 0x80;
-    }
+    for (size_t i = 0; i < length; i++) { f->column += ((unsigned char)text[i] & 0xC0) != 0x80; }
     if (f->dry) {
         f->over |= f->column > LINE_WIDTH;
     } else {

@@ -16,8 +16,8 @@ Program *syntax_parse(Arena *arena, Names *names, Diagnostics *diagnostics, uint
     Program *program = ARENA_NEW(arena, Program);
     program->file = file;
     if (length > FILE_LIMIT) {
-        Diagnostic *d = diag_report(diagnostics, DIAG_FILE_TOO_LARGE, (Span){file, 0, 0}, length,
-                                    FILE_LIMIT);
+        Diagnostic *d =
+            diag_report(diagnostics, DIAG_FILE_TOO_LARGE, (Span){file, 0, 0}, length, FILE_LIMIT);
         diag_help(d, "numbers belong in a file of their own: array(\"data.npy\")");
         return program;
     }

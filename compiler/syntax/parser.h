@@ -8,8 +8,8 @@
 
 #include "compiler/syntax/ast.h"
 
-#define FILE_LIMIT ((size_t)16 << 20) /* bytes of a file */
-#define ERROR_LIMIT 1000              /* after so many errors the rest of the file is not read */
+#define FILE_LIMIT  ((size_t)16 << 20) /* bytes of a file */
+#define ERROR_LIMIT 1000               /* after so many errors the rest of the file is not read */
 
 /* What was wrong with a token already in the scanner. */
 typedef enum {
@@ -55,14 +55,15 @@ typedef struct {
         if ((list)->count == (list)->cap) {                                                        \
             (list)->cap = (list)->cap ? 2 * (list)->cap : 4;                                       \
             void *grown_ = arena_alloc((parser)->arena, (list)->cap * sizeof *(list)->items);      \
-            (list)->items = nodes_move(grown_, (list)->items, (list)->count * sizeof *(list)->items); \
+            (list)->items =                                                                        \
+                nodes_move(grown_, (list)->items, (list)->count * sizeof *(list)->items);          \
         }                                                                                          \
         (list)->items[(list)->count++] = (item);                                                   \
     } while (0)
 void *nodes_move(void *to, const void *from, size_t size);
 
 typedef struct {
-    uint8_t kind;    /* '(', '[' or '{' */
+    uint8_t kind; /* '(', '[' or '{' */
     uint32_t begin;
     uint32_t indent; /* of the line that it stands on, for '{' */
     uint32_t chain;  /* `else if`s in a row inside of it */
@@ -83,15 +84,15 @@ typedef struct Parser {
     bool newline;
 
     /* feed */
-    uint32_t at;          /* the next token */
-    int previous;         /* kind of the token handed out last; 0 at the start */
+    uint32_t at;  /* the next token */
+    int previous; /* kind of the token handed out last; 0 at the start */
     Span previous_span;
     Token current;        /* the token handed out last, as it stands in the file */
     bool current_made;    /* it was put in by `feed` to mend a bracket */
     uint32_t statement;   /* index of the first token of the statement */
     bool newline_settled; /* the end of line before the next token was dealt with */
     uint32_t slip_reported, unclosed_reported; /* at which token, plus 1 */
-    bool skipped_newline; /* a line ended before a token that was skipped */
+    bool skipped_newline;                      /* a line ended before a token that was skipped */
     VEC(Bracket) brackets;
     uint32_t braces, chains;
     bool has_suspect;
@@ -117,7 +118,7 @@ bool count_error(Parser *parser); /* false when it is one too many to report */
 void too_deep(Parser *parser, Span at);
 bool starts_statement(int kind);
 bool starts_definition(int kind);
-bool is_word(int kind); /* a reserved word */
+bool is_word(int kind);                                            /* a reserved word */
 const char *text_of(Parser *parser, uint32_t begin, uint32_t end); /* as written, shortened */
 Span parser_span(const Parser *parser, uint32_t begin, uint32_t end);
 const Token *token_after(const Parser *parser, uint32_t at); /* skips TOKEN_SKIP */

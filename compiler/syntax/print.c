@@ -9,9 +9,7 @@ typedef struct {
 /* Deep trees are not indented further: the output would grow with the square of the depth. */
 static void indent(Printer *p, uint32_t level) {
     enum { MOST = 40 };
-    for (uint32_t i = 0; i < level && i < MOST; i++) {
-        text_add(p->out, "  ", 2);
-    }
+    for (uint32_t i = 0; i < level && i < MOST; i++) { text_add(p->out, "  ", 2); }
 }
 
 static void put_expr(Printer *p, const Expr *expr, uint32_t level);
@@ -53,17 +51,13 @@ static void put_part(Printer *p, const char *heading, const Expr *expr, uint32_t
 }
 
 static void put_list(Printer *p, const ExprList *list, uint32_t level) {
-    for (uint32_t i = 0; i < list->count; i++) {
-        put_expr(p, list->items[i], level);
-    }
+    for (uint32_t i = 0; i < list->count; i++) { put_expr(p, list->items[i], level); }
 }
 
 static void put_args(Printer *p, const Expr *expr, uint32_t level) {
     for (uint32_t i = 0; i < expr->call.count; i++) {
         const Arg *arg = &expr->call.args[i];
-        if (arg->name) {
-            put_line(p, level, "named", name_text(p, arg->name));
-        }
+        if (arg->name) { put_line(p, level, "named", name_text(p, arg->name)); }
         put_expr(p, arg->value, level + (arg->name != 0));
     }
 }
@@ -115,9 +109,7 @@ static void put_params(Printer *p, const char *word, const ParamList *params, ui
     for (uint32_t i = 0; i < params->count; i++) {
         const Param *param = &params->items[i];
         put_line(p, level, word, name_text(p, param->name));
-        if (param->type) {
-            put_line(p, level + 1, "type", name_text(p, param->type));
-        }
+        if (param->type) { put_line(p, level + 1, "type", name_text(p, param->type)); }
         put_part(p, "channels", param->channels, level + 1);
         put_part(p, "default", param->value, level + 1);
     }
@@ -241,9 +233,7 @@ static void put_stmt(Printer *p, const Stmt *stmt, uint32_t level) {
 
 static void put_block(Printer *p, const Block *block, uint32_t level) {
     put_line(p, level, "block", NULL);
-    for (uint32_t i = 0; i < block->count; i++) {
-        put_stmt(p, block->items[i], level + 1);
-    }
+    for (uint32_t i = 0; i < block->count; i++) { put_stmt(p, block->items[i], level + 1); }
 }
 
 static void put_item(Printer *p, const Item *item, uint32_t level) {
@@ -252,9 +242,7 @@ static void put_item(Printer *p, const Item *item, uint32_t level) {
     case ITEM_ERROR: put_line(p, level, "error", NULL); break;
     case ITEM_USE:
         put_line(p, level, "use", name);
-        if (item->use.path) {
-            put_expr(p, item->use.path, level + 1);
-        }
+        if (item->use.path) { put_expr(p, item->use.path, level + 1); }
         break;
     case ITEM_LET:
         put_line(p, level, "let", name);
@@ -268,9 +256,7 @@ static void put_item(Printer *p, const Item *item, uint32_t level) {
         break;
     case ITEM_DEF:
         put_line(p, level, ast_def_text(item->def.kind), name);
-        if (item->def.has_config) {
-            put_line(p, level + 1, "configured", NULL);
-        }
+        if (item->def.has_config) { put_line(p, level + 1, "configured", NULL); }
         put_params(p, "config", &item->def.config, level + 1);
         put_params(p, "input", &item->def.inputs, level + 1);
         if (item->def.value) {
@@ -293,7 +279,5 @@ static void put_item(Printer *p, const Item *item, uint32_t level) {
 
 void syntax_print(const Program *program, const Names *names, Text *out) {
     Printer p = {.names = names, .out = out};
-    for (uint32_t i = 0; i < program->count; i++) {
-        put_item(&p, &program->items[i], 0);
-    }
+    for (uint32_t i = 0; i < program->count; i++) { put_item(&p, &program->items[i], 0); }
 }

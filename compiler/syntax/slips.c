@@ -76,9 +76,7 @@ static const struct {
 
 #define HELP_FROM(d, table, wanted)                                                                \
     for (size_t i_ = 0; i_ < sizeof(table) / sizeof *(table); i_++) {                              \
-        if (strcmp((table)[i_].text, wanted) == 0) {                                               \
-            diag_help(d, "%s", (table)[i_].help);                                                  \
-        }                                                                                          \
+        if (strcmp((table)[i_].text, wanted) == 0) { diag_help(d, "%s", (table)[i_].help); }       \
     }
 
 /* Bytes as \xNN, the first few of them. */
@@ -86,9 +84,7 @@ static const char *hex_text(Parser *parser, const Token *token) {
     const unsigned char *bytes = (const unsigned char *)parser->bytes;
     char *text = arena_format(parser->arena, "\\x%02x", bytes[token->begin]);
     for (uint32_t i = token->begin + 1; i < token->end; i++) {
-        if (i == token->begin + 6) {
-            return arena_format(parser->arena, "%s …", text);
-        }
+        if (i == token->begin + 6) { return arena_format(parser->arena, "%s …", text); }
         text = arena_format(parser->arena, "%s \\x%02x", text, bytes[i]);
     }
     return text;
@@ -110,9 +106,7 @@ static void report_number(Parser *parser, Span at, const char *text) {
 }
 
 void report_slip(Parser *parser, const Token *token) {
-    if (!count_error(parser)) {
-        return;
-    }
+    if (!count_error(parser)) { return; }
     Diagnostics *all = parser->diagnostics;
     Span at = parser_span(parser, token->begin, token->end);
     const char *text = text_of(parser, token->begin, token->end);
@@ -128,24 +122,20 @@ void report_slip(Parser *parser, const Token *token) {
         diag_help(d, "a comment begins with '#'");
         break;
     case SLIP_QUOTES:
-        d = diag_report(all, DIAG_SYNTAX_STRAY_CHARACTER, parser_span(parser, at.begin, at.begin + 1),
-                        "'");
+        d = diag_report(all, DIAG_SYNTAX_STRAY_CHARACTER,
+                        parser_span(parser, at.begin, at.begin + 1), "'");
         diag_help(d, "strings stand in double quotes: \"…\"");
         break;
     case SLIP_UNTERMINATED:
         d = diag_report(all, DIAG_SYNTAX_STRING_UNTERMINATED, at);
         diag_help(d, "a string ends with '\"' on the line where it begins");
         break;
-    case SLIP_NUMBER:
-        report_number(parser, at, text);
-        break;
+    case SLIP_NUMBER: report_number(parser, at, text); break;
     case SLIP_CHARACTER:
         d = diag_report(all, DIAG_SYNTAX_STRAY_CHARACTER, at, text);
         HELP_FROM(d, characters, text);
         break;
-    case SLIP_BYTE:
-        diag_report(all, DIAG_SYNTAX_STRAY_BYTE, at, hex_text(parser, token));
-        break;
+    case SLIP_BYTE: diag_report(all, DIAG_SYNTAX_STRAY_BYTE, at, hex_text(parser, token)); break;
     default:
         d = diag_report(all, DIAG_SYNTAX_INVALID_UTF8, at, hex_text(parser, token));
         diag_help(d, "save the file in the encoding UTF-8");
@@ -161,9 +151,7 @@ double number_value(Parser *parser, Span at) {
     uint32_t length = at.end - at.begin;
     const char *text = length < SHORT ? memcpy(copy, parser->bytes + at.begin, length)
                                       : arena_text(parser->arena, parser->bytes + at.begin, length);
-    if (length < SHORT) {
-        copy[length] = 0;
-    }
+    if (length < SHORT) { copy[length] = 0; }
     double value = strtod(text, NULL);
     if (isinf(value)) {
         if (count_error(parser)) {
@@ -179,9 +167,7 @@ double number_value(Parser *parser, Span at) {
 Expr *string_node(Parser *parser, Span at) {
     const char *bytes = parser->bytes;
     uint32_t begin = at.begin + 1, end = at.end;
-    if (end > begin && bytes[end - 1] == bytes[at.begin]) {
-        end--;
-    }
+    if (end > begin && bytes[end - 1] == bytes[at.begin]) { end--; }
     Expr *expr = make_expr(parser, EXPR_STRING, at);
     char *to = arena_alloc(parser->arena, (size_t)(end - begin) + 1);
     expr->string.bytes = to;

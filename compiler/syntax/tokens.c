@@ -33,9 +33,7 @@ void scan_skip(Parser *parser, uint32_t begin, uint32_t end, Slip slip) {
     vec_push(&parser->tokens, token);
 }
 
-static bool is_stray(unsigned char byte) {
-    return (byte < 0x20 && byte != '\t') || byte == 0x7F;
-}
+static bool is_stray(unsigned char byte) { return (byte < 0x20 && byte != '\t') || byte == 0x7F; }
 
 void scan_text(Parser *parser, uint32_t begin, uint32_t end) {
     for (uint32_t i = begin, length; i < end; i += length) {
@@ -54,9 +52,7 @@ void scan_character(Parser *parser) {
     if (point == UINT32_MAX) {
         /* The bytes of a character that was already taken come one by one. */
         uint32_t before = parser->tokens.len ? vec_last(&parser->tokens).end : 0;
-        if (begin >= before) {
-            scan_skip(parser, begin, begin + 1, SLIP_UTF8);
-        }
+        if (begin >= before) { scan_skip(parser, begin, begin + 1, SLIP_UTF8); }
     } else if (length == 1 && is_stray((unsigned char)parser->bytes[begin])) {
         scan_skip(parser, begin, begin + 1, SLIP_BYTE);
     } else {

@@ -38,23 +38,17 @@ static const char *found_text(const Place *place) {
     const Token *next = token_after(parser, parser->at);
     switch (place->at.kind) {
     case T_NL:
-        if (place->at.end > place->at.begin) {
-            return "';'";
-        }
-        return next->kind == T_END        ? "the end of the file"
+        if (place->at.end > place->at.begin) { return "';'"; }
+        return next->kind == T_END                        ? "the end of the file"
                : next->kind == T_RBRACE && !next->newline ? "'}'"
-                                          : "the end of the line";
-    case T_END:
-        return "the end of the file";
-    case T_NAME:
-        return arena_format(parser->arena, "the name %s", quoted(parser, &place->at));
+                                                          : "the end of the line";
+    case T_END: return "the end of the file";
+    case T_NAME: return arena_format(parser->arena, "the name %s", quoted(parser, &place->at));
     case T_NUMBER:
         return arena_format(parser->arena, "the number %s",
                             text_of(parser, place->at.begin, place->at.end));
-    case T_STRING:
-        return arena_format(parser->arena, "the string %s", quoted(parser, &place->at));
-    default:
-        return quoted(parser, &place->at);
+    case T_STRING: return arena_format(parser->arena, "the string %s", quoted(parser, &place->at));
+    default: return quoted(parser, &place->at);
     }
 }
 
@@ -64,24 +58,25 @@ static const struct {
     int kind;
     const char *text;
 } choices[] = {
-    {T_COMMA, "','"},   {T_RPAREN, "')'"},  {T_RBRACKET, "']'"}, {T_ASSIGN, "'='"},
-    {T_COLON, "':'"},   {T_LPAREN, "'('"},  {T_LBRACE, "'{'"},   {T_RBRACE, "'}'"},
-    {T_FOR, "'for'"},   {T_IN, "'in'"},     {T_ON, "'on'"},      {T_WITH, "'with'"},
-    {T_FROM, "'from'"}, {T_TO, "'to'"},     {T_AT, "'at'"},      {T_SUBJECT, "'subject to'"},
-    {T_ELSE, "'else'"}, {T_NAME, "a name"}, {T_STRING, "a string"},
-    {T_NL, "the end of the statement"},
+    {T_COMMA, "','"},       {T_RPAREN, "')'"},
+    {T_RBRACKET, "']'"},    {T_ASSIGN, "'='"},
+    {T_COLON, "':'"},       {T_LPAREN, "'('"},
+    {T_LBRACE, "'{'"},      {T_RBRACE, "'}'"},
+    {T_FOR, "'for'"},       {T_IN, "'in'"},
+    {T_ON, "'on'"},         {T_WITH, "'with'"},
+    {T_FROM, "'from'"},     {T_TO, "'to'"},
+    {T_AT, "'at'"},         {T_SUBJECT, "'subject to'"},
+    {T_ELSE, "'else'"},     {T_NAME, "a name"},
+    {T_STRING, "a string"}, {T_NL, "the end of the statement"},
 };
 
 static const char *expected_text(const Place *place) {
-    if (expects_statement(place)) {
-        return "a statement";
-    }
-    if (expects_definition(place)) {
-        return "a definition";
-    }
+    if (expects_statement(place)) { return "a statement"; }
+    if (expects_definition(place)) { return "a definition"; }
     if (expects_expression(place)) {
-        return expects(place, T_RPAREN) || expects(place, T_RBRACKET) ? "an expression or a closing bracket"
-                                                                      : "an expression";
+        return expects(place, T_RPAREN) || expects(place, T_RBRACKET)
+                   ? "an expression or a closing bracket"
+                   : "an expression";
     }
     bool complete = expects_operator(place);
     const char *found[sizeof choices / sizeof *choices];
@@ -92,12 +87,11 @@ static const char *expected_text(const Place *place) {
             found[count++] = choices[i].text;
         }
     }
-    if (!count) {
-        return complete ? "an operator" : "something else";
-    }
+    if (!count) { return complete ? "an operator" : "something else"; }
     char *text = (char *)found[0];
     for (uint32_t i = 1; i < count; i++) {
-        text = arena_format(place->parser->arena, i + 1 < count ? "%s, %s" : "%s or %s", text, found[i]);
+        text = arena_format(place->parser->arena, i + 1 < count ? "%s, %s" : "%s or %s", text,
+                            found[i]);
     }
     return text;
 }
@@ -132,9 +126,7 @@ static const struct {
 
 static bool report_foreign_word(const Place *place) {
     const Token *first = place->first;
-    if (first->kind != T_NAME || place->at.kind == T_ASSIGN) {
-        return false;
-    }
+    if (first->kind != T_NAME || place->at.kind == T_ASSIGN) { return false; }
     Parser *parser = place->parser;
     const char *word = text_of(parser, first->begin, first->end);
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
@@ -153,9 +145,7 @@ static bool report_foreign_word(const Place *place) {
 /* A reserved word where a name must stand, or where it is used as one. */
 static bool report_reserved(const Place *place) {
     Parser *parser = place->parser;
-    if (!is_word(place->at.kind) || !expects(place, T_NAME)) {
-        return false;
-    }
+    if (!is_word(place->at.kind) || !expects(place, T_NAME)) { return false; }
     const Token *next = token_after(parser, parser->at);
     bool like_name = next->kind == T_ASSIGN || next->kind == T_COMMA || next->kind == T_RPAREN ||
                      next->kind == T_RBRACKET || next->kind == T_DOT || next->kind == T_LPAREN ||
@@ -177,8 +167,8 @@ static bool report_misplaced(const Place *place) {
     int kind = place->at.kind;
     const char *text = text_of(parser, place->at.begin, place->at.end);
     if (expects_definition(place) && starts_statement(kind)) {
-        Diagnostic *d = diag_report(parser->diagnostics, DIAG_SYNTAX_MISPLACED_STATEMENT, place->span,
-                                    text);
+        Diagnostic *d =
+            diag_report(parser->diagnostics, DIAG_SYNTAX_MISPLACED_STATEMENT, place->span, text);
         diag_help(d, kind == T_RETURN || kind == T_PARAM || kind == T_BOUNDARY || kind == T_SOLVE ||
                              kind == T_UNTIL
                          ? "put it into the braces of an operator, pde, scheme, network or solver"
@@ -186,13 +176,13 @@ static bool report_misplaced(const Place *place) {
         return true;
     }
     if (expects_statement(place) && starts_definition(kind)) {
-        const char *what = kind == T_USE || kind == T_PRECISION
-                               ? arena_format(parser->arena, "'%s'", text)
-                           : kind == T_FN ? "a function"
-                                          : arena_format(parser->arena, "%s %s",
-                                                         strchr("aeio", text[0]) ? "an" : "a", text);
-        Diagnostic *d = diag_report(parser->diagnostics, DIAG_SYNTAX_MISPLACED_DEFINITION, place->span,
-                                    what);
+        const char *what =
+            kind == T_USE || kind == T_PRECISION ? arena_format(parser->arena, "'%s'", text)
+            : kind == T_FN
+                ? "a function"
+                : arena_format(parser->arena, "%s %s", strchr("aeio", text[0]) ? "an" : "a", text);
+        Diagnostic *d =
+            diag_report(parser->diagnostics, DIAG_SYNTAX_MISPLACED_DEFINITION, place->span, what);
         if (kind == T_OPERATOR || kind == T_FN) {
             diag_help(d, "a local one is written: let A(u) = …");
         } else {
@@ -209,12 +199,14 @@ static const Token *equality_of(const Place *place) {
     const Token *end = place->parser->tokens.data + place->parser->at;
     for (const Token *token = place->first; token < end; token++) {
         switch (token->kind) {
-        case T_LPAREN: case T_LBRACKET: case T_LBRACE: depth++; break;
-        case T_RPAREN: case T_RBRACKET: case T_RBRACE: depth--; break;
+        case T_LPAREN:
+        case T_LBRACKET:
+        case T_LBRACE: depth++; break;
+        case T_RPAREN:
+        case T_RBRACKET:
+        case T_RBRACE: depth--; break;
         case T_EQ:
-            if (depth == 0) {
-                return token;
-            }
+            if (depth == 0) { return token; }
             break;
         default: break;
         }
@@ -237,9 +229,7 @@ static bool report_equals(const Place *place) {
     } else if (place->at.kind == T_NL && expects(place, T_ASSIGN)) {
         equality = equality_of(place);
     }
-    if (!equality) {
-        return false;
-    }
+    if (!equality) { return false; }
     Diagnostic *d = diag_report(parser->diagnostics, DIAG_SYNTAX_EQUALITY,
                                 parser_span(parser, equality->begin, equality->end));
     diag_help(d, "write '='; '==' compares");
@@ -250,7 +240,8 @@ static bool report_chain(const Place *place) {
     if (place->at.kind < T_EQ || place->at.kind > T_GE || !expects_operator(place)) {
         return false;
     }
-    Diagnostic *d = diag_report(place->parser->diagnostics, DIAG_SYNTAX_CHAINED_COMPARISON, place->span);
+    Diagnostic *d =
+        diag_report(place->parser->diagnostics, DIAG_SYNTAX_CHAINED_COMPARISON, place->span);
     diag_help(d, "write a < b and b < c");
     return true;
 }
@@ -259,8 +250,9 @@ static bool report_chain(const Place *place) {
 static void add_help(const Place *place, Diagnostic *d) {
     int kind = place->at.kind, before = place->previous ? place->previous->kind : 0;
     if (kind == T_NL && expects(place, T_ASSIGN) && expects_operator(place)) {
-        diag_help(d, "a statement is an equation 'left = right', or begins with a word such as 'let'; "
-                     "'print' shows a value");
+        diag_help(d,
+                  "a statement is an equation 'left = right', or begins with a word such as 'let'; "
+                  "'print' shows a value");
     } else if (kind == T_COLON && expects(place, T_LBRACE)) {
         diag_help(d, "a block stands in braces: { … }");
     } else if (expects_operator(place) && before != T_STRING &&
@@ -293,10 +285,13 @@ static void report_general(const Place *place) {
 /* Statements that carry a block: what is inside of it can be read although the head is broken. */
 static bool carries_block(int kind) {
     switch (kind) {
-    case T_IF: case T_ELSE: case T_FOR: case T_TRAIN: case T_EVERY: case T_NAME:
-        return true;
-    default:
-        return kind != T_USE && kind != T_PRECISION && starts_definition(kind);
+    case T_IF:
+    case T_ELSE:
+    case T_FOR:
+    case T_TRAIN:
+    case T_EVERY:
+    case T_NAME: return true;
+    default: return kind != T_USE && kind != T_PRECISION && starts_definition(kind);
     }
 }
 
@@ -304,13 +299,12 @@ static void start_panic(Parser *parser, const Token *first) {
     int kind = parser->current.kind;
     parser->panic_stops_at_block = carries_block(first->kind);
     parser->panic_braces = parser->braces - (kind == T_LBRACE && parser->braces > 0);
-    parser->panic = kind != T_NL && kind != T_END && !(kind == T_LBRACE && parser->panic_stops_at_block);
+    parser->panic =
+        kind != T_NL && kind != T_END && !(kind == T_LBRACE && parser->panic_stops_at_block);
 }
 
 void report_unexpected(Parser *parser, const Expected *expected) {
-    if (parser->dead) {
-        return;
-    }
+    if (parser->dead) { return; }
     const Token *tokens = parser->tokens.data;
     Place place = {
         .parser = parser,
@@ -335,9 +329,7 @@ void report_unexpected(Parser *parser, const Expected *expected) {
         silent |= tokens[i].kind == TOKEN_SKIP && tokens[i].slip != SLIP_COMMENT;
     }
     start_panic(parser, place.first);
-    if (silent || !count_error(parser)) {
-        return;
-    }
+    if (silent || !count_error(parser)) { return; }
     if (!(report_foreign_word(&place) || report_reserved(&place) || report_misplaced(&place) ||
           report_equals(&place) || report_chain(&place))) {
         report_general(&place);

@@ -62,9 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             fail("formatting lost a comment", &once, &twice);
         }
         syntax_format(second.program, second.names, second.sources, &second.comments, &twice);
-        if (!same(&once, &twice)) {
-            fail("formatting is not stable", &once, &twice);
-        }
+        if (!same(&once, &twice)) { fail("formatting is not stable", &once, &twice); }
         release(&second);
     }
     text_free(&once);

@@ -14,15 +14,11 @@ Test(base_arena, blocks_are_zero_aligned_and_apart) {
         sizes[i] = i * i % 3001;
         blocks[i] = arena_alloc(arena, sizes[i]);
         cr_assert_eq((uintptr_t)blocks[i] % _Alignof(max_align_t), 0);
-        for (size_t k = 0; k < sizes[i]; k++) {
-            cr_assert_eq(blocks[i][k], 0);
-        }
+        for (size_t k = 0; k < sizes[i]; k++) { cr_assert_eq(blocks[i][k], 0); }
         memset(blocks[i], (int)(i % 251) + 1, sizes[i]);
     }
     for (size_t i = 0; i < 500; i++) {
-        for (size_t k = 0; k < sizes[i]; k++) {
-            cr_assert_eq(blocks[i][k], i % 251 + 1);
-        }
+        for (size_t k = 0; k < sizes[i]; k++) { cr_assert_eq(blocks[i][k], i % 251 + 1); }
     }
     arena_free(arena);
 }
@@ -46,13 +42,9 @@ Test(base_arena, texts_and_formats) {
 
 Test(base_vec, grows_and_keeps) {
     VEC(uint64_t) v = {0};
-    for (uint64_t i = 0; i < 100000; i++) {
-        vec_push(&v, i * i);
-    }
+    for (uint64_t i = 0; i < 100000; i++) { vec_push(&v, i * i); }
     cr_assert_eq(v.len, 100000);
-    for (uint64_t i = 0; i < 100000; i++) {
-        cr_assert_eq(v.data[i], i * i);
-    }
+    for (uint64_t i = 0; i < 100000; i++) { cr_assert_eq(v.data[i], i * i); }
     cr_assert_eq(vec_last(&v), UINT64_C(99999) * 99999);
     cr_assert_eq(vec_pop(&v), UINT64_C(99999) * 99999);
     cr_assert_eq(v.len, 99999);
@@ -70,9 +62,7 @@ Test(base_text, adds_and_ends_with_zero) {
     text_printf(&text, "%s-%d", "e", 5);
     cr_assert_eq(text.len, 8);
     cr_assert_str_eq(text.data + 2, "bcde-5");
-    for (int i = 0; i < 1000; i++) {
-        text_printf(&text, "%d", i % 10);
-    }
+    for (int i = 0; i < 1000; i++) { text_printf(&text, "%d", i % 10); }
     cr_assert_eq(text.len, 1008);
     cr_assert_eq(strlen(text.data + 2), 1006);
     text_free(&text);
@@ -115,7 +105,8 @@ Test(base_map, holds_every_key_also_zero) {
     uint32_t value = 7;
     cr_assert_not(map_get(&map, 0, &value));
     cr_assert_not(map_get(&map, 5, NULL));
-    for (uint64_t i = 0; i < 20000; i++) { /* multiples of a power of two: a poor hash would crawl */
+    for (uint64_t i = 0; i < 20000;
+         i++) { /* multiples of a power of two: a poor hash would crawl */
         map_set(&map, i << 40, (uint32_t)i + 1);
     }
     cr_assert_eq(map.len, 20000);
@@ -172,12 +163,8 @@ Test(base_edit_distance, agrees_with_the_definition_for_every_limit) {
     srand(7);
     for (int trial = 0; trial < 20000; trial++) {
         char a[12] = {0}, b[12] = {0};
-        for (int i = rand() % 11; i-- > 0;) {
-            a[i] = (char)('a' + rand() % 3);
-        }
-        for (int i = rand() % 11; i-- > 0;) {
-            b[i] = (char)('a' + rand() % 3);
-        }
+        for (int i = rand() % 11; i-- > 0;) { a[i] = (char)('a' + rand() % 3); }
+        for (int i = rand() % 11; i-- > 0;) { b[i] = (char)('a' + rand() % 3); }
         uint32_t limit = (uint32_t)(rand() % 12), truth = distance_by_definition(a, b);
         uint32_t expected = truth <= limit ? truth : limit + 1;
         cr_assert_eq(edit_distance(a, b, limit), expected, "%s %s limit %u", a, b, limit);
@@ -194,8 +181,16 @@ Test(base_utf8, decodes_what_is_valid_and_nothing_else) {
     cr_assert_eq(utf8_decode("\xF4\x8F\xBF\xBF", 4, &length), 0x10FFFF);
     cr_assert_eq(length, 4);
     static const char *const wrong[] = {
-        "\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xED\xA0\x80", /* a surrogate */
-        "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xFF", "\xC3(", "\xE2\x88",
+        "\x80",
+        "\xC0\x80",
+        "\xC1\xBF",
+        "\xE0\x80\x80",
+        "\xED\xA0\x80", /* a surrogate */
+        "\xF0\x80\x80\x80",
+        "\xF4\x90\x80\x80",
+        "\xFF",
+        "\xC3(",
+        "\xE2\x88",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cr_assert_eq(utf8_decode(wrong[i], strlen(wrong[i]), &length), UINT32_MAX, "%zu", i);

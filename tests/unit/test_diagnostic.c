@@ -45,13 +45,11 @@ static void expect(const char *expected) {
 Test(diagnostic, the_form_of_the_language_page) {
     const char *program = "let r = f - A(restrict(v))\n";
     char lines[400] = "";
-    for (int i = 0; i < 13; i++) {
-        strcat(lines, "\n");
-    }
+    for (int i = 0; i < 13; i++) { strcat(lines, "\n"); }
     strcat(strcat(lines, "    "), program);
     uint32_t file = add("denoise.pdn", lines);
-    Diagnostic *d = diag_report(all, DIAG_SYNTAX_EXPECTED, find(file, "A(restrict(v))", 1), "one grid",
-                                "two");
+    Diagnostic *d =
+        diag_report(all, DIAG_SYNTAX_EXPECTED, find(file, "A(restrict(v))", 1), "one grid", "two");
     diag_label_primary(d, "128×128, spacing 2");
     diag_label(d, find(file, "f", 1), "256×256, spacing 1");
     diag_help(d, "prolong() brings a field to the next finer grid");
@@ -120,13 +118,9 @@ Test(diagnostic, what_a_terminal_would_obey_is_made_visible) {
 
 Test(diagnostic, long_lines_are_cut_to_a_window) {
     Text line = {0};
-    for (int i = 0; i < 3000; i++) {
-        text_puts(&line, "é");
-    }
+    for (int i = 0; i < 3000; i++) { text_puts(&line, "é"); }
     text_puts(&line, " here ");
-    for (int i = 0; i < 3000; i++) {
-        text_puts(&line, "ü");
-    }
+    for (int i = 0; i < 3000; i++) { text_puts(&line, "ü"); }
     uint32_t file = add("long.pdn", line.data);
     Diagnostic *d = diag_report(all, DIAG_SYNTAX_UNOPENED, find(file, "here", 1), "x");
     diag_label_primary(d, "this");
@@ -215,8 +209,8 @@ Test(diagnostic, places) {
     cr_assert_eq(file, 1);
     static const struct {
         uint32_t offset, line, column;
-    } places[] = {{0, 1, 1}, {1, 1, 2}, {4, 2, 1}, {6, 2, 2}, {7, 2, 3}, {8, 3, 1}, {9, 4, 1},
-                  {13, 4, 5}, {999, 4, 5}};
+    } places[] = {{0, 1, 1}, {1, 1, 2}, {4, 2, 1},  {6, 2, 2},  {7, 2, 3},
+                  {8, 3, 1}, {9, 4, 1}, {13, 4, 5}, {999, 4, 5}};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         sources_place(sources, file, places[i].offset, &line, &column);
         cr_assert_eq(line, places[i].line, "offset %u: line %u", places[i].offset, line);

@@ -156,7 +156,8 @@ Test(syntax, spans_hold_what_was_written) {
     const char *bytes = "let x = a + (b * c)\nexperiment e {\n    print 1, f(2)\n}\n";
     parse_right(bytes);
     const Expr *sum = program->items[0].let.value;
-    cr_assert_eq(strncmp(bytes + sum->span.begin, "a + (b * c)\n", sum->span.end - sum->span.begin), 0);
+    cr_assert_eq(strncmp(bytes + sum->span.begin, "a + (b * c)\n", sum->span.end - sum->span.begin),
+                 0);
     cr_assert_eq(sum->span.end - sum->span.begin, 11);
     cr_assert_eq(sum->binary.op_span.begin, 10);
     cr_assert_eq(sum->binary.right->span.begin, 12, "parentheses included");
@@ -171,20 +172,21 @@ Test(syntax, every_item) {
                 "operator A(a: int, b: field[3] = 2)(u) = u\npde P(u) { dt(u) = u }\n"
                 "scheme S()(f) { return f }\nnetwork N(f) = f\nsolver V(t)(A, b, x) = b\n"
                 "experiment e { }\ntest \"t\" { }\n");
-    expect_tree("use schemes\n"
-                "use\n  string \"a.pdn\"\n"
-                "precision f64\n"
-                "let c\n  number 1\n"
-                "fn f\n  input s\n  input l\n    default\n      number 2\n  name s\n"
-                "operator A\n  configured\n  config a\n    type int\n  config b\n    type field\n"
-                "    channels\n      number 3\n    default\n      number 2\n  input u\n  name u\n"
-                "pde P\n  input u\n  block\n    equation\n      call\n        name dt\n        name u\n"
-                "      name u\n"
-                "scheme S\n  configured\n  input f\n  block\n    return\n      name f\n"
-                "network N\n  input f\n  name f\n"
-                "solver V\n  configured\n  config t\n  input A\n  input b\n  input x\n  name b\n"
-                "experiment e\n  block\n"
-                "test\n  string \"t\"\n  block\n");
+    expect_tree(
+        "use schemes\n"
+        "use\n  string \"a.pdn\"\n"
+        "precision f64\n"
+        "let c\n  number 1\n"
+        "fn f\n  input s\n  input l\n    default\n      number 2\n  name s\n"
+        "operator A\n  configured\n  config a\n    type int\n  config b\n    type field\n"
+        "    channels\n      number 3\n    default\n      number 2\n  input u\n  name u\n"
+        "pde P\n  input u\n  block\n    equation\n      call\n        name dt\n        name u\n"
+        "      name u\n"
+        "scheme S\n  configured\n  input f\n  block\n    return\n      name f\n"
+        "network N\n  input f\n  name f\n"
+        "solver V\n  configured\n  config t\n  input A\n  input b\n  input x\n  name b\n"
+        "experiment e\n  block\n"
+        "test\n  string \"t\"\n  block\n");
 }
 
 Test(syntax, every_statement) {
@@ -201,10 +203,11 @@ Test(syntax, every_statement) {
                 "save a to \"s\"\nload a from \"l\"\nassert c\n}\n");
     cr_assert_eq(program->count, 1);
     static const StmtKind kinds[] = {
-        STMT_LET, STMT_LET_FN, STMT_INPUT, STMT_GRID, STMT_DATA, STMT_PARAM, STMT_PARAM, STMT_BOUNDARY,
-        STMT_BOUNDARY, STMT_SOLVE, STMT_SOLVE, STMT_EQUATION, STMT_UNTIL, STMT_RETURN, STMT_IF, STMT_FOR,
-        STMT_TRAIN, STMT_TRAIN, STMT_EVERY, STMT_MINIMISE, STMT_REPORT, STMT_PRINT, STMT_PRINT,
-        STMT_SAVE, STMT_LOAD, STMT_ASSERT,
+        STMT_LET,   STMT_LET_FN,   STMT_INPUT,    STMT_GRID,  STMT_DATA,  STMT_PARAM,
+        STMT_PARAM, STMT_BOUNDARY, STMT_BOUNDARY, STMT_SOLVE, STMT_SOLVE, STMT_EQUATION,
+        STMT_UNTIL, STMT_RETURN,   STMT_IF,       STMT_FOR,   STMT_TRAIN, STMT_TRAIN,
+        STMT_EVERY, STMT_MINIMISE, STMT_REPORT,   STMT_PRINT, STMT_PRINT, STMT_SAVE,
+        STMT_LOAD,  STMT_ASSERT,
     };
     const Block *block = program->items[0].experiment.block;
     cr_assert_eq(block->count, sizeof kinds / sizeof *kinds);
@@ -213,7 +216,8 @@ Test(syntax, every_statement) {
     }
     Stmt *const *s = block->items;
     cr_assert(s[0]->let.count == 2 && s[0]->let.names[1].name == names_of(names, "b"));
-    cr_assert(s[5]->param.length && s[5]->param.ranges.count == 1 && s[5]->param.constraints.count == 1);
+    cr_assert(s[5]->param.length && s[5]->param.ranges.count == 1 &&
+              s[5]->param.constraints.count == 1);
     cr_assert(!s[6]->param.length && !s[6]->param.ranges.count && !s[6]->param.constraints.count);
     cr_assert(s[7]->boundary.side && s[7]->boundary.count == 2 && !s[8]->boundary.side);
     cr_assert(s[9]->solve.from && !s[10]->solve.from);
@@ -252,15 +256,17 @@ Test(syntax, empty_files) {
     cr_assert_eq(program->count, 1);
     parse_right("\n\n   \t\n");
     cr_assert_eq(program->count, 0);
-    program = syntax_parse(arena, names, all, sources_add(sources, "n", "let a = 1", 9, false), NULL);
+    program =
+        syntax_parse(arena, names, all, sources_add(sources, "n", "let a = 1", 9, false), NULL);
     cr_assert_eq(program->count, 1, "no end of line, comments not asked for");
 }
 
 /* ---- recovery ------------------------------------------------------------------------ */
 
 Test(syntax, what_is_right_around_a_mistake_is_read) {
-    parse("let a = 1\nlet b = +\nlet c = 3\n"
-          "experiment e {\n    let d = )\n    print \"a\": 1\n    if x y { print 2 }\n    print 3\n}\nlet f = 4\n");
+    parse(
+        "let a = 1\nlet b = +\nlet c = 3\n"
+        "experiment e {\n    let d = )\n    print \"a\": 1\n    if x y { print 2 }\n    print 3\n}\nlet f = 4\n");
     cr_assert_eq(diagnostics_errors(all), 4, "b, two about d, the condition");
     cr_assert_eq(program->count, 5);
     cr_assert_eq(program->items[1].kind, ITEM_LET, "the name is known");
@@ -297,10 +303,11 @@ Test(syntax, invalid_utf8_everywhere) {
     cr_assert_eq(diagnostics_errors(all), 3); /* DIAG_SYNTAX_INVALID_UTF8 */
     cr_assert_eq(program->count, 2);
     diagnostics_render_text(all, &text);
-    cr_assert_not_null(strstr(text.data, "t.pdn:1:11: error: the bytes \\xff \\xfe are not valid UTF-8\n"
-                                         "  1 | let a = 1 \\xff\\xfe\n"
-                                         "    |           ^~~~~~~~\n"
-                                         "  help: save the file in the encoding UTF-8\n"));
+    cr_assert_not_null(strstr(text.data,
+                              "t.pdn:1:11: error: the bytes \\xff \\xfe are not valid UTF-8\n"
+                              "  1 | let a = 1 \\xff\\xfe\n"
+                              "    |           ^~~~~~~~\n"
+                              "  help: save the file in the encoding UTF-8\n"));
     cr_assert_not_null(strstr(text.data, "t.pdn:2:4: error: the bytes \\xc3"));
     cr_assert_not_null(strstr(text.data, "t.pdn:3:11: error: the bytes \\xe2 \\x88"));
 }
@@ -316,13 +323,9 @@ static Text repeated(const char *before, const char *what, uint32_t count, const
                      const char *closing, const char *after) {
     Text made = {0};
     text_puts(&made, before);
-    for (uint32_t i = 0; i < count; i++) {
-        text_puts(&made, what);
-    }
+    for (uint32_t i = 0; i < count; i++) { text_puts(&made, what); }
     text_puts(&made, middle);
-    for (uint32_t i = 0; i < count && *closing; i++) {
-        text_puts(&made, closing);
-    }
+    for (uint32_t i = 0; i < count && *closing; i++) { text_puts(&made, closing); }
     text_puts(&made, after);
     return made;
 }
@@ -404,12 +407,13 @@ Test(syntax, files_of_more_than_16_mb) {
     double before = seconds();
     parse_bytes(made.data, 50000000);
     cr_assert_lt(seconds() - before, 5);
-    expect_messages("t.pdn:1:1: error: the program has 50000000 bytes, more than the 16777216 that a "
-                    "file may have\n"
-                    "  1 | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\n"
-                    "    | ^\n"
-                    "  help: numbers belong in a file of their own: array(\"data.npy\")\n");
+    expect_messages(
+        "t.pdn:1:1: error: the program has 50000000 bytes, more than the 16777216 that a "
+        "file may have\n"
+        "  1 | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\n"
+        "    | ^\n"
+        "  help: numbers belong in a file of their own: array(\"data.npy\")\n");
     cr_assert_eq(program->count, 0);
     text_free(&made);
 }
@@ -440,7 +444,8 @@ Test(syntax, format_spaces) {
                   "let a = 0..n\nlet b = 1 -> 2\nlet c = not (x) == y\n");
     expect_format("let a = a+b * c\nlet d = 4*k + 2\nlet e = ((x))\nlet f = 2. .. .5\n",
                   "let a = a + b * c\nlet d = 4*k + 2\nlet e = (x)\nlet f = 2. .. .5\n");
-    expect_format("operator A( a:int,b : field[ 3 ]=2 )( u )=u", "operator A(a: int, b: field[3] = 2)(u) = u\n");
+    expect_format("operator A( a:int,b : field[ 3 ]=2 )( u )=u",
+                  "operator A(a: int, b: field[3] = 2)(u) = u\n");
 }
 
 Test(syntax, format_blocks) {
@@ -448,9 +453,10 @@ Test(syntax, format_blocks) {
                   "experiment e {\n    print 1\n\n    print 2\n}\n");
     expect_format("experiment e { for x in d {print x} }\nexperiment f {\n}\n",
                   "experiment e { for x in d { print x } }\nexperiment f {}\n");
-    expect_format("experiment e {\nif a {print 1} else if b {print 2}\nelse { print 3 }\n}\n",
-                  "experiment e {\n    if a {\n        print 1\n    } else if b {\n        print 2\n"
-                  "    } else {\n        print 3\n    }\n}\n");
+    expect_format(
+        "experiment e {\nif a {print 1} else if b {print 2}\nelse { print 3 }\n}\n",
+        "experiment e {\n    if a {\n        print 1\n    } else if b {\n        print 2\n"
+        "    } else {\n        print 3\n    }\n}\n");
 }
 
 Test(syntax, format_keeps_columns) {
@@ -463,25 +469,30 @@ Test(syntax, format_keeps_columns) {
 
 Test(syntax, format_comments) {
     expect_format("# top\n\n\n# a\nlet a = 1# b\n#c\n", "# top\n\n# a\nlet a = 1  # b\n#c\n");
-    expect_format("experiment e { # why\n  # first\n\n  print 1 # one\n  # last\n}# end\n",
-                  "experiment e {  # why\n    # first\n\n    print 1  # one\n    # last\n}  # end\n");
-    expect_format("let a = f(1, # one\n  2 # two\n)\n", "let a = f(1,  # one\n          2,  # two\n)\n");
+    expect_format(
+        "experiment e { # why\n  # first\n\n  print 1 # one\n  # last\n}# end\n",
+        "experiment e {  # why\n    # first\n\n    print 1  # one\n    # last\n}  # end\n");
+    expect_format("let a = f(1, # one\n  2 # two\n)\n",
+                  "let a = f(1,  # one\n          2,  # two\n)\n");
     expect_format("let a = f(\n  # zero\n  1, 2\n)\n", "let a = f(\n    # zero\n    1, 2,\n)\n");
     expect_format("let a = 1 + # plus\n 2\n", "# plus\nlet a = 1 +\n    2\n");
     expect_format("experiment e {\n # only\n}\n", "experiment e {\n    # only\n}\n");
 }
 
 Test(syntax, format_breaks_long_lines) {
-    expect_format("let film = trajectory(explicit(gray_scott(), tau = 1.0, steps = steps), stride = 200)"
-                  "([1 - 0.5 * square, square])\n",
-                  "let film = trajectory(explicit(gray_scott(), tau = 1.0, steps = steps), stride = 200)(\n"
-                  "    [1 - 0.5 * square, square],\n)\n");
-    expect_format("let w = stencil([[0, 1, 0],\n  [1, -4, 1],\n [0, 1, 0]])\n",
-                  "let w = stencil([[0, 1, 0],\n                 [1, -4, 1],\n                 [0, 1, 0]])\n");
-    expect_format("network n(f) {\n    param Kernel[depth] = conv(1 -> channels, size = size, init = he, "
-                  "boundary = reflecting) in [0, 1] subject to norm(Kernel) <= 1\n}\n",
-                  "network n(f) {\n    param Kernel[depth] = conv(1 -> channels, size = size, init = he, "
-                  "boundary = reflecting)\n        in [0, 1]\n        subject to norm(Kernel) <= 1\n}\n");
+    expect_format(
+        "let film = trajectory(explicit(gray_scott(), tau = 1.0, steps = steps), stride = 200)"
+        "([1 - 0.5 * square, square])\n",
+        "let film = trajectory(explicit(gray_scott(), tau = 1.0, steps = steps), stride = 200)(\n"
+        "    [1 - 0.5 * square, square],\n)\n");
+    expect_format(
+        "let w = stencil([[0, 1, 0],\n  [1, -4, 1],\n [0, 1, 0]])\n",
+        "let w = stencil([[0, 1, 0],\n                 [1, -4, 1],\n                 [0, 1, 0]])\n");
+    expect_format(
+        "network n(f) {\n    param Kernel[depth] = conv(1 -> channels, size = size, init = he, "
+        "boundary = reflecting) in [0, 1] subject to norm(Kernel) <= 1\n}\n",
+        "network n(f) {\n    param Kernel[depth] = conv(1 -> channels, size = size, init = he, "
+        "boundary = reflecting)\n        in [0, 1]\n        subject to norm(Kernel) <= 1\n}\n");
     expect_format("let total_energy = first_long_name_of_a_term + second_long_name_of_a_term + "
                   "third_long_name_of_a_term\n",
                   "let total_energy = first_long_name_of_a_term + second_long_name_of_a_term +\n"
