@@ -688,7 +688,7 @@ static LLVMValueRef known_scalar(HE *h, HReg reg, uint32_t depth)
         for (uint32_t i = 0; i < in->args_count; i++)
             if (!known_scalar(h, in->args[i], depth + 1))
                 return NULL;
-    } else if (in->kind != H_CONSTANT && in->kind != H_INPUT && in->kind != H_CELLS) {
+    } else if (in->kind != H_CONSTANT && in->kind != H_CELLS && (in->kind != H_INPUT || h->e->standalone)) {
         return NULL;
     }
     emit_instruction(h, in);

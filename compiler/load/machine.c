@@ -88,6 +88,8 @@ Machine machine_of(const CodeTarget *target)
         named_x86(t, &m);
     else if (starts(triple, "aarch64") || starts(triple, "arm64"))
         m.fma = true;
+    else if (starts(triple, "wasm") && !m.features)
+        m.features = "+simd128,+nontrapping-fptoint"; /* in every engine since 2021 */
     return m;
 }
 
