@@ -128,11 +128,19 @@ static bool is_root(const Block *b, Node n)
     return d->type.kind == TYPE_FIELD ? b->stored[n] && !block_is_source(d->op) : op_info(d->op)->class == CLASS_REDUCE;
 }
 
+/* Is the value there, or had for nothing? */
+static bool at_hand(const Block *b, Node n)
+{
+    const NodeData *d = graph_node(b->f, n);
+    return b->reg[n] != NONE || d->op == OP_CONST || d->op == OP_INPUT || d->op == OP_CELLS ||
+           (d->op == OP_RESULT && b->tuple[b->f->operands.data[d->first]]);
+}
+
 /* Can the scalar be had without another pass over a field? */
 static bool scalar_ready(Block *b, Node n, uint32_t depth)
 {
     const NodeData *d = graph_node(b->f, n);
-    if (b->reg[n] != NONE || d->op == OP_CONST || d->op == OP_INPUT || d->op == OP_CELLS)
+    if (at_hand(b, n))
         return true;
     if (op_info(d->op)->class != CLASS_POINTWISE || depth > 50)
         return false;
@@ -165,7 +173,7 @@ static bool may_join(Block *b, const Gang *g, Node n)
     for (uint32_t i = 0; i < l.fields.len && ready; i++) {
         Node field = l.fields.data[i];
         bool member = contains(g->roots, g->count, field);
-        ready = b->reg[field] != NONE || (member && !contains(l.shifted.data, l.shifted.len, field));
+        ready = at_hand(b, field) || (member && !contains(l.shifted.data, l.shifted.len, field));
         common = common || member || contains(g->reads.data, g->reads.len, field);
     }
     for (uint32_t i = 0; i < l.scalars.len && ready; i++)
@@ -304,7 +312,7 @@ static void launch(Block *b, const Gang *gang)
     made.grids = arena_copy(plan->arena, c.grids.data, sizeof(GridId) * c.grids.len);
     made.fields = ARENA_ARRAY(plan->arena, HReg, c.fields.len + 1);
     for (uint32_t i = 0; i < c.fields.len; i++)
-        made.fields[i] = b->reg[c.fields.data[i]];
+        made.fields[i] = require(b, c.fields.data[i]);
     made.scalars = ARENA_ARRAY(plan->arena, HReg, k->scalars + 1);
     made.scalar_constant = ARENA_ARRAY(plan->arena, uint32_t, k->scalars + 1);
     for (uint32_t i = 0; i < k->scalars; i++) {
