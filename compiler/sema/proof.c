@@ -139,7 +139,7 @@ const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span
     StepBound bound = stable_step(e->module, func.func, e->arena);
     if (bound.proved) return value_number(e, bound.step, span);
     Diagnostic *d = report(e, NO_STABLE_STEP, span, operator_name(e, op));
-    if (bound.missing) diag_label_primary(d, "%s", bound.missing);
+    if (bound.missing) diag_label_primary(d, "missing: %s", bound.missing);
     diag_help(d, "give the step as a number, or write the operator as -adjoint(K)(Φ(K(u))) with 0 ≤ Φ(s)/s ≤ L");
     return value_error(e);
 }
@@ -177,7 +177,7 @@ bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
     Linearity l = analyse_linearity(e->module, change, 0, NULL);
     if (l != LINEARITY_LINEAR && l != LINEARITY_AFFINE) return false;
     StepBound bound = stable_step(e->module, change, e->arena);
-    if (!bound.proved || !bound.refutes || bound.step >= 1 - 1e-6) return false;
+    if (!bound.proved || bound.unstable >= 1) return false;
     Diagnostic *d = report(e, UNSTABLE_STEP, span);
     const Env *tau = env_find(env, names_of(e->names, "tau"));
     if (tau && tau->value && tau->value->kind == VALUE_NUMBER)
@@ -201,7 +201,7 @@ const Value *prove_norm(Elab *e, const Operator *op, const Value *where, Span sp
     NormBound bound = norm_bound(e->module, func.func, e->arena);
     if (bound.proved) return value_number(e, bound.bound, span);
     Diagnostic *d = report(e, NO_NORM, span, operator_name(e, op));
-    if (bound.missing) diag_label_primary(d, "%s", bound.missing);
+    if (bound.missing) diag_label_primary(d, "missing: %s", bound.missing);
     return value_error(e);
 }
 
