@@ -76,6 +76,7 @@ typedef struct {
     bool refutes;        /* and any larger step is proved unstable (linear, bound exact) */
     const char *theorem;
     const char *missing; /* in the field's words, with what would help */
+    double unstable;     /* every step above this is proved unstable; HUGE_VAL: no such proof */
     double lipschitz, norm; /* L and ‖K‖ where the form is -Kᵀ Φ(K u) */
 } StepBound;
 /* F as a function of u: looks for -Kᵀ Φ(K u) with 0 <= Φ(s)/s <= L (step 2/(L ‖K‖²)), then for linear,

@@ -111,8 +111,8 @@ DERIVATIVE(pow)
 /* 1 where a < b, 1/2 where equal */
 static Node share(const Point *p, Node a, Node b)
 {
-    Node tie = binary(p, OP_MUL, binary(p, OP_EQ, a, b), number(p, 0.5));
-    return binary(p, OP_ADD, binary(p, OP_LT, a, b), tie);
+    Node tie = where(p, binary(p, OP_EQ, a, b), number(p, 0.5), number(p, 0));
+    return where(p, binary(p, OP_LT, a, b), number(p, 1), tie);
 }
 
 DERIVATIVE(min)

@@ -1,0 +1,236 @@
+/* Lipschitz constants and sectors of scalar functions, by subdivision: a bound on every piece of the line by interval
+ * arithmetic, the worst piece cut until its bound is met by a value to 1e-9.
+ *
+ * The line is |s| <= 2^120, beyond which f32 has few numbers left and squares of squares overflow. */
+#include "compiler/analysis/interval.h"
+#include "compiler/analysis/operator.h"
+#include "compiler/analysis/sector.h"
+#include "compiler/ops/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { OCTAVES = 120, MOST_PIECES = 6000 };
+static const double UNBOUNDED = 0x1p60; /* a slope that grows like a root of s or faster reaches this on the line */
+
+typedef struct {
+    double low, high; /* of s */
+    Interval value;
+} Piece;
+
+typedef struct {
+    Module *module;
+    FuncId func;
+    Node s, function, slope; /* slope: NODE_NONE where not wanted */
+    Interval *range;         /* scratch */
+    bool ratio;              /* bound function / s, else slope */
+    bool jumps;              /* a jump was met */
+    VEC(Piece) pieces;
+} Line;
+
+/* At a piece too small to be cut, both branches of a choice that is open must agree. */
+static void check_choices(Line *l, double width)
+{
+    const Func *f = graph_get(l->module, l->func);
+    for (Node n = 1; n <= l->function; n++) {
+        const NodeData *d = graph_node(f, n);
+        if (d->op != OP_WHERE)
+            continue;
+        Interval c = l->range[graph_operand(f, n, 0)], a = l->range[graph_operand(f, n, 1)];
+        Interval b = l->range[graph_operand(f, n, 2)];
+        if (!(c.low <= 0 && c.high >= 0) || c.low == c.high)
+            continue;
+        double gap = fmax(a.low - b.high, b.low - a.high);
+        if (gap > 1e-6 * (1 + fmin(fabs(a.low), fabs(b.low))) || isnan(gap) || width > 1e-3)
+            l->jumps = true;
+    }
+}
+
+static bool choice_is_open(const Line *l)
+{
+    const Func *f = graph_get(l->module, l->func);
+    for (Node n = 1; n <= l->function; n++)
+        if (graph_node(f, n)->op == OP_WHERE) {
+            Interval c = l->range[graph_operand(f, n, 0)];
+            if (c.low <= 0 && c.high >= 0 && c.low != c.high)
+                return true;
+        }
+    return false;
+}
+
+static Interval evaluate(Line *l, double low, double high)
+{
+    GivenRange given = {l->s, {low, high}};
+    Node last = l->slope > l->function ? l->slope : l->function;
+    interval_nodes(l->module, l->func, last, &given, 1, l->range);
+    if (l->ratio && (low > 0 || high < 0))
+        return interval_div(l->range[l->function], (Interval){low, high});
+    return l->range[l->slope];
+}
+
+static double size_of(Interval v)
+{
+    double size = fmax(fabs(v.low), fabs(v.high));
+    return isnan(size) ? INFINITY : size;
+}
+
+static void add_piece(Line *l, double low, double high)
+{
+    Piece p = {low, high, evaluate(l, low, high)};
+    bool slopes = !l->ratio || (low <= 0 && high >= 0); /* away from 0 a ratio needs no continuity */
+    if (slopes && choice_is_open(l) && high - low <= 1e-9 * (1e-3 + fabs(low)))
+        check_choices(l, high - low);
+    else if (slopes && choice_is_open(l))
+        p.value = interval_all(); /* cut it */
+    vec_push(&l->pieces, p);
+}
+
+/* The hull over the whole line; false where a bound stays infinite, or there is a jump. */
+static bool bound_line(Line *l, Interval *out)
+{
+    add_piece(l, -ldexp(1, -40), ldexp(1, -40));
+    for (int k = -40; k < OCTAVES; k++) {
+        add_piece(l, ldexp(1, k), ldexp(1, k + 1));
+        add_piece(l, -ldexp(1, k + 1), -ldexp(1, k));
+    }
+    Interval reached = {INFINITY, -INFINITY};
+    for (;;) {
+        uint32_t worst_high = 0, worst_low = 0, worst;
+        for (uint32_t i = 1; i < l->pieces.len; i++) {
+            if (l->pieces.data[i].value.high > l->pieces.data[worst_high].value.high)
+                worst_high = i;
+            if (l->pieces.data[i].value.low < l->pieces.data[worst_low].value.low)
+                worst_low = i;
+        }
+        *out = (Interval){l->pieces.data[worst_low].value.low, l->pieces.data[worst_high].value.high};
+        double slack = 1e-9 * fmax(fabs(reached.low), fabs(reached.high));
+        bool high_done = out->high <= reached.high + slack, low_done = out->low >= reached.low - slack;
+        if ((high_done && low_done) || l->pieces.len >= MOST_PIECES || l->jumps)
+            break;
+        worst = high_done ? worst_low : worst_high;
+        Piece p = l->pieces.data[worst];
+        double middle = 0.5 * p.low + 0.5 * p.high;
+        if (!(middle > p.low && middle < p.high))
+            break;
+        l->pieces.data[worst] = vec_last(&l->pieces);
+        l->pieces.len--;
+        Interval at = evaluate(l, middle, middle);
+        if (!isnan(at.low) && size_of(at) < INFINITY && (middle != 0 || !l->ratio))
+            reached = interval_hull(reached, at);
+        add_piece(l, p.low, middle);
+        add_piece(l, middle, p.high);
+    }
+    return !l->jumps && isfinite(out->low) && isfinite(out->high);
+}
+
+/* Ops whose values jump, so that slopes say nothing. Comparisons may choose (where), not count. */
+static bool is_continuous(const Func *f, Node function, Node s)
+{
+    uint8_t *live = mem_alloc(function + 1), *varies = mem_alloc(function + 1);
+    memset(live, 0, function + 1);
+    memset(varies, 0, function + 1);
+    for (Node n = 1; n <= function; n++) {
+        varies[n] = n == s;
+        for (uint32_t k = 0; k < graph_node(f, n)->count; k++)
+            varies[n] |= varies[graph_operand(f, n, k)];
+    }
+    live[function] = 1;
+    bool ok = true;
+    for (Node n = function; n > 0 && ok; n--) {
+        const NodeData *d = graph_node(f, n);
+        if (!live[n] || !varies[n] || n == s)
+            continue;
+        switch (d->op) {
+        case OP_LT: case OP_LE: case OP_EQ: case OP_NE: case OP_AND: case OP_OR: case OP_NOT:
+        case OP_SIGN: case OP_FLOOR: case OP_CEIL: case OP_ROUND: case OP_MOD: case OP_ATAN2:
+            ok = false;
+            break;
+        default:
+            ok = op_info(d->op)->class == CLASS_POINTWISE;
+        }
+        for (uint32_t k = d->op == OP_WHERE; k < d->count; k++)
+            live[graph_operand(f, n, k)] = 1;
+    }
+    mem_free(live);
+    mem_free(varies);
+    return ok;
+}
+
+double lipschitz_bound(Module *module, FuncId func, Arena *arena)
+{
+    (void)arena;
+    const Func *f = graph_get(module, func);
+    if (f->params.len == 0 || f->results.len == 0)
+        return HUGE_VAL;
+    ModuleMark mark = operator_mark(module);
+    double bound = HUGE_VAL;
+    FuncId flat = operator_inline(module, func);
+    f = flat ? graph_get(module, flat) : NULL;
+    if (f && is_continuous(f, f->results.data[0], f->params.data[0])) {
+        FuncId jvp = jvp_func(module, flat, NULL);
+        if (jvp) {
+            /* value and slope in one function: s, and 1 for the tangent */
+            FuncId both = graph_func(module, 0);
+            Map known = {0}, other = {0};
+            const Func *g = graph_get(module, jvp);
+            Node s = graph_param(module, both, graph_node(f, f->params.data[0])->type, 0);
+            map_set(&known, f->params.data[0], s);
+            map_set(&other, g->params.data[0], s);
+            map_set(&other, g->params.data[1], graph_const(module, both, 1));
+            for (uint32_t p = 1; p < f->params.len; p++) {
+                Node captured = graph_param(module, both, graph_node(f, f->params.data[p])->type, 0);
+                map_set(&known, f->params.data[p], captured);
+                map_set(&other, g->params.data[p + 1], captured);
+            }
+            Line l = {.module = module, .func = both, .s = s};
+            l.function = graph_copy(module, flat, f->results.data[0], both, &known);
+            l.slope = graph_copy(module, jvp, g->results.data[0], both, &other);
+            l.range = mem_alloc(sizeof *l.range * graph_get(module, both)->nodes.len);
+            Interval slopes;
+            if (bound_line(&l, &slopes) && size_of(slopes) < UNBOUNDED)
+                bound = size_of(slopes);
+            mem_free(l.range);
+            vec_free(&l.pieces);
+            map_free(&known);
+            map_free(&other);
+        }
+    }
+    operator_release(module, mark);
+    return bound;
+}
+
+bool sector_scalar(Module *module, FuncId func, Node flux, Node s, Interval *sector)
+{
+    if (!is_continuous(graph_get(module, func), flux, s))
+        return false;
+    /* Φ on its own: the flux as a function of a number */
+    ModuleMark mark = operator_mark(module);
+    FuncId alone = graph_func(module, 0);
+    Map known = {0};
+    Node x = graph_param(module, alone, graph_node(graph_get(module, func), s)->type, 0);
+    map_set(&known, s, x);
+    Node phi = graph_copy(module, func, flux, alone, &known);
+    vec_push(&graph_get(module, alone)->results, phi);
+    map_free(&known);
+    FuncId jvp = jvp_func(module, alone, NULL);
+    bool ok = false;
+    if (jvp) {
+        const Func *g = graph_get(module, jvp);
+        Map other = {0};
+        map_set(&other, g->params.data[0], x);
+        map_set(&other, g->params.data[1], graph_const(module, alone, 1));
+        Line l = {.module = module, .func = alone, .s = x, .function = phi, .ratio = true};
+        l.slope = graph_copy(module, jvp, g->results.data[0], alone, &other);
+        l.range = mem_alloc(sizeof *l.range * graph_get(module, alone)->nodes.len);
+        /* near 0 the mean value theorem bounds Φ(s)/s by slopes, if Φ(0) = 0 */
+        Interval at_zero;
+        evaluate(&l, 0, 0);
+        at_zero = l.range[phi];
+        ok = at_zero.low == 0 && at_zero.high == 0 && bound_line(&l, sector);
+        mem_free(l.range);
+        vec_free(&l.pieces);
+        map_free(&other);
+    }
+    operator_release(module, mark);
+    return ok;
+}

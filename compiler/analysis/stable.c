@@ -1,0 +1,406 @@
+/* The largest step with a proof.
+ *
+ * Where F(u) = -B u - Σ Kᵢᵀ Dᵢ Mᵢ(u) Kᵢ u with B symmetric and positive semidefinite, Dᵢ >= 0 diagonal and
+ * 0 <= Mᵢ(u) <= Lᵢ diagonal, u + τ F(u) = (I - τ A(u)) u with A(u) symmetric and 0 <= A(u) <= N = B + Σ Lᵢ Kᵢᵀ Dᵢ Kᵢ:
+ * it does not grow for τ <= 2 / ‖N‖. With B = 0 and one flux that is 2 / (L ‖K‖²) (Alt, Schrader, Augustin, Peter,
+ * Weickert 2021). The matrices are compared on small grids that stand for all sizes; equal to rounding is equal. */
+#include "compiler/analysis/interval.h"
+#include "compiler/analysis/operator.h"
+#include "compiler/analysis/sector.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    Module *module;
+    FuncId split;    /* (u, w…) -> (F, s…) */
+    uint32_t fluxes;
+    const Interval *sectors;
+    bool linear;     /* no flux stands for a nonlinear one */
+    double bound, below; /* of ‖N‖: proved upper one; largest Rayleigh quotient seen */
+    const char *missing;
+    bool any;
+} Proof;
+
+enum { TOLERANCE_ULPS = 4096 };
+static const double tolerance = TOLERANCE_ULPS * 2.220446049250313e-16;
+
+/* Is row r of T's transpose = -d times row r of K, with d >= 0? Entries below `small` are rounding. */
+static bool row_matches(const Sparse *t, const Sparse *k, uint32_t r, double small_t, double small_k)
+{
+    double d = 0, largest = 0;
+    uint32_t i = t->start[r], j = k->start[r];
+    for (uint32_t e = j; e < k->start[r + 1]; e++)
+        if (fabs(k->value[e]) > largest) {
+            largest = fabs(k->value[e]);
+            for (uint32_t s = i; s < t->start[r + 1]; s++)
+                if (t->index[s] == k->index[e])
+                    d = -t->value[s] / k->value[e];
+        }
+    if (largest <= small_k)
+        d = 0;
+    if (d < 0)
+        return false;
+    while (i < t->start[r + 1] || j < k->start[r + 1]) {
+        uint32_t a = i < t->start[r + 1] ? t->index[i] : UINT32_MAX, b = j < k->start[r + 1] ? k->index[j] : UINT32_MAX;
+        double x = a <= b ? t->value[i] : 0, y = b <= a ? k->value[j] : 0;
+        if (fabs(x + d * y) > tolerance * fabs(d) * largest + small_t)
+            return false;
+        i += a <= b;
+        j += b <= a;
+    }
+    return true;
+}
+
+static bool matrices_match(const Sparse *tail, const Sparse *k, Arena *arena)
+{
+    Sparse t = sparse_transpose(tail, arena);
+    double small_t = tolerance * sparse_largest(&t), small_k = tolerance * sparse_largest(k);
+    for (uint32_t r = 0; r < k->rows; r++)
+        if (!row_matches(&t, k, r, small_t, small_k))
+            return false;
+    return true;
+}
+
+static bool is_symmetric(const Sparse *a, Arena *arena)
+{
+    Sparse t = sparse_transpose(a, arena), d = sparse_add(a, &t, -1, arena);
+    return sparse_largest(&d) <= tolerance * sparse_largest(a);
+}
+
+/* Gershgorin: every disc of B lies on the right side of 0, to rounding. */
+static bool is_dominant(const Sparse *b)
+{
+    double small = tolerance * sparse_largest(b);
+    for (uint32_t r = 0; r < b->rows; r++) {
+        double diagonal = 0, rest = 0;
+        for (uint32_t k = b->start[r]; k < b->start[r + 1]; k++) {
+            if (b->index[k] == r)
+                diagonal = b->value[k];
+            else
+                rest += fabs(b->value[k]);
+        }
+        if (diagonal < rest - small)
+            return false;
+    }
+    return true;
+}
+
+enum { CHOLESKY_SIZE = 400 };
+
+/* Cholesky of B + small I on an actual grid: it exists only where B >= -small I. */
+static bool has_cholesky(const Sparse *b, Arena *arena)
+{
+    uint32_t n = b->rows;
+    if (n > CHOLESKY_SIZE)
+        return false;
+    double *l = ARENA_ARRAY(arena, double, (size_t)n * n), small = 1e-11 * sparse_largest(b);
+    for (uint32_t r = 0; r < n; r++)
+        for (uint32_t k = b->start[r]; k < b->start[r + 1]; k++)
+            l[(size_t)r * n + b->index[k]] = b->value[k];
+    for (uint32_t j = 0; j < n; j++) {
+        double diagonal = l[(size_t)j * n + j] + small;
+        for (uint32_t k = 0; k < j; k++)
+            diagonal -= l[(size_t)j * n + k] * l[(size_t)j * n + k];
+        if (!(diagonal > 0))
+            return false;
+        l[(size_t)j * n + j] = sqrt(diagonal);
+        for (uint32_t i = j + 1; i < n; i++) {
+            double sum = l[(size_t)i * n + j];
+            for (uint32_t k = 0; k < j; k++)
+                sum -= l[(size_t)i * n + k] * l[(size_t)j * n + k];
+            l[(size_t)i * n + j] = sum / l[(size_t)j * n + j];
+        }
+    }
+    return true;
+}
+
+/* Is cell `column` so far inside that what stands there is the same on every larger grid? */
+static bool is_inside(const SmallGrid *grid, uint32_t column)
+{
+    int64_t cells = grid->extent[0] * grid->extent[1] * grid->extent[2], cell = column % cells;
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        int64_t i = cell % grid->extent[a];
+        cell /= grid->extent[a];
+        if (a < grid->rank && (i <= grid->reach[a] || i >= grid->extent[a] - 1 - grid->reach[a]))
+            return false;
+    }
+    return true;
+}
+
+/* A Rayleigh quotient of symmetric N, by power steps from the fastest oscillation; on grids that stand for larger
+ * ones the vector is 0 near the boundary, so that the quotient is one of theirs. A lower bound of ‖N‖. */
+static double rayleigh(const Sparse *n, const SmallGrid *grid, bool actual, Arena *arena)
+{
+    double *v = ARENA_ARRAY(arena, double, n->rows), *w = ARENA_ARRAY(arena, double, n->rows), best = 0;
+    int64_t cells = grid->extent[0] * grid->extent[1] * grid->extent[2];
+    for (uint32_t i = 0; i < n->rows; i++) {
+        int64_t cell = i % cells, x = cell % grid->extent[0], y = cell / grid->extent[0] % grid->extent[1];
+        int64_t z = cell / (grid->extent[0] * grid->extent[1]);
+        v[i] = actual || is_inside(grid, i) ? ((x + y + z) % 2 ? -1 : 1) * (1 + 0.01 * (double)(i % 7)) : 0;
+    }
+    for (int step = 0; step < 100; step++) {
+        double vv = 0, vw = 0, ww = 0;
+        for (uint32_t r = 0; r < n->rows; r++) {
+            double sum = 0;
+            for (uint32_t k = n->start[r]; k < n->start[r + 1]; k++)
+                sum += n->value[k] * v[n->index[k]];
+            w[r] = sum;
+            vv += v[r] * v[r];
+            vw += v[r] * sum;
+        }
+        if (!(vv > 0))
+            break;
+        best = fmax(best, vw / vv);
+        for (uint32_t r = 0; r < n->rows; r++) {
+            w[r] = actual || is_inside(grid, r) ? w[r] : 0;
+            ww += w[r] * w[r];
+        }
+        for (uint32_t r = 0; r < n->rows && ww > 0; r++)
+            v[r] = w[r] / sqrt(ww);
+    }
+    return best * (1 - 1e-12);
+}
+
+static bool fail(Proof *p, const char *missing)
+{
+    if (!p->missing)
+        p->missing = missing;
+    return false;
+}
+
+/* N on one grid: B must be symmetric and positive semidefinite, each tail -Kᵀ D. */
+static bool visit_step(void *context, const SmallGrid *grid, bool actual)
+{
+    Proof *p = context;
+    Arena *arena = arena_new();
+    Sparse g, n = {0};
+    bool ok = true, runs = operator_matrix(p->module, p->split, 0, 0, grid, arena, &g);
+    for (uint32_t i = 0; runs && ok && i < p->fluxes; i++) {
+        Sparse tail, k;
+        operator_matrix(p->module, p->split, 1 + i, 0, grid, arena, &tail);
+        operator_matrix(p->module, p->split, 0, 1 + i, grid, arena, &k);
+        ok = matrices_match(&tail, &k, arena);
+        if (!ok)
+            fail(p, "the symmetry of -Kᵀ Φ(K u): the divergence is not minus the adjoint of the difference inside the "
+                    "flux, with its boundary");
+        Sparse product = ok ? sparse_multiply(&tail, &k, arena) : (Sparse){0};
+        if (ok)
+            n = sparse_add(&n, &product, -p->sectors[i].high, arena);
+    }
+    if (runs && ok && (p->fluxes == 0 || sparse_largest(&g) > 0)) {
+        Sparse zero = {0}, b = sparse_add(&zero, &g, -1, arena);
+        if (!is_symmetric(&b, arena))
+            ok = fail(p, "symmetry: the linear part, with its boundary, is not its own adjoint (as advection is not); "
+                         "an implicit scheme, or one that treats that part by itself, needs no such proof");
+        else if (!is_dominant(&b) && !(actual && has_cholesky(&b, arena)))
+            ok = fail(p, "a proof that the linear part is negative semidefinite: it may let some patterns grow; write "
+                         "it as minus an adjoint times the operator, or treat it implicitly");
+        else
+            n = sparse_add(&n, &b, 1, arena);
+    }
+    if (runs && ok) {
+        const char *theorem;
+        /* of a symmetric matrix, row sums alone bound the norm */
+        double bound = sparse_norm_bound(&n, actual, arena, &theorem);
+        p->bound = fmax(p->bound, bound);
+        if (p->linear) {
+            double below = rayleigh(&n, grid, actual, arena);
+            p->below = p->any ? fmin(p->below, below) : below;
+        }
+        p->any = true;
+    }
+    arena_free(arena);
+    return ok;
+}
+
+/* (u, w…) -> (F, s…) with the fluxes as parameters of their own. */
+static FuncId split_func(Module *module, FuncId func, const Flux *fluxes, uint32_t count)
+{
+    const Func *f = graph_get(module, func);
+    FuncId split = graph_func(module, f->name);
+    Map inner = {0}, outer = {0};
+    Node u = graph_param(module, split, graph_node(f, f->params.data[0])->type, 0);
+    VEC(Node) results = {0};
+    map_set(&inner, f->params.data[0], u);
+    map_set(&outer, f->params.data[0], u);
+    for (uint32_t i = 0; i < count; i++)
+        map_set(&outer, fluxes[i].flux, graph_param(module, split, graph_node(f, fluxes[i].flux)->type, 0));
+    for (uint32_t p = 1; p < f->params.len; p++) {
+        Node captured = graph_param(module, split, graph_node(f, f->params.data[p])->type, 0);
+        map_set(&inner, f->params.data[p], captured);
+        map_set(&outer, f->params.data[p], captured);
+    }
+    vec_push(&results, graph_copy(module, func, f->results.data[0], split, &outer));
+    for (uint32_t i = 0; i < count; i++)
+        vec_push(&results, graph_copy(module, func, fluxes[i].argument, split, &inner));
+    for (uint32_t i = 0; i < results.len; i++)
+        vec_push(&graph_get(module, split)->results, results.data[i]);
+    vec_free(&results);
+    map_free(&inner);
+    map_free(&outer);
+    return split;
+}
+
+/* Tries one way of cutting F into tail and fluxes. */
+static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t count, bool linear)
+{
+    Interval *sectors = mem_alloc(sizeof *sectors * (count + 1));
+    for (uint32_t i = 0; i < count; i++)
+        sectors[i] = fluxes[i].sector;
+    Proof p = {.module = module, .fluxes = count, .sectors = sectors, .linear = linear};
+    p.split = split_func(module, func, fluxes, count);
+    const Func *f = graph_get(module, p.split);
+    bool *variable = mem_alloc(f->params.len + 1);
+    for (uint32_t i = 0; i < f->params.len; i++)
+        variable[i] = i <= count;
+    Simple *all = operator_scan(module, p.split, variable, false);
+    int64_t reach[MAX_RANK] = {0}, enough[MAX_RANK], inner[MAX_RANK] = {0}, sum[MAX_RANK] = {0};
+    bool simple = true;
+    for (uint32_t i = 0; i < f->results.len; i++) {
+        const Simple *s = &all[f->results.data[i]];
+        simple = simple && (s->kind == SIMPLE_LINEAR || s->zero);
+        for (int a = 0; a < MAX_RANK && s->kind == SIMPLE_LINEAR; a++) {
+            int64_t far = s->low[a] > s->high[a] ? s->low[a] : s->high[a];
+            int64_t *to = i == 0 ? &reach[a] : &inner[a];
+            *to = far > *to ? far : *to;
+        }
+    }
+    for (int a = 0; a < MAX_RANK; a++) {
+        sum[a] = reach[a] + inner[a];
+        enough[a] = 4 * sum[a] + 3;
+        reach[a] = sum[a]; /* impulses apart, and rows inside, as N needs */
+    }
+    GridId grid = graph_node(f, f->params.data[0])->type.grid;
+    if (!simple)
+        fail(&p, "stencils with the same coefficients in every cell");
+    else if (!operator_sizes(module, grid, reach, enough, visit_step, &p))
+        fail(&p, "a size of the grid: for unknown sizes this operator has too many cases to check");
+    else if (!p.any)
+        fail(&p, "a grid that is large enough for the stencils");
+    mem_free(all);
+    mem_free(variable);
+    mem_free(sectors);
+    return p;
+}
+
+/* A linear F of no form seen so far: each stencil between u and F is tried as K. */
+static Proof try_cuts(Module *module, FuncId func, const Simple *simple, Proof first)
+{
+    uint32_t count = graph_get(module, func)->nodes.len;
+    for (Node n = 1; n < count && first.missing; n++) {
+        const NodeData *d = graph_node(graph_get(module, func), n);
+        if (d->op != OP_STENCIL || simple[n].kind != SIMPLE_LINEAR || n == graph_get(module, func)->results.data[0])
+            continue;
+        Flux cut = {n, n, {1, 1}};
+        Proof p = try_proof(module, func, &cut, 1, true);
+        if (!p.missing)
+            return p;
+    }
+    return first;
+}
+
+static double step_below(double bound)
+{
+    double step = 2 / bound;
+    return fma(step, bound, -2) > 0 ? nextafter(step, 0) : step;
+}
+
+static StepBound finish(const Proof *p, const Interval *sectors, bool affine)
+{
+    StepBound s = {.missing = p->missing, .unstable = HUGE_VAL};
+    if (p->missing)
+        return s;
+    s.proved = true;
+    s.step = p->bound > 0 ? step_below(p->bound) : HUGE_VAL;
+    for (uint32_t i = 0; i < p->fluxes; i++)
+        s.lipschitz = fmax(s.lipschitz, sectors[i].high);
+    if (p->fluxes == 0)
+        s.lipschitz = 1;
+    s.norm = s.lipschitz > 0 ? sqrt(p->bound / s.lipschitz) : 0;
+    s.theorem = !p->linear ? "2 / (L ‖K‖²) of -Kᵀ Φ(K u) with 0 <= Φ(s)/s <= L"
+                : affine   ? "2 / ‖F‖ of the differences of solutions: symmetric, negative semidefinite"
+                           : "2 / ‖F‖: linear, symmetric, negative semidefinite";
+    if (p->linear && p->below > 0)
+        s.unstable = nextafter(2 / p->below, HUGE_VAL);
+    s.refutes = p->linear && s.unstable <= s.step * (1 + 1e-9);
+    return s;
+}
+
+static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simple)
+{
+    StepBound none = {.unstable = HUGE_VAL};
+    FluxForm form = sector_find(module, func, simple);
+    none.missing = form.missing;
+    for (uint32_t i = 0; i < form.fluxes.len && !none.missing; i++) {
+        Interval m = form.fluxes.data[i].sector;
+        if (m.low < 0)
+            none.missing = "the sector condition 0 <= Φ(s)/s: the flux may point against the difference, which makes "
+                           "patterns grow";
+        else if (isinf(m.high))
+            none.missing = "a bound L with Φ(s)/s <= L: the flux grows without one; a diffusivity that is bounded for "
+                           "all s has one";
+    }
+    if (!none.missing && form.has_source)
+        none.missing = "a form without sources: a term or a boundary value that does not depend on u is added to it";
+    if (!none.missing) {
+        Interval *sectors = mem_alloc(sizeof *sectors * (form.fluxes.len + 1));
+        for (uint32_t i = 0; i < form.fluxes.len; i++)
+            sectors[i] = form.fluxes.data[i].sector;
+        Proof p = try_proof(module, func, form.fluxes.data, form.fluxes.len, false);
+        none = finish(&p, sectors, false);
+        mem_free(sectors);
+    }
+    sector_free(&form);
+    return none;
+}
+
+static StepBound linear_step(Module *module, FuncId func, const Simple *simple, bool affine)
+{
+    Interval one = {1, 1};
+    Node result = graph_get(module, func)->results.data[0];
+    if (simple[result].kind != SIMPLE_LINEAR) {
+        /* coefficients that vary: the multipliers of fluxes */
+        StepBound s = nonlinear_step(module, func, simple);
+        return s;
+    }
+    Proof p = try_proof(module, func, NULL, 0, true);
+    if (p.missing)
+        p = try_cuts(module, func, simple, p);
+    return finish(&p, &one, affine);
+}
+
+StepBound stable_step(Module *module, FuncId func, Arena *arena)
+{
+    (void)arena; /* all texts are static */
+    StepBound none = {.unstable = HUGE_VAL};
+    const Func *f = graph_get(module, func);
+    Type in = graph_node(f, f->params.data[0])->type, out = graph_node(f, f->results.data[0])->type;
+    if (in.kind != TYPE_FIELD || !type_equal(in, out)) {
+        none.missing = "an operator from fields to fields of the same grid and channels";
+        return none;
+    }
+    Linearity linearity = analyse_linearity(module, func, 0, NULL);
+    if (linearity == LINEARITY_CONSTANT) {
+        none.missing = "dependence on u: the operator gives the same whatever it is applied to";
+        return none;
+    }
+    ModuleMark mark = operator_mark(module);
+    bool linear = linearity != LINEARITY_NONLINEAR;
+    FuncId body = linear ? operator_homogeneous(module, func) : func;
+    FuncId flat = body ? operator_inline(module, body) : 0;
+    if (flat == 0) {
+        none.missing = "an operator small enough to be looked through";
+    } else {
+        bool *variable = mem_alloc(graph_get(module, flat)->params.len + 1);
+        for (uint32_t p = 0; p < graph_get(module, flat)->params.len; p++)
+            variable[p] = p == 0;
+        Simple *simple = operator_scan(module, flat, variable, false);
+        none = linear ? linear_step(module, flat, simple, linearity == LINEARITY_AFFINE)
+                      : nonlinear_step(module, flat, simple);
+        mem_free(simple);
+        mem_free(variable);
+    }
+    operator_release(module, mark);
+    return none;
+}
