@@ -1,4 +1,5 @@
 """Regressions: a .pdn file a case, its expectations in comments of the file (tests/README.md)."""
+import array
 import dataclasses
 import glob
 import os
@@ -141,6 +142,21 @@ def same_files(a, b):
     return sorted(n for n in left.keys() | right.keys() if left.get(n) != right.get(n))
 
 
+def far_arrays(reference, folder, tolerance):
+    """The first .npy whose numbers differ by more than tolerance * max(1, |number|), or None."""
+    for path in sorted(glob.glob(os.path.join(glob.escape(reference), "*.npy"))):
+        name = os.path.basename(path)
+        kind, shape, data = standalone.npy(path)
+        other = standalone.npy(os.path.join(folder, name))
+        if shape != other[1]:
+            return f"{name}: shape {other[1]}, expected {shape}"
+        a, b = (array.array("f" if k == "<f4" else "d", d) for k, d in ((kind, data), other[::2]))
+        worst = max((abs(x - y) / max(1, abs(x)) for x, y in zip(a, b) if x != y), default=0)
+        if not worst <= tolerance:
+            return f"{name}: differs by {worst:g}, allowed {tolerance:g}"
+    return None
+
+
 def judge(spec, mode, result, first):
     """What is wrong with the result of a mode, or None. `first` is the result of the first mode."""
     status, out, err, folder = result
@@ -163,6 +179,8 @@ def judge(spec, mode, result, first):
         files = same_files(first[3], folder)
         if files:
             return "files differ from those of one thread, optimised: " + ", ".join(files)
+    if first and mode == "interpret":
+        return far_arrays(first[3], folder, of("*"))
     return None
 
 

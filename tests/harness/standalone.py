@@ -98,7 +98,7 @@ def compare(words, path, saved, context):
             "outs": ", ".join(f"aligned_alloc(64, {(n + 63) // 64 * 64})" for n in sizes),
             "out_bytes": ", ".join(map(str, sizes))})
     status, out, err = context.command(
-        ["cc", "-std=c99", "-Wall", "-Werror", "main.c", f"{name}.o", "-lm", "-o", "main"], folder)
+        ["cc", "-std=c11", "-Wall", "-Werror", "main.c", f"{name}.o", "-lm", "-o", "main"], folder)
     if status:
         return f"cc: exit status {status}\n{out}{err}"
     status, out, err = context.command(["./main"], folder)
