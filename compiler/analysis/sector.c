@@ -277,6 +277,10 @@ static void add_flux(Finder *f, Node w)
                 "g(norm2(grad(u))) * grad(u)");
         return;
     }
+    if (p.m.low < 0 && p.m.high <= 0) { /* m s = (-m)(-s): -laplacian(g * laplacian(u)) has its sign in K */
+        p.s = add_node(f, OP_NEG, &p.s, 1, 0);
+        p.m = (Interval){-p.m.high, -p.m.low};
+    }
     Flux flux = {w, p.s, p.m};
     vec_push(&f->form.fluxes, flux);
 }
