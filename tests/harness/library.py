@@ -12,7 +12,7 @@ def run(path, context):
     for threads in (1, 2):
         status, out, err = context.pdn(["test", path, "--threads", str(threads)],
                                        context.folder(), limit=300)
-        title = f"{name} ({threads} threads)"
+        title = f"{name} (--threads {threads})"
         counts = re.search(r"^(\d+) passed, (\d+) failed$", out, re.MULTILINE)
         passed, failed = (int(n) for n in counts.groups()) if counts else (0, 0)
         outcomes.append((PASSED, title, "", passed))
