@@ -41,7 +41,7 @@ static void middle_rows(const Sparse *a, const SmallGrid *grid, uint32_t out_cha
 {
     int64_t cells = 1, middle = 0, at[MAX_RANK];
     for (int axis = MAX_RANK - 1; axis >= 0; axis--) {
-        at[axis] = grid->extent[axis] / 2;
+        at[axis] = grid->low[axis];
         middle = middle * grid->extent[axis] + at[axis];
         cells *= grid->extent[axis];
     }
@@ -122,9 +122,10 @@ double fourier_bound(Module *module, FuncId func, GridId grid, const Simple *res
     int64_t samples[MAX_RANK] = {1, 1, 1};
     double factor = 1, work = 1;
     for (uint32_t a = 0; a < rank; a++) {
-        g.reach[a] = result->low[a] > result->high[a] ? result->low[a] : result->high[a];
-        g.extent[a] = 2 * g.reach[a] + 1;
-        int64_t degree = 2 * g.reach[a];
+        g.low[a] = result->low[a];
+        g.high[a] = result->high[a];
+        g.extent[a] = g.low[a] + g.high[a] + 1;
+        int64_t degree = g.low[a] + g.high[a];
         samples[a] = degree == 0 ? 1 : rank == 1 ? SAMPLES_1D : rank == 2 ? SAMPLES_2D : SAMPLES_3D;
         if (samples[a] > 1 && samples[a] < 4 * degree)
             samples[a] = 4 * degree;

@@ -56,20 +56,18 @@ static Sparse from_entries(Entries *entries, uint32_t rows, uint32_t columns, bo
 static void spacing_of(const SmallGrid *grid, int64_t period[MAX_RANK])
 {
     for (uint32_t a = 0; a < MAX_RANK; a++) {
-        int64_t n = a < grid->rank ? grid->extent[a] : 1, p = a < grid->rank ? 2 * grid->reach[a] + 1 : 1;
+        int64_t n = a < grid->rank ? grid->extent[a] : 1, p = a < grid->rank ? grid->low[a] + grid->high[a] + 1 : 1;
         while (p < n && n % p)
             p++;
         period[a] = p < n ? p : n;
     }
 }
 
-/* The impulse of run `colour` that the cell at i can see, along one axis. */
-static int64_t impulse_near(int64_t i, int64_t colour, int64_t period, int64_t n)
+/* The impulse of run `colour` that the cell at i can see, along one axis: in [i - low, i - low + period). */
+static int64_t impulse_near(int64_t i, int64_t colour, int64_t period, int64_t low, int64_t n)
 {
-    int64_t d = ((colour - i) % period + period) % period;
-    if (2 * d > period)
-        d -= period;
-    return ((i + d) % n + n) % n;
+    int64_t first = i - low, d = ((colour - first) % period + period) % period;
+    return ((first + d) % n + n) % n;
 }
 
 typedef struct {
@@ -107,7 +105,7 @@ static bool run_colour(Probe *p, uint32_t param, uint32_t result, uint32_t chann
                         continue;
                     int64_t at = 0;
                     for (int a = MAX_RANK - 1; a >= 0; a--)
-                        at = at * n[a] + impulse_near(q[a], colour[a], p->period[a], n[a]);
+                        at = at * n[a] + impulse_near(q[a], colour[a], p->period[a], p->grid->low[a], n[a]);
                     Entry e = {(uint32_t)(c * rows + i), (uint32_t)(channel * p->cells + at), value};
                     vec_push(entries, e);
                 }
@@ -286,6 +284,13 @@ static double outward(double bound, bool exact)
     return exact ? bound : bound * (1 + 1e-13);
 }
 
+/* The root of a sum, which is exact or was widened: outward. */
+static double root_up(double x)
+{
+    double r = sqrt(x);
+    return fma(r, r, -x) < 0 ? nextafter(r, INFINITY) : r;
+}
+
 enum { COLLATZ_SIZE = 4096 };
 
 double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char **theorem)
@@ -294,9 +299,11 @@ double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char 
     feclearexcept(FE_INEXACT);
     double rows = row_sums(a), columns = row_sums(&t);
     bool exact = a->exact && !fetestexcept(FE_INEXACT);
-    double schur = rows == columns ? rows : sqrt(rows * columns);
-    bool root = rows == columns || fma(schur, schur, -rows * columns) == 0;
-    schur = outward(schur, exact && root);
+    rows = outward(rows, exact);
+    columns = outward(columns, exact);
+    double product = rows * columns;
+    bool rounded = fma(rows, columns, -product) != 0;
+    double schur = rows == columns ? rows : root_up(rounded ? nextafter(product, INFINITY) : product);
     *theorem = "Schur test";
     if (schur == 0 || !isfinite(schur))
         return schur;
@@ -305,8 +312,7 @@ double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char 
     feclearexcept(FE_INEXACT);
     double square = row_sums(&b);
     exact = b.exact && !fetestexcept(FE_INEXACT);
-    double gram = sqrt(square);
-    gram = outward(gram, exact && fma(gram, gram, -square) == 0);
+    double gram = root_up(outward(square, exact));
     if (gram < schur) {
         schur = gram;
         *theorem = "Schur test of the normal operator";
@@ -325,16 +331,15 @@ double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char 
 
 enum { MOST_SIZES = 1000, MOST_CELLS = 1 << 20 };
 
-bool operator_sizes(Module *module, GridId grid, const int64_t *reach, const int64_t *enough, VisitGrid *visit, void *context)
+bool operator_sizes(Module *module, const SmallGrid *windows, const int64_t *enough, VisitGrid *visit, void *context)
 {
-    const Grid *g = &module->grids.data[grid];
+    const Grid *g = &module->grids.data[windows->grid];
     int64_t low[MAX_RANK] = {1, 1, 1}, high[MAX_RANK] = {1, 1, 1}, sizes = 1, cells = 1;
     bool cut[MAX_RANK] = {false, false, false};
-    SmallGrid small = {.grid = grid, .rank = g->rank};
+    SmallGrid small = *windows;
     for (uint32_t a = 0; a < g->rank; a++) {
-        /* a multiple of 2 reach + 1, so that periodic sides fit the impulses */
-        int64_t p = 2 * reach[a] + 1, full = (enough[a] + p - 1) / p * p;
-        small.reach[a] = reach[a];
+        /* a multiple of the window, so that periodic sides fit the impulses */
+        int64_t p = windows->low[a] + windows->high[a] + 1, full = (enough[a] + p - 1) / p * p;
         cut[a] = g->extent[a] < 0 || g->extent[a] > full;
         high[a] = cut[a] ? full : g->extent[a];
         low[a] = g->extent[a] < 0 ? 1 : high[a];

@@ -38,21 +38,20 @@ static bool visit_norm(void *context, const SmallGrid *grid, bool actual)
     return isfinite(s->bound);
 }
 
-static int64_t larger_of(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
-
 /* By impulses, for all sizes; INFINITY where that is too much work. */
 static double impulse_bound(Module *module, FuncId func, GridId grid, const Simple *result, const char **theorem)
 {
     Search s = {.module = module, .func = func};
-    int64_t reach[MAX_RANK], enough[MAX_RANK];
+    SmallGrid windows = {.grid = grid, .rank = module->grids.data[grid].rank};
+    int64_t enough[MAX_RANK];
     for (int a = 0; a < MAX_RANK; a++) {
-        reach[a] = larger_of(result->low[a], result->high[a]);
-        enough[a] = reach[a] ? 4 * reach[a] + 5 : 3;
+        windows.low[a] = result->low[a];
+        windows.high[a] = result->high[a];
+        /* what a column meets, and a row of AᵀA: the windows of the rows that see it, on either side; beside them the
+         * edge, and a cell that sees neither */
+        enough[a] = 2 * (windows.low[a] + windows.high[a]) + 3;
     }
-    if (!operator_sizes(module, grid, reach, enough, visit_norm, &s) || !s.any)
+    if (!operator_sizes(module, &windows, enough, visit_norm, &s) || !s.any)
         return INFINITY;
     *theorem = s.theorem;
     return s.bound;
@@ -71,9 +70,11 @@ static double actual_bound(Module *module, FuncId func, GridId grid, const Simpl
         if (g->extent[a] < 0)
             return INFINITY;
         small.extent[a] = g->extent[a];
-        small.reach[a] = dense ? g->extent[a] : larger_of(result->low[a], result->high[a]);
+        small.low[a] = dense ? g->extent[a] : result->low[a];
+        small.high[a] = dense ? g->extent[a] : result->high[a];
+        int64_t window = small.low[a] + small.high[a] + 1;
         cells *= (double)g->extent[a];
-        runs *= (double)(2 * small.reach[a] + 1 < g->extent[a] ? 2 * small.reach[a] + 1 : g->extent[a]);
+        runs *= (double)(window < g->extent[a] ? window : g->extent[a]);
     }
     if (cells * runs * f->nodes.len > MOST_WORK || (dense && cells > DENSE_UNKNOWNS))
         return INFINITY;
@@ -222,6 +223,7 @@ static NormBound best_bound(Module *module, FuncId func)
         variable[p] = p == 0;
     Node result = f->results.data[0];
     const char *theorem = "";
+    double bound;
     if (in.kind == TYPE_FIELD && graph_node(f, result)->type.kind == TYPE_FIELD) {
         Simple *all = operator_scan(module, func, variable, false);
         Simple simple = all[result];
@@ -232,14 +234,14 @@ static NormBound best_bound(Module *module, FuncId func)
         if (simple.kind == SIMPLE_COEFFICIENT && simple.zero)
             offer(&best, 0, "zero");
         if (simple.kind == SIMPLE_LINEAR) {
-            offer(&best, impulse_bound(module, func, in.grid, &simple, &theorem), theorem);
-            offer(&best, fourier_bound(module, func, in.grid, &simple, &theorem), theorem);
-            offer(&best, actual_bound(module, func, in.grid, &simple, true, &theorem), theorem);
+            bound = impulse_bound(module, func, in.grid, &simple, &theorem), offer(&best, bound, theorem);
+            bound = fourier_bound(module, func, in.grid, &simple, &theorem), offer(&best, bound, theorem);
+            bound = actual_bound(module, func, in.grid, &simple, true, &theorem), offer(&best, bound, theorem);
         } else if (alone && placed.kind == SIMPLE_LINEAR) {
-            offer(&best, actual_bound(module, func, in.grid, &placed, false, &theorem), theorem);
+            bound = actual_bound(module, func, in.grid, &placed, false, &theorem), offer(&best, bound, theorem);
         }
         if (alone && !best.proved && graph_node(f, result)->type.grid == in.grid)
-            offer(&best, actual_bound(module, func, in.grid, &simple, true, &theorem), theorem);
+            bound = actual_bound(module, func, in.grid, &simple, true, &theorem), offer(&best, bound, theorem);
     }
     if (!best.proved)
         offer(&best, graph_bound(module, func), "norms of the parts");

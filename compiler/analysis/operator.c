@@ -44,8 +44,11 @@ static Simple scan_stencil(const Stencil *t, const Simple *const *x, uint32_t co
             high[a] = o > high[a] ? o : high[a];
         }
     for (uint32_t a = 0; a < t->rank; a++) {
-        s.low[a] += low[a];
-        s.high[a] += high[a];
+        /* beyond a side that is not periodic, the cell at -1 - j is the one at j: a distance of at most one less,
+         * in the other direction */
+        bool folds = t->sides[a][0] != SIDE_PERIODIC;
+        s.low[a] += folds && high[a] - 1 > low[a] ? high[a] - 1 : low[a];
+        s.high[a] += folds && low[a] - 1 > high[a] ? low[a] - 1 : high[a];
     }
     return s;
 }

@@ -48,11 +48,11 @@ typedef struct {
     GridId grid;
     uint32_t rank;
     int64_t extent[MAX_RANK];
-    int64_t reach[MAX_RANK]; /* of the operator; cells further apart than twice this share a run */
+    int64_t low[MAX_RANK], high[MAX_RANK]; /* how far the operator reads towards each side */
 } SmallGrid;
 
-/* The matrix of result `result` by parameter `param`, the other parameters taken as 0. False where the interpreter
- * refuses (a grid smaller than a stencil). */
+/* The matrix of result `result` by parameter `param`, the other parameters taken as 0. Impulses that no cell reads
+ * together (by grid->low and high) share a run. False where the interpreter refuses (a grid smaller than a stencil). */
 bool operator_matrix(Module *module, FuncId func, uint32_t param, uint32_t result, const SmallGrid *grid,
                      Arena *arena, Sparse *out);
 Sparse sparse_transpose(const Sparse *a, Arena *arena);
@@ -66,8 +66,9 @@ double sparse_largest(const Sparse *a);
 double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char **theorem);
 
 /* The grids that stand for all sizes allowed by a grid's extents: extents that are large enough are cut to
- * `enough`; unknown ones are each of 1 … enough. Calls `visit` for each; stops when it returns false. */
+ * `enough` or a little more; unknown ones are each of 1 … that. `windows` has the grid and how far is read. Calls
+ * `visit` for each; stops when it returns false. */
 typedef bool VisitGrid(void *context, const SmallGrid *grid, bool actual);
-bool operator_sizes(Module *module, GridId grid, const int64_t *reach, const int64_t *enough, VisitGrid *visit, void *context);
+bool operator_sizes(Module *module, const SmallGrid *windows, const int64_t *enough, VisitGrid *visit, void *context);
 
 #endif

@@ -17,6 +17,7 @@ typedef struct {
     uint32_t fluxes;
     const Interval *sectors;
     bool linear;     /* no flux stands for a nonlinear one */
+    int64_t low[2][MAX_RANK], high[2][MAX_RANK]; /* windows of F, and of the arguments */
     double bound, below; /* of ‖N‖: proved upper one; largest Rayleigh quotient seen */
     const char *missing;
     bool any;
@@ -122,7 +123,7 @@ static bool is_inside(const SmallGrid *grid, uint32_t column)
     for (uint32_t a = 0; a < MAX_RANK; a++) {
         int64_t i = cell % grid->extent[a];
         cell /= grid->extent[a];
-        if (a < grid->rank && (i <= grid->reach[a] || i >= grid->extent[a] - 1 - grid->reach[a]))
+        if (a < grid->rank && (i <= grid->low[a] || i >= grid->extent[a] - 1 - grid->high[a]))
             return false;
     }
     return true;
@@ -175,11 +176,16 @@ static bool visit_step(void *context, const SmallGrid *grid, bool actual)
     Proof *p = context;
     Arena *arena = arena_new();
     Sparse g, n = {0};
-    bool ok = true, runs = operator_matrix(p->module, p->split, 0, 0, grid, arena, &g);
+    SmallGrid windows[2] = {*grid, *grid}; /* of F by u and by its fluxes; of their arguments */
+    for (int i = 0; i < 2; i++) {
+        memcpy(windows[i].low, p->low[i], sizeof p->low[i]);
+        memcpy(windows[i].high, p->high[i], sizeof p->high[i]);
+    }
+    bool ok = true, runs = operator_matrix(p->module, p->split, 0, 0, &windows[0], arena, &g);
     for (uint32_t i = 0; runs && ok && i < p->fluxes; i++) {
         Sparse tail, k;
-        operator_matrix(p->module, p->split, 1 + i, 0, grid, arena, &tail);
-        operator_matrix(p->module, p->split, 0, 1 + i, grid, arena, &k);
+        operator_matrix(p->module, p->split, 1 + i, 0, &windows[0], arena, &tail);
+        operator_matrix(p->module, p->split, 0, 1 + i, &windows[1], arena, &k);
         ok = matrices_match(&tail, &k, arena);
         if (!ok)
             fail(p, "the symmetry of -Kᵀ Φ(K u): the divergence is not minus the adjoint of the difference inside the "
@@ -242,6 +248,34 @@ static FuncId split_func(Module *module, FuncId func, const Flux *fluxes, uint32
     return split;
 }
 
+/* Large enough that rows at either side, and between them, are those of all larger grids: of N, whose windows are
+ * those of the tail and of the arguments together, and of the comparison of the tail's columns with the arguments'
+ * rows. A linear F on a grid of known size gets room for a Rayleigh quotient. */
+static void visit_sizes(Proof *p, GridId id)
+{
+    static const int64_t room[MAX_RANK + 1] = {0, 64, 24, 12};
+    const Grid *g = &p->module->grids.data[id];
+    SmallGrid windows = {.grid = id, .rank = g->rank};
+    int64_t enough[MAX_RANK];
+    bool known = true;
+    for (uint32_t a = 0; a < g->rank; a++)
+        known = known && g->extent[a] >= 0;
+    for (int a = 0; a < MAX_RANK; a++) {
+        windows.low[a] = p->low[0][a] + p->low[1][a];
+        windows.high[a] = p->high[0][a] + p->high[1][a];
+        int64_t column = p->low[0][a] + p->high[0][a];
+        int64_t below = windows.low[a] > column ? windows.low[a] : column;
+        int64_t above = windows.high[a] > column ? windows.high[a] : column;
+        enough[a] = below + above + 3;
+        if (p->linear && known && enough[a] < room[g->rank])
+            enough[a] = room[g->rank];
+    }
+    if (!operator_sizes(p->module, &windows, enough, visit_step, p))
+        fail(p, "a size of the grid: for unknown sizes this operator has too many cases to check");
+    else if (!p->any)
+        fail(p, "a grid that is large enough for the stencils");
+}
+
 /* Tries one way of cutting F into tail and fluxes. */
 static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t count, bool linear)
 {
@@ -255,29 +289,20 @@ static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t
     for (uint32_t i = 0; i < f->params.len; i++)
         variable[i] = i <= count;
     Simple *all = operator_scan(module, p.split, variable, false);
-    int64_t reach[MAX_RANK] = {0}, enough[MAX_RANK], inner[MAX_RANK] = {0}, sum[MAX_RANK] = {0};
     bool simple = true;
     for (uint32_t i = 0; i < f->results.len; i++) {
         const Simple *s = &all[f->results.data[i]];
         simple = simple && (s->kind == SIMPLE_LINEAR || s->zero);
         for (int a = 0; a < MAX_RANK && s->kind == SIMPLE_LINEAR; a++) {
-            int64_t far = s->low[a] > s->high[a] ? s->low[a] : s->high[a];
-            int64_t *to = i == 0 ? &reach[a] : &inner[a];
-            *to = far > *to ? far : *to;
+            int64_t *low = &p.low[i > 0][a], *high = &p.high[i > 0][a];
+            *low = s->low[a] > *low ? s->low[a] : *low;
+            *high = s->high[a] > *high ? s->high[a] : *high;
         }
     }
-    for (int a = 0; a < MAX_RANK; a++) {
-        sum[a] = reach[a] + inner[a];
-        enough[a] = 4 * sum[a] + 3;
-        reach[a] = sum[a]; /* impulses apart, and rows inside, as N needs */
-    }
-    GridId grid = graph_node(f, f->params.data[0])->type.grid;
     if (!simple)
         fail(&p, "stencils with the same coefficients in every cell");
-    else if (!operator_sizes(module, grid, reach, enough, visit_step, &p))
-        fail(&p, "a size of the grid: for unknown sizes this operator has too many cases to check");
-    else if (!p.any)
-        fail(&p, "a grid that is large enough for the stencils");
+    else
+        visit_sizes(&p, graph_node(f, f->params.data[0])->type.grid);
     mem_free(all);
     mem_free(variable);
     mem_free(sectors);
