@@ -31,9 +31,8 @@ static bool check_annotation(Elab *e, const Env *env, const Param *p, const Valu
     }
     if (strcmp(type, "number") == 0) ok = v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && !value_is_field(e, v));
     else if (strcmp(type, "field") == 0) ok = value_is_field(e, v);
-    else if (strcmp(type, "operator") == 0) ok = v->kind == VALUE_OPERATOR;
+    else if (strcmp(type, "function") == 0) ok = v->kind == VALUE_OPERATOR;
     else if (strcmp(type, "list") == 0) ok = v->kind == VALUE_LIST;
-    else if (strcmp(type, "grid") == 0) ok = v->kind == VALUE_GRID;
     else if (strcmp(type, "text") == 0) ok = v->kind == VALUE_STRING;
     if (!ok) {
         Diagnostic *d = report(e, WRONG_KIND, v->span, name, type, value_describe(e, v));
@@ -110,8 +109,24 @@ static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params,
     return ok ? env : NULL;
 }
 
+static const Value *not_configured(Elab *e, const Operator *op, Span span) {
+    const char *name = operator_name(e, op);
+    Diagnostic *d = report(e, NOT_CONFIGURED, span, name);
+    diag_help(d, "%s(…) with its configuration, or %s() for the defaults, is the operator", name, name);
+    return value_error(e);
+}
+
+static bool has_param(const ParamList *params, Name name) {
+    for (uint32_t i = 0; i < params->count; i++)
+        if (params->items[i].name == name) return true;
+    return false;
+}
+
 static const Value *configure(Elab *e, const Operator *op, const Arguments *args) {
     const ParamList *params = &op->item->def.config;
+    Name time = names_of(e->names, "t");
+    for (uint32_t i = 0; i < args->count; i++) /* a scheme applies it, and passes the time */
+        if (args->items[i].name == time && !has_param(params, time)) return not_configured(e, op, args->span);
     const Value **values = ARENA_ARRAY(e->arena, const Value *, params->count + 1);
     const char *owner = operator_name(e, op);
     if (!bind_arguments(e, owner, params, args, values, NULL)) return value_error(e);
@@ -288,12 +303,7 @@ const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inp
         if (inputs[i]->kind == VALUE_ERROR) return inputs[i];
     switch (op->kind) {
     case OPERATOR_DEF:
-        if (op->item->def.has_config && !op->configured) {
-            Diagnostic *d = report(e, NOT_CONFIGURED, op->span.file ? op->span : span, operator_name(e, op));
-            diag_help(d, "%s(…) with its configuration, or %s() for the defaults, is the operator",
-                      operator_name(e, op), operator_name(e, op));
-            return value_error(e);
-        }
+        if (op->item->def.has_config && !op->configured) return not_configured(e, op, span);
         /* fallthrough */
     case OPERATOR_FN:
     case OPERATOR_LOCAL:

@@ -98,6 +98,12 @@ const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span spa
     if (!adjoint_input(e, op, value_type(e, w), span, &f)) return value_error(e);
     Node why = NODE_NONE;
     FuncId transposed = transpose_func(e->module, f.func, &why);
+    if (!transposed && op->kind == OPERATOR_JVP) { /* linear, but something has no transpose */
+        Diagnostic *d = report(e, NOT_DIFFERENTIABLE, span, operator_name(e, op));
+        blame(e, d, f.func, why);
+        diag_help(d, "jvp(A, u)(v) goes forward, and knows loops whose length is found while they run");
+        return value_error(e);
+    }
     if (!transposed) {
         Diagnostic *d = report(e, NOT_LINEAR, span, operator_name(e, op));
         blame(e, d, f.func, why);

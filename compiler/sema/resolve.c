@@ -200,11 +200,22 @@ static void resolve_block(Resolver *r, const Block *b) {
     r->env = env;
 }
 
+static void check_type(Resolver *r, const Param *p) {
+    static const char *const types[] = {"int", "number", "field", "list", "text", "function"};
+    const char *type = names_text(r->unit->context.names, p->type);
+    if (!p->type) return;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i], type) == 0) return;
+    Diagnostic *d = diag_report(r->unit->context.diagnostics, DIAG_UNKNOWN_TYPE, p->span, type);
+    diag_help(d, "int, number, field, field[3], list, text and function are");
+}
+
 static void bind_params(Resolver *r, const ParamList *list) {
     for (uint32_t i = 0; i < list->count; i++) {
         const Param *p = &list->items[i];
         if (p->value) resolve_expr(r, p->value);
         if (p->channels) resolve_expr(r, p->channels);
+        check_type(r, p);
         for (uint32_t k = 0; k < i; k++)
             if (list->items[k].name == p->name)
                 diag_report(r->unit->context.diagnostics, DIAG_PARAMETER_TWICE, p->span, names_text(r->unit->context.names, p->name));

@@ -175,7 +175,8 @@ static Unit *finish(Unit *u) {
         if (item->kind == ITEM_TEST) vec_push(&u->tests, item);
         if (item->kind == ITEM_PRECISION) read_precision(u, item);
     }
-    resolve_unit(u);
+    /* names that a broken line would have defined are not missed */
+    if (!diagnostics_errors(u->context.diagnostics)) resolve_unit(u);
     return u;
 }
 

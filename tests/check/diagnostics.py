@@ -9,6 +9,10 @@ import sys
 ROOT = os.environ.get("PDN_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 
 
+# No test can provoke these: a file that changes between two reads of one run.
+UNTESTED = {"FILE_CHANGED"}
+
+
 def read(path):
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
@@ -22,7 +26,7 @@ def pattern(text):
 
 def matcher(text):
     parts = [re.escape(part.replace("%%", "%")) for part in pattern(text).split("\0")]
-    return re.compile(": (?:error|warning): " + ".+?".join(parts))
+    return re.compile(": (?:error|warning): " + ".*?".join(parts))
 
 
 def main():
@@ -37,7 +41,7 @@ def main():
                       glob.glob(os.path.join(tests, "python", "*.py")) +
                       glob.glob(os.path.join(tests, "check", "*.sh")))
     missing = [row for row, text in rows
-               if not matcher(text.replace('\\"', '"').replace("\\\\", "\\")).search(expected)
+               if row not in UNTESTED and not matcher(text.replace('\\"', '"').replace("\\\\", "\\")).search(expected)
                and not re.search(rf"\b(DIAG_)?{row}\b", named)]
     for row in missing:
         print(f"{row}: no test expects this message")

@@ -165,6 +165,15 @@ Test(sema, static_numbers_are_numbers) {
     finish(&p);
 }
 
+Test(sema, an_override_is_one_expression) {
+    Program1 p = elaborate("experiment e { input n = 3\n print \"n\": n }\n");
+    Override two = {"n", "1\nlet m = 2"};
+    ElaborateOptions options = {.overrides = &two, .count = 1};
+    cr_assert_null(sema_elaborate_experiment(p.unit, 0, &options)); /* DIAG_BAD_OVERRIDE */
+    cr_assert(says(&p, "gives no value"));
+    finish(&p);
+}
+
 Test(sema, mistakes_are_named) {
     static const struct { const char *text, *message; } cases[] = {
         {"experiment e { let a = (x) }\n", "unknown name 'x'"},

@@ -290,6 +290,7 @@ Test(syntax, a_missing_bracket_is_one_mistake) {
 Test(syntax, nul_and_control_bytes) {
     parse_bytes("let a = \0\0\0 1\nlet b = 2 \x01\n", 25);
     cr_assert_eq(program->count, 2);
+    /* DIAG_SYNTAX_STRAY_BYTE */
     expect_messages("t.pdn:1:9: error: the byte \\x00 \\x00 \\x00 has no meaning in a program\n"
                     "  1 | let a = \\x00\\x00\\x00 1\n"
                     "    |         ^~~~~~~~~~~~\n"
@@ -409,7 +410,7 @@ Test(syntax, files_of_more_than_16_mb) {
     cr_assert_lt(seconds() - before, 5);
     expect_messages(
         "t.pdn:1:1: error: the program has 50000000 bytes, more than the 16777216 that a "
-        "file may have\n"
+        "file may have\n" /* DIAG_FILE_TOO_LARGE */
         "  1 | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\n"
         "    | ^\n"

@@ -1,0 +1,70 @@
+#!/usr/bin/python3
+"""Messages about files of data and of `pdn build`, which no regression can hold: the words in capitals name the rows of
+diagnostics.def that are expected."""
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy
+except ImportError:
+    print("skipped: numpy is not installed")
+    sys.exit(77)
+
+PDN = os.environ["PDN"]
+FAULTS = 0
+COUNT = 0
+
+
+def expect(row, words, program, *command):
+    """`pdn COMMAND` of the program fails with status 1 and a message that holds the words."""
+    global FAULTS, COUNT
+    COUNT += 1
+    with open("program.pdn", "w", encoding="utf-8") as file:
+        file.write(program)
+    done = subprocess.run([PDN, *command], capture_output=True, text=True, check=False)
+    if done.returncode != 1 or words not in done.stderr:
+        FAULTS += 1
+        print(f"{row}: exit status {done.returncode}, {done.stderr}")
+
+
+def experiment(text):
+    return "experiment e {\n    grid G = box([0, 8], cells = [8])\n    " + text + "\n}\n"
+
+
+def files():
+    numpy.save("five.npy", numpy.zeros((2, 2, 2, 2, 2)))
+    numpy.save("one.npy", numpy.zeros(4))
+    run = ("run", "program.pdn")
+    expect("NOT_A_PICTURE", "and a picture has 2", experiment('print "m": mean(image("one.npy"))'), *run)
+    expect("ARRAY_RANK", "which is no field on a grid", experiment('print "m": mean(array("five.npy"))'), *run)
+    expect("ARRAY_GRID", "does not have the shape of the grid", experiment('print "m": mean(array("one.npy", G))'), *run)
+
+
+def outputs():
+    saved = experiment('save G.x to "x.npy"')
+    expect("NO_FOLDER", "cannot make the folder", saved, "run", "program.pdn", "--out", "/proc/nowhere")
+
+
+def builds():
+    operators = "operator ok(u) = u\noperator words(u) = \"text\"\noperator σ2(u) = 2 * u\n"
+    build = ("build", "program.pdn")
+    expect("NO_DEFINITION", "defines no operator 'kk'", operators, *build, "kk")
+    expect("KERNEL_RESULT", "a kernel returns fields and numbers", operators, *build, "words")
+    expect("NOT_A_C_NAME", "is no name in C", operators, *build, "σ2")
+    expect("CODE_FAILED", "no machine code", operators, *build, "ok", "--target", "nonsense-of-a-triple")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="pdn-messages-") as folder:
+        os.chdir(folder)
+        files()
+        outputs()
+        builds()
+        os.chdir("/")
+    print(f"{COUNT - FAULTS} passed, {FAULTS} failed, 0 skipped")
+    sys.exit(1 if FAULTS else 0)
+
+
+main()
