@@ -264,6 +264,25 @@ static void miss(Finder *f, const char *why)
         f->form.missing = why;
 }
 
+/* Does w read a stencil whose sides have values? Then what it reads is not linear in u. */
+static bool has_boundary_values(const Finder *f, Node w)
+{
+    uint8_t *live = mem_alloc(w + 1);
+    bool has = false;
+    memset(live, 0, w + 1);
+    live[w] = 1;
+    for (Node n = w; n > 0 && !has; n--) {
+        NodeData d = *data_of(f, n);
+        for (uint32_t k = 0; live[n] && k < d.count; k++) {
+            Node o = operand(f, n, k);
+            live[o] = 1;
+            has = has || (d.op == OP_STENCIL && k > 0 && !(o < f->count && f->simple[o].zero));
+        }
+    }
+    mem_free(live);
+    return has;
+}
+
 static void add_flux(Finder *f, Node w)
 {
     Product p = {NODE_NONE, {0, 0}}, q;
@@ -273,6 +292,9 @@ static void add_flux(Finder *f, Node w)
         ok = true;
     }
     if (!ok || p.s == NODE_NONE) {
+        if (has_boundary_values(f, w))
+            miss(f, "boundary values of 0: with dirichlet(v) or neumann(v), v not 0, the flux is no function of "
+                    "something linear in u; a u from which a field with those boundary values is subtracted has 0");
         miss(f, "the form -Kᵀ Φ(K u): a term is not a flux Φ(s) = m s of something linear in u, such as "
                 "g(norm2(grad(u))) * grad(u)");
         return;
@@ -322,6 +344,10 @@ static void descend(Finder *f, Node result)
             break;
         case OP_DIV:
             last = is_kind(f, operand(f, n, 1), SIMPLE_COEFFICIENT);
+            break;
+        case OP_WHERE: /* at a mask of edges */
+            first = 1;
+            last = is_kind(f, operand(f, n, 0), SIMPLE_COEFFICIENT) ? 3 : 0;
             break;
         default:
             break;

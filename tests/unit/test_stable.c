@@ -148,6 +148,27 @@ Test(stable, what_has_no_proof)
     bench_free(&b);
 }
 
+/* The face that the differences leave out at a low side, as a flux of its own behind a mask of the edge. */
+Test(stable, hidden_faces_behind_masks)
+{
+    for (int wrong = 0; wrong < 2; wrong++) {
+        Bench b = bench_new(1, (const int64_t[]){50}, 1);
+        Tap taps[] = {{{-1, 0, 0}, 0, 0, -1}, {{0, 0, 0}, 0, 0, 1}};
+        Stencil s = {.rank = 1, .in_channels = 1, .out_channels = 1, .sides = {{SIDE_GHOST, SIDE_GHOST}}, .taps = taps, .count = 2};
+        Node u = field_param(&b, 1), g = apply(&b, gradient_stencil(&b, SIDE_GHOST, false), u);
+        Node m = bin(&b, OP_DIV, number(&b, 1), bin(&b, OP_ADD, number(&b, 1), bin(&b, OP_MUL, g, g)));
+        Node low = bin(&b, OP_MUL, apply(&b, graph_stencil(b.m, &s), u), m);
+        Node edge = graph_add_typed(b.m, b.f, OP_EDGE, type_field(b.grid, 1), NULL, 0, 0, wrong, SPAN_NONE);
+        Node hidden = graph_add(b.m, b.f, OP_WHERE, (Node[]){edge, low, number(&b, 0)}, 3, 0, 0, SPAN_NONE);
+        Node div = un(&b, OP_NEG, apply(&b, gradient_stencil(&b, SIDE_GHOST, true), bin(&b, OP_MUL, m, g)));
+        returns(&b, bin(&b, OP_SUB, div, hidden));
+        StepBound step = stable_step(b.m, b.f, b.arena);
+        cr_assert_eq(step.proved, !wrong, "%s", step.missing);
+        cr_assert(wrong || step.step == 0.5, "%g", step.step);
+        bench_free(&b);
+    }
+}
+
 /* -Δ² is not diagonally dominant: it is found as -Kᵀ K with K = Δ. */
 Test(stable, biharmonic)
 {
