@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The shortest text that reads back as the same number of its precision. */
+/* The shortest text that reads back as the same number of its precision; 1000 rather than 1e+03. */
 static void number_text(char *out, size_t room, double x, PdnType type) {
     if (isnan(x)) {
         snprintf(out, room, "nan"); /* without the sign that some processors give it */
@@ -16,8 +16,9 @@ static void number_text(char *out, size_t room, double x, PdnType type) {
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, room, "%.*g", digits, x);
         double back = strtod(out, NULL);
-        if (type == PDN_F32 ? (float)back == (float)x : back == x) return;
+        if (type == PDN_F32 ? (float)back == (float)x : back == x) break;
     }
+    if (strstr(out, "e+") && fabs(x) < 1e15) snprintf(out, room, "%.0f", x);
 }
 
 static double scalar_at(PdnType type, const void *p) {
