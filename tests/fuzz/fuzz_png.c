@@ -34,7 +34,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t count, size_t most, unsign
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     /* A few bytes may rightly become gigabytes: such inputs are only slow. */
-    if (count >= 24 && (uint64_t)load(bytes + 16) * load(bytes + 20) > 1 << 20 && bytes[20] % 8) {
+    if (count >= 24 && (uint64_t)load(bytes + 16) * load(bytes + 20) > 1 << 20 && bytes[23] % 8) {
         return -1;
     }
     return fuzz_read(pdn_png_magic, bytes, count);
