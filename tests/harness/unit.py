@@ -3,7 +3,7 @@ import os
 import re
 import shlex
 
-from .common import FAILED, PASSED, SKIPPED, Case
+from .common import FAILED, PASSED, Case
 
 SYNTHESIS = re.compile(r"Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
 
@@ -29,4 +29,4 @@ def cases(context):
     program = os.path.join(context.build, "tests", "pdn_unit")
     if os.path.exists(program):
         return [Case("pdn_unit", lambda c: run(program, c))]
-    return [Case("pdn_unit", lambda c: [(SKIPPED, "pdn_unit", f"{program} is not built")])]
+    return [Case("pdn_unit", lambda c: [(FAILED, "pdn_unit", f"{program} is not built")])]
