@@ -28,7 +28,8 @@ typedef struct {
 } EvalOptions;
 
 /* Runs `func` on `args`; results (as many as the function has) are allocated from `arena`.
- * Returns 0, or what `effect` returned. */
+ * Returns 0, what `effect` returned, or a negative EVAL_… of ops/eval.h (a grid smaller than a stencil's reach, a frame
+ * that a stack lacks, inputs that are missing). */
 int eval_func(Module *module, FuncId func, const Array *args, Array *results, const EvalOptions *options, Arena *arena);
 
 /* ---- passes (rows of compiler/driver/passes.def) ---------------------------------- */

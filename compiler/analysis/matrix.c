@@ -253,10 +253,12 @@ static void multiply_abs(const Sparse *a, const double *x, double *y)
     }
 }
 
-/* The spectral radius of the nonnegative matrix |B| is at most max (|B| w)_i / w_i for any w > 0. */
-static double collatz_wielandt(const Sparse *b)
+/* The spectral radius of the nonnegative matrix |B| is at most max (|B| w)_i / w_i for any w > 0. With `channels`,
+ * the weights are one number a channel, and the bound is that of every size. */
+static double collatz_wielandt(const Sparse *b, uint32_t channels)
 {
     double *w = mem_alloc(sizeof *w * b->rows), *next = mem_alloc(sizeof *next * b->rows), best = INFINITY;
+    uint32_t cells = channels ? b->rows / channels : 1;
     for (uint32_t i = 0; i < b->rows; i++)
         w[i] = 1;
     for (int step = 0; step < 40; step++) {
@@ -269,8 +271,13 @@ static double collatz_wielandt(const Sparse *b)
         best = fmin(best, bound);
         if (size == 0)
             break;
-        for (uint32_t i = 0; i < b->rows; i++) /* a mean of both keeps it positive and from swinging */
-            w[i] = fmax(0.5 * w[i] + 0.5 * next[i] / size, 1e-30);
+        for (uint32_t first = 0; first < b->rows; first += cells) {
+            double largest = 0;
+            for (uint32_t i = first; i < first + cells; i++)
+                largest = fmax(largest, next[i]);
+            for (uint32_t i = first; i < first + cells; i++) /* a mean of both keeps it positive and from swinging */
+                w[i] = fmax(0.5 * w[i] + 0.5 * largest / size, 1e-30);
+        }
     }
     mem_free(w);
     mem_free(next);
@@ -293,7 +300,7 @@ static double root_up(double x)
 
 enum { COLLATZ_SIZE = 4096 };
 
-double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char **theorem)
+double sparse_norm_bound(const Sparse *a, bool actual, uint32_t channels, Arena *arena, const char **theorem)
 {
     Sparse t = sparse_transpose(a, arena);
     feclearexcept(FE_INEXACT);
@@ -317,8 +324,8 @@ double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char 
         schur = gram;
         *theorem = "Schur test of the normal operator";
     }
-    if (actual && b.rows <= COLLATZ_SIZE) {
-        double collatz = outward(sqrt(collatz_wielandt(&b)), false);
+    if ((actual && b.rows <= COLLATZ_SIZE) || channels > 1) {
+        double collatz = outward(root_up(collatz_wielandt(&b, actual ? 0 : channels)), false);
         if (collatz < schur * (1 - 1e-12)) {
             schur = collatz;
             *theorem = "Collatz-Wielandt";

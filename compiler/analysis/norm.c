@@ -15,6 +15,7 @@
 typedef struct {
     Module *module;
     FuncId func;
+    uint32_t channels; /* of u */
     double bound;
     const char *theorem;
     bool any;
@@ -27,7 +28,7 @@ static bool visit_norm(void *context, const SmallGrid *grid, bool actual)
     Sparse a;
     if (operator_matrix(s->module, s->func, 0, 0, grid, arena, &a)) { /* else the grid is too small to run on */
         const char *theorem;
-        double bound = sparse_norm_bound(&a, actual, arena, &theorem);
+        double bound = sparse_norm_bound(&a, actual, s->channels, arena, &theorem);
         if (!s->any || bound > s->bound) {
             s->bound = bound;
             s->theorem = theorem;
@@ -38,10 +39,16 @@ static bool visit_norm(void *context, const SmallGrid *grid, bool actual)
     return isfinite(s->bound);
 }
 
+static uint32_t input_channels(const Module *module, FuncId func)
+{
+    const Func *f = graph_get(module, func);
+    return graph_node(f, f->params.data[0])->type.channels;
+}
+
 /* By impulses, for all sizes; INFINITY where that is too much work. */
 static double impulse_bound(Module *module, FuncId func, GridId grid, const Simple *result, const char **theorem)
 {
-    Search s = {.module = module, .func = func};
+    Search s = {.module = module, .func = func, .channels = input_channels(module, func)};
     SmallGrid windows = {.grid = grid, .rank = module->grids.data[grid].rank};
     int64_t enough[MAX_RANK];
     for (int a = 0; a < MAX_RANK; a++) {
@@ -78,7 +85,7 @@ static double actual_bound(Module *module, FuncId func, GridId grid, const Simpl
     }
     if (cells * runs * f->nodes.len > MOST_WORK || (dense && cells > DENSE_UNKNOWNS))
         return INFINITY;
-    Search s = {.module = module, .func = func};
+    Search s = {.module = module, .func = func, .channels = input_channels(module, func)};
     if (!visit_norm(&s, &small, true) || !s.any)
         return INFINITY;
     *theorem = s.theorem;

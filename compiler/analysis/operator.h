@@ -62,8 +62,9 @@ Sparse sparse_multiply(const Sparse *a, const Sparse *b, Arena *arena);
 double sparse_largest(const Sparse *a);
 
 /* Upper bound of the spectral norm of a matrix whose rows and columns are those of every larger grid (or, with
- * `actual`, of this matrix alone: then also by Collatz-Wielandt). Rounded outward. */
-double sparse_norm_bound(const Sparse *a, bool actual, Arena *arena, const char **theorem);
+ * `actual`, of this matrix alone): Schur's test, and Collatz-Wielandt with weights by cell or by channel of the
+ * `channels` that the columns have. Rounded outward. */
+double sparse_norm_bound(const Sparse *a, bool actual, uint32_t channels, Arena *arena, const char **theorem);
 
 /* The grids that stand for all sizes allowed by a grid's extents: extents that are large enough are cut to
  * `enough` or a little more; unknown ones are each of 1 … that. `windows` has the grid and how far is read. Calls

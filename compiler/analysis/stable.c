@@ -207,8 +207,8 @@ static bool visit_step(void *context, const SmallGrid *grid, bool actual)
     }
     if (runs && ok) {
         const char *theorem;
-        /* of a symmetric matrix, row sums alone bound the norm */
-        double bound = sparse_norm_bound(&n, actual, arena, &theorem);
+        uint32_t channels = n.rows / (uint32_t)(grid->extent[0] * grid->extent[1] * grid->extent[2]);
+        double bound = sparse_norm_bound(&n, actual, channels, arena, &theorem);
         p->bound = fmax(p->bound, bound);
         if (p->linear) {
             double below = rayleigh(&n, grid, actual, arena);
@@ -352,6 +352,25 @@ static StepBound finish(const Proof *p, const Interval *sectors, bool affine)
     return s;
 }
 
+/* Does a node depend on inputs or parameters other than u? */
+static bool needs_run_time(const Func *f, Node node)
+{
+    uint8_t *live = mem_alloc(node + 1);
+    bool needs = false;
+    memset(live, 0, node + 1);
+    live[node] = 1;
+    for (Node n = node; n > 0 && !needs; n--) {
+        const NodeData *d = graph_node(f, n);
+        if (!live[n])
+            continue;
+        needs = d->op == OP_INPUT || (d->op == OP_PARAM && d->index > 0) || d->op == OP_LOOP;
+        for (uint32_t k = 0; k < d->count; k++)
+            live[graph_operand(f, n, k)] = 1;
+    }
+    mem_free(live);
+    return needs;
+}
+
 static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simple)
 {
     StepBound none = {.unstable = HUGE_VAL};
@@ -359,7 +378,10 @@ static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simpl
     none.missing = form.missing;
     for (uint32_t i = 0; i < form.fluxes.len && !none.missing; i++) {
         Interval m = form.fluxes.data[i].sector;
-        if (m.low < 0)
+        if ((m.low < 0 || isinf(m.high)) && needs_run_time(graph_get(module, func), form.fluxes.data[i].flux))
+            none.missing = "a range of a coefficient that is known only when the program runs: a function with a "
+                           "bounded range around it, such as exp(-x^2), gives one";
+        else if (m.low < 0)
             none.missing = "the sector condition 0 <= Φ(s)/s: the flux may point against the difference, which makes "
                            "patterns grow";
         else if (isinf(m.high))

@@ -12,8 +12,9 @@ struct Evaluator {
     const Array *args; /* of the function that runs */
 };
 
-/* Besides what an effect returns: a grid smaller than a stencil's reach; a frame that a stack lacks. */
-enum { EVAL_SIZE = -1, EVAL_FRAME = -2, EVAL_MEMORY = -3 };
+/* Besides what an effect returns: a grid smaller than a stencil's reach; a frame that a stack lacks; no
+ * inputs where there are some. */
+enum { EVAL_SIZE = -1, EVAL_FRAME = -2, EVAL_INPUT = -3 };
 
 /* Actual extents of a grid, 1 beyond its rank, and their product. */
 int64_t eval_extents(const Evaluator *e, GridId grid, int64_t extent[MAX_RANK]);

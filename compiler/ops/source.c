@@ -47,7 +47,10 @@ void eval_param(Evaluator *e, FuncId f, Node n, const Array *const *operands, Ar
 
 void eval_input(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
 {
-    *out = e->options->inputs[graph_node(graph_get(e->module, f), n)->index];
+    if (!e->options->inputs)
+        e->status = EVAL_INPUT;
+    else
+        *out = e->options->inputs[graph_node(graph_get(e->module, f), n)->index];
 }
 
 /* value(cell number along `axis`) over the whole grid */

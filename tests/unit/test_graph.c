@@ -269,3 +269,87 @@ Test(graph, copies_substitute)
     map_free(&known);
     bench_free(&b);
 }
+
+/* ---- random graphs: what passes and text must keep ------------------------------------------------ */
+
+static Node random_graph(Bench *b, uint64_t seed)
+{
+    static const Op unary[] = {OP_NEG, OP_ABS, OP_TANH, OP_SIN, OP_SQRT, OP_CHSUM, OP_RESTRICT, OP_NOT, OP_ROUND};
+    static const Op binary[] = {OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX, OP_LT, OP_POW, OP_ADD, OP_MUL};
+    static const double numbers[] = {0, 1, -1, 2, 0.5, 3, -0.25};
+    Node pool[64];
+    uint32_t count = 0;
+    pool[count++] = field_param(b, 1);
+    pool[count++] = field_param(b, 2);
+    pool[count++] = graph_param(b->m, b->f, type_scalar(), 0);
+    while (count < 40) {
+        double kind = noise(&seed);
+        Node x = pool[(uint32_t)(fabs(noise(&seed)) * count)], y = pool[(uint32_t)(fabs(noise(&seed)) * count)];
+        Node z = pool[(uint32_t)(fabs(noise(&seed)) * count)], made;
+        Op op;
+        uint32_t operands = 2, index = 0;
+        Type type;
+        const char *why;
+        if (kind < -0.7) {
+            pool[count++] = number(b, numbers[(int)(fabs(noise(&seed)) * 6.99)]);
+            continue;
+        } else if (kind < -0.3) {
+            op = unary[(int)(fabs(noise(&seed)) * 8.99)], operands = 1;
+        } else if (kind < 0.6) {
+            op = binary[(int)(fabs(noise(&seed)) * 9.99)];
+        } else if (kind < 0.7) {
+            op = OP_WHERE, operands = 3;
+        } else if (kind < 0.8) {
+            op = OP_CONCAT;
+        } else if (kind < 0.9) {
+            op = OP_CHANNEL, operands = 1, index = noise(&seed) > 0;
+        } else {
+            op = OP_STENCIL, operands = 1, index = gradient_stencil(b, noise(&seed) > 0 ? SIDE_EVEN : SIDE_ODD, noise(&seed) > 0);
+        }
+        Node all[3] = {x, y, z};
+        if (!op_shape(b->m, b->f, op, all, operands, index, 0, &type, &why) || type.channels > 4)
+            continue;
+        made = graph_add(b->m, b->f, op, all, operands, index, 0, SPAN_NONE);
+        pool[count++] = made;
+    }
+    return pool[39];
+}
+
+Test(graph, passes_and_text_keep_values)
+{
+    uint32_t compared = 0;
+    for (uint64_t seed = 1; seed <= 150; seed++) {
+        Bench b = bench_new(2, small, 0.7);
+        returns(&b, random_graph(&b, seed));
+        b.m->main = b.f;
+        cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+        Array args[3] = {random_array(&b, type_field(b.grid, 1), seed), random_array(&b, type_field(b.grid, 2), seed + 1), array_of(&b, type_scalar())};
+        args[2].data[0] = 0.3;
+        Array before = run_func(&b, b.f, args);
+        Text text = {0};
+        graph_print(b.m, &text);
+        char *error = NULL;
+        Bench copy = b;
+        copy.m = graph_read(b.names, text.data, text.len, &error);
+        cr_assert_not_null(copy.m, "%s", error);
+        for (int pass = 0; pass < 3; pass++) {
+            if (pass == 1)
+                pass_simplify(b.m);
+            if (pass == 2)
+                pass_contract(b.m);
+            cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+            Array after = run_func(pass ? &b : &copy, b.f, args);
+            cr_assert(type_equal(before.type, after.type));
+            for (int64_t i = 0; i < before.size; i++) {
+                double x = before.data[i], y = after.data[i];
+                bool close = pass < 2 ? x == y || (isnan(x) && isnan(y)) : isnan(x) == isnan(y);
+                cr_assert(close, "seed %d pass %d: %.17g %.17g", (int)seed, pass, x, y);
+                compared += isfinite(x) && x != 0;
+            }
+        }
+        graph_free(copy.m);
+        text_free(&text);
+        bench_free(&b);
+    }
+    cr_assert(compared > 2000, "%u", compared);
+}
