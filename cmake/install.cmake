@@ -19,6 +19,7 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/pdn-config-version.cmake
 install(FILES ${CMAKE_BINARY_DIR}/pdn-config.cmake ${CMAKE_BINARY_DIR}/pdn-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pdn)
 
+file(RELATIVE_PATH pdn_pc_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 configure_file(cmake/pdn.pc.in ${CMAKE_BINARY_DIR}/pdn.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/pdn.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
