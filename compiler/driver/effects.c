@@ -134,7 +134,7 @@ static const char *output_path(const Execution *x, const char *path) {
 static PdnSave save_shape(const Execution *x, const Action *a) {
     const Module *m = x->what->module;
     const Grid *g = &m->grids.data[a->types[0].grid];
-    PdnSave s = {.type = x->type, .rank = (int)g->rank, .channels = a->types[0].channels, .items = a->list,
+    PdnSave s = {.type = x->type, .rank = (int)g->rank, .channels = a->types[0].channels, .items = a->list, .names = a->names,
                  .frames = a->types[0].kind == TYPE_STACK, .time_step = a->time_step};
     for (uint32_t i = 0; i < g->rank; i++) {
         s.extent[i] = g->extent[i];

@@ -47,9 +47,26 @@ static int host_progress(void *context, uint32_t number, int64_t done, int64_t t
     return 0;
 }
 
+typedef struct {
+    PdnType type;
+    int kind;
+    uint64_t seed, stream;
+    void *to;
+    int64_t count;
+} RandomFill;
+
+#define RANDOM_CHUNK 4096
+
+static void fill_chunks(const void *arguments, int64_t begin, int64_t end) {
+    const RandomFill *f = arguments;
+    int64_t last = end * RANDOM_CHUNK < f->count ? end * RANDOM_CHUNK : f->count;
+    pdn_random_range(f->type, f->kind, f->seed, f->stream, f->to, begin * RANDOM_CHUNK, last);
+}
+
 static void host_random(void *context, int kind, uint64_t stream, void *to, int64_t count) {
     const Execution *x = context;
-    pdn_random(x->type, kind, (uint64_t)x->session->options->seed, stream, to, count);
+    RandomFill fill = {x->type, kind, (uint64_t)x->session->options->seed, stream, to, count};
+    pdn_launch(fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK, (int)x->session->options->threads);
 }
 
 /* ---- sizes --------------------------------------------------------------------------------- */

@@ -107,6 +107,23 @@ void effect_assert(Elab *e, const Env *env, const Stmt *s) {
     vec_free(&shown.spans);
 }
 
+/* What the program calls the fields that are saved: `save u`, `save [u, v]`. */
+static const char **saved_names(Elab *e, const Expr *x, uint32_t count) {
+    const char **names = ARENA_ARRAY(e->arena, const char *, count + 1);
+    if (x->kind == EXPR_NAME && count == 1) {
+        names[0] = names_text(e->names, x->name);
+        return names;
+    }
+    if (x->kind != EXPR_LIST || x->list.count != count) return NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (x->list.items[i]->kind != EXPR_NAME) return NULL;
+        names[i] = names_text(e->names, x->list.items[i]->name);
+        for (uint32_t k = 0; k < i; k++)
+            if (names[k] == names[i]) return NULL;
+    }
+    return names;
+}
+
 void effect_save(Elab *e, const Env *env, const Stmt *s) {
     const Value *v = eval_expr(e, env, s->file.what), *where = eval_expr(e, env, s->file.where);
     if (v->kind == VALUE_ERROR || where->kind == VALUE_ERROR) return;
@@ -137,7 +154,7 @@ void effect_save(Elab *e, const Env *env, const Stmt *s) {
         vec_push(&shown.values, item);
         vec_push(&shown.spans, s->file.what->span);
     }
-    Action a = {.kind = EFFECT_SAVE, .path = where->string.bytes, .list = v->kind == VALUE_LIST ? n : 0, .span = s->span};
+    Action a = {.kind = EFFECT_SAVE, .path = where->string.bytes, .list = v->kind == VALUE_LIST ? n : 0, .names = saved_names(e, s->file.what, n), .span = s->span};
     if (ok) add_effect(e, a, &shown);
     vec_free(&shown.values);
     vec_free(&shown.spans);

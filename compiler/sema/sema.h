@@ -39,6 +39,7 @@ typedef struct {
     const char *text;   /* assert: the condition as written */
     const char *path;   /* save */
     uint32_t list;      /* save: items of the list, 0: not a list */
+    const char **names; /* save: of the items, where the program has names for all; else NULL */
     double time_step;   /* save of a film */
     uint32_t count;     /* values of the effect; an assertion of a comparison has (truth, left, right) */
     double *numbers;    /* those known while elaborating, in double; the effect has them as constants too */
