@@ -8,7 +8,8 @@
 typedef struct {
     uint32_t vector_bits; /* 128, 256, 512 */
     bool fma;
-    bool avx512;          /* with reciprocal estimates of 14 bits */
+    bool estimates;       /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */
+    bool streams;         /* has stores that pass by the caches (x86-64) */
     bool native;          /* this machine and its own CPU */
     const char *cpu, *features; /* for LLVM; NULL: the CPU's own */
 } Machine;

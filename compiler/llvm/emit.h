@@ -15,6 +15,7 @@ typedef struct {
     Machine machine;
     bool standalone;       /* launches are plain calls; there is no host table */
     LLVMTypeRef real, f64, i64, i32, i1, ptr, none;
+    bool in_kernel;        /* else in host code, where divisions are exact */
     uint32_t size, lanes;  /* bytes of a number, numbers in a vector */
     LLVMValueRef *kernels; /* by Plan.kernels */
     LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
@@ -25,7 +26,7 @@ typedef struct {
 
 /* Layout of the words (8 bytes each) that a launch hands to its kernel. */
 typedef struct {
-    uint32_t grids, fields, outputs, partials, rows, block_y, block_z, scalars, count;
+    uint32_t grids, fields, outputs, partials, rows, block_y, block_z, stream, scalars, count;
 } KernelWords;
 KernelWords kernel_words(const Kernel *k);
 

@@ -12,7 +12,12 @@ enum { RUN_HOST, RUN_GRIDS, RUN_INPUTS, RUN_OUTPUTS, RUN_WORKSPACE, RUN_CONSTANT
 /* Members of PdnHost, all pointers. */
 enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM };
 
-enum { PROGRESS_EVERY = 16, ROW_BYTES = 262144 };
+enum {
+    PROGRESS_EVERY = 16,
+    ROW_BYTES = 262144,         /* of the second-level cache, for the planes of a block */
+    STREAM_BYTES = 40 << 20,   /* a pass over more than this finds nothing in the caches again */
+    STREAM_ROW = 4096,          /* shorter rows are not worth it: their ends are written twice */
+};
 
 typedef struct {
     LLVMValueRef value, frames; /* scalar, or pointer; frames of a stack */
@@ -240,6 +245,13 @@ static void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLV
         put_word(h, w.scalars + i, scalars[i]);
     put_word(h, w.partials, partials_of(h, grids[0]));
     put_word(h, w.rows, rows_of(e, h->grids, grids[0]));
+    uint32_t moved = k->loads + k->outputs.len;
+    LLVMValueRef bytes = mul(e, grid_cells(e, h->grids, grids[0]), emit_i64(e, (int64_t)moved * e->size));
+    LLVMValueRef stream = LLVMBuildICmp(e->b, LLVMIntSGT, bytes, emit_i64(e, STREAM_BYTES), "");
+    LLVMValueRef row = emit_word(e, e->i64, g, GRID_EXTENT, "nx");
+    LLVMValueRef wide = LLVMBuildICmp(e->b, LLVMIntSGE, row, emit_i64(e, STREAM_ROW / e->size), "");
+    stream = LLVMBuildAnd(e->b, stream, wide, "");
+    put_word(h, w.stream, LLVMBuildZExt(e->b, stream, e->i64, ""));
     if (k->rank == 3) {
         LLVMValueRef by = block_y(e, k, g), bz = emit_i64(e, BLOCK_Z);
         put_word(h, w.block_y, by);

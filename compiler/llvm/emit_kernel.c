@@ -1,10 +1,10 @@
 /* A kernel as a function over rows.
  *
- * A row of cells is computed by three loops. A: rows and columns away from all sides: neighbours at fixed
- * offsets, vectors along x, no branches. B: rows near a side in y or z: vectors along x, y and z folded at
- * the sides. C: columns near a side in x, and rows shorter than a vector: one cell at a time, all
- * axes folded. All three evaluate the same expressions with the same arithmetic: a kernel node at a
- * position, which is per axis an offset from the cell, or a folded index. */
+ * Rows away from the sides in y and z read neighbours in y and z at fixed offsets; other rows fold them at
+ * the sides. In both kinds of rows, columns away from the sides in x are computed as vectors without
+ * branches; columns near a side, and rows shorter than a vector, cell by cell with x folded. All evaluate the
+ * same expressions with the same arithmetic: a kernel node at a position, which is per axis an offset from
+ * the cell, or a folded index. */
 #include "compiler/llvm/emit.h"
 
 #include <stdlib.h>
@@ -32,8 +32,11 @@ typedef struct {
     KernelWords words;
     LLVMValueRef args;
     GridValues *grids;
-    LLVMValueRef *fields, *outputs, *scalars, partials, rows;
+    LLVMValueRef *fields, *outputs, *scalars, *reciprocals, partials, rows;
+    LLVMValueRef stream;     /* write past the caches; NULL where the machine cannot */
     Total *totals;
+    LLVMValueRef done;       /* variable of vector_loop */
+    LLVMValueRef whole;      /* write this vector past the caches? */
     /* the cell that is being computed */
     bool vector, inner;      /* vectors along x; y and z away from sides */
     LLVMValueRef cell[MAX_RANK];
@@ -51,7 +54,8 @@ KernelWords kernel_words(const Kernel *k)
     w.rows = w.partials + 1;
     w.block_y = w.rows + 1;
     w.block_z = w.block_y + 1;
-    w.scalars = w.block_z + 1;
+    w.stream = w.block_z + 1;
+    w.scalars = w.stream + 1;
     w.count = w.scalars + k->scalars;
     return w;
 }
@@ -456,6 +460,20 @@ static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const u
     return side == SIDE_ODD ? LLVMBuildFSub(e->b, direct, folded, "") : LLVMBuildFAdd(e->b, direct, folded, "");
 }
 
+/* 1 / a scalar argument, made once for all cells. In single precision a division by it is a product with
+ * this: within 1.5 ulp, and right for 0 and infinity. */
+static LLVMValueRef reciprocal(KE *ke, uint32_t scalar)
+{
+    Emit *e = ke->e;
+    if (!ke->reciprocals[scalar]) {
+        LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+        LLVMPositionBuilderBefore(e->b, LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(here))));
+        ke->reciprocals[scalar] = LLVMBuildFDiv(e->b, emit_real(e, 1), ke->scalars[scalar], "");
+        LLVMPositionBuilderAtEnd(e->b, here);
+    }
+    return ke->reciprocals[scalar];
+}
+
 static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at)
 {
     switch (n->kind) {
@@ -480,6 +498,8 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at)
         LLVMValueRef x[3] = {NULL};
         for (uint32_t i = 0; i < kernel_operands(n); i++)
             x[i] = eval(ke, n->operand[i], at);
+        if (n->op == OP_DIV && !ke->e->plan->f64 && ke->k->nodes.data[n->operand[1]].kind == K_SCALAR)
+            return LLVMBuildFMul(ke->e->b, x[0], spread(ke, reciprocal(ke, ke->k->nodes.data[n->operand[1]].index)), "");
         return emit_op(ke->e, n->op, x);
     }
     }
@@ -530,7 +550,31 @@ static void accumulate(KE *ke, uint32_t number, const uint32_t *at, LLVMValueRef
     LLVMBuildStore(e->b, sum, variable);
 }
 
-/* `counted`: lanes that were not computed before (vectors), or NULL. */
+/* A store of a vector: past the caches where that is wanted and the address allows it. */
+static void store_vector(KE *ke, LLVMValueRef v, LLVMValueRef to)
+{
+    /* lines that hold other stores of this row, too, would go to memory twice: ke->whole says it holds none */
+    Emit *e = ke->e;
+    LLVMBasicBlockRef past = emit_block(e, "past"), plain = emit_block(e, "plain"), go = emit_block(e, "stored");
+    uint64_t bytes = (uint64_t)e->lanes * e->size;
+    LLVMValueRef low = LLVMBuildAnd(e->b, LLVMBuildPtrToInt(e->b, to, e->i64, ""), emit_i64(e, (int64_t)bytes - 1), "");
+    LLVMValueRef aligned = LLVMBuildICmp(e->b, LLVMIntEQ, low, emit_i64(e, 0), "");
+    LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, ke->whole, aligned, ""), past, plain);
+    LLVMPositionBuilderAtEnd(e->b, past);
+    LLVMValueRef store = LLVMBuildStore(e->b, v, to);
+    LLVMSetAlignment(store, (unsigned)bytes);
+    LLVMValueRef one = LLVMConstInt(e->i32, 1, false);
+    LLVMMetadataRef item = LLVMValueAsMetadata(one);
+    LLVMSetMetadata(store, LLVMGetMDKindIDInContext(e->context, "nontemporal", 11),
+                    LLVMMetadataAsValue(e->context, LLVMMDNodeInContext2(e->context, &item, 1)));
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, plain);
+    LLVMSetAlignment(LLVMBuildStore(e->b, v, to), e->size);
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
+}
+
+/* `fresh`: lanes that were not computed before (vectors), or NULL. */
 static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z, LLVMValueRef fresh)
 {
     const Kernel *k = ke->k;
@@ -555,38 +599,57 @@ static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValue
     for (uint32_t i = 0; i < k->outputs.len; i++) {
         const KOutput *o = &k->outputs.data[i];
         LLVMValueRef row = gep(ke, ke->outputs[o->field], offset_in(ke, &ke->grids[0], k->rank, o->channel, index));
-        LLVMValueRef store = LLVMBuildStore(e->b, eval(ke, o->node, at), gep(ke, row, x));
-        LLVMSetAlignment(store, e->size);
+        LLVMValueRef value = eval(ke, o->node, at), to = gep(ke, row, x);
+        if (vector && inner && ke->stream)
+            store_vector(ke, value, to);
+        else
+            LLVMSetAlignment(LLVMBuildStore(e->b, value, to), e->size);
     }
 }
 
 /* ---- rows -------------------------------------------------------------------------------------- */
 
+/* Vectors of the columns [from, to), at least one vector. The first starts at `from`, the others at multiples
+ * of their length, the last ends at `to`: where they overlap, the same values are computed again. */
 static void vector_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z)
 {
     Emit *e = ke->e;
     Counting c;
-    LLVMValueRef lanes = emit_i64(e, e->lanes);
-    LLVMValueRef x = emit_loop_begin(e, &c, from, to, lanes, "x");
-    /* the last vector overlaps the one before: the same values again */
-    LLVMValueRef start = emit_min(e, x, LLVMBuildNSWSub(e->b, to, lanes, "")), fresh = NULL;
+    LLVMValueRef lanes = emit_i64(e, e->lanes), fresh = NULL, done = NULL;
     if (ke->k->reductions.len) {
-        LLVMValueRef again = LLVMBuildTrunc(e->b, LLVMBuildNSWSub(e->b, x, start, ""), e->i32, "");
-        fresh = LLVMBuildICmp(e->b, LLVMIntUGE, lane_numbers(ke, e->i32), emit_splat(e, again), "");
+        done = ke->done; /* columns below were computed */
+        LLVMBuildStore(e->b, from, done);
+    }
+    LLVMValueRef x = emit_loop_begin(e, &c, from, to, emit_i64(e, 0), "x");
+    LLVMValueRef start = emit_min(e, x, LLVMBuildNSWSub(e->b, to, lanes, ""));
+    if (done) {
+        LLVMValueRef again = LLVMBuildNSWSub(e->b, LLVMBuildLoad2(e->b, e->i64, done, ""), start, "");
+        again = LLVMBuildTrunc(e->b, again, e->i32, "");
+        fresh = LLVMBuildICmp(e->b, LLVMIntSGE, lane_numbers(ke, e->i32), emit_splat(e, again), "");
+        LLVMBuildStore(e->b, LLVMBuildNSWAdd(e->b, start, lanes, ""), done);
+    }
+    if (ke->stream) {
+        LLVMValueRef after = LLVMBuildICmp(e->b, LLVMIntSGE, start, LLVMBuildNSWAdd(e->b, from, lanes, ""), "");
+        LLVMValueRef last = LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
+        LLVMValueRef before = LLVMBuildICmp(e->b, LLVMIntSLE, start, last, "");
+        ke->whole = LLVMBuildAnd(e->b, ke->stream, LLVMBuildAnd(e->b, after, before, ""), "");
     }
     emit_cell(ke, true, inner, start, y, z, fresh);
+    LLVMValueRef next = LLVMBuildNSWAdd(e->b, x, lanes, "");
+    next = LLVMBuildAnd(e->b, next, emit_i64(e, -(int64_t)e->lanes), "");
+    LLVMBuildStore(e->b, next, c.variable);
     emit_loop_end(e, &c);
 }
 
 /* Columns [from, skip) and [resume, to). */
-static void scalar_loop(KE *ke, LLVMValueRef from, LLVMValueRef skip, LLVMValueRef resume, LLVMValueRef to,
+static void scalar_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef skip, LLVMValueRef resume, LLVMValueRef to,
                         LLVMValueRef y, LLVMValueRef z)
 {
     Emit *e = ke->e;
     Counting c;
     LLVMValueRef first = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, from, skip, ""), resume, from, "");
     LLVMValueRef x = emit_loop_begin(e, &c, first, to, emit_i64(e, 0), "x");
-    emit_cell(ke, false, false, x, y, z, NULL);
+    emit_cell(ke, false, inner, x, y, z, NULL);
     LLVMValueRef next = add(ke, x, 1);
     next = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, next, skip, ""), resume, next, "");
     LLVMBuildStore(e->b, next, c.variable);
@@ -648,15 +711,17 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
         LLVMBuildCondBr(e->b, is_inner(ke, y, z), a, b);
         LLVMPositionBuilderAtEnd(e->b, a);
         vector_loop(ke, true, low, high, y, z);
+        scalar_loop(ke, true, from, low, high, to, y, z);
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, b);
         vector_loop(ke, false, low, high, y, z);
+        scalar_loop(ke, false, from, low, high, to, y, z);
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, join);
     } else {
         vector_loop(ke, true, low, high, y, z);
+        scalar_loop(ke, true, from, low, high, to, y, z);
     }
-    scalar_loop(ke, from, low, high, to, y, z);
     finish_row(ke, row);
 }
 
@@ -714,6 +779,7 @@ static void load_arguments(KE *ke)
     ke->fields = ARENA_ARRAY(e->arena, LLVMValueRef, k->fields.len + 1);
     ke->outputs = ARENA_ARRAY(e->arena, LLVMValueRef, k->written.len + 1);
     ke->scalars = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
+    ke->reciprocals = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     ke->totals = ARENA_ARRAY(e->arena, Total, k->reductions.len + 1);
     for (uint32_t i = 0; i < k->grids; i++)
         load_grid(ke, i);
@@ -725,6 +791,11 @@ static void load_arguments(KE *ke)
         ke->scalars[i] = emit_word(e, e->real, ke->args, ke->words.scalars + i, "scalar");
     ke->partials = emit_word(e, e->ptr, ke->args, ke->words.partials, "partials");
     ke->rows = emit_word(e, e->i64, ke->args, ke->words.rows, "rows");
+    if (e->machine.streams) {
+        LLVMValueRef flag = emit_word(e, e->i64, ke->args, ke->words.stream, "stream");
+        ke->stream = LLVMBuildICmp(e->b, LLVMIntNE, flag, emit_i64(e, 0), "");
+    }
+    ke->done = k->reductions.len ? emit_variable(e, e->i64, "done") : NULL;
     for (uint32_t i = 0; i < k->reductions.len; i++) {
         Total *t = &ke->totals[i];
         t->type = k->reductions.data[i].op == OP_SUM ? e->f64 : e->real;
@@ -738,10 +809,14 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number)
     char *name = arena_format(e->arena, "pdn_kernel_%u", number);
     LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
     KE ke = {.e = e, .k = k, .words = kernel_words(k), .args = LLVMGetParam(f, 0)};
+    e->in_kernel = true;
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     load_arguments(&ke);
     emit_units(&ke, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
+    if (ke.stream && k->outputs.len)
+        LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, false, "");
     LLVMBuildRetVoid(e->b);
+    e->in_kernel = false;
     forget(&ke);
     vec_free(&ke.values);
     for (uint32_t a = 0; a < MAX_RANK; a++)

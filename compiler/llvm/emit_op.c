@@ -124,6 +124,42 @@ static LLVMValueRef special(Emit *e, Op op, const LLVMValueRef *x)
     }
 }
 
+/* 1/b to 14 bits; scalars go through a vector, so that they get the same bits. */
+static LLVMValueRef estimate(Emit *e, LLVMValueRef b)
+{
+    LLVMTypeRef t = LLVMTypeOf(b);
+    bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
+    LLVMTypeRef wide = vector ? t : LLVMVectorType(t, 4);
+    LLVMValueRef zero = LLVMConstInt(e->i32, 0, false);
+    LLVMValueRef v = vector ? b : LLVMBuildInsertElement(e->b, LLVMConstNull(wide), b, zero, "");
+    LLVMTypeRef mask = LLVMIntTypeInContext(e->context, vector ? 16 : 8);
+    LLVMValueRef args[3] = {v, LLVMConstNull(wide), LLVMConstAllOnes(mask)};
+    LLVMValueRef r = emit_intrinsic(e, vector ? "llvm.x86.avx512.rcp14.ps.512" : "llvm.x86.avx512.rcp14.ps.128", NULL, args, 3);
+    return vector ? r : LLVMBuildExtractElement(e->b, r, zero, "");
+}
+
+/* a / b in single precision: a Newton step on the estimate of 1/b, then one on the quotient; within 1 ulp where
+ * |b| and 1/|b| are normal numbers. Where that gave NaN (0, infinite), the estimate alone gives what IEEE
+ * asks for: a * (1/b). */
+static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b)
+{
+    LLVMTypeRef t = LLVMTypeOf(a);
+    LLVMValueRef r0 = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""), one = emit_number(e, t, 1);
+    LLVMValueRef error = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, one}, 3);
+    LLVMValueRef r = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
+    LLVMValueRef q = LLVMBuildFMul(e->b, a, r, "");
+    LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, q, a}, 3);
+    q = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, q}, 3);
+    LLVMValueRef wrong = LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, "");
+    return LLVMBuildSelect(e->b, wrong, LLVMBuildFMul(e->b, a, r0, ""), q, "");
+}
+
+static LLVMValueRef divide(Emit *e, LLVMValueRef a, LLVMValueRef b)
+{
+    bool estimates = e->in_kernel && e->machine.estimates && !e->plan->f64 && e->lanes == 16;
+    return estimates ? divide_by_estimate(e, a, b) : LLVMBuildFDiv(e->b, a, b, "");
+}
+
 LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x)
 {
     const OpInfo *info = op_info(op);
@@ -138,7 +174,7 @@ LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x)
     if (strcmp(how, "fmul") == 0)
         return LLVMBuildFMul(e->b, x[0], x[1], "");
     if (strcmp(how, "fdiv") == 0)
-        return LLVMBuildFDiv(e->b, x[0], x[1], "");
+        return divide(e, x[0], x[1]);
     if (strncmp(how, "llvm.", 5) == 0)
         return emit_intrinsic(e, how, t, x, (uint32_t)info->operands);
     if (strncmp(how, "call ", 5) == 0)

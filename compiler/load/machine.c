@@ -38,10 +38,10 @@ static void this_x86(Machine *m)
     m->fma = __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2");
     m->vector_bits = m->fma ? 256 : 128;
     if (m->fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) {
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
         m->vector_bits = 512;
-        m->avx512 = true;
-    }
+    m->estimates = m->vector_bits == 512 && __builtin_cpu_is("intel");
+    m->streams = true;
 }
 #endif
 
@@ -58,7 +58,8 @@ static void named_x86(const CodeTarget *target, Machine *m)
     if (m->vector_bits == 512 && has(target->features, "-avx512"))
         m->vector_bits = 256;
     m->fma = m->vector_bits >= 256;
-    m->avx512 = m->vector_bits == 512;
+    m->estimates = m->vector_bits == 512 && !(target->cpu && starts(target->cpu, "znver"));
+    m->streams = true;
 }
 
 Machine machine_of(const CodeTarget *target)
@@ -101,8 +102,9 @@ bool code_target_has_fma(const CodeTarget *target)
 void machine_describe(const CodeTarget *target, Text *out)
 {
     Machine m = machine_of(target);
-    text_printf(out, "triple %s cpu %s features %s level %d bits %u\n", target && target->triple ? target->triple : "",
-                m.cpu ? m.cpu : "", m.features ? m.features : "", target ? target->optimise : 3, m.vector_bits);
+    text_printf(out, "triple %s cpu %s features %s level %d bits %u estimates %d\n", target && target->triple ? target->triple : "",
+                m.cpu ? m.cpu : "", m.features ? m.features : "", target ? target->optimise : 3, m.vector_bits,
+                m.estimates);
     if (!m.native)
         return;
 #if defined(__x86_64__)
