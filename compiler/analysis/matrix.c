@@ -19,17 +19,35 @@ typedef VEC(Entry) Entries;
 static int entry_compare(const void *left, const void *right)
 {
     const Entry *a = left, *b = right;
-    if (a->row != b->row)
-        return a->row < b->row ? -1 : 1;
     return a->column < b->column ? -1 : a->column > b->column;
+}
+
+/* By rows (counting), then by columns in each row. */
+static void sort_entries(Entries *entries, uint32_t rows)
+{
+    uint32_t *first = mem_alloc(sizeof *first * (rows + 2));
+    Entry *sorted = mem_alloc(sizeof *sorted * (entries->len + 1));
+    memset(first, 0, sizeof *first * (rows + 2));
+    for (uint32_t i = 0; i < entries->len; i++)
+        first[entries->data[i].row + 2]++;
+    for (uint32_t r = 2; r < rows + 2; r++)
+        first[r] += first[r - 1];
+    for (uint32_t i = 0; i < entries->len; i++)
+        sorted[first[entries->data[i].row + 1]++] = entries->data[i];
+    for (uint32_t r = 0; r < rows; r++)
+        if (first[r + 1] - first[r] > 1)
+            qsort(sorted + first[r], first[r + 1] - first[r], sizeof *sorted, entry_compare);
+    if (entries->len)
+        memcpy(entries->data, sorted, sizeof *sorted * entries->len);
+    mem_free(first);
+    mem_free(sorted);
 }
 
 /* Rows in order; entries of the same place are added. */
 static Sparse from_entries(Entries *entries, uint32_t rows, uint32_t columns, bool exact, Arena *arena)
 {
     Sparse a = {.rows = rows, .columns = columns, .exact = exact};
-    if (entries->len)
-        qsort(entries->data, entries->len, sizeof(Entry), entry_compare);
+    sort_entries(entries, rows);
     a.start = ARENA_ARRAY(arena, uint32_t, rows + 1);
     a.index = ARENA_ARRAY(arena, uint32_t, entries->len + 1);
     a.value = ARENA_ARRAY(arena, double, entries->len + 1);

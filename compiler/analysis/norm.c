@@ -64,7 +64,7 @@ static double impulse_bound(Module *module, FuncId func, GridId grid, const Simp
     return s.bound;
 }
 
-enum { MOST_WORK = 200000000, DENSE_UNKNOWNS = 1024 };
+enum { MOST_WORK = 200000000, DENSE_UNKNOWNS = 1024, TIGHTENED_UNKNOWNS = 4096, TIGHTENED_WORK = 4000000 };
 
 /* On the very grid: coefficients may depend on place, and with `dense` on everything that can be computed. */
 static double actual_bound(Module *module, FuncId func, GridId grid, const Simple *result, bool dense, const char **theorem)
@@ -90,6 +90,23 @@ static double actual_bound(Module *module, FuncId func, GridId grid, const Simpl
         return INFINITY;
     *theorem = s.theorem;
     return s.bound;
+}
+
+/* A grid of known size, larger than those that stand for all, and small enough to be looked at whole? */
+static bool worth_tightening(const Module *module, FuncId func, GridId grid, const Simple *simple)
+{
+    const Grid *g = &module->grids.data[grid];
+    const Func *f = graph_get(module, func);
+    double cells = 1, window = graph_node(f, f->params.data[0])->type.channels;
+    for (uint32_t a = 0; a < g->rank; a++) {
+        cells *= (double)g->extent[a];
+        window *= simple->low[a] + simple->high[a] + 1;
+        if (g->extent[a] < 0)
+            return false;
+    }
+    /* the matrix, and its square */
+    double work = cells * window * window * graph_node(f, f->results.data[0])->type.channels;
+    return cells <= TIGHTENED_UNKNOWNS && work <= TIGHTENED_WORK;
 }
 
 /* Can the interpreter run it on impulses alone: no inputs, no noise, no other parameter? */
@@ -241,14 +258,20 @@ static NormBound best_bound(Module *module, FuncId func)
         if (simple.kind == SIMPLE_COEFFICIENT && simple.zero)
             offer(&best, 0, "zero");
         if (simple.kind == SIMPLE_LINEAR) {
-            bound = impulse_bound(module, func, in.grid, &simple, &theorem), offer(&best, bound, theorem);
-            bound = fourier_bound(module, func, in.grid, &simple, &theorem), offer(&best, bound, theorem);
-            bound = actual_bound(module, func, in.grid, &simple, true, &theorem), offer(&best, bound, theorem);
-        } else if (alone && placed.kind == SIMPLE_LINEAR) {
-            bound = actual_bound(module, func, in.grid, &placed, false, &theorem), offer(&best, bound, theorem);
+            bound = impulse_bound(module, func, in.grid, &simple, &theorem);
+            offer(&best, bound, theorem);
+            bound = fourier_bound(module, func, in.grid, &simple, &theorem);
+            offer(&best, bound, theorem);
         }
-        if (alone && !best.proved && graph_node(f, result)->type.grid == in.grid)
-            bound = actual_bound(module, func, in.grid, &simple, true, &theorem), offer(&best, bound, theorem);
+        /* this very grid: small ones tighter, and coefficients that depend on place */
+        bool here = simple.kind == SIMPLE_LINEAR ? worth_tightening(module, func, in.grid, &simple)
+                                                 : alone && placed.kind == SIMPLE_LINEAR;
+        bound = here ? actual_bound(module, func, in.grid, &placed, false, &theorem) : INFINITY;
+        offer(&best, bound, theorem);
+        if (alone && !best.proved && graph_node(f, result)->type.grid == in.grid) {
+            bound = actual_bound(module, func, in.grid, &simple, true, &theorem);
+            offer(&best, bound, theorem);
+        }
     }
     if (!best.proved)
         offer(&best, graph_bound(module, func), "norms of the parts");
