@@ -15,22 +15,23 @@ typedef struct {
 } Array;
 
 typedef struct {
-    const Array *inputs;    /* by Module.inputs */
+    const Array *inputs;                /* by Module.inputs */
     const int64_t (*extents)[MAX_RANK]; /* by grid: actual sizes; NULL: as in the module */
     uint64_t seed;
     /* Called for every effect of the main function, in order; nonzero stops. May be NULL. */
     int (*effect)(void *context, const Effect *effect, const Array *values);
-    /* Called after every node with its value and those of its operands, and the arguments of the function that
-     * runs (of a loop's body: k first); nonzero stops. May be NULL. */
-    int (*inspect)(void *context, FuncId func, Node node, const Array *value, const Array *const *operands,
-                   const Array *arguments);
+    /* Called after every node with its value and those of its operands, and the arguments of the
+     * function that runs (of a loop's body: k first); nonzero stops. May be NULL. */
+    int (*inspect)(void *context, FuncId func, Node node, const Array *value,
+                   const Array *const *operands, const Array *arguments);
     void *context;
 } EvalOptions;
 
 /* Runs `func` on `args`; results (as many as the function has) are allocated from `arena`.
- * Returns 0, what `effect` returned, or a negative EVAL_… of ops/eval.h (a grid smaller than a stencil's reach, a frame
- * that a stack lacks, inputs that are missing). */
-int eval_func(Module *module, FuncId func, const Array *args, Array *results, const EvalOptions *options, Arena *arena);
+ * Returns 0, what `effect` returned, or a negative EVAL_… of ops/eval.h (a grid smaller than a
+ * stencil's reach, a frame that a stack lacks, inputs that are missing). */
+int eval_func(Module *module, FuncId func, const Array *args, Array *results,
+              const EvalOptions *options, Arena *arena);
 
 /* ---- passes (rows of compiler/driver/passes.def) ---------------------------------- */
 
@@ -41,12 +42,17 @@ void pass_contract(Module *module); /* a b + c becomes fma where the product has
  * Here an operator is a function of one parameter u (then captured values) with one result. */
 
 /* Is result 0 of `func` linear (or affine: linear plus something without u) in parameter `p`? */
-typedef enum { LINEARITY_CONSTANT, LINEARITY_LINEAR, LINEARITY_AFFINE, LINEARITY_NONLINEAR } Linearity;
+typedef enum {
+    LINEARITY_CONSTANT,
+    LINEARITY_LINEAR,
+    LINEARITY_AFFINE,
+    LINEARITY_NONLINEAR
+} Linearity;
 /* `why` (may be NULL) gets the node that made it nonlinear. */
 Linearity analyse_linearity(Module *module, FuncId func, uint32_t p, Node *why);
 
-/* The transpose of a linear `func` in its parameter 0: a new function of (w, captured…). NULL-function
- * 0 and *why where it is not linear or an op has no transpose. */
+/* The transpose of a linear `func` in its parameter 0: a new function of (w, captured…).
+ * NULL-function 0 and *why where it is not linear or an op has no transpose. */
 FuncId transpose_func(Module *module, FuncId func, Node *why);
 
 /* Partial derivative of pointwise node `n` by operand `i`, added to the same function. */
@@ -63,28 +69,32 @@ typedef struct {
     const char *missing; /* what is missing where not proved */
 } NormBound;
 
-/* Upper bound of the spectral norm of the linear operator `func` (homogeneous part) on the grid of its
- * parameter; where extents are -1, for every size. */
+/* Upper bound of the spectral norm of the linear operator `func` (homogeneous part) on the grid
+ * of its parameter; where extents are -1, for every size. */
 NormBound norm_bound(Module *module, FuncId func, Arena *arena);
 
-typedef struct { double low, high; } Interval;
+typedef struct {
+    double low, high;
+} Interval;
 /* Range of a node when u (parameter 0) and all fields are arbitrary, by interval arithmetic. */
 Interval range_of(Module *module, FuncId func, Node n);
 
 typedef struct {
     bool proved;
-    double step;         /* largest tau with a proof that u + tau F(u) does not grow in the 2-norm */
-    bool refutes;        /* and any larger step is proved unstable (linear, bound exact) */
+    double step;  /* largest tau with a proof that u + tau F(u) does not grow in the 2-norm */
+    bool refutes; /* and any larger step is proved unstable (linear, bound exact) */
     const char *theorem;
-    const char *missing; /* in the field's words, with what would help */
-    double unstable;     /* every step above this is proved unstable; HUGE_VAL: no such proof */
+    const char *missing;    /* in the field's words, with what would help */
+    double unstable;        /* every step above this is proved unstable; HUGE_VAL: no such proof */
     double lipschitz, norm; /* L and ‖K‖ where the form is -Kᵀ Φ(K u) */
 } StepBound;
-/* F as a function of u: looks for -Kᵀ Φ(K u) with 0 <= Φ(s)/s <= L (step 2/(L ‖K‖²)), then for linear,
- * symmetric, negative semidefinite (2/‖F‖). Source: Alt, Schrader, Augustin, Peter, Weickert 2021. */
+/* F as a function of u: looks for -Kᵀ Φ(K u) with 0 <= Φ(s)/s <= L (step 2/(L ‖K‖²)), then for
+ * linear, symmetric, negative semidefinite (2/‖F‖). Source: Alt, Schrader, Augustin, Peter,
+ * Weickert 2021. */
 StepBound stable_step(Module *module, FuncId func, Arena *arena);
 
-/* Upper bound of |d result / d parameter 0| of a pointwise scalar function; HUGE_VAL when unbounded. */
+/* Upper bound of |d result / d parameter 0| of a pointwise scalar function; HUGE_VAL when
+ * unbounded. */
 double lipschitz_bound(Module *module, FuncId func, Arena *arena);
 
 #endif

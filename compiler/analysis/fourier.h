@@ -4,8 +4,9 @@
 
 #include "compiler/analysis/operator.h"
 
-/* Upper bound for every size, or INFINITY where the operator has sides that are not periodic, masks, or more
- * channels than its smaller side can have. */
-double fourier_bound(Module *module, FuncId func, GridId grid, const Simple *result, const char **theorem);
+/* Upper bound for every size, or INFINITY where the operator has sides that are not periodic,
+ * masks, or more channels than its smaller side can have. */
+double fourier_bound(Module *module, FuncId func, GridId grid, const Simple *result,
+                     const char **theorem);
 
 #endif

@@ -4,48 +4,36 @@
 #include "compiler/ops/rules.h"
 
 /* Of a sum of two, or of two parts put side by side. */
-static Dependence joined(Dependence a, Dependence b)
-{
-    if (a == DEPENDS_ZERO)
-        return b;
-    if (b == DEPENDS_ZERO || a == b)
-        return a;
-    if (a == DEPENDS_NONLINEAR || b == DEPENDS_NONLINEAR)
-        return DEPENDS_NONLINEAR;
+static Dependence joined(Dependence a, Dependence b) {
+    if (a == DEPENDS_ZERO) return b;
+    if (b == DEPENDS_ZERO || a == b) return a;
+    if (a == DEPENDS_NONLINEAR || b == DEPENDS_NONLINEAR) return DEPENDS_NONLINEAR;
     return DEPENDS_AFFINE;
 }
 
-static Dependence product(Dependence a, Dependence b)
-{
-    if (a == DEPENDS_ZERO || b == DEPENDS_ZERO)
-        return DEPENDS_ZERO;
-    if (a == DEPENDS_NOT)
-        return b;
+static Dependence product(Dependence a, Dependence b) {
+    if (a == DEPENDS_ZERO || b == DEPENDS_ZERO) return DEPENDS_ZERO;
+    if (a == DEPENDS_NOT) return b;
     return b == DEPENDS_NOT ? a : DEPENDS_NONLINEAR;
 }
 
-static Dependence any(const Dependence *x, uint32_t count)
-{
+static Dependence any(const Dependence *x, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
-        if (depends(x[i]))
-            return DEPENDS_NONLINEAR;
+        if (depends(x[i])) return DEPENDS_NONLINEAR;
     return DEPENDS_NOT;
 }
 
-static Dependence all_joined(const Dependence *x, uint32_t count)
-{
+static Dependence all_joined(const Dependence *x, uint32_t count) {
     Dependence d = DEPENDS_ZERO;
-    for (uint32_t i = 0; i < count; i++)
-        d = joined(d, x[i]);
+    for (uint32_t i = 0; i < count; i++) d = joined(d, x[i]);
     return d;
 }
 
-void loop_dependences(Module *module, const Loop *loop, const Dependence *operands, Dependence *params, Arena *arena)
-{
+void loop_dependences(Module *module, const Loop *loop, const Dependence *operands,
+                      Dependence *params, Arena *arena) {
     const Func *body = graph_get(module, loop->body);
     params[0] = depends(operands[0]) ? DEPENDS_NONLINEAR : DEPENDS_NOT;
-    for (uint32_t i = 1; i < body->params.len; i++)
-        params[i] = operands[i];
+    for (uint32_t i = 1; i < body->params.len; i++) params[i] = operands[i];
     for (bool again = true; again;) {
         again = false;
         Dependences inner = dependences_of(module, loop->body, params, arena);
@@ -60,14 +48,12 @@ void loop_dependences(Module *module, const Loop *loop, const Dependence *operan
     }
 }
 
-static Dependence *of_loop(Module *module, const Loop *loop, const Dependence *x, Arena *arena)
-{
+static Dependence *of_loop(Module *module, const Loop *loop, const Dependence *x, Arena *arena) {
     const Func *body = graph_get(module, loop->body);
     Dependence *params = ARENA_ARRAY(arena, Dependence, body->params.len);
     Dependence *results = ARENA_ARRAY(arena, Dependence, loop->states + 1 + loop->collected);
     loop_dependences(module, loop, x, params, arena);
-    for (uint32_t i = 0; i < loop->states; i++)
-        results[i] = params[1 + i];
+    for (uint32_t i = 0; i < loop->states; i++) results[i] = params[1 + i];
     results[loop->states] = params[0];
     if (loop->has_stop) {
         Dependences inner = dependences_of(module, loop->body, params, arena);
@@ -79,51 +65,38 @@ static Dependence *of_loop(Module *module, const Loop *loop, const Dependence *x
     return results;
 }
 
-static Dependence *of_call(Module *module, FuncId callee, const Dependence *x, Arena *arena)
-{
+static Dependence *of_call(Module *module, FuncId callee, const Dependence *x, Arena *arena) {
     const Func *f = graph_get(module, callee);
     Dependences inner = dependences_of(module, callee, x, arena);
     Dependence *results = ARENA_ARRAY(arena, Dependence, f->results.len + 1);
-    for (uint32_t i = 0; i < f->results.len; i++)
-        results[i] = inner.nodes[f->results.data[i]];
+    for (uint32_t i = 0; i < f->results.len; i++) results[i] = inner.nodes[f->results.data[i]];
     return results;
 }
 
-static Dependence of_node(const NodeData *d, const Dependence *x)
-{
+static Dependence of_node(const NodeData *d, const Dependence *x) {
     switch (d->op) {
-    case OP_CONST:
-        return d->number == 0 ? DEPENDS_ZERO : DEPENDS_NOT;
+    case OP_CONST: return d->number == 0 ? DEPENDS_ZERO : DEPENDS_NOT;
     case OP_NEG:
     case OP_CHANNEL:
     case OP_CHSUM:
     case OP_RESTRICT:
     case OP_PROLONG:
     case OP_SUM:
-    case OP_SPREAD:
-        return x[0];
+    case OP_SPREAD: return x[0];
     case OP_ADD:
     case OP_SUB:
     case OP_CONCAT:
-    case OP_STENCIL:
-        return all_joined(x, d->count);
-    case OP_MUL:
-        return product(x[0], x[1]);
-    case OP_FMA:
-        return joined(product(x[0], x[1]), x[2]);
-    case OP_DIV:
-        return depends(x[1]) ? DEPENDS_NONLINEAR : x[0];
-    case OP_WHERE:
-        return depends(x[0]) ? DEPENDS_NONLINEAR : joined(x[1], x[2]);
-    case OP_FRAME:
-        return depends(x[1]) ? DEPENDS_NONLINEAR : x[0];
-    default:
-        return any(x, d->count);
+    case OP_STENCIL: return all_joined(x, d->count);
+    case OP_MUL: return product(x[0], x[1]);
+    case OP_FMA: return joined(product(x[0], x[1]), x[2]);
+    case OP_DIV: return depends(x[1]) ? DEPENDS_NONLINEAR : x[0];
+    case OP_WHERE: return depends(x[0]) ? DEPENDS_NONLINEAR : joined(x[1], x[2]);
+    case OP_FRAME: return depends(x[1]) ? DEPENDS_NONLINEAR : x[0];
+    default: return any(x, d->count);
     }
 }
 
-Dependences dependences_of(Module *module, FuncId func, const Dependence *params, Arena *arena)
-{
+Dependences dependences_of(Module *module, FuncId func, const Dependence *params, Arena *arena) {
     const Func *f = graph_get(module, func);
     Dependences all = {0};
     all.nodes = ARENA_ARRAY(arena, Dependence, f->nodes.len);
@@ -132,8 +105,7 @@ Dependences dependences_of(Module *module, FuncId func, const Dependence *params
     for (Node n = 1; n < f->nodes.len; n++) {
         const NodeData *d = graph_node(f, n);
         x.len = 0;
-        for (uint32_t k = 0; k < d->count; k++)
-            vec_push(&x, all.nodes[graph_operand(f, n, k)]);
+        for (uint32_t k = 0; k < d->count; k++) vec_push(&x, all.nodes[graph_operand(f, n, k)]);
         if (d->op == OP_PARAM) {
             all.nodes[n] = params[d->index];
         } else if (d->op == OP_LOOP || d->op == OP_CALL) {
@@ -149,40 +121,35 @@ Dependences dependences_of(Module *module, FuncId func, const Dependence *params
         } else {
             all.nodes[n] = of_node(d, x.data);
         }
-        if (all.nodes[n] == DEPENDS_NONLINEAR && all.culprit == NODE_NONE)
-            all.culprit = n;
+        if (all.nodes[n] == DEPENDS_NONLINEAR && all.culprit == NODE_NONE) all.culprit = n;
     }
     vec_free(&x);
     return all;
 }
 
-Linearity analyse_linearity(Module *module, FuncId func, uint32_t p, Node *why)
-{
+Linearity analyse_linearity(Module *module, FuncId func, uint32_t p, Node *why) {
     Arena *arena = arena_new();
     const Func *f = graph_get(module, func);
     Dependence *params = ARENA_ARRAY(arena, Dependence, f->params.len + 1);
-    for (uint32_t i = 0; i < f->params.len; i++)
-        params[i] = i == p ? DEPENDS_LINEAR : DEPENDS_NOT;
+    for (uint32_t i = 0; i < f->params.len; i++) params[i] = i == p ? DEPENDS_LINEAR : DEPENDS_NOT;
     Dependences all = dependences_of(module, func, params, arena);
     Node result = f->results.data[0];
     Dependence d = all.nodes[result];
     if (why) {
         /* the first nonlinear node that the result needs */
         uint8_t *live = mem_alloc(f->nodes.len);
-        for (Node n = 0; n < f->nodes.len; n++)
-            live[n] = n == result;
+        for (Node n = 0; n < f->nodes.len; n++) live[n] = n == result;
         *why = NODE_NONE;
         for (Node n = result; n > 0 && d == DEPENDS_NONLINEAR; n--) {
             for (uint32_t k = 0; live[n] && k < graph_node(f, n)->count; k++)
                 live[graph_operand(f, n, k)] = 1;
-            if (live[n] && all.nodes[n] == DEPENDS_NONLINEAR)
-                *why = n;
+            if (live[n] && all.nodes[n] == DEPENDS_NONLINEAR) *why = n;
         }
         mem_free(live);
     }
     arena_free(arena);
-    return d <= DEPENDS_NOT        ? LINEARITY_CONSTANT
-           : d == DEPENDS_LINEAR   ? LINEARITY_LINEAR
-           : d == DEPENDS_AFFINE   ? LINEARITY_AFFINE
-                                   : LINEARITY_NONLINEAR;
+    return d <= DEPENDS_NOT      ? LINEARITY_CONSTANT
+           : d == DEPENDS_LINEAR ? LINEARITY_LINEAR
+           : d == DEPENDS_AFFINE ? LINEARITY_AFFINE
+                                 : LINEARITY_NONLINEAR;
 }

@@ -5,7 +5,13 @@
 #include "compiler/analysis/analysis.h"
 
 /* Finer than Linearity: zero is linear as well as constant. */
-typedef enum { DEPENDS_ZERO, DEPENDS_NOT, DEPENDS_LINEAR, DEPENDS_AFFINE, DEPENDS_NONLINEAR } Dependence;
+typedef enum {
+    DEPENDS_ZERO,
+    DEPENDS_NOT,
+    DEPENDS_LINEAR,
+    DEPENDS_AFFINE,
+    DEPENDS_NONLINEAR
+} Dependence;
 
 typedef struct {
     Dependence *nodes;    /* by node */
@@ -15,8 +21,10 @@ typedef struct {
 
 /* `params`: how each parameter depends. Allocated from `arena`. */
 Dependences dependences_of(Module *module, FuncId func, const Dependence *params, Arena *arena);
-/* A loop's states depend on what they become; fills a Dependence for each of the body's parameters. */
-void loop_dependences(Module *module, const Loop *loop, const Dependence *operands, Dependence *params, Arena *arena);
+/* A loop's states depend on what they become; fills a Dependence for each of the body's
+ * parameters. */
+void loop_dependences(Module *module, const Loop *loop, const Dependence *operands,
+                      Dependence *params, Arena *arena);
 static inline bool depends(Dependence d) { return d >= DEPENDS_LINEAR; }
 
 #endif

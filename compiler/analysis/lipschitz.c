@@ -1,7 +1,9 @@
-/* Lipschitz constants and sectors of scalar functions, by subdivision: a bound on every piece of the line by interval
- * arithmetic, the worst piece cut until its bound is met by a value to 1e-9.
+/* Lipschitz constants and sectors of scalar functions, by subdivision: a bound on every piece of
+ * the line by interval arithmetic, the worst piece cut until its bound is met by a value to
+ * 1e-9.
  *
- * The line is |s| <= 2^120, beyond which f32 has few numbers left and squares of squares overflow. */
+ * The line is |s| <= 2^120, beyond which f32 has few numbers left and squares of squares
+ * overflow. */
 #include "compiler/analysis/interval.h"
 #include "compiler/analysis/operator.h"
 #include "compiler/analysis/sector.h"
@@ -11,7 +13,8 @@
 #include <string.h>
 
 enum { OCTAVES = 120, MOST_PIECES = 6000 };
-static const double UNBOUNDED = 0x1p60; /* a slope that grows like a root of s or faster reaches this on the line */
+static const double UNBOUNDED =
+    0x1p60; /* a slope that grows like a root of s or faster reaches this on the line */
 
 typedef struct {
     double low, high; /* of s */
@@ -29,37 +32,31 @@ typedef struct {
 } Line;
 
 /* At a piece too small to be cut, both branches of a choice that is open must agree. */
-static void check_choices(Line *l, double width)
-{
+static void check_choices(Line *l, double width) {
     const Func *f = graph_get(l->module, l->func);
     for (Node n = 1; n <= l->function; n++) {
         const NodeData *d = graph_node(f, n);
-        if (d->op != OP_WHERE)
-            continue;
+        if (d->op != OP_WHERE) continue;
         Interval c = l->range[graph_operand(f, n, 0)], a = l->range[graph_operand(f, n, 1)];
         Interval b = l->range[graph_operand(f, n, 2)];
-        if (!(c.low <= 0 && c.high >= 0) || c.low == c.high)
-            continue;
+        if (!(c.low <= 0 && c.high >= 0) || c.low == c.high) continue;
         double gap = fmax(a.low - b.high, b.low - a.high);
         if (gap > 1e-6 * (1 + fmin(fabs(a.low), fabs(b.low))) || isnan(gap) || width > 1e-3)
             l->jumps = true;
     }
 }
 
-static bool choice_is_open(const Line *l)
-{
+static bool choice_is_open(const Line *l) {
     const Func *f = graph_get(l->module, l->func);
     for (Node n = 1; n <= l->function; n++)
         if (graph_node(f, n)->op == OP_WHERE) {
             Interval c = l->range[graph_operand(f, n, 0)];
-            if (c.low <= 0 && c.high >= 0 && c.low != c.high)
-                return true;
+            if (c.low <= 0 && c.high >= 0 && c.low != c.high) return true;
         }
     return false;
 }
 
-static Interval evaluate(Line *l, double low, double high)
-{
+static Interval evaluate(Line *l, double low, double high) {
     GivenRange given = {l->s, {low, high}};
     Node last = l->slope > l->function ? l->slope : l->function;
     interval_nodes(l->module, l->func, last, &given, 1, l->range);
@@ -68,16 +65,15 @@ static Interval evaluate(Line *l, double low, double high)
     return l->range[l->slope];
 }
 
-static double size_of(Interval v)
-{
+static double size_of(Interval v) {
     double size = fmax(fabs(v.low), fabs(v.high));
     return isnan(size) ? INFINITY : size;
 }
 
-static void add_piece(Line *l, double low, double high)
-{
+static void add_piece(Line *l, double low, double high) {
     Piece p = {low, high, evaluate(l, low, high)};
-    bool slopes = !l->ratio || (low <= 0 && high >= 0); /* away from 0 a ratio needs no continuity */
+    bool slopes =
+        !l->ratio || (low <= 0 && high >= 0); /* away from 0 a ratio needs no continuity */
     if (slopes && choice_is_open(l) && high - low <= 1e-9 * (1e-3 + fabs(low)))
         check_choices(l, high - low);
     else if (slopes && choice_is_open(l))
@@ -86,8 +82,7 @@ static void add_piece(Line *l, double low, double high)
 }
 
 /* The hull over the whole line; false where a bound stays infinite, or there is a jump. */
-static bool bound_line(Line *l, Interval *out)
-{
+static bool bound_line(Line *l, Interval *out) {
     add_piece(l, -ldexp(1, -40), ldexp(1, -40));
     for (int k = -40; k < OCTAVES; k++) {
         add_piece(l, ldexp(1, k), ldexp(1, k + 1));
@@ -99,19 +94,18 @@ static bool bound_line(Line *l, Interval *out)
         for (uint32_t i = 1; i < l->pieces.len; i++) {
             if (l->pieces.data[i].value.high > l->pieces.data[worst_high].value.high)
                 worst_high = i;
-            if (l->pieces.data[i].value.low < l->pieces.data[worst_low].value.low)
-                worst_low = i;
+            if (l->pieces.data[i].value.low < l->pieces.data[worst_low].value.low) worst_low = i;
         }
-        *out = (Interval){l->pieces.data[worst_low].value.low, l->pieces.data[worst_high].value.high};
+        *out =
+            (Interval){l->pieces.data[worst_low].value.low, l->pieces.data[worst_high].value.high};
         double slack = 1e-9 * fmax(fabs(reached.low), fabs(reached.high));
-        bool high_done = out->high <= reached.high + slack, low_done = out->low >= reached.low - slack;
-        if ((high_done && low_done) || l->pieces.len >= MOST_PIECES || l->jumps)
-            break;
+        bool high_done = out->high <= reached.high + slack,
+             low_done = out->low >= reached.low - slack;
+        if ((high_done && low_done) || l->pieces.len >= MOST_PIECES || l->jumps) break;
         worst = high_done ? worst_low : worst_high;
         Piece p = l->pieces.data[worst];
         double middle = 0.5 * p.low + 0.5 * p.high;
-        if (!(middle > p.low && middle < p.high))
-            break;
+        if (!(middle > p.low && middle < p.high)) break;
         l->pieces.data[worst] = vec_last(&l->pieces);
         l->pieces.len--;
         Interval at = evaluate(l, middle, middle);
@@ -124,8 +118,7 @@ static bool bound_line(Line *l, Interval *out)
 }
 
 /* Ops whose values jump, so that slopes say nothing. Comparisons may choose (where), not count. */
-static bool is_continuous(const Func *f, Node function, Node s)
-{
+static bool is_continuous(const Func *f, Node function, Node s) {
     uint8_t *live = mem_alloc(function + 1), *varies = mem_alloc(function + 1);
     memset(live, 0, function + 1);
     memset(varies, 0, function + 1);
@@ -138,30 +131,34 @@ static bool is_continuous(const Func *f, Node function, Node s)
     bool ok = true;
     for (Node n = function; n > 0 && ok; n--) {
         const NodeData *d = graph_node(f, n);
-        if (!live[n] || !varies[n] || n == s)
-            continue;
+        if (!live[n] || !varies[n] || n == s) continue;
         switch (d->op) {
-        case OP_LT: case OP_LE: case OP_EQ: case OP_NE: case OP_AND: case OP_OR: case OP_NOT:
-        case OP_SIGN: case OP_FLOOR: case OP_CEIL: case OP_ROUND: case OP_MOD: case OP_ATAN2:
-            ok = false;
-            break;
-        default:
-            ok = op_info(d->op)->class == CLASS_POINTWISE;
+        case OP_LT:
+        case OP_LE:
+        case OP_EQ:
+        case OP_NE:
+        case OP_AND:
+        case OP_OR:
+        case OP_NOT:
+        case OP_SIGN:
+        case OP_FLOOR:
+        case OP_CEIL:
+        case OP_ROUND:
+        case OP_MOD:
+        case OP_ATAN2: ok = false; break;
+        default: ok = op_info(d->op)->class == CLASS_POINTWISE;
         }
-        for (uint32_t k = d->op == OP_WHERE; k < d->count; k++)
-            live[graph_operand(f, n, k)] = 1;
+        for (uint32_t k = d->op == OP_WHERE; k < d->count; k++) live[graph_operand(f, n, k)] = 1;
     }
     mem_free(live);
     mem_free(varies);
     return ok;
 }
 
-double lipschitz_bound(Module *module, FuncId func, Arena *arena)
-{
+double lipschitz_bound(Module *module, FuncId func, Arena *arena) {
     (void)arena;
     const Func *f = graph_get(module, func);
-    if (f->params.len == 0 || f->results.len == 0)
-        return HUGE_VAL;
+    if (f->params.len == 0 || f->results.len == 0) return HUGE_VAL;
     ModuleMark mark = operator_mark(module);
     double bound = HUGE_VAL;
     FuncId flat = operator_inline(module, func);
@@ -178,7 +175,8 @@ double lipschitz_bound(Module *module, FuncId func, Arena *arena)
             map_set(&other, g->params.data[0], s);
             map_set(&other, g->params.data[1], graph_const(module, both, 1));
             for (uint32_t p = 1; p < f->params.len; p++) {
-                Node captured = graph_param(module, both, graph_node(f, f->params.data[p])->type, 0);
+                Node captured =
+                    graph_param(module, both, graph_node(f, f->params.data[p])->type, 0);
                 map_set(&known, f->params.data[p], captured);
                 map_set(&other, g->params.data[p + 1], captured);
             }
@@ -187,8 +185,7 @@ double lipschitz_bound(Module *module, FuncId func, Arena *arena)
             l.slope = graph_copy(module, jvp, g->results.data[0], both, &other);
             l.range = mem_alloc(sizeof *l.range * graph_get(module, both)->nodes.len);
             Interval slopes;
-            if (bound_line(&l, &slopes) && size_of(slopes) < UNBOUNDED)
-                bound = size_of(slopes);
+            if (bound_line(&l, &slopes) && size_of(slopes) < UNBOUNDED) bound = size_of(slopes);
             mem_free(l.range);
             vec_free(&l.pieces);
             map_free(&known);
@@ -199,10 +196,8 @@ double lipschitz_bound(Module *module, FuncId func, Arena *arena)
     return bound;
 }
 
-bool sector_scalar(Module *module, FuncId func, Node flux, Node s, Interval *sector)
-{
-    if (!is_continuous(graph_get(module, func), flux, s))
-        return false;
+bool sector_scalar(Module *module, FuncId func, Node flux, Node s, Interval *sector) {
+    if (!is_continuous(graph_get(module, func), flux, s)) return false;
     /* Φ on its own: the flux as a function of a number */
     ModuleMark mark = operator_mark(module);
     FuncId alone = graph_func(module, 0);

@@ -4,12 +4,10 @@
 
 #include <string.h>
 
-uint8_t *rebuild_live(const Func *f)
-{
+uint8_t *rebuild_live(const Func *f) {
     uint8_t *live = mem_alloc(f->nodes.len);
     memset(live, 0, f->nodes.len);
-    for (uint32_t i = 0; i < f->results.len; i++)
-        live[f->results.data[i]] = 1;
+    for (uint32_t i = 0; i < f->results.len; i++) live[f->results.data[i]] = 1;
     for (uint32_t i = 0; i < f->effects.len; i++)
         for (uint32_t k = 0; k < f->effects.data[i].count; k++)
             live[f->effects.data[i].values[k]] = 1;
@@ -19,8 +17,7 @@ uint8_t *rebuild_live(const Func *f)
     return live;
 }
 
-FuncId *rebuild_order(const Module *module, uint32_t *count)
-{
+FuncId *rebuild_order(const Module *module, uint32_t *count) {
     uint32_t funcs = module->funcs.len;
     FuncId *order = mem_alloc(sizeof *order * funcs), *stack = mem_alloc(sizeof *stack * funcs);
     Node *at = mem_alloc(sizeof *at * funcs);
@@ -30,19 +27,17 @@ FuncId *rebuild_order(const Module *module, uint32_t *count)
     *count = 0;
     for (FuncId root = 1; root < funcs; root++) {
         uint32_t depth = 0;
-        if (!seen[root])
-            stack[depth++] = root;
+        if (!seen[root]) stack[depth++] = root;
         seen[root] = 1;
         while (depth) {
             FuncId id = stack[depth - 1], callee = 0;
             const Func *f = graph_get(module, id);
             while (callee == 0 && ++at[id] < f->nodes.len) {
                 const NodeData *d = graph_node(f, at[id]);
-                callee = d->op == OP_LOOP ? module->loops.data[d->index].body
+                callee = d->op == OP_LOOP   ? module->loops.data[d->index].body
                          : d->op == OP_CALL ? d->index
                                             : 0;
-                if (seen[callee])
-                    callee = 0;
+                if (seen[callee]) callee = 0;
             }
             if (callee) {
                 seen[callee] = 1;
@@ -59,44 +54,39 @@ FuncId *rebuild_order(const Module *module, uint32_t *count)
     return order;
 }
 
-static Node copy_node(Module *module, FuncId from, Node n, FuncId to, const Node *known)
-{
+static Node copy_node(Module *module, FuncId from, Node n, FuncId to, const Node *known) {
     NodeData d = *graph_node(graph_get(module, from), n);
-    if (d.op == OP_CONST)
-        return graph_const(module, to, d.number);
+    if (d.op == OP_CONST) return graph_const(module, to, d.number);
     Node *operands = mem_alloc(sizeof *operands * (d.count + 1));
     for (uint32_t k = 0; k < d.count; k++)
         operands[k] = known[graph_operand(graph_get(module, from), n, k)];
     Node made = graph_type_is_given(d.op)
-                    ? graph_add_typed(module, to, d.op, d.type, operands, d.count, d.index, d.detail, d.span)
+                    ? graph_add_typed(module, to, d.op, d.type, operands, d.count, d.index,
+                                      d.detail, d.span)
                     : graph_add(module, to, d.op, operands, d.count, d.index, d.detail, d.span);
     mem_free(operands);
     return made;
 }
 
-static void swap_funcs(Func *a, Func *b)
-{
+static void swap_funcs(Func *a, Func *b) {
     Func keep = *a;
     *a = *b;
     *b = keep;
 }
 
-void rebuild_func(Module *module, FuncId func, Rewrite *rewrite, void *context)
-{
+void rebuild_func(Module *module, FuncId func, Rewrite *rewrite, void *context) {
     Func *old = graph_get(module, func);
     uint8_t *live = rebuild_live(old);
     Node *known = mem_alloc(sizeof *known * old->nodes.len);
     memset(known, 0, sizeof *known * old->nodes.len);
     FuncId to = graph_func(module, old->name);
     for (uint32_t i = 0; i < old->params.len; i++)
-        known[old->params.data[i]] = graph_param(module, to, graph_node(old, old->params.data[i])->type, 0);
+        known[old->params.data[i]] =
+            graph_param(module, to, graph_node(old, old->params.data[i])->type, 0);
     for (Node n = 1; n < old->nodes.len; n++) {
-        if (!live[n] || known[n])
-            continue;
-        if (rewrite)
-            known[n] = rewrite(context, module, func, n, to, known);
-        if (!known[n])
-            known[n] = copy_node(module, func, n, to, known);
+        if (!live[n] || known[n]) continue;
+        if (rewrite) known[n] = rewrite(context, module, func, n, to, known);
+        if (!known[n]) known[n] = copy_node(module, func, n, to, known);
     }
     Func *made = graph_get(module, to);
     for (uint32_t i = 0; i < old->results.len; i++)

@@ -4,8 +4,10 @@
 
 #include "compiler/graph/graph.h"
 
-/* What node n of `from` becomes in `to`; known[] maps old nodes to new ones. NODE_NONE: a plain copy. */
-typedef Node Rewrite(void *context, Module *module, FuncId from, Node n, FuncId to, const Node *known);
+/* What node n of `from` becomes in `to`; known[] maps old nodes to new ones. NODE_NONE: a plain
+ * copy. */
+typedef Node Rewrite(void *context, Module *module, FuncId from, Node n, FuncId to,
+                     const Node *known);
 
 /* Builds `func` again from its live nodes, through `rewrite` (may be NULL). Parameters stay. */
 void rebuild_func(Module *module, FuncId func, Rewrite *rewrite, void *context);

@@ -1,4 +1,5 @@
-/* sector: writing F(u) as a linear map of products m(u) s, s linear in u, m a multiplier with a known range. */
+/* sector: writing F(u) as a linear map of products m(u) s, s linear in u, m a multiplier with a
+ * known range. */
 #ifndef PDN_ANALYSIS_SECTOR_H
 #define PDN_ANALYSIS_SECTOR_H
 

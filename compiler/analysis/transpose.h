@@ -4,7 +4,8 @@
 
 #include "compiler/graph/graph.h"
 
-/* Takes a scratch function away: its number goes when it is the last, else it stays as an empty one. */
+/* Takes a scratch function away: its number goes when it is the last, else it stays as an empty
+ * one. */
 void func_drop(Module *module, FuncId func);
 /* `n` + `m`, where NODE_NONE is nothing. */
 Node sum_of(Module *module, FuncId func, Node n, Node m, Span span);

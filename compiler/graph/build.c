@@ -7,23 +7,15 @@
 
 /* ---- types ------------------------------------------------------------------- */
 
-Type type_scalar(void)
-{
-    return (Type){TYPE_SCALAR, 1, GRID_NONE};
-}
+Type type_scalar(void) { return (Type){TYPE_SCALAR, 1, GRID_NONE}; }
 
-Type type_field(GridId grid, uint32_t channels)
-{
-    return (Type){TYPE_FIELD, channels, grid};
-}
+Type type_field(GridId grid, uint32_t channels) { return (Type){TYPE_FIELD, channels, grid}; }
 
-bool type_equal(Type a, Type b)
-{
+bool type_equal(Type a, Type b) {
     return a.kind == b.kind && a.channels == b.channels && a.grid == b.grid;
 }
 
-static void put_grid(const Module *module, GridId id, Text *out)
-{
+static void put_grid(const Module *module, GridId id, Text *out) {
     const Grid *grid = &module->grids.data[id];
     bool uniform = true;
     for (uint32_t axis = 0; axis < grid->rank; axis++) {
@@ -39,28 +31,20 @@ static void put_grid(const Module *module, GridId id, Text *out)
         text_printf(out, "×%.6g", grid->spacing[axis]);
 }
 
-char *type_text(const Module *module, Type type, Arena *arena)
-{
+char *type_text(const Module *module, Type type, Arena *arena) {
     Text text = {0};
     switch (type.kind) {
-    case TYPE_SCALAR:
-        text_puts(&text, "a number");
-        break;
-    case TYPE_TUPLE:
-        text_puts(&text, "several values");
-        break;
+    case TYPE_SCALAR: text_puts(&text, "a number"); break;
+    case TYPE_TUPLE: text_puts(&text, "several values"); break;
     case TYPE_STACK:
         text_puts(&text, "a trajectory of ");
-        if (type.grid == GRID_NONE)
-            text_puts(&text, "numbers");
+        if (type.grid == GRID_NONE) text_puts(&text, "numbers");
         break;
-    case TYPE_FIELD:
-        break;
+    case TYPE_FIELD: break;
     }
     if (type.grid != GRID_NONE) {
         put_grid(module, type.grid, &text);
-        if (type.channels != 1)
-            text_printf(&text, ", %u channels", type.channels);
+        if (type.channels != 1) text_printf(&text, ", %u channels", type.channels);
     }
     char *copy = arena_text(arena, text.data, text.len);
     text_free(&text);
@@ -69,13 +53,9 @@ char *type_text(const Module *module, Type type, Arena *arena)
 
 /* ---- nodes ------------------------------------------------------------------- */
 
-bool graph_type_is_given(Op op)
-{
-    return op_info(op)->shape == shape_given;
-}
+bool graph_type_is_given(Op op) { return op_info(op)->shape == shape_given; }
 
-static uint64_t node_hash(const NodeData *d, const Node *operands)
-{
+static uint64_t node_hash(const NodeData *d, const Node *operands) {
     uint64_t bits, h;
     memcpy(&bits, &d->number, sizeof bits);
     h = hash_mix((uint64_t)d->op << 32 | d->index, (uint64_t)d->detail << 32 | d->count);
@@ -84,8 +64,7 @@ static uint64_t node_hash(const NodeData *d, const Node *operands)
     return hash_bytes(h, operands, sizeof *operands * d->count);
 }
 
-static bool node_same(const Func *f, Node n, const NodeData *d, const Node *operands)
-{
+static bool node_same(const Func *f, Node n, const NodeData *d, const Node *operands) {
     const NodeData *o = graph_node(f, n);
     return o->op == d->op && o->index == d->index && o->detail == d->detail &&
            o->count == d->count && type_equal(o->type, d->type) &&
@@ -94,13 +73,11 @@ static bool node_same(const Func *f, Node n, const NodeData *d, const Node *oper
             memcmp(f->operands.data + o->first, operands, sizeof *operands * d->count) == 0);
 }
 
-Node graph_append(Module *module, FuncId func, const NodeData *data, const Node *operands)
-{
+Node graph_append(Module *module, FuncId func, const NodeData *data, const Node *operands) {
     Func *f = graph_get(module, func);
     NodeData copy = *data;
     copy.first = f->operands.len;
-    for (uint32_t i = 0; i < copy.count; i++)
-        vec_push(&f->operands, operands[i]);
+    for (uint32_t i = 0; i < copy.count; i++) vec_push(&f->operands, operands[i]);
     vec_push(&f->nodes, copy);
     Node n = f->nodes.len - 1;
     uint64_t key = node_hash(&copy, operands);
@@ -115,14 +92,12 @@ Node graph_append(Module *module, FuncId func, const NodeData *data, const Node 
 }
 
 /* The node equal to `d`, made if there is none. */
-static Node node_intern(Module *module, FuncId func, const NodeData *d, const Node *operands)
-{
+static Node node_intern(Module *module, FuncId func, const NodeData *d, const Node *operands) {
     Func *f = graph_get(module, func);
     uint64_t key = node_hash(d, operands);
     uint32_t other;
     while (map_get(&f->shared, key, &other)) {
-        if (node_same(f, other, d, operands))
-            return other;
+        if (node_same(f, other, d, operands)) return other;
         key++;
     }
     return graph_append(module, func, d, operands);
@@ -131,8 +106,7 @@ static Node node_intern(Module *module, FuncId func, const NodeData *d, const No
 enum { FEW_OPERANDS = 16 };
 
 static Node add_node(Module *module, FuncId func, Op op, const Type *given, const Node *operands,
-                     uint32_t count, uint32_t index, uint32_t detail, Span span)
-{
+                     uint32_t count, uint32_t index, uint32_t detail, Span span) {
     const OpInfo *info = op_info(op);
     Node few[FEW_OPERANDS];
     Node *own = few; /* a copy: rules add nodes, and `operands` may point into the function */
@@ -143,43 +117,36 @@ static Node add_node(Module *module, FuncId func, Op op, const Type *given, cons
 
     NodeData d = {.op = op, .count = count, .index = index, .detail = detail, .span = span};
     const char *why = "operands do not fit";
-    if (given)
-        d.type = *given;
+    if (given) d.type = *given;
     if (!op_shape(module, func, op, own, count, index, detail, &d.type, &why))
         graph_fault(module, arena_format(module->arena, "%s: %s", info->name, why));
     if (info->class == CLASS_POINTWISE) {
         Node simple = pointwise_canonical(module, func, op, own, count, d.type, span);
-        if (simple != NODE_NONE)
-            return simple;
+        if (simple != NODE_NONE) return simple;
     }
     Node simple = info->fold(module, func, op, own, count, index, detail, span);
-    if (simple != NODE_NONE)
-        return simple;
+    if (simple != NODE_NONE) return simple;
     return node_intern(module, func, &d, own);
 }
 
 Node graph_add(Module *module, FuncId func, Op op, const Node *operands, uint32_t count,
-               uint32_t index, uint32_t detail, Span span)
-{
+               uint32_t index, uint32_t detail, Span span) {
     if (graph_type_is_given(op))
         graph_fault(module, arena_format(module->arena, "%s needs its type", op_info(op)->name));
     return add_node(module, func, op, NULL, operands, count, index, detail, span);
 }
 
 Node graph_add_typed(Module *module, FuncId func, Op op, Type type, const Node *operands,
-                     uint32_t count, uint32_t index, uint32_t detail, Span span)
-{
+                     uint32_t count, uint32_t index, uint32_t detail, Span span) {
     return add_node(module, func, op, &type, operands, count, index, detail, span);
 }
 
-Node graph_const(Module *module, FuncId func, double number)
-{
+Node graph_const(Module *module, FuncId func, double number) {
     NodeData d = {.op = OP_CONST, .type = type_scalar(), .number = number};
     return node_intern(module, func, &d, NULL);
 }
 
-Node graph_param(Module *module, FuncId func, Type type, Name name)
-{
+Node graph_param(Module *module, FuncId func, Type type, Name name) {
     (void)name; /* parameters are known by position; the name is for the caller's reading */
     Func *f = graph_get(module, func);
     NodeData d = {.op = OP_PARAM, .type = type, .index = f->params.len};
@@ -188,56 +155,45 @@ Node graph_param(Module *module, FuncId func, Type type, Name name)
     return n;
 }
 
-Node graph_unary(Module *module, FuncId func, Op op, Node a, Span span)
-{
+Node graph_unary(Module *module, FuncId func, Op op, Node a, Span span) {
     return graph_add(module, func, op, &a, 1, 0, 0, span);
 }
 
-Node graph_binary(Module *module, FuncId func, Op op, Node a, Node b, Span span)
-{
+Node graph_binary(Module *module, FuncId func, Op op, Node a, Node b, Span span) {
     return graph_add(module, func, op, (Node[]){a, b}, 2, 0, 0, span);
 }
 
-Node graph_result(Module *module, FuncId func, Node tuple, uint32_t index)
-{
+Node graph_result(Module *module, FuncId func, Node tuple, uint32_t index) {
     Span span = graph_node(graph_get(module, func), tuple)->span;
     return graph_add(module, func, OP_RESULT, &tuple, 1, index, 0, span);
 }
 
-bool graph_is_const(const Func *f, Node n, double *number)
-{
+bool graph_is_const(const Func *f, Node n, double *number) {
     const NodeData *d = graph_node(f, n);
-    if (d->op != OP_CONST)
-        return false;
-    if (number)
-        *number = d->number;
+    if (d->op != OP_CONST) return false;
+    if (number) *number = d->number;
     return true;
 }
 
 /* ---- copies ------------------------------------------------------------------- */
 
 /* Marks what `node` needs, stopping at nodes that are known. */
-static void mark_needed(const Func *f, Node node, const Map *known, uint8_t *needed)
-{
+static void mark_needed(const Func *f, Node node, const Map *known, uint8_t *needed) {
     needed[node] = 1;
     for (Node n = node; n > 0; n--) {
         uint32_t ignored;
-        if (!needed[n])
-            continue;
+        if (!needed[n]) continue;
         if (map_get(known, n, &ignored)) {
             needed[n] = 0;
             continue;
         }
-        for (uint32_t i = 0; i < graph_node(f, n)->count; i++)
-            needed[graph_operand(f, n, i)] = 1;
+        for (uint32_t i = 0; i < graph_node(f, n)->count; i++) needed[graph_operand(f, n, i)] = 1;
     }
 }
 
-Node graph_copy(Module *module, FuncId from, Node node, FuncId to, Map *known)
-{
+Node graph_copy(Module *module, FuncId from, Node node, FuncId to, Map *known) {
     uint32_t found;
-    if (map_get(known, node, &found))
-        return found;
+    if (map_get(known, node, &found)) return found;
     Func *f = graph_get(module, from);
     uint8_t *needed = mem_alloc(node + 1);
     memset(needed, 0, node + 1);
@@ -245,12 +201,10 @@ Node graph_copy(Module *module, FuncId from, Node node, FuncId to, Map *known)
     VEC(Node) operands = {0};
     Node made = NODE_NONE;
     for (Node n = 1; n <= node; n++) {
-        if (!needed[n])
-            continue;
+        if (!needed[n]) continue;
         NodeData d = *graph_node(f, n);
         if (d.op == OP_PARAM) {
-            if (from != to)
-                graph_fault(module, "a parameter is not known where a node is copied");
+            if (from != to) graph_fault(module, "a parameter is not known where a node is copied");
             made = n; /* substitution within a function leaves its parameters as they are */
             map_set(known, n, made);
             continue;

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-Module *graph_new(Names *names)
-{
+Module *graph_new(Names *names) {
     Arena *arena = arena_new();
     Module *module = ARENA_NEW(arena, Module);
     module->arena = arena;
@@ -17,10 +16,8 @@ Module *graph_new(Names *names)
     return module;
 }
 
-void graph_free(Module *module)
-{
-    if (!module)
-        return;
+void graph_free(Module *module) {
+    if (!module) return;
     for (uint32_t i = 1; i < module->funcs.len; i++) {
         Func *f = module->funcs.data[i];
         vec_free(&f->nodes);
@@ -38,12 +35,10 @@ void graph_free(Module *module)
     arena_free(module->arena);
 }
 
-void graph_fault(const Module *module, const char *what)
-{
+void graph_fault(const Module *module, const char *what) {
     Text text = {0};
     graph_print(module, &text);
-    if (text.len)
-        fwrite(text.data, 1, text.len, stderr);
+    if (text.len) fwrite(text.data, 1, text.len, stderr);
     text_free(&text);
     fprintf(stderr, "internal error in the graph above: %s\n", what);
     abort();
@@ -51,10 +46,8 @@ void graph_fault(const Module *module, const char *what)
 
 /* ---- grids ------------------------------------------------------------------ */
 
-static bool grid_equal(const Grid *a, const Grid *b)
-{
-    if (a->rank != b->rank || a->finer != b->finer)
-        return false;
+static bool grid_equal(const Grid *a, const Grid *b) {
+    if (a->rank != b->rank || a->finer != b->finer) return false;
     for (uint32_t axis = 0; axis < a->rank; axis++)
         if (a->extent[axis] != b->extent[axis] || a->spacing[axis] != b->spacing[axis] ||
             a->origin[axis] != b->origin[axis])
@@ -62,8 +55,7 @@ static bool grid_equal(const Grid *a, const Grid *b)
     return true;
 }
 
-GridId graph_grid(Module *module, const Grid *grid)
-{
+GridId graph_grid(Module *module, const Grid *grid) {
     Grid clean = *grid;
     for (uint32_t axis = clean.rank; axis < MAX_RANK; axis++) {
         clean.extent[axis] = 1;
@@ -71,20 +63,17 @@ GridId graph_grid(Module *module, const Grid *grid)
         clean.origin[axis] = 0;
     }
     for (GridId i = 1; i < module->grids.len; i++)
-        if (grid_equal(&module->grids.data[i], &clean))
-            return i;
+        if (grid_equal(&module->grids.data[i], &clean)) return i;
     vec_push(&module->grids, clean);
     return module->grids.len - 1;
 }
 
-GridId graph_coarser(Module *module, GridId fine)
-{
+GridId graph_coarser(Module *module, GridId fine) {
     Grid coarse = module->grids.data[fine];
     coarse.finer = fine;
     coarse.name = 0;
     for (uint32_t axis = 0; axis < coarse.rank; axis++) {
-        if (coarse.extent[axis] >= 0)
-            coarse.extent[axis] = (coarse.extent[axis] + 1) / 2;
+        if (coarse.extent[axis] >= 0) coarse.extent[axis] = (coarse.extent[axis] + 1) / 2;
         coarse.spacing[axis] *= 2;
     }
     return graph_grid(module, &coarse);
@@ -92,21 +81,16 @@ GridId graph_coarser(Module *module, GridId fine)
 
 /* ---- stencils ----------------------------------------------------------------- */
 
-static int tap_compare(const void *left, const void *right)
-{
+static int tap_compare(const void *left, const void *right) {
     const Tap *a = left, *b = right;
-    if (a->to != b->to)
-        return a->to < b->to ? -1 : 1;
-    if (a->from != b->from)
-        return a->from < b->from ? -1 : 1;
+    if (a->to != b->to) return a->to < b->to ? -1 : 1;
+    if (a->from != b->from) return a->from < b->from ? -1 : 1;
     for (int axis = MAX_RANK - 1; axis >= 0; axis--)
-        if (a->offset[axis] != b->offset[axis])
-            return a->offset[axis] < b->offset[axis] ? -1 : 1;
+        if (a->offset[axis] != b->offset[axis]) return a->offset[axis] < b->offset[axis] ? -1 : 1;
     return 0;
 }
 
-static bool stencil_equal(const Stencil *a, const Stencil *b)
-{
+static bool stencil_equal(const Stencil *a, const Stencil *b) {
     if (a->rank != b->rank || a->in_channels != b->in_channels ||
         a->out_channels != b->out_channels || a->transposed != b->transposed ||
         a->count != b->count || memcmp(a->sides, b->sides, sizeof a->sides) != 0 ||
@@ -118,22 +102,19 @@ static bool stencil_equal(const Stencil *a, const Stencil *b)
     return true;
 }
 
-StencilId graph_stencil(Module *module, const Stencil *stencil)
-{
+StencilId graph_stencil(Module *module, const Stencil *stencil) {
     Stencil s = *stencil;
     for (uint32_t axis = 0; axis < MAX_RANK; axis++)
         for (int side = 0; side < 2; side++) {
             SideKind kind = s.sides[axis][side];
-            if (axis >= s.rank)
-                s.sides[axis][side] = SIDE_PERIODIC;
+            if (axis >= s.rank) s.sides[axis][side] = SIDE_PERIODIC;
             /* a transposed stencil takes no values; nor do sides without any */
             if (axis >= s.rank || s.transposed || kind == SIDE_PERIODIC || kind == SIDE_EVEN)
                 s.has_value[axis][side] = false;
         }
     Tap *taps = arena_copy(module->arena, s.taps, sizeof *taps * s.count);
     uint32_t kept = 0;
-    if (s.count)
-        qsort(taps, s.count, sizeof *taps, tap_compare);
+    if (s.count) qsort(taps, s.count, sizeof *taps, tap_compare);
     for (uint32_t i = 0; i < s.count; i++) {
         if (kept && tap_compare(&taps[kept - 1], &taps[i]) == 0)
             taps[kept - 1].weight += taps[i].weight;
@@ -142,39 +123,35 @@ StencilId graph_stencil(Module *module, const Stencil *stencil)
     }
     s.count = 0;
     for (uint32_t i = 0; i < kept; i++)
-        if (taps[i].weight != 0)
-            taps[s.count++] = taps[i];
+        if (taps[i].weight != 0) taps[s.count++] = taps[i];
     s.taps = taps;
     for (StencilId i = 1; i < module->stencils.len; i++)
-        if (stencil_equal(&module->stencils.data[i], &s))
-            return i;
+        if (stencil_equal(&module->stencils.data[i], &s)) return i;
     vec_push(&module->stencils, s);
     return module->stencils.len - 1;
 }
 
 /* ---- loops and functions ------------------------------------------------------- */
 
-static bool loop_equal(const Loop *a, const Loop *b)
-{
+static bool loop_equal(const Loop *a, const Loop *b) {
     return a->body == b->body && a->start == b->start && a->states == b->states &&
            a->captured == b->captured && a->has_stop == b->has_stop &&
            a->collected == b->collected && a->stride == b->stride && a->name == b->name &&
-           (a->collected == 0 || memcmp(a->collect, b->collect, sizeof *a->collect * a->collected) == 0);
+           (a->collected == 0 ||
+            memcmp(a->collect, b->collect, sizeof *a->collect * a->collected) == 0);
 }
 
-LoopId graph_loop(Module *module, const Loop *loop)
-{
+LoopId graph_loop(Module *module, const Loop *loop) {
     for (LoopId i = 1; i < module->loops.len; i++)
-        if (loop_equal(&module->loops.data[i], loop))
-            return i;
+        if (loop_equal(&module->loops.data[i], loop)) return i;
     Loop copy = *loop;
-    copy.collect = arena_copy(module->arena, loop->collect, sizeof *loop->collect * loop->collected);
+    copy.collect =
+        arena_copy(module->arena, loop->collect, sizeof *loop->collect * loop->collected);
     vec_push(&module->loops, copy);
     return module->loops.len - 1;
 }
 
-FuncId graph_func(Module *module, Name name)
-{
+FuncId graph_func(Module *module, Name name) {
     Func *f = ARENA_NEW(module->arena, Func);
     f->name = name;
     vec_push(&f->nodes, (NodeData){0});

@@ -22,8 +22,7 @@ const char *const graph_side_words[SIDE_WORDS] = {"periodic", "even", "odd", "sl
 const char *const graph_type_words[TYPE_WORDS] = {"scalar", "field", "stack", "tuple"};
 const char *const graph_effect_words[EFFECT_WORDS] = {"print", "report", "assert", "save"};
 
-static void put_number(Text *out, double x)
-{
+static void put_number(Text *out, double x) {
     if (isnan(x)) {
         uint64_t bits;
         __builtin_memcpy(&bits, &x, sizeof bits);
@@ -33,10 +32,8 @@ static void put_number(Text *out, double x)
     }
 }
 
-static void put_name(const Module *module, Name name, Text *out)
-{
-    if (name == 0)
-        return;
+static void put_name(const Module *module, Name name, Text *out) {
+    if (name == 0) return;
     text_puts(out, " name \"");
     for (const char *c = names_text(module->names, name); *c; c++) {
         if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
@@ -47,73 +44,63 @@ static void put_name(const Module *module, Name name, Text *out)
     text_puts(out, "\"");
 }
 
-static void put_type(Type type, Text *out)
-{
+static void put_type(Type type, Text *out) {
     text_printf(out, " %s", graph_type_words[type.kind]);
     if (type.kind == TYPE_FIELD || type.kind == TYPE_STACK)
         text_printf(out, " %u %u", type.channels, type.grid);
 }
 
-static void put_nodes(const Node *nodes, uint32_t count, Text *out)
-{
+static void put_nodes(const Node *nodes, uint32_t count, Text *out) {
     text_puts(out, " (");
-    for (uint32_t i = 0; i < count; i++)
-        text_printf(out, "%s%%%u", i ? ", " : "", nodes[i]);
+    for (uint32_t i = 0; i < count; i++) text_printf(out, "%s%%%u", i ? ", " : "", nodes[i]);
     text_puts(out, ")");
 }
 
-static void put_grid(const Module *module, uint32_t number, Text *out)
-{
+static void put_grid(const Module *module, uint32_t number, Text *out) {
     const Grid *grid = &module->grids.data[number];
     text_printf(out, "grid %u extent", number);
-    for (uint32_t a = 0; a < grid->rank; a++)
-        text_printf(out, " %lld", (long long)grid->extent[a]);
+    for (uint32_t a = 0; a < grid->rank; a++) text_printf(out, " %lld", (long long)grid->extent[a]);
     text_puts(out, " spacing");
-    for (uint32_t a = 0; a < grid->rank; a++)
-        put_number(out, grid->spacing[a]);
+    for (uint32_t a = 0; a < grid->rank; a++) put_number(out, grid->spacing[a]);
     text_puts(out, " origin");
-    for (uint32_t a = 0; a < grid->rank; a++)
-        put_number(out, grid->origin[a]);
+    for (uint32_t a = 0; a < grid->rank; a++) put_number(out, grid->origin[a]);
     text_printf(out, " finer %u", grid->finer);
     put_name(module, grid->name, out);
     text_puts(out, "\n");
 }
 
-static void put_stencil(const Module *module, uint32_t number, Text *out)
-{
+static void put_stencil(const Module *module, uint32_t number, Text *out) {
     const Stencil *s = &module->stencils.data[number];
     text_printf(out, "stencil %u rank %u in %u out %u%s sides", number, s->rank, s->in_channels,
                 s->out_channels, s->transposed ? " transposed" : "");
     for (uint32_t a = 0; a < s->rank; a++)
-        text_printf(out, " %s %s", graph_side_words[s->sides[a][0]], graph_side_words[s->sides[a][1]]);
+        text_printf(out, " %s %s", graph_side_words[s->sides[a][0]],
+                    graph_side_words[s->sides[a][1]]);
     text_puts(out, " values");
     for (uint32_t a = 0; a < s->rank; a++)
         text_printf(out, " %d %d", s->has_value[a][0], s->has_value[a][1]);
     text_printf(out, " taps %u\n", s->count);
     for (uint32_t i = 0; i < s->count; i++) {
         text_printf(out, "  tap to %u from %u offset", s->taps[i].to, s->taps[i].from);
-        for (uint32_t a = 0; a < s->rank; a++)
-            text_printf(out, " %d", s->taps[i].offset[a]);
+        for (uint32_t a = 0; a < s->rank; a++) text_printf(out, " %d", s->taps[i].offset[a]);
         text_puts(out, " weight");
         put_number(out, s->taps[i].weight);
         text_puts(out, "\n");
     }
 }
 
-static void put_loop(const Module *module, uint32_t number, Text *out)
-{
+static void put_loop(const Module *module, uint32_t number, Text *out) {
     const Loop *loop = &module->loops.data[number];
-    text_printf(out, "loop %u body %u start %lld states %u captured %u stop %d stride %lld collect %u",
-                number, loop->body, (long long)loop->start, loop->states, loop->captured, loop->has_stop,
-                (long long)loop->stride, loop->collected);
-    for (uint32_t i = 0; i < loop->collected; i++)
-        text_printf(out, " %u", loop->collect[i]);
+    text_printf(out,
+                "loop %u body %u start %lld states %u captured %u stop %d stride %lld collect %u",
+                number, loop->body, (long long)loop->start, loop->states, loop->captured,
+                loop->has_stop, (long long)loop->stride, loop->collected);
+    for (uint32_t i = 0; i < loop->collected; i++) text_printf(out, " %u", loop->collect[i]);
     put_name(module, loop->name, out);
     text_puts(out, "\n");
 }
 
-static void put_node(const Func *f, Node n, Text *out)
-{
+static void put_node(const Func *f, Node n, Text *out) {
     const NodeData *d = graph_node(f, n);
     text_printf(out, "  %%%u = %s", n, op_info(d->op)->name);
     if (d->op == OP_CONST)
@@ -122,21 +109,18 @@ static void put_node(const Func *f, Node n, Text *out)
         text_printf(out, " %u.%u", d->index, d->detail);
     else
         text_printf(out, " %u", d->index);
-    if (d->count)
-        put_nodes(f->operands.data + d->first, d->count, out);
+    if (d->count) put_nodes(f->operands.data + d->first, d->count, out);
     text_puts(out, " :");
     put_type(d->type, out);
     text_puts(out, "\n");
 }
 
-static void put_func(const Module *module, FuncId id, Text *out)
-{
+static void put_func(const Module *module, FuncId id, Text *out) {
     const Func *f = graph_get(module, id);
     text_printf(out, "func %u", id);
     put_name(module, f->name, out);
     text_puts(out, "\n");
-    for (Node n = 1; n < f->nodes.len; n++)
-        put_node(f, n, out);
+    for (Node n = 1; n < f->nodes.len; n++) put_node(f, n, out);
     text_puts(out, "  results");
     put_nodes(f->results.data, f->results.len, out);
     text_puts(out, "\n");
@@ -148,21 +132,16 @@ static void put_func(const Module *module, FuncId id, Text *out)
     }
 }
 
-void graph_print(const Module *module, Text *out)
-{
-    for (uint32_t i = 1; i < module->grids.len; i++)
-        put_grid(module, i, out);
-    for (uint32_t i = 1; i < module->stencils.len; i++)
-        put_stencil(module, i, out);
-    for (uint32_t i = 1; i < module->loops.len; i++)
-        put_loop(module, i, out);
+void graph_print(const Module *module, Text *out) {
+    for (uint32_t i = 1; i < module->grids.len; i++) put_grid(module, i, out);
+    for (uint32_t i = 1; i < module->stencils.len; i++) put_stencil(module, i, out);
+    for (uint32_t i = 1; i < module->loops.len; i++) put_loop(module, i, out);
     for (uint32_t i = 0; i < module->inputs.len; i++) {
         text_printf(out, "input %u type", i);
         put_type(module->inputs.data[i].type, out);
         put_name(module, module->inputs.data[i].name, out);
         text_puts(out, "\n");
     }
-    for (FuncId i = 1; i < module->funcs.len; i++)
-        put_func(module, i, out);
+    for (FuncId i = 1; i < module->funcs.len; i++) put_func(module, i, out);
     text_printf(out, "main %u\n", module->main);
 }

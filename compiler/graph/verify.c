@@ -9,8 +9,7 @@
 
 enum { MOST_CHANNELS = 1 << 20, MOST_REACH = 1 << 16 };
 
-static const char *verify_grids(Module *module)
-{
+static const char *verify_grids(Module *module) {
     for (GridId i = 1; i < module->grids.len; i++) {
         const Grid *grid = &module->grids.data[i];
         if (grid->rank < 1 || grid->rank > MAX_RANK)
@@ -22,19 +21,19 @@ static const char *verify_grids(Module *module)
         for (uint32_t a = 0; a < grid->rank; a++) {
             if (grid->extent[a] < -1 || grid->extent[a] == 0 || grid->extent[a] > INT32_MAX)
                 WRONG("grid %u has an extent of %lld", i, (long long)grid->extent[a]);
-            if (!isfinite(grid->spacing[a]) || !(grid->spacing[a] > 0) || !isfinite(grid->origin[a]))
-                WRONG("grid %u has a spacing that is not positive, or an origin that is not finite", i);
+            if (!isfinite(grid->spacing[a]) || !(grid->spacing[a] > 0) ||
+                !isfinite(grid->origin[a]))
+                WRONG("grid %u has a spacing that is not positive, or an origin that is not finite",
+                      i);
         }
     }
     return NULL;
 }
 
-static const char *verify_stencils(Module *module)
-{
+static const char *verify_stencils(Module *module) {
     for (StencilId i = 1; i < module->stencils.len; i++) {
         const Stencil *s = &module->stencils.data[i];
-        if (s->rank < 1 || s->rank > MAX_RANK)
-            WRONG("stencil %u has %u dimensions", i, s->rank);
+        if (s->rank < 1 || s->rank > MAX_RANK) WRONG("stencil %u has %u dimensions", i, s->rank);
         if (s->in_channels < 1 || s->out_channels < 1 || s->in_channels > MOST_CHANNELS ||
             s->out_channels > MOST_CHANNELS)
             WRONG("stencil %u has no channels, or too many", i);
@@ -42,16 +41,15 @@ static const char *verify_stencils(Module *module)
             if ((s->sides[a][0] == SIDE_PERIODIC) != (s->sides[a][1] == SIDE_PERIODIC))
                 WRONG("stencil %u is periodic on one side of an axis only", i);
             for (int k = 0; k < 2; k++)
-                if (s->has_value[a][k] &&
-                    (s->transposed || s->sides[a][k] == SIDE_PERIODIC || s->sides[a][k] == SIDE_EVEN))
+                if (s->has_value[a][k] && (s->transposed || s->sides[a][k] == SIDE_PERIODIC ||
+                                           s->sides[a][k] == SIDE_EVEN))
                     WRONG("stencil %u has a value on a side that takes none", i);
         }
         for (uint32_t k = 0; k < s->count; k++) {
             const Tap *tap = &s->taps[k];
             if (tap->from >= s->in_channels || tap->to >= s->out_channels)
                 WRONG("stencil %u has a tap on a channel that it lacks", i);
-            if (!isfinite(tap->weight))
-                WRONG("stencil %u has a weight that is not finite", i);
+            if (!isfinite(tap->weight)) WRONG("stencil %u has a weight that is not finite", i);
             for (uint32_t a = 0; a < MAX_RANK; a++)
                 if (tap->offset[a] > MOST_REACH || tap->offset[a] < -MOST_REACH ||
                     (a >= s->rank && tap->offset[a] != 0))
@@ -61,34 +59,26 @@ static const char *verify_stencils(Module *module)
     return NULL;
 }
 
-static const char *verify_type(Module *module, Type type)
-{
+static const char *verify_type(Module *module, Type type) {
     if (type.grid >= module->grids.len)
         WRONG("a type names grid %u, which does not exist", type.grid);
     bool ok = false;
     switch (type.kind) {
     case TYPE_SCALAR:
-    case TYPE_TUPLE:
-        ok = type.grid == GRID_NONE && type.channels == 1;
-        break;
+    case TYPE_TUPLE: ok = type.grid == GRID_NONE && type.channels == 1; break;
     case TYPE_FIELD:
         ok = type.grid != GRID_NONE && type.channels >= 1 && type.channels <= MOST_CHANNELS;
         break;
-    case TYPE_STACK:
-        ok = type.channels >= 1 && type.channels <= MOST_CHANNELS;
-        break;
+    case TYPE_STACK: ok = type.channels >= 1 && type.channels <= MOST_CHANNELS; break;
     }
-    if (!ok)
-        WRONG("a type whose kind, channels and grid do not go together");
+    if (!ok) WRONG("a type whose kind, channels and grid do not go together");
     return NULL;
 }
 
-static const char *verify_inputs(Module *module)
-{
+static const char *verify_inputs(Module *module) {
     for (uint32_t i = 0; i < module->inputs.len; i++) {
         const char *wrong = verify_type(module, module->inputs.data[i].type);
-        if (wrong)
-            return wrong;
+        if (wrong) return wrong;
         TypeKind kind = module->inputs.data[i].type.kind;
         if (kind != TYPE_SCALAR && kind != TYPE_FIELD)
             WRONG("input %u is neither a number nor a field", i);
@@ -96,42 +86,37 @@ static const char *verify_inputs(Module *module)
     return NULL;
 }
 
-static bool has_index(Op op, uint32_t index, const Module *module)
-{
-    if (op == OP_LOOP)
-        return index > 0 && index < module->loops.len;
-    if (op == OP_CALL)
-        return index > 0 && index < module->funcs.len;
+static bool has_index(Op op, uint32_t index, const Module *module) {
+    if (op == OP_LOOP) return index > 0 && index < module->loops.len;
+    if (op == OP_CALL) return index > 0 && index < module->funcs.len;
     return true;
 }
 
 /* Numbers only: what shape rules rely on when they follow operands. */
-static const char *verify_numbers(Module *module, FuncId id)
-{
+static const char *verify_numbers(Module *module, FuncId id) {
     const Func *f = graph_get(module, id);
     for (Node n = 1; n < f->nodes.len; n++) {
         const NodeData *d = graph_node(f, n);
-        if (d->op <= OP_NONE || d->op >= OP_COUNT)
-            WRONG("function %u: %%%u has no op", id, n);
+        if (d->op <= OP_NONE || d->op >= OP_COUNT) WRONG("function %u: %%%u has no op", id, n);
         if (d->first > f->operands.len || d->count > f->operands.len - d->first)
             WRONG("function %u: the operands of %%%u are missing", id, n);
         for (uint32_t k = 0; k < d->count; k++)
             if (graph_operand(f, n, k) == 0 || graph_operand(f, n, k) >= n)
                 WRONG("function %u: operand %u of %%%u does not stand before it", id, k, n);
         const char *wrong = verify_type(module, d->type);
-        if (wrong)
-            return wrong;
+        if (wrong) return wrong;
         if (!has_index(d->op, d->index, module))
             WRONG("function %u: %%%u names a loop or function that does not exist", id, n);
     }
     for (uint32_t i = 0; i < f->params.len; i++) {
         Node p = f->params.data[i];
-        if (p == 0 || p >= f->nodes.len || graph_node(f, p)->op != OP_PARAM || graph_node(f, p)->index != i)
+        if (p == 0 || p >= f->nodes.len || graph_node(f, p)->op != OP_PARAM ||
+            graph_node(f, p)->index != i)
             WRONG("function %u: parameter %u is not listed as such", id, i);
     }
     for (Node n = 1; n < f->nodes.len; n++)
-        if (graph_node(f, n)->op == OP_PARAM &&
-            (graph_node(f, n)->index >= f->params.len || f->params.data[graph_node(f, n)->index] != n))
+        if (graph_node(f, n)->op == OP_PARAM && (graph_node(f, n)->index >= f->params.len ||
+                                                 f->params.data[graph_node(f, n)->index] != n))
             WRONG("function %u: %%%u is a parameter that is not listed", id, n);
     for (uint32_t i = 0; i < f->results.len; i++)
         if (f->results.data[i] == 0 || f->results.data[i] >= f->nodes.len ||
@@ -148,8 +133,7 @@ static const char *verify_numbers(Module *module, FuncId id)
     return NULL;
 }
 
-static const char *verify_types(Module *module, FuncId id)
-{
+static const char *verify_types(Module *module, FuncId id) {
     const Func *f = graph_get(module, id);
     for (Node n = 1; n < f->nodes.len; n++) {
         NodeData d = *graph_node(f, n);
@@ -162,29 +146,30 @@ static const char *verify_types(Module *module, FuncId id)
             GridId coarse = d.op == OP_PROLONG ? from.grid : type.grid;
             if (d.count != 1 || from.kind != TYPE_FIELD || type.kind != TYPE_FIELD ||
                 from.channels != type.channels || module->grids.data[coarse].finer != fine)
-                WRONG("function %u: %%%u does not go between a grid and the one that halves it", id, n);
+                WRONG("function %u: %%%u does not go between a grid and the one that halves it", id,
+                      n);
             continue;
         }
-        if (!op_shape(module, id, d.op, d.count ? f->operands.data + d.first : NULL, d.count, d.index, d.detail, &type, &why))
+        if (!op_shape(module, id, d.op, d.count ? f->operands.data + d.first : NULL, d.count,
+                      d.index, d.detail, &type, &why))
             WRONG("function %u: %%%u = %s: %s", id, n, op_info(d.op)->name, why);
         if (!type_equal(type, d.type))
-            WRONG("function %u: %%%u is %s, but stands as %s", id, n, type_text(module, type, module->arena),
-                  type_text(module, d.type, module->arena));
+            WRONG("function %u: %%%u is %s, but stands as %s", id, n,
+                  type_text(module, type, module->arena), type_text(module, d.type, module->arena));
     }
     return NULL;
 }
 
-/* Calls and loops must not lead back to their own function: depth-first, with a stack of our own. */
-static const char *verify_calls(Module *module)
-{
+/* Calls and loops must not lead back to their own function: depth-first, with a stack of our
+ * own. */
+static const char *verify_calls(Module *module) {
     uint32_t count = module->funcs.len;
     uint8_t *colour = ARENA_ARRAY(module->arena, uint8_t, count); /* 1: open, 2: done */
     Node *at = ARENA_ARRAY(module->arena, Node, count);
     FuncId *stack = ARENA_ARRAY(module->arena, FuncId, count);
     for (FuncId root = 1; root < count; root++) {
         uint32_t depth = 0;
-        if (colour[root])
-            continue;
+        if (colour[root]) continue;
         stack[depth++] = root;
         colour[root] = 1;
         while (depth) {
@@ -193,7 +178,9 @@ static const char *verify_calls(Module *module)
             FuncId callee = 0;
             while (callee == 0 && ++at[id] < f->nodes.len) {
                 const NodeData *d = graph_node(f, at[id]);
-                callee = d->op == OP_LOOP ? module->loops.data[d->index].body : d->op == OP_CALL ? d->index : 0;
+                callee = d->op == OP_LOOP   ? module->loops.data[d->index].body
+                         : d->op == OP_CALL ? d->index
+                                            : 0;
             }
             if (callee == 0) {
                 colour[id] = 2;
@@ -209,23 +196,16 @@ static const char *verify_calls(Module *module)
     return NULL;
 }
 
-const char *graph_verify(Module *module)
-{
+const char *graph_verify(Module *module) {
     const char *wrong = verify_grids(module);
-    if (!wrong)
-        wrong = verify_stencils(module);
-    if (!wrong)
-        wrong = verify_inputs(module);
+    if (!wrong) wrong = verify_stencils(module);
+    if (!wrong) wrong = verify_inputs(module);
     for (LoopId i = 1; i < module->loops.len && !wrong; i++)
         if (module->loops.data[i].body == 0 || module->loops.data[i].body >= module->funcs.len)
             WRONG("loop %u has no body", i);
-    for (FuncId i = 1; i < module->funcs.len && !wrong; i++)
-        wrong = verify_numbers(module, i);
-    for (FuncId i = 1; i < module->funcs.len && !wrong; i++)
-        wrong = verify_types(module, i);
-    if (!wrong)
-        wrong = verify_calls(module);
-    if (!wrong && module->main >= module->funcs.len)
-        WRONG("the main function does not exist");
+    for (FuncId i = 1; i < module->funcs.len && !wrong; i++) wrong = verify_numbers(module, i);
+    for (FuncId i = 1; i < module->funcs.len && !wrong; i++) wrong = verify_types(module, i);
+    if (!wrong) wrong = verify_calls(module);
+    if (!wrong && module->main >= module->funcs.len) WRONG("the main function does not exist");
     return wrong;
 }

@@ -1,9 +1,10 @@
 /* Partial derivatives of the pointwise ops.
  *
- * Where a derivative does not exist or is infinite, a finite one is chosen, so that training does not meet
- * NaN: abs, sign and roots have 0 at 0; ties of min and max share equally (1/2 each); asin and acos have 0
- * at ±1, atan2 at the origin; pow has 0 by its base where the exponent is 0, and 0 by its exponent where the base
- * is not positive. Comparisons, logic and roundings have 0 everywhere; where() that of what it chose. */
+ * Where a derivative does not exist or is infinite, a finite one is chosen, so that training
+ * does not meet NaN: abs, sign and roots have 0 at 0; ties of min and max share equally (1/2
+ * each); asin and acos have 0 at ±1, atan2 at the origin; pow has 0 by its base where the
+ * exponent is 0, and 0 by its exponent where the base is not positive. Comparisons, logic and
+ * roundings have 0 everywhere; where() that of what it chose. */
 #include "compiler/ops/rules.h"
 
 #include <math.h>
@@ -15,50 +16,33 @@ typedef struct {
     Node n, x, y, z; /* the node and its operands */
 } Point;
 
-static Point point(Module *m, FuncId f, Node n)
-{
+static Point point(Module *m, FuncId f, Node n) {
     const Func *func = graph_get(m, f);
     const NodeData *d = graph_node(func, n);
     Node a[3] = {NODE_NONE, NODE_NONE, NODE_NONE};
-    for (uint32_t i = 0; i < d->count && i < 3; i++)
-        a[i] = graph_operand(func, n, i);
+    for (uint32_t i = 0; i < d->count && i < 3; i++) a[i] = graph_operand(func, n, i);
     return (Point){m, f, d->span, n, a[0], a[1], a[2]};
 }
 
-static Node number(const Point *p, double c)
-{
-    return graph_const(p->m, p->f, c);
-}
+static Node number(const Point *p, double c) { return graph_const(p->m, p->f, c); }
 
-static Node unary(const Point *p, Op op, Node a)
-{
-    return graph_unary(p->m, p->f, op, a, p->span);
-}
+static Node unary(const Point *p, Op op, Node a) { return graph_unary(p->m, p->f, op, a, p->span); }
 
-static Node binary(const Point *p, Op op, Node a, Node b)
-{
+static Node binary(const Point *p, Op op, Node a, Node b) {
     return graph_binary(p->m, p->f, op, a, b, p->span);
 }
 
-static Node where(const Point *p, Node c, Node a, Node b)
-{
+static Node where(const Point *p, Node c, Node a, Node b) {
     return graph_add(p->m, p->f, OP_WHERE, (Node[]){c, a, b}, 3, 0, 0, p->span);
 }
 
-static Node positive(const Point *p, Node a)
-{
-    return binary(p, OP_LT, number(p, 0), a);
-}
+static Node positive(const Point *p, Node a) { return binary(p, OP_LT, number(p, 0), a); }
 
-static Node square(const Point *p, Node a)
-{
-    return binary(p, OP_MUL, a, a);
-}
+static Node square(const Point *p, Node a) { return binary(p, OP_MUL, a, a); }
 
 #define DERIVATIVE(slot)                                                                           \
     static Node by_##slot(const Point *p, uint32_t i);                                             \
-    Node deriv_##slot(Module *m, FuncId f, Node n, uint32_t i, Node w)                             \
-    {                                                                                              \
+    Node deriv_##slot(Module *m, FuncId f, Node n, uint32_t i, Node w) {                           \
         Point p = point(m, f, n);                                                                  \
         return by_##slot(&p, i);                                                                   \
     }                                                                                              \
@@ -82,22 +66,17 @@ DERIVATIVE(cosh) { return unary(p, OP_SINH, p->x); }
 DERIVATIVE(tanh) { return binary(p, OP_SUB, number(p, 1), square(p, p->n)); }
 /* clang-format on */
 
-DERIVATIVE(div)
-{
-    if (i == 0)
-        return binary(p, OP_DIV, number(p, 1), p->y);
+DERIVATIVE(div) {
+    if (i == 0) return binary(p, OP_DIV, number(p, 1), p->y);
     return unary(p, OP_NEG, binary(p, OP_DIV, p->n, p->y));
 }
 
-DERIVATIVE(mod)
-{
-    if (i == 0)
-        return number(p, 1);
+DERIVATIVE(mod) {
+    if (i == 0) return number(p, 1);
     return unary(p, OP_NEG, unary(p, OP_FLOOR, binary(p, OP_DIV, p->x, p->y)));
 }
 
-DERIVATIVE(pow)
-{
+DERIVATIVE(pow) {
     Node zero = number(p, 0), one = number(p, 1);
     if (i == 0) {
         Node lower = binary(p, OP_POW, p->x, binary(p, OP_SUB, p->y, one));
@@ -109,24 +88,16 @@ DERIVATIVE(pow)
 }
 
 /* 1 where a < b, 1/2 where equal */
-static Node share(const Point *p, Node a, Node b)
-{
+static Node share(const Point *p, Node a, Node b) {
     Node tie = where(p, binary(p, OP_EQ, a, b), number(p, 0.5), number(p, 0));
     return where(p, binary(p, OP_LT, a, b), number(p, 1), tie);
 }
 
-DERIVATIVE(min)
-{
-    return i == 0 ? share(p, p->x, p->y) : share(p, p->y, p->x);
-}
+DERIVATIVE(min) { return i == 0 ? share(p, p->x, p->y) : share(p, p->y, p->x); }
 
-DERIVATIVE(max)
-{
-    return i == 0 ? share(p, p->y, p->x) : share(p, p->x, p->y);
-}
+DERIVATIVE(max) { return i == 0 ? share(p, p->y, p->x) : share(p, p->x, p->y); }
 
-DERIVATIVE(atan2)
-{
+DERIVATIVE(atan2) {
     Node radius = binary(p, OP_ADD, square(p, p->x), square(p, p->y));
     Node top = i == 0 ? p->y : unary(p, OP_NEG, p->x);
     Node inside = positive(p, radius);
@@ -134,45 +105,35 @@ DERIVATIVE(atan2)
     return where(p, inside, binary(p, OP_DIV, top, safe), number(p, 0));
 }
 
-DERIVATIVE(where)
-{
-    if (i == 0)
-        return number(p, 0);
+DERIVATIVE(where) {
+    if (i == 0) return number(p, 0);
     return binary(p, i == 1 ? OP_NE : OP_EQ, p->x, number(p, 0));
 }
 
 /* top / sqrt(x) where x > 0, else 0 */
-static Node over_root(const Point *p, double top, Node root, Node x)
-{
+static Node over_root(const Point *p, double top, Node root, Node x) {
     Node inside = positive(p, x);
     Node safe = where(p, inside, root, number(p, 1));
     return where(p, inside, binary(p, OP_DIV, number(p, top), safe), number(p, 0));
 }
 
-DERIVATIVE(sqrt)
-{
-    return over_root(p, 0.5, p->n, p->x);
-}
+DERIVATIVE(sqrt) { return over_root(p, 0.5, p->n, p->x); }
 
-DERIVATIVE(asin)
-{
+DERIVATIVE(asin) {
     Node rest = binary(p, OP_SUB, number(p, 1), square(p, p->x));
     return over_root(p, 1, unary(p, OP_SQRT, rest), rest);
 }
 
-DERIVATIVE(acos)
-{
+DERIVATIVE(acos) {
     Node rest = binary(p, OP_SUB, number(p, 1), square(p, p->x));
     return over_root(p, -1, unary(p, OP_SQRT, rest), rest);
 }
 
-DERIVATIVE(atan)
-{
+DERIVATIVE(atan) {
     return binary(p, OP_DIV, number(p, 1), binary(p, OP_ADD, number(p, 1), square(p, p->x)));
 }
 
-DERIVATIVE(erf)
-{
+DERIVATIVE(erf) {
     Node gauss = unary(p, OP_EXP, unary(p, OP_NEG, square(p, p->x)));
     return binary(p, OP_MUL, gauss, number(p, M_2_SQRTPI));
 }

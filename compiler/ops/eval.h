@@ -12,8 +12,8 @@ struct Evaluator {
     const Array *args; /* of the function that runs */
 };
 
-/* Besides what an effect returns: a grid smaller than a stencil's reach; a frame that a stack lacks; no
- * inputs where there are some. */
+/* Besides what an effect returns: a grid smaller than a stencil's reach; a frame that a stack
+ * lacks; no inputs where there are some. */
 enum { EVAL_SIZE = -1, EVAL_FRAME = -2, EVAL_INPUT = -3 };
 
 /* Actual extents of a grid, 1 beyond its rank, and their product. */

@@ -6,21 +6,18 @@
 /* ---- shape ------------------------------------------------------------------- */
 
 bool shape_scalar(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                  uint32_t detail, Type *out, const char **why)
-{
+                  uint32_t detail, Type *out, const char **why) {
     *out = type_scalar();
     return true;
 }
 
 /* Scalars and one-channel fields broadcast; grids must agree. */
-bool shape_pointwise(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                     uint32_t detail, Type *out, const char **why)
-{
+bool shape_pointwise(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
+                     uint32_t index, uint32_t detail, Type *out, const char **why) {
     Type result = type_scalar();
     for (uint32_t i = 0; i < count; i++) {
         Type t = graph_node(graph_get(m, f), operands[i])->type;
-        if (t.kind == TYPE_SCALAR)
-            continue;
+        if (t.kind == TYPE_SCALAR) continue;
         if (t.kind != TYPE_FIELD) {
             *why = arena_format(m->arena, "%s acts on fields and numbers, not on %s",
                                 op_info(op)->name, type_text(m, t, m->arena));
@@ -36,7 +33,8 @@ bool shape_pointwise(Module *m, FuncId f, Op op, const Node *operands, uint32_t 
         } else if (result.channels == 1) {
             result.channels = t.channels;
         } else if (t.channels != 1 && t.channels != result.channels) {
-            *why = arena_format(m->arena, "fields of %u and %u channels", result.channels, t.channels);
+            *why =
+                arena_format(m->arena, "fields of %u and %u channels", result.channels, t.channels);
             return false;
         }
     }
@@ -46,25 +44,13 @@ bool shape_pointwise(Module *m, FuncId f, Op op, const Node *operands, uint32_t 
 
 /* ---- on numbers --------------------------------------------------------------- */
 
-static double modulo(double x, double y)
-{
-    return x - floor(x / y) * y;
-}
+static double modulo(double x, double y) { return x - floor(x / y) * y; }
 
-static double smaller(double a, double b)
-{
-    return isnan(a) || isnan(b) ? NAN : a < b ? a : b;
-}
+static double smaller(double a, double b) { return isnan(a) || isnan(b) ? NAN : a < b ? a : b; }
 
-static double larger(double a, double b)
-{
-    return isnan(a) || isnan(b) ? NAN : a > b ? a : b;
-}
+static double larger(double a, double b) { return isnan(a) || isnan(b) ? NAN : a > b ? a : b; }
 
-static double sign(double x)
-{
-    return isnan(x) ? x : (x > 0) - (x < 0);
-}
+static double sign(double x) { return isnan(x) ? x : (x > 0) - (x < 0); }
 
 /* SCALAR(id, slot, expression in x[0], x[1], …): a row for each pointwise op. */
 #define SCALARS                                                                                    \
@@ -109,8 +95,7 @@ static double sign(double x)
 
 /* One loop for all: operand k advances by step[k] values a cell (0: a number). */
 static void eval_pointwise(const Array *const *operands, uint32_t count, Array *out,
-                           ScalarFunction *function)
-{
+                           ScalarFunction *function) {
     int64_t cells = out->size / out->type.channels;
     for (uint32_t c = 0; c < out->type.channels; c++) {
         const double *from[3] = {NULL, NULL, NULL};
@@ -123,8 +108,7 @@ static void eval_pointwise(const Array *const *operands, uint32_t count, Array *
         double *to = out->data + c * cells;
         for (int64_t i = 0; i < cells; i++) {
             double x[3];
-            for (uint32_t k = 0; k < count; k++)
-                x[k] = from[k][i * step[k]];
+            for (uint32_t k = 0; k < count; k++) x[k] = from[k][i * step[k]];
             to[i] = function(x);
         }
     }
@@ -132,15 +116,13 @@ static void eval_pointwise(const Array *const *operands, uint32_t count, Array *
 
 #define SCALAR(id, slot, expression)                                                               \
     static double scalar_##slot(const double *x) { return expression; }                            \
-    void eval_##slot(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)     \
-    {                                                                                              \
+    void eval_##slot(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {   \
         eval_pointwise(operands, (uint32_t)op_info(OP_##id)->operands, out, scalar_##slot);        \
     }
 SCALARS
 #undef SCALAR
 
-ScalarFunction *op_scalar(Op op)
-{
+ScalarFunction *op_scalar(Op op) {
     static ScalarFunction *const table[OP_COUNT] = {
 #define SCALAR(id, slot, expression) [OP_##id] = scalar_##slot,
         SCALARS

@@ -4,8 +4,7 @@
 #include <math.h>
 
 bool shape_reduce(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                  uint32_t detail, Type *out, const char **why)
-{
+                  uint32_t detail, Type *out, const char **why) {
     Type t = graph_node(graph_get(m, f), operands[0])->type;
     if (t.kind != TYPE_FIELD) {
         *why = arena_format(m->arena, "%s reduces fields, not %s", op_info(op)->name,
@@ -17,24 +16,20 @@ bool shape_reduce(Module *m, FuncId f, Op op, const Node *operands, uint32_t cou
 }
 
 /* Pairwise, so that the reference is more exact than what it checks. */
-static double sum_pairs(const double *x, int64_t n)
-{
+static double sum_pairs(const double *x, int64_t n) {
     if (n <= 32) {
         double sum = 0;
-        for (int64_t i = 0; i < n; i++)
-            sum += x[i];
+        for (int64_t i = 0; i < n; i++) sum += x[i];
         return sum;
     }
     return sum_pairs(x, n / 2) + sum_pairs(x + n / 2, n - n / 2);
 }
 
-void eval_sum(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_sum(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     out->data[0] = sum_pairs(operands[0]->data, operands[0]->size);
 }
 
-void eval_least(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_least(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     double x[2] = {INFINITY, 0};
     for (int64_t i = 0; i < operands[0]->size; i++) {
         x[1] = operands[0]->data[i];
@@ -43,8 +38,7 @@ void eval_least(Evaluator *e, FuncId f, Node n, const Array *const *operands, Ar
     out->data[0] = x[0];
 }
 
-void eval_largest(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_largest(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     double x[2] = {-INFINITY, 0};
     for (int64_t i = 0; i < operands[0]->size; i++) {
         x[1] = operands[0]->data[i];
@@ -53,28 +47,26 @@ void eval_largest(Evaluator *e, FuncId f, Node n, const Array *const *operands, 
     out->data[0] = x[0];
 }
 
-Node deriv_sum(Module *m, FuncId f, Node n, uint32_t i, Node w)
-{
+Node deriv_sum(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     const NodeData *d = graph_node(graph_get(m, f), n);
     Type t = graph_node(graph_get(m, f), graph_operand(graph_get(m, f), n, 0))->type;
     return node_fill(m, f, w, t, d->span);
 }
 
 /* 1 where the extremum is taken, divided by the number of such cells: ties share equally. */
-static Node extremum_share(Module *m, FuncId f, Node n)
-{
+static Node extremum_share(Module *m, FuncId f, Node n) {
     Span span = graph_node(graph_get(m, f), n)->span;
     Node at = graph_binary(m, f, OP_EQ, graph_operand(graph_get(m, f), n, 0), n, span);
     return graph_binary(m, f, OP_DIV, at, graph_unary(m, f, OP_SUM, at, span), span);
 }
 
-/* Not linear: the share is taken at the point of linearisation; what is linear in w is the result. */
-Node deriv_least(Module *m, FuncId f, Node n, uint32_t i, Node w)
-{
-    return graph_binary(m, f, OP_MUL, extremum_share(m, f, n), w, graph_node(graph_get(m, f), n)->span);
+/* Not linear: the share is taken at the point of linearisation; what is linear in w is the
+ * result. */
+Node deriv_least(Module *m, FuncId f, Node n, uint32_t i, Node w) {
+    return graph_binary(m, f, OP_MUL, extremum_share(m, f, n), w,
+                        graph_node(graph_get(m, f), n)->span);
 }
 
-Node deriv_largest(Module *m, FuncId f, Node n, uint32_t i, Node w)
-{
+Node deriv_largest(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     return deriv_least(m, f, n, i, w);
 }

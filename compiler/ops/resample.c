@@ -1,44 +1,39 @@
 /* Between a grid and its coarser one: means of the finer cells, and constants on them.
  *
- * A coarse cell holds 2 finer cells an axis; where the number of finer cells is odd, the last holds 1. */
+ * A coarse cell holds 2 finer cells an axis; where the number of finer cells is odd, the last
+ * holds 1. */
 #include "compiler/ops/rules.h"
 
 #include <string.h>
 
-static Type operand_type(Module *m, FuncId f, Node n)
-{
+static Type operand_type(Module *m, FuncId f, Node n) {
     return graph_node(graph_get(m, f), n)->type;
 }
 
-static bool needs_field(Module *m, Op op, Type t, const char **why)
-{
-    if (t.kind == TYPE_FIELD)
-        return true;
+static bool needs_field(Module *m, Op op, Type t, const char **why) {
+    if (t.kind == TYPE_FIELD) return true;
     *why = arena_format(m->arena, "%s acts on fields, not on %s", op_info(op)->name,
                         type_text(m, t, m->arena));
     return false;
 }
 
-bool shape_restrict(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                    uint32_t detail, Type *out, const char **why)
-{
+bool shape_restrict(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
+                    uint32_t index, uint32_t detail, Type *out, const char **why) {
     Type t = operand_type(m, f, operands[0]);
-    if (!needs_field(m, op, t, why))
-        return false;
+    if (!needs_field(m, op, t, why)) return false;
     *out = type_field(graph_coarser(m, t.grid), t.channels);
     return true;
 }
 
 bool shape_prolong(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                   uint32_t detail, Type *out, const char **why)
-{
+                   uint32_t detail, Type *out, const char **why) {
     Type t = operand_type(m, f, operands[0]);
-    if (!needs_field(m, op, t, why))
-        return false;
+    if (!needs_field(m, op, t, why)) return false;
     GridId finer = m->grids.data[t.grid].finer;
     if (finer == GRID_NONE) {
-        *why = arena_format(m->arena, "there is no finer grid than %s: the field was not restricted",
-                            type_text(m, type_field(t.grid, 1), m->arena));
+        *why =
+            arena_format(m->arena, "there is no finer grid than %s: the field was not restricted",
+                         type_text(m, type_field(t.grid, 1), m->arena));
         return false;
     }
     *out = type_field(finer, t.channels);
@@ -50,38 +45,31 @@ typedef struct {
     int64_t fine[MAX_RANK], coarse[MAX_RANK], fine_cells, coarse_cells;
 } Levels;
 
-static Levels levels_of(Evaluator *e, GridId fine, GridId coarse)
-{
+static Levels levels_of(Evaluator *e, GridId fine, GridId coarse) {
     Levels l;
     l.fine_cells = eval_extents(e, fine, l.fine);
     l.coarse_cells = eval_extents(e, coarse, l.coarse);
     for (int a = 0; a < MAX_RANK; a++)
-        if (l.coarse[a] != l.fine[a] && l.coarse[a] != (l.fine[a] + 1) / 2)
-            e->status = EVAL_SIZE;
+        if (l.coarse[a] != l.fine[a] && l.coarse[a] != (l.fine[a] + 1) / 2) e->status = EVAL_SIZE;
     return l;
 }
 
 /* Number of finer cells in coarse cell i of an axis. */
-static int64_t children(const Levels *l, int axis, int64_t i)
-{
-    if (l->fine[axis] == l->coarse[axis])
-        return 1;
+static int64_t children(const Levels *l, int axis, int64_t i) {
+    if (l->fine[axis] == l->coarse[axis]) return 1;
     return 2 * i + 1 < l->fine[axis] ? 2 : 1;
 }
 
-static int64_t parent(const Levels *l, const int64_t p[MAX_RANK])
-{
+static int64_t parent(const Levels *l, const int64_t p[MAX_RANK]) {
     int64_t at = 0;
     for (int a = MAX_RANK - 1; a >= 0; a--)
         at = at * l->coarse[a] + (l->fine[a] == l->coarse[a] ? p[a] : p[a] / 2);
     return at;
 }
 
-void eval_restrict(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_restrict(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     Levels l = levels_of(e, operands[0]->type.grid, out->type.grid);
-    if (e->status)
-        return;
+    if (e->status) return;
     memset(out->data, 0, sizeof(double) * (size_t)out->size);
     for (uint32_t c = 0; c < out->type.channels; c++) {
         const double *from = operands[0]->data + c * l.fine_cells;
@@ -89,36 +77,33 @@ void eval_restrict(Evaluator *e, FuncId f, Node n, const Array *const *operands,
         int64_t p[MAX_RANK], i = 0;
         for (p[2] = 0; p[2] < l.fine[2]; p[2]++)
             for (p[1] = 0; p[1] < l.fine[1]; p[1]++)
-                for (p[0] = 0; p[0] < l.fine[0]; p[0]++)
-                    to[parent(&l, p)] += from[i++];
+                for (p[0] = 0; p[0] < l.fine[0]; p[0]++) to[parent(&l, p)] += from[i++];
         i = 0;
         for (p[2] = 0; p[2] < l.coarse[2]; p[2]++)
             for (p[1] = 0; p[1] < l.coarse[1]; p[1]++)
                 for (p[0] = 0; p[0] < l.coarse[0]; p[0]++)
-                    to[i++] /= (double)(children(&l, 0, p[0]) * children(&l, 1, p[1]) * children(&l, 2, p[2]));
+                    to[i++] /= (double)(children(&l, 0, p[0]) * children(&l, 1, p[1]) *
+                                        children(&l, 2, p[2]));
     }
 }
 
-void eval_prolong(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_prolong(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     Levels l = levels_of(e, out->type.grid, operands[0]->type.grid);
-    if (e->status)
-        return;
+    if (e->status) return;
     for (uint32_t c = 0; c < out->type.channels; c++) {
         const double *from = operands[0]->data + c * l.coarse_cells;
         double *to = out->data + c * l.fine_cells;
         int64_t p[MAX_RANK];
         for (p[2] = 0; p[2] < l.fine[2]; p[2]++)
             for (p[1] = 0; p[1] < l.fine[1]; p[1]++)
-                for (p[0] = 0; p[0] < l.fine[0]; p[0]++)
-                    *to++ = from[parent(&l, p)];
+                for (p[0] = 0; p[0] < l.fine[0]; p[0]++) *to++ = from[parent(&l, p)];
     }
 }
 
-/* Number of finer cells in each coarse cell, as a node: 2^rank, fewer in a last cell of odd sizes. That
- * last one is known by its centre, which lies half a fine cell below where a full cell has it. */
-static Node children_node(Module *m, FuncId f, GridId fine, GridId coarse, Span span)
-{
+/* Number of finer cells in each coarse cell, as a node: 2^rank, fewer in a last cell of odd
+ * sizes. That last one is known by its centre, which lies half a fine cell below where a full
+ * cell has it. */
+static Node children_node(Module *m, FuncId f, GridId fine, GridId coarse, Span span) {
     Grid grid = m->grids.data[fine];
     Node product = graph_const(m, f, 1);
     for (uint32_t axis = 0; axis < grid.rank; axis++) {
@@ -126,13 +111,17 @@ static Node children_node(Module *m, FuncId f, GridId fine, GridId coarse, Span 
         if (grid.extent[axis] < 0 || grid.extent[axis] % 2 != 0) {
             Node half;
             if (grid.extent[axis] >= 0) {
-                half = graph_add_typed(m, f, OP_EDGE, type_field(coarse, 1), NULL, 0, axis, 1, span);
+                half =
+                    graph_add_typed(m, f, OP_EDGE, type_field(coarse, 1), NULL, 0, axis, 1, span);
             } else {
-                Node centre = graph_add_typed(m, f, OP_COORD, type_field(coarse, 1), NULL, 0, axis, 0, span);
-                Node inside = graph_add_typed(m, f, OP_COORD, type_field(fine, 1), NULL, 0, axis, 0, span);
+                Node centre =
+                    graph_add_typed(m, f, OP_COORD, type_field(coarse, 1), NULL, 0, axis, 0, span);
+                Node inside =
+                    graph_add_typed(m, f, OP_COORD, type_field(fine, 1), NULL, 0, axis, 0, span);
                 Node mean = graph_unary(m, f, OP_RESTRICT, inside, span);
                 Node shift = graph_binary(m, f, OP_SUB, centre, mean, span);
-                half = graph_binary(m, f, OP_LT, graph_const(m, f, grid.spacing[axis] / 4), shift, span);
+                half = graph_binary(m, f, OP_LT, graph_const(m, f, grid.spacing[axis] / 4), shift,
+                                    span);
             }
             two = graph_binary(m, f, OP_SUB, two, half, span);
         }
@@ -142,8 +131,7 @@ static Node children_node(Module *m, FuncId f, GridId fine, GridId coarse, Span 
 }
 
 /* The transpose of the mean: constant on the finer cells, divided by their number. */
-Node deriv_restrict(Module *m, FuncId f, Node n, uint32_t i, Node w)
-{
+Node deriv_restrict(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     NodeData d = *graph_node(graph_get(m, f), n);
     GridId fine = operand_type(m, f, graph_operand(graph_get(m, f), n, 0)).grid;
     Node number = children_node(m, f, fine, d.type.grid, d.span);
@@ -151,8 +139,7 @@ Node deriv_restrict(Module *m, FuncId f, Node n, uint32_t i, Node w)
 }
 
 /* The transpose of the constant: the sum over the finer cells. */
-Node deriv_prolong(Module *m, FuncId f, Node n, uint32_t i, Node w)
-{
+Node deriv_prolong(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     NodeData d = *graph_node(graph_get(m, f), n);
     GridId coarse = operand_type(m, f, graph_operand(graph_get(m, f), n, 0)).grid;
     Node number = children_node(m, f, d.type.grid, coarse, d.span);

@@ -20,9 +20,11 @@ EvalRule eval_none;
 typedef double ScalarFunction(const double *x);
 ScalarFunction *op_scalar(Op op);
 
-/* The canonical form of a pointwise node about to be added: constants folded, spread scalars taken
- * as scalars, commutative operands in order (in place). NODE_NONE where the node is still to be made. */
-Node pointwise_canonical(Module *m, FuncId f, Op op, Node *operands, uint32_t count, Type type, Span span);
+/* The canonical form of a pointwise node about to be added: constants folded, spread scalars
+ * taken as scalars, commutative operands in order (in place). NODE_NONE where the node is still
+ * to be made. */
+Node pointwise_canonical(Module *m, FuncId f, Op op, Node *operands, uint32_t count, Type type,
+                         Span span);
 
 /* The number that a node equals everywhere: a constant, or a constant spread over a grid. */
 bool node_is_number(const Func *f, Node n, double *number);
@@ -35,15 +37,17 @@ Node node_broadcast(Module *m, FuncId f, Node n, Type type, Span span);
 
 /* ---- stencils ---- */
 
-/* What a tap reads on one axis: the position inside, the factor of what is there, and the factor of the
- * value of the side (0: none). The rule of graph.h; `j` further ghosts continue by reflection. */
+/* What a tap reads on one axis: the position inside, the factor of what is there, and the factor
+ * of the value of the side (0: none). The rule of graph.h; `j` further ghosts continue by
+ * reflection. */
 typedef struct {
     int64_t at;
     int factor;
     double value_factor;
     int side; /* 0 low, 1 high, -1: inside */
 } GhostRead;
-GhostRead stencil_read(const Stencil *s, uint32_t axis, int64_t position, int64_t extent, double spacing);
+GhostRead stencil_read(const Stencil *s, uint32_t axis, int64_t position, int64_t extent,
+                       double spacing);
 /* Operand number of the value of a side, or 0 when it has none. */
 uint32_t stencil_value_operand(const Stencil *s, uint32_t axis, int side);
 uint32_t stencil_values(const Stencil *s);

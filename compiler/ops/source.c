@@ -5,11 +5,11 @@
 #include <string.h>
 
 bool shape_given(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                 uint32_t detail, Type *out, const char **why)
-{
+                 uint32_t detail, Type *out, const char **why) {
     bool scalar = op == OP_CELLS;
     bool any = op == OP_PARAM || op == OP_INPUT || op == OP_NORMAL || op == OP_UNIFORM;
-    if (!any && (scalar ? out->kind != TYPE_SCALAR : out->kind != TYPE_FIELD || out->channels != 1)) {
+    if (!any &&
+        (scalar ? out->kind != TYPE_SCALAR : out->kind != TYPE_FIELD || out->channels != 1)) {
         *why = scalar ? "gives a number" : "gives a field of one channel";
         return false;
     }
@@ -34,19 +34,16 @@ bool shape_given(Module *m, FuncId f, Op op, const Node *operands, uint32_t coun
     return true;
 }
 
-void eval_const(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_const(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     out->data[0] = graph_node(graph_get(e->module, f), n)->number;
 }
 
 /* Parameters and inputs are borrowed, not copied: the interpreter does not free them. */
-void eval_param(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_param(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     *out = e->args[graph_node(graph_get(e->module, f), n)->index];
 }
 
-void eval_input(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_input(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     if (!e->options->inputs)
         e->status = EVAL_INPUT;
     else
@@ -54,41 +51,33 @@ void eval_input(Evaluator *e, FuncId f, Node n, const Array *const *operands, Ar
 }
 
 /* value(cell number along `axis`) over the whole grid */
-static void fill_axis(Evaluator *e, Array *out, uint32_t axis, double (*value)(const void *, int64_t),
-                      const void *context)
-{
+static void fill_axis(Evaluator *e, Array *out, uint32_t axis,
+                      double (*value)(const void *, int64_t), const void *context) {
     int64_t extent[MAX_RANK], i = 0, at[MAX_RANK];
     eval_extents(e, out->type.grid, extent);
     for (at[2] = 0; at[2] < extent[2]; at[2]++)
         for (at[1] = 0; at[1] < extent[1]; at[1]++)
-            for (at[0] = 0; at[0] < extent[0]; at[0]++)
-                out->data[i++] = value(context, at[axis]);
+            for (at[0] = 0; at[0] < extent[0]; at[0]++) out->data[i++] = value(context, at[axis]);
 }
 
 typedef struct {
     double origin, spacing;
 } AxisLine;
 
-static double coordinate(const void *context, int64_t i)
-{
+static double coordinate(const void *context, int64_t i) {
     const AxisLine *line = context;
     return line->origin + ((double)i + 0.5) * line->spacing;
 }
 
-void eval_coord(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_coord(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     uint32_t axis = graph_node(graph_get(e->module, f), n)->index;
     const Grid *grid = &e->module->grids.data[out->type.grid];
     fill_axis(e, out, axis, coordinate, &(AxisLine){grid->origin[axis], grid->spacing[axis]});
 }
 
-static double is_at(const void *context, int64_t i)
-{
-    return *(const int64_t *)context == i;
-}
+static double is_at(const void *context, int64_t i) { return *(const int64_t *)context == i; }
 
-void eval_edge(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_edge(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     const NodeData *d = graph_node(graph_get(e->module, f), n);
     int64_t extent[MAX_RANK];
     eval_extents(e, out->type.grid, extent);
@@ -96,25 +85,20 @@ void eval_edge(Evaluator *e, FuncId f, Node n, const Array *const *operands, Arr
     fill_axis(e, out, d->index, is_at, &edge);
 }
 
-void eval_cells(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_cells(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     int64_t extent[MAX_RANK];
     out->data[0] = (double)eval_extents(e, graph_node(graph_get(e->module, f), n)->index, extent);
 }
 
-void eval_spread(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
-    for (int64_t i = 0; i < out->size; i++)
-        out->data[i] = operands[0]->data[0];
+void eval_spread(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
+    for (int64_t i = 0; i < out->size; i++) out->data[i] = operands[0]->data[0];
 }
 
-Node deriv_spread(Module *m, FuncId f, Node n, uint32_t i, Node w)
-{
+Node deriv_spread(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     return graph_unary(m, f, OP_SUM, w, graph_node(graph_get(m, f), n)->span);
 }
 
-void eval_random(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out)
-{
+void eval_random(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     const NodeData *d = graph_node(graph_get(e->module, f), n);
     pdn_random(PDN_F64, d->op == OP_UNIFORM, e->options->seed, d->index, out->data, out->size);
 }

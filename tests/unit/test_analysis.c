@@ -1,15 +1,15 @@
-/* analysis: ranges, norms, Lipschitz constants and steps: never below the truth, tight where it is known; and what
- * has no proof is not proved. */
+/* analysis: ranges, norms, Lipschitz constants and steps: never below the truth, tight where it
+ * is known; and what has no proof is not proved. */
 #include "tests/unit/build_graph.h"
 
 #include <criterion/criterion.h>
 
 /* Norm of the linear part by power iteration on AᵀA: a lower bound of the truth, near it. */
-static double power_iteration(Bench *b, FuncId func)
-{
+static double power_iteration(Bench *b, FuncId func) {
     FuncId back = transpose_func(b->m, func, NULL);
     cr_assert_neq(back, 0);
-    Array v = random_array(b, graph_node(graph_get(b->m, func), graph_get(b->m, func)->params.data[0])->type, 11);
+    Array v = random_array(
+        b, graph_node(graph_get(b->m, func), graph_get(b->m, func)->params.data[0])->type, 11);
     double norm = 0;
     for (int i = 0; i < 300; i++) {
         Arena *keep = b->arena;
@@ -17,24 +17,23 @@ static double power_iteration(Bench *b, FuncId func)
         Array av = run_func(b, func, &v), aav = run_func(b, back, &av);
         norm = sqrt(dot(&av, &av) / dot(&v, &v));
         double size = sqrt(dot(&aav, &aav));
-        for (int64_t k = 0; k < v.size && size > 0; k++)
-            v.data[k] = aav.data[k] / size;
+        for (int64_t k = 0; k < v.size && size > 0; k++) v.data[k] = aav.data[k] / size;
         arena_free(b->arena);
         b->arena = keep;
-        if (size == 0)
-            break;
+        if (size == 0) break;
     }
     return norm;
 }
 
-static Stencil random_stencil(Bench *b, uint32_t rank, int reach, uint32_t in, uint32_t out, uint64_t *seed)
-{
+static Stencil random_stencil(Bench *b, uint32_t rank, int reach, uint32_t in, uint32_t out,
+                              uint64_t *seed) {
     static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_SLOPE, SIDE_GHOST};
     Stencil s = {.rank = rank, .in_channels = in, .out_channels = out};
     s.taps = ARENA_ARRAY(b->arena, Tap, 400);
     for (uint32_t a = 0; a < rank; a++) {
         s.sides[a][0] = kinds[(int)(fabs(noise(seed)) * 4.99)];
-        s.sides[a][1] = s.sides[a][0] == SIDE_PERIODIC ? SIDE_PERIODIC : kinds[1 + (int)(fabs(noise(seed)) * 3.99)];
+        s.sides[a][1] = s.sides[a][0] == SIDE_PERIODIC ? SIDE_PERIODIC
+                                                       : kinds[1 + (int)(fabs(noise(seed)) * 3.99)];
     }
     for (int y = rank > 1 ? -reach : 0; y <= (rank > 1 ? reach : 0); y++)
         for (int x = -reach; x <= reach; x++)
@@ -45,33 +44,38 @@ static Stencil random_stencil(Bench *b, uint32_t rank, int reach, uint32_t in, u
     return s;
 }
 
-Test(analysis, norm_is_never_below_the_truth)
-{
+Test(analysis, norm_is_never_below_the_truth) {
     static const int64_t shapes[][2] = {{3, 2}, {5, 5}, {9, 4}, {16, 13}, {31, 18}, {2, 40}};
     for (uint64_t trial = 0; trial < 60; trial++) {
         uint64_t seed = trial * 7919 + 1;
         uint32_t rank = 1 + trial % 2;
         const int64_t *shape = shapes[trial % 6];
-        if (shape[0] < 2 || (rank > 1 && shape[1] < 2))
-            continue;
+        if (shape[0] < 2 || (rank > 1 && shape[1] < 2)) continue;
         Bench b = bench_new(rank, shape, 1);
         int reach = 1 + (int)(trial % 3 == 0 && shape[0] > 4 && shape[1] > 4);
         Stencil s = random_stencil(&b, rank, reach, 1 + trial % 2, 1 + trial / 2 % 2, &seed);
-        Node u = field_param(&b, s.transposed ? s.out_channels : s.in_channels), n = apply(&b, graph_stencil(b.m, &s), u);
+        Node u = field_param(&b, s.transposed ? s.out_channels : s.in_channels),
+             n = apply(&b, graph_stencil(b.m, &s), u);
         if (trial % 4 == 1) /* K, then its transpose: what diffusion makes */
             s.transposed = !s.transposed, n = apply(&b, graph_stencil(b.m, &s), n);
         if (trial % 5 == 2)
             n = bin(&b, OP_SUB, bin(&b, OP_MUL, n, number(&b, 0.3)), un(&b, OP_CHSUM, u));
         if (trial % 7 == 3)
-            n = bin(&b, OP_MUL, n, graph_add_typed(b.m, b.f, OP_EDGE, type_field(b.grid, 1), NULL, 0, 0, 1, SPAN_NONE));
+            n = bin(&b, OP_MUL, n,
+                    graph_add_typed(b.m, b.f, OP_EDGE, type_field(b.grid, 1), NULL, 0, 0, 1,
+                                    SPAN_NONE));
         if (trial % 7 == 4)
-            n = bin(&b, OP_MUL, n, graph_add_typed(b.m, b.f, OP_COORD, type_field(b.grid, 1), NULL, 0, 0, 0, SPAN_NONE));
+            n = bin(&b, OP_MUL, n,
+                    graph_add_typed(b.m, b.f, OP_COORD, type_field(b.grid, 1), NULL, 0, 0, 0,
+                                    SPAN_NONE));
         returns(&b, n);
         NormBound bound = norm_bound(b.m, b.f, b.arena);
         double truth = power_iteration(&b, b.f);
         cr_assert(bound.proved, "trial %d: %s", (int)trial, bound.missing);
-        cr_assert(bound.bound >= truth * (1 - 1e-13), "trial %d: bound %.17g below %.17g (%s)", (int)trial, bound.bound, truth, bound.theorem);
-        cr_assert(bound.bound <= truth * 2.5 + 1e-9, "trial %d: bound %g far from %g (%s)", (int)trial, bound.bound, truth, bound.theorem);
+        cr_assert(bound.bound >= truth * (1 - 1e-13), "trial %d: bound %.17g below %.17g (%s)",
+                  (int)trial, bound.bound, truth, bound.theorem);
+        cr_assert(bound.bound <= truth * 2.5 + 1e-9, "trial %d: bound %g far from %g (%s)",
+                  (int)trial, bound.bound, truth, bound.theorem);
         /* a bound for every size holds for this one */
         int64_t unknown[2] = {-1, -1};
         if (trial % 7 != 4 && rank == 1) {
@@ -94,7 +98,8 @@ Test(analysis, norm_is_never_below_the_truth)
             cr_assert_not_null(sized, "%s", error);
             NormBound every = norm_bound(sized, b.f, b.arena);
             cr_assert(every.proved);
-            cr_assert(every.bound >= truth * (1 - 1e-13), "trial %d: %g for every size, below %g", (int)trial, every.bound, truth);
+            cr_assert(every.bound >= truth * (1 - 1e-13), "trial %d: %g for every size, below %g",
+                      (int)trial, every.bound, truth);
             graph_free(sized);
             text_free(&text);
             text_free(&other);
@@ -104,26 +109,29 @@ Test(analysis, norm_is_never_below_the_truth)
     }
 }
 
-Test(analysis, norm_of_gradients_is_sharp)
-{
+Test(analysis, norm_of_gradients_is_sharp) {
     for (uint32_t rank = 1; rank <= 3; rank++)
         for (int large = 0; large < 2; large++) {
-            Bench b = bench_new(rank, (const int64_t[]){large ? 4000 : 40, large ? 300 : 31, large ? 200 : 20}, 0.5);
+            Bench b = bench_new(
+                rank, (const int64_t[]){large ? 4000 : 40, large ? 300 : 31, large ? 200 : 20},
+                0.5);
             returns(&b, apply(&b, gradient_stencil(&b, SIDE_EVEN, false), field_param(&b, 1)));
             NormBound bound = norm_bound(b.m, b.f, b.arena);
             cr_assert(bound.proved);
-            cr_assert(bound.bound * bound.bound <= 4 * rank / 0.25 * (1 + 1e-12), "%.17g", bound.bound);
+            cr_assert(bound.bound * bound.bound <= 4 * rank / 0.25 * (1 + 1e-12), "%.17g",
+                      bound.bound);
             cr_assert(bound.bound * bound.bound >= 4 * rank / 0.25 * 0.97, "%.17g", bound.bound);
             bench_free(&b);
         }
 }
 
-Test(analysis, norm_of_small_grids_and_other_operators)
-{
+Test(analysis, norm_of_small_grids_and_other_operators) {
     Bench b = bench_new(1, (const int64_t[]){16}, 1);
     Node u = field_param(&b, 1);
     Node mean = bin(&b, OP_DIV, un(&b, OP_SUM, u), number(&b, 16));
-    returns(&b, bin(&b, OP_SUB, u, graph_add_typed(b.m, b.f, OP_SPREAD, type_field(b.grid, 1), &mean, 1, 0, 0, SPAN_NONE)));
+    returns(&b, bin(&b, OP_SUB, u,
+                    graph_add_typed(b.m, b.f, OP_SPREAD, type_field(b.grid, 1), &mean, 1, 0, 0,
+                                    SPAN_NONE)));
     NormBound bound = norm_bound(b.m, b.f, b.arena); /* a projection */
     cr_assert(bound.proved && bound.bound >= 1 - 1e-12 && bound.bound < 2, "%g", bound.bound);
     bench_func(&b)->results.len = 0;
@@ -141,44 +149,48 @@ Test(analysis, norm_of_small_grids_and_other_operators)
     bench_free(&b);
 }
 
-Test(analysis, norm_of_periodic_averages_by_their_symbol)
-{
-    /* (u[i-1] + 2 u[i] + u[i+1]) / 4 - u[i] has symbol -(1 - cos θ) / 2; the second difference of fourth order */
+Test(analysis, norm_of_periodic_averages_by_their_symbol) {
+    /* (u[i-1] + 2 u[i] + u[i+1]) / 4 - u[i] has symbol -(1 - cos θ) / 2; the second difference
+     * of fourth order */
     Bench b = bench_new(1, (const int64_t[]){-1}, 1);
-    Tap taps[] = {{{-2, 0, 0}, 0, 0, -1. / 12}, {{-1, 0, 0}, 0, 0, 16. / 12}, {{0, 0, 0}, 0, 0, -30. / 12},
-                  {{1, 0, 0}, 0, 0, 16. / 12}, {{2, 0, 0}, 0, 0, -1. / 12}};
+    Tap taps[] = {{{-2, 0, 0}, 0, 0, -1. / 12},
+                  {{-1, 0, 0}, 0, 0, 16. / 12},
+                  {{0, 0, 0}, 0, 0, -30. / 12},
+                  {{1, 0, 0}, 0, 0, 16. / 12},
+                  {{2, 0, 0}, 0, 0, -1. / 12}};
     Tap skew[] = {{{-1, 0, 0}, 0, 0, -0.5}, {{0, 0, 0}, 0, 0, 1}, {{1, 0, 0}, 0, 0, 0.5}};
     Stencil s = {.rank = 1, .in_channels = 1, .out_channels = 1, .taps = taps, .count = 5};
     Node u = field_param(&b, 1);
     returns(&b, apply(&b, graph_stencil(b.m, &s), u));
     NormBound bound = norm_bound(b.m, b.f, b.arena);
-    cr_assert(bound.proved && bound.bound >= 16. / 3 && bound.bound < 16. / 3 * (1 + 1e-5), "%.17g", bound.bound);
+    cr_assert(bound.proved && bound.bound >= 16. / 3 && bound.bound < 16. / 3 * (1 + 1e-5), "%.17g",
+              bound.bound);
     bench_func(&b)->results.len = 0;
     s.taps = skew, s.count = 3; /* 1 + i sin θ: norm √2, where row sums give 2 */
     returns(&b, apply(&b, graph_stencil(b.m, &s), u));
     bound = norm_bound(b.m, b.f, b.arena);
-    cr_assert(bound.proved && bound.bound >= sqrt(2) && bound.bound < sqrt(2) * (1 + 1e-5), "%.17g", bound.bound);
+    cr_assert(bound.proved && bound.bound >= sqrt(2) && bound.bound < sqrt(2) * (1 + 1e-5), "%.17g",
+              bound.bound);
     bench_free(&b);
 }
 
 /* ---- ranges ------------------------------------------------------------------------------ */
 
-static Node square_of(Bench *b, Node x)
-{
-    return bin(b, OP_MUL, x, x);
-}
+static Node square_of(Bench *b, Node x) { return bin(b, OP_MUL, x, x); }
 
-Test(analysis, ranges_of_diffusivities_are_exact)
-{
+Test(analysis, ranges_of_diffusivities_are_exact) {
     Bench b = bench_new(2, (const int64_t[]){8, 8}, 1);
     Node g = apply(&b, gradient_stencil(&b, SIDE_EVEN, false), field_param(&b, 1));
-    Node q = bin(&b, OP_DIV, un(&b, OP_CHSUM, square_of(&b, g)), number(&b, 0.03 * 0.03)), one = number(&b, 1);
+    Node q = bin(&b, OP_DIV, un(&b, OP_CHSUM, square_of(&b, g)), number(&b, 0.03 * 0.03)),
+         one = number(&b, 1);
     Node s8 = square_of(&b, square_of(&b, q));
     Node weickert = bin(&b, OP_SUB, one, un(&b, OP_EXP, bin(&b, OP_DIV, number(&b, -3.31488), s8)));
     Node list[] = {bin(&b, OP_DIV, one, bin(&b, OP_ADD, one, q)),
                    bin(&b, OP_DIV, one, un(&b, OP_SQRT, bin(&b, OP_ADD, one, q))),
                    un(&b, OP_EXP, bin(&b, OP_DIV, un(&b, OP_NEG, q), number(&b, 2))),
-                   graph_add(b.m, b.f, OP_WHERE, (Node[]){bin(&b, OP_LE, q, number(&b, 0)), one, weickert}, 3, 0, 0, SPAN_NONE)};
+                   graph_add(b.m, b.f, OP_WHERE,
+                             (Node[]){bin(&b, OP_LE, q, number(&b, 0)), one, weickert}, 3, 0, 0,
+                             SPAN_NONE)};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         Interval r = range_of(b.m, b.f, list[i]);
         cr_assert_eq(r.high, 1, "%zu: %.17g", i, r.high);
@@ -188,12 +200,10 @@ Test(analysis, ranges_of_diffusivities_are_exact)
 }
 
 /* Every pointwise op's range contains its values. */
-Test(analysis, ranges_contain_values)
-{
+Test(analysis, ranges_contain_values) {
     uint64_t seed = 5;
     for (Op op = 1; op < OP_COUNT; op++) {
-        if (op_info(op)->class != CLASS_POINTWISE)
-            continue;
+        if (op_info(op)->class != CLASS_POINTWISE) continue;
         for (int trial = 0; trial < 200; trial++) {
             Bench b = bench_new(1, (const int64_t[]){1}, 1);
             uint32_t count = (uint32_t)op_info(op)->operands;
@@ -202,7 +212,8 @@ Test(analysis, ranges_contain_values)
             Node x[3], c[3];
             for (uint32_t i = 0; i < count; i++) {
                 /* max(min(p, high), low) has the range [low, high] */
-                double a = scale * noise(&seed), z = scale * noise(&seed), t = 0.5 + 0.5 * noise(&seed);
+                double a = scale * noise(&seed), z = scale * noise(&seed),
+                       t = 0.5 + 0.5 * noise(&seed);
                 double low = fmin(a, z), high = fmax(a, z);
                 at[i] = fmin(high, fmax(low, low + t * (high - low)));
                 x[i] = graph_param(b.m, b.f, type_scalar(), 0);
@@ -212,32 +223,43 @@ Test(analysis, ranges_contain_values)
             double value;
             Node n = graph_add(b.m, b.f, op, x, count, 0, 0, SPAN_NONE);
             Interval r = range_of(b.m, b.f, n);
-            cr_assert(graph_is_const(bench_func(&b), graph_add(b.m, b.f, op, c, count, 0, 0, SPAN_NONE), &value));
-            cr_assert(isnan(value) || (r.low <= value && value <= r.high), "%s: %.17g outside %.17g … %.17g",
-                      op_info(op)->name, value, r.low, r.high);
+            cr_assert(graph_is_const(bench_func(&b),
+                                     graph_add(b.m, b.f, op, c, count, 0, 0, SPAN_NONE), &value));
+            cr_assert(isnan(value) || (r.low <= value && value <= r.high),
+                      "%s: %.17g outside %.17g … %.17g", op_info(op)->name, value, r.low, r.high);
             bench_free(&b);
         }
     }
 }
 
-Test(analysis, lipschitz_constants)
-{
+Test(analysis, lipschitz_constants) {
     const struct {
         int kind;
         double truth;
-    } cases[] = {{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 2}, {5, HUGE_VAL}, {6, HUGE_VAL}, {7, 0.5}, {8, 1.1283791670955126}};
+    } cases[] = {{0, 1},        {1, 1},   {2, 1},
+                 {3, 1},        {4, 2},   {5, HUGE_VAL},
+                 {6, HUGE_VAL}, {7, 0.5}, {8, 1.1283791670955126}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Bench b = bench_new(1, (const int64_t[]){1}, 1);
         Node s = graph_param(b.m, b.f, type_scalar(), 0), one = number(&b, 1), zero = number(&b, 0);
         Node f = NODE_NONE;
         switch (cases[i].kind) {
-        case 0: f = bin(&b, OP_DIV, s, bin(&b, OP_ADD, one, bin(&b, OP_DIV, square_of(&b, s), number(&b, 0.01)))); break;
+        case 0:
+            f = bin(&b, OP_DIV, s,
+                    bin(&b, OP_ADD, one, bin(&b, OP_DIV, square_of(&b, s), number(&b, 0.01))));
+            break;
         case 1: f = un(&b, OP_TANH, s); break;
         case 2: f = bin(&b, OP_MAX, s, zero); break;
-        case 3: f = graph_add(b.m, b.f, OP_WHERE, (Node[]){bin(&b, OP_LT, zero, s), s, zero}, 3, 0, 0, SPAN_NONE); break;
+        case 3:
+            f = graph_add(b.m, b.f, OP_WHERE, (Node[]){bin(&b, OP_LT, zero, s), s, zero}, 3, 0, 0,
+                          SPAN_NONE);
+            break;
         case 4: f = bin(&b, OP_SUB, s, un(&b, OP_SIN, s)); break;
         case 5: f = square_of(&b, s); break;
-        case 6: f = graph_add(b.m, b.f, OP_WHERE, (Node[]){bin(&b, OP_LT, zero, s), one, zero}, 3, 0, 0, SPAN_NONE); break;
+        case 6:
+            f = graph_add(b.m, b.f, OP_WHERE, (Node[]){bin(&b, OP_LT, zero, s), one, zero}, 3, 0, 0,
+                          SPAN_NONE);
+            break;
         case 7: f = bin(&b, OP_MUL, un(&b, OP_ABS, s), number(&b, 0.5)); break;
         case 8: f = un(&b, OP_ERF, s); break;
         }
@@ -246,7 +268,8 @@ Test(analysis, lipschitz_constants)
         if (isinf(cases[i].truth))
             cr_assert(isinf(bound), "case %zu: %g", i, bound);
         else
-            cr_assert(bound >= cases[i].truth && bound <= cases[i].truth * (1 + 1e-6), "case %zu: %.17g", i, bound);
+            cr_assert(bound >= cases[i].truth && bound <= cases[i].truth * (1 + 1e-6),
+                      "case %zu: %.17g", i, bound);
         bench_free(&b);
     }
 }

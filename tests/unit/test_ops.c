@@ -1,16 +1,16 @@
-/* ops: derived from ops.def. Every pointwise op's value and derivative, every linear op's transpose, every
- * kind of boundary in every rank against matrices built by padding. */
+/* ops: derived from ops.def. Every pointwise op's value and derivative, every linear op's
+ * transpose, every kind of boundary in every rank against matrices built by padding. */
 #include "tests/unit/build_graph.h"
 
 #include <criterion/criterion.h>
 
 static const int64_t sizes[3] = {6, 5, 4};
 
-Test(ops, rows_have_names_of_their_own)
-{
+Test(ops, rows_have_names_of_their_own) {
     for (Op op = 1; op < OP_COUNT; op++) {
         const OpInfo *info = op_info(op);
-        cr_assert(info->name && info->shape && info->fold && info->eval && info->derivative && info->lower);
+        cr_assert(info->name && info->shape && info->fold && info->eval && info->derivative &&
+                  info->lower);
         cr_assert_eq(op_by_name(info->name, strlen(info->name)), op, "%s", info->name);
     }
     cr_assert_eq(op_by_name("addition", 8), OP_NONE);
@@ -19,49 +19,37 @@ Test(ops, rows_have_names_of_their_own)
 /* ---- pointwise -------------------------------------------------------------------- */
 
 /* Points where an op is smooth: scaled into its domain, away from kinks. */
-static double inside_domain(Op op, uint32_t operand, double x)
-{
+static double inside_domain(Op op, uint32_t operand, double x) {
     switch (op) {
     case OP_LOG:
     case OP_LOG2:
-    case OP_SQRT:
-        return 1.5 + x;
-    case OP_POW:
-        return operand == 0 ? 1.5 + x : 1.3 + x;
+    case OP_SQRT: return 1.5 + x;
+    case OP_POW: return operand == 0 ? 1.5 + x : 1.3 + x;
     case OP_ASIN:
-    case OP_ACOS:
-        return 0.8 * x;
+    case OP_ACOS: return 0.8 * x;
     case OP_DIV:
-    case OP_MOD:
-        return operand == 1 ? 2.3 + 0.1 * x : x + 0.35;
-    case OP_WHERE:
-        return operand == 0 ? (x > 0 ? 1 : 0) : x;
+    case OP_MOD: return operand == 1 ? 2.3 + 0.1 * x : x + 0.35;
+    case OP_WHERE: return operand == 0 ? (x > 0 ? 1 : 0) : x;
     case OP_MIN:
-    case OP_MAX:
-        return operand == 0 ? x : x + (x > 0 ? 0.9 : -0.9);
-    case OP_ABS:
-        return x + (x > 0 ? 0.3 : -0.3);
-    default:
-        return x;
+    case OP_MAX: return operand == 0 ? x : x + (x > 0 ? 0.9 : -0.9);
+    case OP_ABS: return x + (x > 0 ? 0.3 : -0.3);
+    default: return x;
     }
 }
 
-static bool is_smooth(Op op)
-{
-    static const Op steps[] = {OP_LT, OP_LE, OP_EQ, OP_NE, OP_AND, OP_OR, OP_NOT, OP_SIGN, OP_FLOOR, OP_CEIL, OP_ROUND};
+static bool is_smooth(Op op) {
+    static const Op steps[] = {OP_LT,  OP_LE,   OP_EQ,    OP_NE,   OP_AND,  OP_OR,
+                               OP_NOT, OP_SIGN, OP_FLOOR, OP_CEIL, OP_ROUND};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-        if (op == steps[i])
-            return false;
+        if (op == steps[i]) return false;
     return true;
 }
 
-static void check_pointwise(Op op, uint32_t active)
-{
+static void check_pointwise(Op op, uint32_t active) {
     Bench b = bench_new(1, (const int64_t[]){64}, 1);
     uint32_t operands = (uint32_t)op_info(op)->operands;
     Node x[3];
-    for (uint32_t i = 0; i < operands; i++)
-        x[i] = field_param(&b, 1);
+    for (uint32_t i = 0; i < operands; i++) x[i] = field_param(&b, 1);
     returns(&b, graph_add(b.m, b.f, op, x, operands, 0, 0, SPAN_NONE));
     /* jvp by parameter `active`: swap it with parameter 0 */
     FuncId swapped = graph_func(b.m, 0);
@@ -91,9 +79,9 @@ static void check_pointwise(Op op, uint32_t active)
                 moved[k].data[c] = at[k].data[c] + (k == active ? h * v.data[c] : 0);
         }
         Array args[4] = {at[active], v};
-        for (uint32_t k = 1; k < operands; k++)
-            args[1 + k] = at[k == active ? 0 : k];
-        Array f0 = run_func(&b, b.f, at), f1 = run_func(&b, b.f, moved), df = run_func(&b, jvp, args);
+        for (uint32_t k = 1; k < operands; k++) args[1 + k] = at[k == active ? 0 : k];
+        Array f0 = run_func(&b, b.f, at), f1 = run_func(&b, b.f, moved),
+              df = run_func(&b, jvp, args);
         value[i] = slope[i] = 0;
         for (int64_t c = 0; c < f0.size; c++) {
             value[i] = fmax(value[i], fabs(f1.data[c] - f0.data[c]));
@@ -102,29 +90,30 @@ static void check_pointwise(Op op, uint32_t active)
     }
     if (is_smooth(op) && !(op == OP_WHERE && active == 0)) {
         if (op != OP_MOD || active == 0)
-            cr_assert(value[0] > 5 * value[1], "%s by %u: the value does not vary", op_info(op)->name, active);
+            cr_assert(value[0] > 5 * value[1], "%s by %u: the value does not vary",
+                      op_info(op)->name, active);
         /* slope 2, or nothing left but rounding */
-        cr_assert(slope[0] > 50 * slope[1] || slope[1] < 1e-13, "%s by %u: remainders %g %g", op_info(op)->name,
-                  active, slope[0], slope[1]);
+        cr_assert(slope[0] > 50 * slope[1] || slope[1] < 1e-13, "%s by %u: remainders %g %g",
+                  op_info(op)->name, active, slope[0], slope[1]);
     }
     bench_free(&b);
 }
 
-Test(ops, derivatives_by_taylor_remainder)
-{
+Test(ops, derivatives_by_taylor_remainder) {
     for (Op op = 1; op < OP_COUNT; op++)
-        for (uint32_t i = 0; op_info(op)->class == CLASS_POINTWISE && i < (uint32_t)op_info(op)->operands; i++)
+        for (uint32_t i = 0;
+             op_info(op)->class == CLASS_POINTWISE && i < (uint32_t)op_info(op)->operands; i++)
             check_pointwise(op, i);
 }
 
-Test(ops, derivatives_are_finite_at_kinks)
-{
+Test(ops, derivatives_are_finite_at_kinks) {
     static const struct {
         Op op;
         double x[2], slope;
-    } kinks[] = {{OP_ABS, {0, 0}, 0},   {OP_SQRT, {0, 0}, 0},   {OP_MIN, {2, 2}, 0.5}, {OP_MAX, {2, 2}, 0.5},
-                 {OP_ATAN2, {0, 0}, 0}, {OP_ASIN, {1, 0}, 0},   {OP_ACOS, {-1, 0}, 0}, {OP_POW, {0, 0}, 0},
-                 {OP_POW, {0, 2}, 0},   {OP_SIGN, {0, 0}, 0}};
+    } kinks[] = {{OP_ABS, {0, 0}, 0},   {OP_SQRT, {0, 0}, 0},  {OP_MIN, {2, 2}, 0.5},
+                 {OP_MAX, {2, 2}, 0.5}, {OP_ATAN2, {0, 0}, 0}, {OP_ASIN, {1, 0}, 0},
+                 {OP_ACOS, {-1, 0}, 0}, {OP_POW, {0, 0}, 0},   {OP_POW, {0, 2}, 0},
+                 {OP_SIGN, {0, 0}, 0}};
     for (size_t i = 0; i < sizeof kinks / sizeof *kinks; i++) {
         Bench b = bench_new(1, (const int64_t[]){1}, 1);
         uint32_t operands = (uint32_t)op_info(kinks[i].op)->operands;
@@ -132,21 +121,19 @@ Test(ops, derivatives_are_finite_at_kinks)
         returns(&b, graph_add(b.m, b.f, kinks[i].op, x, operands, 0, 0, SPAN_NONE));
         FuncId jvp = jvp_func(b.m, b.f, NULL);
         Array args[3];
-        for (int k = 0; k < 3; k++)
-            args[k] = array_of(&b, type_field(b.grid, 1));
+        for (int k = 0; k < 3; k++) args[k] = array_of(&b, type_field(b.grid, 1));
         args[0].data[0] = kinks[i].x[0];
         args[1].data[0] = 1;
         args[2].data[0] = kinks[i].x[1];
-        cr_assert_eq(run_func(&b, jvp, args).data[0], kinks[i].slope, "%s", op_info(kinks[i].op)->name);
+        cr_assert_eq(run_func(&b, jvp, args).data[0], kinks[i].slope, "%s",
+                     op_info(kinks[i].op)->name);
         bench_free(&b);
     }
 }
 
-Test(ops, constants_fold_to_what_is_evaluated)
-{
+Test(ops, constants_fold_to_what_is_evaluated) {
     for (Op op = 1; op < OP_COUNT; op++) {
-        if (op_info(op)->class != CLASS_POINTWISE)
-            continue;
+        if (op_info(op)->class != CLASS_POINTWISE) continue;
         Bench b = bench_new(1, (const int64_t[]){1}, 1);
         uint32_t operands = (uint32_t)op_info(op)->operands;
         Node p[3], c[3];
@@ -168,18 +155,19 @@ Test(ops, constants_fold_to_what_is_evaluated)
     }
 }
 
-Test(ops, known_values)
-{
+Test(ops, known_values) {
     Bench b = bench_new(1, (const int64_t[]){1}, 1);
     const struct {
         Op op;
         double x, y, result;
-    } known[] = {{OP_MOD, -1, 3, 2},   {OP_MOD, 7, -3, -2}, {OP_ROUND, 2.5, 0, 2},  {OP_ROUND, -1.5, 0, -2},
-                 {OP_SIGN, -3, 0, -1}, {OP_AND, 2, 0, 0},   {OP_OR, 0, -1, 1},      {OP_NOT, 0, 0, 1},
-                 {OP_ATAN2, 1, 0, M_PI_2}, {OP_LE, 2, 2, 1}, {OP_LT, 2, 2, 0},      {OP_MAX, 2, 3, 3}};
+    } known[] = {{OP_MOD, -1, 3, 2},      {OP_MOD, 7, -3, -2},  {OP_ROUND, 2.5, 0, 2},
+                 {OP_ROUND, -1.5, 0, -2}, {OP_SIGN, -3, 0, -1}, {OP_AND, 2, 0, 0},
+                 {OP_OR, 0, -1, 1},       {OP_NOT, 0, 0, 1},    {OP_ATAN2, 1, 0, M_PI_2},
+                 {OP_LE, 2, 2, 1},        {OP_LT, 2, 2, 0},     {OP_MAX, 2, 3, 3}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         double got;
-        Node n = graph_add(b.m, b.f, known[i].op, (Node[]){number(&b, known[i].x), number(&b, known[i].y)},
+        Node n = graph_add(b.m, b.f, known[i].op,
+                           (Node[]){number(&b, known[i].x), number(&b, known[i].y)},
                            (uint32_t)op_info(known[i].op)->operands, 0, 0, SPAN_NONE);
         cr_assert(graph_is_const(bench_func(&b), n, &got));
         cr_assert_eq(got, known[i].result, "%s", op_info(known[i].op)->name);
@@ -192,8 +180,7 @@ Test(ops, known_values)
 
 /* ---- linear ops: <K u, v> = <u, Kᵀ v> --------------------------------------------------- */
 
-static void check_adjoint(Bench *b, const char *what)
-{
+static void check_adjoint(Bench *b, const char *what) {
     const Func *f = bench_func(b);
     Type in = graph_node(f, f->params.data[0])->type, out = graph_node(f, f->results.data[0])->type;
     Node why = 0;
@@ -212,20 +199,24 @@ static void check_adjoint(Bench *b, const char *what)
     cr_assert(fabs(left) > 1e-6, "%s: the test says nothing", what);
 }
 
-Test(ops, transposes_of_pointwise_and_channels)
-{
+Test(ops, transposes_of_pointwise_and_channels) {
     for (int i = 0; i < 14; i++) {
         Bench b = bench_new(2, sizes, 0.5);
-        Node u = field_param(&b, i == 0 || i == 1 || i == 7 ? 3 : 1), c = field_param(&b, 3), k = field_param(&b, 1);
-        Node s = graph_add_typed(b.m, b.f, OP_SPREAD, type_field(b.grid, 1), (Node[]){un(&b, OP_SUM, u)}, 1, 0, 0, SPAN_NONE);
+        Node u = field_param(&b, i == 0 || i == 1 || i == 7 ? 3 : 1), c = field_param(&b, 3),
+             k = field_param(&b, 1);
+        Node s = graph_add_typed(b.m, b.f, OP_SPREAD, type_field(b.grid, 1),
+                                 (Node[]){un(&b, OP_SUM, u)}, 1, 0, 0, SPAN_NONE);
         Node results[] = {
             graph_add(b.m, b.f, OP_CHANNEL, &u, 1, i < 2 ? 1 : 0, 0, SPAN_NONE),
             un(&b, OP_CHSUM, u),
-            graph_add(b.m, b.f, OP_CONCAT, (Node[]){u, un(&b, OP_NEG, u), bin(&b, OP_MUL, u, k)}, 3, 0, 0, SPAN_NONE),
+            graph_add(b.m, b.f, OP_CONCAT, (Node[]){u, un(&b, OP_NEG, u), bin(&b, OP_MUL, u, k)}, 3,
+                      0, 0, SPAN_NONE),
             bin(&b, OP_MUL, u, c),
             bin(&b, OP_DIV, u, c),
             bin(&b, OP_SUB, bin(&b, OP_MUL, number(&b, 3), u), bin(&b, OP_MUL, k, u)),
-            graph_add(b.m, b.f, OP_WHERE, (Node[]){bin(&b, OP_LT, k, number(&b, 0)), u, bin(&b, OP_MUL, c, u)}, 3, 0, 0, SPAN_NONE),
+            graph_add(b.m, b.f, OP_WHERE,
+                      (Node[]){bin(&b, OP_LT, k, number(&b, 0)), u, bin(&b, OP_MUL, c, u)}, 3, 0, 0,
+                      SPAN_NONE),
             un(&b, OP_RESTRICT, u),
             un(&b, OP_PROLONG, un(&b, OP_RESTRICT, u)),
             un(&b, OP_SUM, bin(&b, OP_MUL, u, k)),
@@ -243,8 +234,7 @@ Test(ops, transposes_of_pointwise_and_channels)
 }
 
 /* Run-time sizes: the number of finer cells is found from coordinates. */
-Test(ops, transpose_of_restriction_for_sizes_of_run_time)
-{
+Test(ops, transpose_of_restriction_for_sizes_of_run_time) {
     for (int64_t n = 1; n < 8; n++) {
         Bench b = bench_new(2, (const int64_t[]){-1, -1}, 0.1);
         Node u = field_param(&b, 1);
@@ -252,16 +242,17 @@ Test(ops, transpose_of_restriction_for_sizes_of_run_time)
         (void)r;
         returns(&b, un(&b, OP_RESTRICT, u));
         FuncId back = transpose_func(b.m, b.f, NULL);
-        int64_t extents[4][MAX_RANK] = {{1, 1, 1}, {n, 9 - n, 1}, {(n + 1) / 2, (10 - n) / 2, 1}, {0}};
+        int64_t extents[4][MAX_RANK] = {
+            {1, 1, 1}, {n, 9 - n, 1}, {(n + 1) / 2, (10 - n) / 2, 1}, {0}};
         EvalOptions options = {.extents = (const int64_t(*)[MAX_RANK])extents};
-        Array u0 = {type_field(b.grid, 1), 1, n * (9 - n), NULL}, w = {type_field(graph_coarser(b.m, b.grid), 1), 1, extents[2][0] * extents[2][1], NULL};
+        Array u0 = {type_field(b.grid, 1), 1, n * (9 - n), NULL},
+              w = {type_field(graph_coarser(b.m, b.grid), 1), 1, extents[2][0] * extents[2][1],
+                   NULL};
         uint64_t seed = 3;
         u0.data = ARENA_ARRAY(b.arena, double, u0.size);
         w.data = ARENA_ARRAY(b.arena, double, w.size);
-        for (int64_t i = 0; i < u0.size; i++)
-            u0.data[i] = noise(&seed);
-        for (int64_t i = 0; i < w.size; i++)
-            w.data[i] = noise(&seed);
+        for (int64_t i = 0; i < u0.size; i++) u0.data[i] = noise(&seed);
+        for (int64_t i = 0; i < w.size; i++) w.data[i] = noise(&seed);
         Array ku, kw;
         cr_assert_eq(eval_func(b.m, b.f, &u0, &ku, &options, b.arena), 0);
         cr_assert_eq(eval_func(b.m, back, &w, &kw, &options, b.arena), 0);
@@ -283,18 +274,14 @@ typedef struct {
     const double *value[3][2]; /* fields, or NULL */
 } Domain;
 
-static int64_t padded_at(const Domain *d, const int64_t p[3])
-{
+static int64_t padded_at(const Domain *d, const int64_t p[3]) {
     int64_t at = 0;
-    for (int a = 2; a >= 0; a--)
-        at = at * (d->n[a] + 2 * PAD) + p[a] + PAD;
+    for (int a = 2; a >= 0; a--) at = at * (d->n[a] + 2 * PAD) + p[a] + PAD;
     return at;
 }
 
-static double value_of(const Domain *d, int axis, int side, const int64_t p[3])
-{
-    if (!d->value[axis][side])
-        return 0;
+static double value_of(const Domain *d, int axis, int side, const int64_t p[3]) {
+    if (!d->value[axis][side]) return 0;
     int64_t at = 0;
     for (int a = 2; a >= 0; a--) {
         int64_t i = p[a];
@@ -306,10 +293,9 @@ static double value_of(const Domain *d, int axis, int side, const int64_t p[3])
     return d->value[axis][side][at];
 }
 
-/* Fills the ghosts of one axis for all positions that are known on it: z first, x last, so that a corner is
- * resolved on x first. */
-static void pad_axis(const Domain *d, double *padded, int axis)
-{
+/* Fills the ghosts of one axis for all positions that are known on it: z first, x last, so that
+ * a corner is resolved on x first. */
+static void pad_axis(const Domain *d, double *padded, int axis) {
     int64_t p[3], low[3], high[3];
     for (int a = 0; a < 3; a++) {
         low[a] = a > axis ? -PAD : 0;
@@ -321,8 +307,7 @@ static void pad_axis(const Domain *d, double *padded, int axis)
         for (p[1] = low[1]; p[1] < high[1]; p[1]++)
             for (p[0] = low[0]; p[0] < high[0]; p[0]++) {
                 int64_t i = p[axis], n = d->n[axis];
-                if (i >= 0 && i < n)
-                    continue;
+                if (i >= 0 && i < n) continue;
                 int side = i >= n;
                 int64_t j = side ? i - n : -1 - i;
                 int64_t mirror[3] = {p[0], p[1], p[2]}, wrapped[3] = {p[0], p[1], p[2]};
@@ -341,18 +326,15 @@ static void pad_axis(const Domain *d, double *padded, int axis)
 }
 
 /* One channel of the stencil applied to one field, by padding. */
-static void apply_padded(const Domain *d, const Stencil *s, uint32_t to, uint32_t from, const double *u, double *out)
-{
+static void apply_padded(const Domain *d, const Stencil *s, uint32_t to, uint32_t from,
+                         const double *u, double *out) {
     int64_t count = 1, p[3], i = 0;
-    for (int a = 0; a < 3; a++)
-        count *= d->n[a] + 2 * PAD;
+    for (int a = 0; a < 3; a++) count *= d->n[a] + 2 * PAD;
     double *padded = calloc((size_t)count, sizeof *padded);
     for (p[2] = 0; p[2] < d->n[2]; p[2]++)
         for (p[1] = 0; p[1] < d->n[1]; p[1]++)
-            for (p[0] = 0; p[0] < d->n[0]; p[0]++)
-                padded[padded_at(d, p)] = u[i++];
-    for (int axis = (int)d->rank - 1; axis >= 0; axis--)
-        pad_axis(d, padded, axis);
+            for (p[0] = 0; p[0] < d->n[0]; p[0]++) padded[padded_at(d, p)] = u[i++];
+    for (int axis = (int)d->rank - 1; axis >= 0; axis--) pad_axis(d, padded, axis);
     i = 0;
     for (p[2] = 0; p[2] < d->n[2]; p[2]++)
         for (p[1] = 0; p[1] < d->n[1]; p[1]++)
@@ -367,8 +349,7 @@ static void apply_padded(const Domain *d, const Stencil *s, uint32_t to, uint32_
 }
 
 /* All taps within `reach` along the axes, and in the plane and space diagonals. */
-static Stencil dense_stencil(Bench *b, uint32_t rank, int reach, uint64_t *seed)
-{
+static Stencil dense_stencil(Bench *b, uint32_t rank, int reach, uint64_t *seed) {
     Stencil s = {.rank = rank, .in_channels = 2, .out_channels = 2};
     s.taps = ARENA_ARRAY(b->arena, Tap, 4 * 125);
     for (int z = rank > 2 ? -reach : 0; z <= (rank > 2 ? reach : 0); z++)
@@ -380,8 +361,7 @@ static Stencil dense_stencil(Bench *b, uint32_t rank, int reach, uint64_t *seed)
     return s;
 }
 
-static void check_stencil(uint32_t rank, int reach, uint64_t seed)
-{
+static void check_stencil(uint32_t rank, int reach, uint64_t seed) {
     Bench b = bench_new(rank, sizes, 0.5);
     Stencil s = dense_stencil(&b, rank, reach, &seed);
     Domain d = {.rank = rank, .n = {1, 1, 1}, .h = 0.5};
@@ -403,7 +383,8 @@ static void check_stencil(uint32_t rank, int reach, uint64_t seed)
             }
         }
     }
-    returns(&b, graph_add(b.m, b.f, OP_STENCIL, operands, count, graph_stencil(b.m, &s), 0, SPAN_NONE));
+    returns(&b,
+            graph_add(b.m, b.f, OP_STENCIL, operands, count, graph_stencil(b.m, &s), 0, SPAN_NONE));
     cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
     Array out = run_func(&b, b.f, args), wanted = array_of(&b, type_field(b.grid, 2));
     int64_t cells = cells_of(&b, b.grid);
@@ -411,7 +392,8 @@ static void check_stencil(uint32_t rank, int reach, uint64_t seed)
         for (uint32_t from = 0; from < 2; from++)
             apply_padded(&d, &s, to, from, args[0].data + from * cells, wanted.data + to * cells);
     for (int64_t i = 0; i < out.size; i++)
-        cr_assert_float_eq(out.data[i], wanted.data[i], 1e-12, "rank %u reach %d seed %llu cell %lld", rank, reach,
+        cr_assert_float_eq(out.data[i], wanted.data[i], 1e-12,
+                           "rank %u reach %d seed %llu cell %lld", rank, reach,
                            (unsigned long long)seed, (long long)i);
     /* the transpose, by u and by every value, of the matrix that padding gives */
     for (uint32_t k = 0; k < count; k++) {
@@ -421,8 +403,17 @@ static void check_stencil(uint32_t rank, int reach, uint64_t seed)
         Map known = {0};
         Node zero = graph_const(b.m, back, 0), w = graph_param(b.m, back, type_field(b.grid, 2), 0);
         for (uint32_t i = 0; i < count; i++)
-            map_set(&known, operands[i], i == 0 ? graph_add(b.m, back, OP_CONCAT, (Node[]){graph_add_typed(b.m, back, OP_SPREAD, type_field(b.grid, 1), &zero, 1, 0, 0, SPAN_NONE), graph_add_typed(b.m, back, OP_SPREAD, type_field(b.grid, 1), &zero, 1, 0, 0, SPAN_NONE)}, 2, 0, 0, SPAN_NONE)
-                                                : graph_add_typed(b.m, back, OP_SPREAD, type_field(b.grid, 1), &zero, 1, 0, 0, SPAN_NONE));
+            map_set(&known, operands[i],
+                    i == 0
+                        ? graph_add(
+                              b.m, back, OP_CONCAT,
+                              (Node[]){graph_add_typed(b.m, back, OP_SPREAD, type_field(b.grid, 1),
+                                                       &zero, 1, 0, 0, SPAN_NONE),
+                                       graph_add_typed(b.m, back, OP_SPREAD, type_field(b.grid, 1),
+                                                       &zero, 1, 0, 0, SPAN_NONE)},
+                              2, 0, 0, SPAN_NONE)
+                        : graph_add_typed(b.m, back, OP_SPREAD, type_field(b.grid, 1), &zero, 1, 0,
+                                          0, SPAN_NONE));
         Node n = graph_copy(b.m, b.f, bench_func(&b)->results.data[0], back, &known);
         map_free(&known);
         Node result = op_info(OP_STENCIL)->derivative(b.m, back, n, k, w);
@@ -431,7 +422,8 @@ static void check_stencil(uint32_t rank, int reach, uint64_t seed)
             continue;
         }
         vec_push(&f->results, result);
-        Array weights = random_array(&b, type_field(b.grid, 2), 99), given = run_func(&b, back, &weights);
+        Array weights = random_array(&b, type_field(b.grid, 2), 99),
+              given = run_func(&b, back, &weights);
         cr_assert(type_equal(given.type, type));
         Array none[7];
         for (uint32_t i = 0; i < count; i++)
@@ -443,39 +435,42 @@ static void check_stencil(uint32_t rank, int reach, uint64_t seed)
             uint32_t number = 1;
             for (uint32_t a = 0; a < rank; a++)
                 for (int side = 0; side < 2; side++)
-                    if (d.value[a][side])
-                        unit.value[a][side] = none[number++].data;
+                    if (d.value[a][side]) unit.value[a][side] = none[number++].data;
             for (uint32_t to = 0; to < 2; to++)
                 for (uint32_t from = 0; from < 2; from++)
-                    apply_padded(&unit, &s, to, from, none[0].data + from * cells, column.data + to * cells);
+                    apply_padded(&unit, &s, to, from, none[0].data + from * cells,
+                                 column.data + to * cells);
             none[k].data[i] = 0;
-            cr_assert_float_eq(given.data[i], dot(&column, &weights), 1e-12, "rank %u reach %d operand %u", rank, reach, k);
+            cr_assert_float_eq(given.data[i], dot(&column, &weights), 1e-12,
+                               "rank %u reach %d operand %u", rank, reach, k);
         }
     }
     bench_free(&b);
 }
 
-Test(ops, stencils_of_every_boundary_equal_padding)
-{
+Test(ops, stencils_of_every_boundary_equal_padding) {
     for (uint32_t rank = 1; rank <= 3; rank++)
         for (int reach = 0; reach <= 2; reach++)
             for (uint64_t seed = 1; seed <= (rank == 3 ? 6u : 20u); seed++)
                 check_stencil(rank, reach, seed * 1000 + rank * 10 + (uint64_t)reach);
 }
 
-Test(ops, stencils_refuse_grids_that_are_too_small)
-{
+Test(ops, stencils_refuse_grids_that_are_too_small) {
     Bench b = bench_new(1, (const int64_t[]){2}, 1);
     Tap taps[] = {{{3, 0, 0}, 0, 0, 1}, {{0, 0, 0}, 0, 0, 1}};
-    Stencil s = {.rank = 1, .in_channels = 1, .out_channels = 1, .sides = {{SIDE_EVEN, SIDE_EVEN}}, .taps = taps, .count = 2};
+    Stencil s = {.rank = 1,
+                 .in_channels = 1,
+                 .out_channels = 1,
+                 .sides = {{SIDE_EVEN, SIDE_EVEN}},
+                 .taps = taps,
+                 .count = 2};
     returns(&b, apply(&b, graph_stencil(b.m, &s), field_param(&b, 1)));
     Array u = random_array(&b, type_field(b.grid, 1), 1);
     cr_assert_null(run_func(&b, b.f, &u).data);
     bench_free(&b);
 }
 
-Test(ops, sources)
-{
+Test(ops, sources) {
     Bench b = bench_new(2, sizes, 0.5);
     b.m->grids.data[b.grid].origin[1] = 3;
     Type one = type_field(b.grid, 1);
@@ -492,7 +487,6 @@ Test(ops, sources)
     cr_assert_eq(r[1].data[4], 0);
     cr_assert_eq(r[2].data[0], 30);
     cr_assert_neq(r[3].data[0], r[4].data[0], "streams differ");
-    for (int64_t i = 0; i < r[3].size; i++)
-        cr_assert(r[3].data[i] >= 0 && r[3].data[i] < 1);
+    for (int64_t i = 0; i < r[3].size; i++) cr_assert(r[3].data[i] >= 0 && r[3].data[i] < 1);
     bench_free(&b);
 }
