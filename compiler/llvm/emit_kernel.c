@@ -706,7 +706,7 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
     LLVMValueRef room = LLVMBuildICmp(e->b, LLVMIntSGE, sub(ke, high, low), emit_i64(e, e->lanes), "");
     low = LLVMBuildSelect(e->b, room, low, to, "");
     high = LLVMBuildSelect(e->b, room, high, to, "");
-    if (k->rank > 1) {
+    if (k->low[1] | k->low[2] | k->high[1] | k->high[2]) {
         LLVMBasicBlockRef a = emit_block(e, "inner"), b = emit_block(e, "outer"), join = emit_block(e, "join");
         LLVMBuildCondBr(e->b, is_inner(ke, y, z), a, b);
         LLVMPositionBuilderAtEnd(e->b, a);

@@ -28,10 +28,24 @@ static void start_targets(bool native)
         LLVMInitializeNativeAsmPrinter();
         return;
     }
+#ifdef PDN_LLVM_STATIC /* the targets that are linked in */
+#define START(name)                                                                                \
+    do {                                                                                           \
+        LLVMInitialize##name##TargetInfo();                                                        \
+        LLVMInitialize##name##Target();                                                            \
+        LLVMInitialize##name##TargetMC();                                                          \
+        LLVMInitialize##name##AsmPrinter();                                                        \
+    } while (0)
+    START(X86);
+    START(AArch64);
+    START(WebAssembly);
+#undef START
+#else
     LLVMInitializeAllTargetInfos();
     LLVMInitializeAllTargets();
     LLVMInitializeAllTargetMCs();
     LLVMInitializeAllAsmPrinters();
+#endif
 }
 
 bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error)
