@@ -174,6 +174,78 @@ Test(analysis, norm_of_periodic_averages_by_their_symbol) {
     bench_free(&b);
 }
 
+/* ---- random chains of stencils, masks and sums -------------------------------------------------- */
+
+/* Taps from -reach to ahead on every axis, on random channels; sides of any kind. */
+static Node random_link(Bench *b, Node x, uint64_t *seed) {
+    uint32_t rank = b->m->grids.data[b->grid].rank;
+    uint32_t in = graph_node(bench_func(b), x)->type.channels, out = 1 + (fabs(noise(seed)) < 0.4);
+    static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_SLOPE, SIDE_GHOST};
+    int low = -(int)(fabs(noise(seed)) * (rank == 2 ? 2.99 : 3.99));
+    int high = (int)(fabs(noise(seed)) * (rank == 2 ? 1.99 : 2.99));
+    Stencil s = {.rank = rank, .in_channels = in, .out_channels = out};
+    s.transposed = noise(seed) > 0;
+    s.taps = ARENA_ARRAY(b->arena, Tap, 200);
+    for (uint32_t a = 0; a < rank; a++) {
+        s.sides[a][0] = s.sides[a][1] = kinds[(int)(fabs(noise(seed)) * 4.99)];
+        if (s.sides[a][0] != SIDE_PERIODIC)
+            s.sides[a][1] = kinds[1 + (int)(fabs(noise(seed)) * 3.99)];
+    }
+    for (int y = rank > 1 ? low : 0; y <= (rank > 1 ? high : 0); y++)
+        for (int i = low; i <= high; i++)
+            for (uint32_t c = 0; c < in * out; c++)
+                if (noise(seed) > -0.2)
+                    s.taps[s.count++] = (Tap){{i, y, 0}, c % in, c / in, noise(seed)};
+    for (uint32_t k = 0; k < s.count && s.transposed; k++)
+        s.taps[k] = (Tap){{s.taps[k].offset[0], s.taps[k].offset[1], 0},
+                          s.taps[k].to,
+                          s.taps[k].from,
+                          s.taps[k].weight};
+    if (s.transposed) {
+        s.in_channels = out;
+        s.out_channels = in;
+    }
+    x = apply(b, graph_stencil(b->m, &s), x);
+    if (noise(seed) > 0) return x;
+    Node edge = graph_add_typed(b->m, b->f, OP_EDGE, type_field(b->grid, 1), NULL, 0, rank - 1,
+                                noise(seed) > 0, SPAN_NONE);
+    if (noise(seed) > 0) return bin(b, OP_MUL, x, bin(b, OP_SUB, number(b, 1), edge));
+    Node larger = bin(b, OP_MUL, x, number(b, 3));
+    return graph_add(b->m, b->f, OP_WHERE, (Node[]){edge, larger, x}, 3, 0, 0, SPAN_NONE);
+}
+
+/* One-sided stencils, folds at every kind of side, masks: the small grids must show every row. */
+Test(analysis, norm_of_random_chains) {
+    int compared = 0;
+    for (uint64_t trial = 0; trial < 200; trial++) {
+        uint64_t seed = trial * 7919 + 17;
+        for (int i = 0; i < 5; i++) noise(&seed);
+        uint32_t rank = trial % 3 == 0 ? 2 : 1;
+        int64_t extent[2] = {1 + (int64_t)(fabs(noise(&seed)) * (rank == 2 ? 14 : 40)),
+                             1 + (int64_t)(fabs(noise(&seed)) * 14)};
+        Bench b = bench_new(rank, extent, 1);
+        Node u = field_param(&b, 1 + (fabs(noise(&seed)) < 0.3)), x = u;
+        int links = 1 + (int)(fabs(noise(&seed)) * 2.99);
+        for (int i = 0; i < links; i++) x = random_link(&b, x, &seed);
+        returns(&b, x);
+        Array probe = random_array(&b, graph_node(bench_func(&b), u)->type, 1);
+        if (run_func(&b, b.f, &probe).data) { /* else the grid is smaller than a reach */
+            double truth = power_iteration(&b, b.f);
+            NormBound bound = norm_bound(b.m, b.f, b.arena);
+            cr_assert(bound.proved, "trial %d: %s", (int)trial, bound.missing);
+            cr_assert(bound.bound >= truth * (1 - 1e-12), "trial %d: %.17g below %.17g (%s)",
+                      (int)trial, bound.bound, truth, bound.theorem);
+            compared += truth > 0;
+            b.m->grids.data[b.grid].extent[0] = rank == 1 ? -1 : extent[0];
+            bound = norm_bound(b.m, b.f, b.arena);
+            cr_assert(bound.proved && bound.bound >= truth * (1 - 1e-12),
+                      "trial %d, every size: %.17g below %.17g", (int)trial, bound.bound, truth);
+        }
+        bench_free(&b);
+    }
+    cr_assert(compared > 100, "%d", compared);
+}
+
 /* ---- ranges ------------------------------------------------------------------------------ */
 
 static Node square_of(Bench *b, Node x) { return bin(b, OP_MUL, x, x); }
