@@ -25,6 +25,9 @@ void *arena_copy(Arena *arena, const void *from, size_t size);
 char *arena_text(Arena *arena, const char *from, size_t length); /* adds the 0 */
 char *arena_format(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vformat(Arena *arena, const char *format, va_list args);
+/* *block, from mem_alloc (a vector's data, say), is freed with the arena; `block` must lie in the arena. It may grow
+ * and move in the meantime. */
+void arena_adopt(Arena *arena, void **block);
 size_t arena_bytes(const Arena *arena); /* taken from the system so far */
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define ARENA_ARRAY(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))

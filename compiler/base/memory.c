@@ -34,7 +34,14 @@ typedef struct Chunk {
     alignas(max_align_t) char data[];
 } Chunk;
 
+typedef struct Adopted Adopted;
+struct Adopted {
+    Adopted *next;
+    void **block;
+};
+
 struct Arena {
+    Adopted *adopted;
     Chunk *chunks;
     char *at, *end; /* the free part of the newest chunk */
     size_t chunk_size, taken;
@@ -48,11 +55,18 @@ Arena *arena_new(void) {
 
 void arena_free(Arena *arena) {
     if (!arena) { return; }
+    for (Adopted *a = arena->adopted; a; a = a->next) { mem_free(*a->block); }
     for (Chunk *chunk = arena->chunks, *next; chunk; chunk = next) {
         next = chunk->next;
         free(chunk);
     }
     free(arena);
+}
+
+void arena_adopt(Arena *arena, void **block) {
+    Adopted *a = arena_alloc(arena, sizeof *a);
+    *a = (Adopted){arena->adopted, block};
+    arena->adopted = a;
 }
 
 static char *add_chunk(Arena *arena, size_t size) {

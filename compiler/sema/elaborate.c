@@ -17,15 +17,17 @@ static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
     e->used_overrides = ARENA_ARRAY(u->arena, bool, options->count + 1);
     e->out = ARENA_NEW(u->arena, Elaborated);
     e->out->module = e->module;
+    vec_adopt(u->arena, &e->out->actions);
+    vec_adopt(u->arena, &e->out->sources);
+    vec_adopt(u->arena, &e->lets);
+    vec_adopt(u->arena, &e->gradients);
+    vec_adopt(u->arena, &e->calls);
     e->root = frame_push(e, main, false);
     e->module->main = e->root->func;
     return e;
 }
 
 static Elaborated *elab_finish(Elab *e, uint32_t errors_before) {
-    vec_free(&e->lets);
-    vec_free(&e->gradients);
-    vec_free(&e->calls);
     if (diagnostics_errors(e->diagnostics) > errors_before) {
         graph_free(e->module);
         return NULL;

@@ -521,6 +521,9 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
     r->unknowns = arena_copy(e->arena, found.data, found.len * sizeof *found.data);
     r->count = found.len;
     vec_free(&found);
+    for (uint32_t i = 0; i < r->count; i++) vec_adopt(e->arena, &r->unknowns[i].boundaries);
+    vec_adopt(e->arena, &r->steps);
+    vec_adopt(e->arena, &r->moving);
     r->env = env;
     if (r->index) vec_push(&r->moving, r->index);
     for (uint32_t i = 0; i < r->count; i++) {

@@ -184,6 +184,10 @@ static Unit *unit_new(const SemaContext *context) {
     Unit *u = ARENA_NEW(context->arena, Unit);
     u->context = *context;
     u->arena = context->arena;
+    vec_adopt(u->arena, &u->homes);
+    vec_adopt(u->arena, &u->paths);
+    vec_adopt(u->arena, &u->experiments);
+    vec_adopt(u->arena, &u->tests);
     return u;
 }
 

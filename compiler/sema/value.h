@@ -201,6 +201,9 @@ typedef struct {
     Span span; /* of the call */
 } Arguments;
 
+/* The vector's data goes with the arena; the vector itself lies there. */
+#define vec_adopt(arena, v) arena_adopt((arena), (void **)&(v)->data)
+
 /* ---- value.c: making and asking ------------------------------------------------------ */
 
 Value *value_new(Elab *e, ValueKind kind, Span span);
