@@ -256,7 +256,8 @@ def bless(path, context):
         if status != (1 if any("error:" in line for line in err) else 0):
             lines.insert(0, f"#: exit {status}")
         before = read(target)
-        write(target, body + ("\n" + "\n".join(lines) + "\n" if lines else ""))
+        gap = "" if kept and body.rstrip("\n").split("\n")[-1].startswith("#") else "\n"
+        write(target, body + (gap + "\n".join(lines) + "\n" if lines else ""))
         if read(target) == before:
             return
 
@@ -265,8 +266,6 @@ def cases(context):
     """Every file of tests/regress (names that begin with _ are parts of others), and the examples."""
     regress = os.path.join(context.root, "tests", "regress")
     paths = glob.glob(os.path.join(regress, "**", "*.pdn"), recursive=True)
-    for path in glob.glob(os.path.join(context.root, "examples", "**", "*.pdn"), recursive=True):
-        if re.search(r"^#[:>]", read(path), re.MULTILINE):
-            paths.append(path)
+    paths += glob.glob(os.path.join(context.root, "examples", "**", "*.pdn"), recursive=True)
     return [Case(os.path.relpath(p, regress), lambda c, p=p: run(p, c)) for p in sorted(paths)
             if not os.path.basename(p).startswith("_")]
