@@ -62,6 +62,11 @@ void emit_loop_end(Emit *e, Counting *c);
 LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b); /* signed integers */
 LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b);
 
+/* ---- math.c ---- */
+
+/* Vector code for a function of the maths library; NULL where there is none. */
+LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x);
+
 /* ---- emit_kernel.c, emit_host.c ---- */
 
 LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number);

@@ -177,8 +177,10 @@ LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x)
         return divide(e, x[0], x[1]);
     if (strncmp(how, "llvm.", 5) == 0)
         return emit_intrinsic(e, how, t, x, (uint32_t)info->operands);
-    if (strncmp(how, "call ", 5) == 0)
-        return call_library(e, how + 5, x, (uint32_t)info->operands);
+    if (strncmp(how, "call ", 5) == 0) {
+        LLVMValueRef vector = e->in_kernel ? emit_math(e, op, x) : NULL;
+        return vector ? vector : call_library(e, how + 5, x, (uint32_t)info->operands);
+    }
     if (strcmp(how, "fcmp olt") == 0)
         return truth(e, compare(e, LLVMRealOLT, x[0], x[1]), t);
     if (strcmp(how, "fcmp ole") == 0)

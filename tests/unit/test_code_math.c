@@ -1,0 +1,66 @@
+/* Vector code of exp, log and tanh against the maths library in higher precision: units in the last place. */
+#include "tests/unit/cases.h"
+
+#include <criterion/criterion.h>
+
+static double ulps(double got, long double want, bool f64)
+{
+    if (isnan(got) || isnan(want))
+        return isnan(got) && isnan(want) ? 0 : INFINITY;
+    double nearest = f64 ? (double)want : (double)(float)want;
+    if (isinf(nearest) || isinf(got))
+        return got == nearest ? 0 : INFINITY;
+    double size = fabs(nearest);
+    double step = f64 ? nextafter(size, INFINITY) - size : (double)nextafterf((float)size, INFINITY) - size;
+    return (double)(fabsl((long double)got - want) / step);
+}
+
+static long double exact(Op op, long double x)
+{
+    return op == OP_EXP ? expl(x) : op == OP_LOG ? logl(x) : tanhl(x);
+}
+
+static void one_function(Op op, double low, double high, bool f64)
+{
+    enum { N = 60000 };
+    static const double odd[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 1e-40, 5e-324, -1e-42, 88.72284, -103.9, -87.5, 709.78, -744.4, -745.2, 1e30, -1e30};
+    Case c = start(2, (int64_t[]){N / 10, 10});
+    Node x = field_input(&c, 1, 9, low, high);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        c.data[0][i * 7] = f64 ? odd[i] : (double)(float)odd[i];
+    for (int i = 200; i < 2000; i++) /* near 1, and near 0 */
+        c.data[0][i] = (double)(float)(i % 2 ? 1 + (i - 1100) * 1e-4 : (i - 1100) * 1e-3);
+    show(&c, graph_unary(c.m, c.f, op, x, SPAN_NONE));
+    differ(&c, f64, 1);
+    cr_assert_eq(c.run.seen.len, N);
+    double worst = 0, at = 0;
+    for (int i = 0; i < N; i++) {
+        double d = ulps(c.run.seen.data[i], exact(op, c.data[0][i]), f64);
+        if (d > worst) {
+            worst = d;
+            at = c.data[0][i];
+        }
+    }
+    cr_expect(worst <= 2, "%s in %s: %g ulp at %g", op_info(op)->name, f64 ? "f64" : "f32", worst, at);
+    if (getenv("SHOW_ULPS"))
+        fprintf(stderr, "%s %s: %.3f ulp at %g\n", op_info(op)->name, f64 ? "f64" : "f32", worst, at);
+    finish(&c);
+}
+
+Test(code_math, exp)
+{
+    one_function(OP_EXP, -104, 89, false);
+    one_function(OP_EXP, -745, 710, true);
+}
+
+Test(code_math, log)
+{
+    one_function(OP_LOG, 0, 10, false);
+    one_function(OP_LOG, 0, 1000, true);
+}
+
+Test(code_math, tanh)
+{
+    one_function(OP_TANH, -10, 10, false);
+    one_function(OP_TANH, -20, 20, true);
+}
