@@ -426,9 +426,7 @@ static FuncId scratch_copy(Module *m, FuncId func) {
     for (uint32_t i = 0; i < old->operands.len; i++) vec_push(&f->operands, old->operands.data[i]);
     for (uint32_t i = 0; i < old->params.len; i++) vec_push(&f->params, old->params.data[i]);
     for (uint32_t i = 0; i < old->results.len; i++) vec_push(&f->results, old->results.data[i]);
-    for (uint32_t i = 0; i < old->shared.cap; i++)
-        if (old->shared.values && old->shared.values[i])
-            map_set(&f->shared, old->shared.keys[i], old->shared.values[i]);
+    map_copy(&f->shared, &old->shared);
     return work;
 }
 

@@ -89,6 +89,7 @@ typedef struct {
 } Map;
 bool map_get(const Map *map, uint64_t key, uint32_t *value);
 void map_set(Map *map, uint64_t key, uint32_t value);
+void map_copy(Map *to, const Map *from); /* `to` is empty before */
 void map_free(Map *map);
 
 /* Edit distance (Damerau-Levenshtein, adjacent swaps) of two strings, at most `limit`+1. */

@@ -72,6 +72,13 @@ void map_set(Map *map, uint64_t key, uint32_t value) {
     map->values[slot] = value;
 }
 
+void map_copy(Map *to, const Map *from) {
+    *to = (Map){0};
+    for (uint32_t i = 0; i < from->cap; i++)
+        if (from->keys[i]) { map_set(to, from->keys[i], from->values[i]); }
+    if (from->cap && from->values[from->cap + 1]) { map_set(to, 0, from->values[from->cap]); }
+}
+
 void map_free(Map *map) {
     mem_free(map->keys);
     mem_free(map->values);
