@@ -51,7 +51,7 @@ int derivative_weights(int order, int accuracy, double *out) {
 
 /* ---- sides ---------------------------------------------------------------------------- */
 
-static const Boundary *derived_boundary(Elab *e, const Boundary *b, const bool odd[MAX_RANK]) {
+const Boundary *boundary_derived(Elab *e, const Boundary *b, const bool odd[MAX_RANK]) {
     if (!b) return NULL;
     Boundary *d = ARENA_NEW(e->arena, Boundary);
     *d = *b;
@@ -124,10 +124,7 @@ static bool derivable(Elab *e, const Value *u, Span span) {
     return false;
 }
 
-typedef const Value *OneDerivative(Elab *e, const Value *u, const void *what, Span span);
-
-/* Lists componentwise; sums of fields with different boundaries term by term. */
-static const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void *what, Span span) {
+const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void *what, Span span) {
     if (u->kind == VALUE_LIST) {
         const Value **items = ARENA_ARRAY(e->arena, const Value *, u->list.count);
         for (uint32_t i = 0; i < u->list.count; i++) items[i] = take_apart(e, u->list.items[i], one, what, span);
@@ -174,7 +171,7 @@ static const Value *stencil_one(Elab *e, const Value *u, const void *what, Span 
     s.in_channels = s.out_channels = t.channels;
     const Boundary *b = value_boundary(e, u);
     Node n = stencil_node(e, value_to_node(e, u), s, b, span);
-    return value_node(e, n, derived_boundary(e, b, use->odd), span);
+    return value_node(e, n, boundary_derived(e, b, use->odd), span);
 }
 
 const Value *derive_stencil(Elab *e, const Value *u, const Stencil *stencil, bool odd[MAX_RANK], Span span) {
@@ -354,7 +351,7 @@ static const Value *div_one(Elab *e, const Value *w, const void *what, Span span
         n = graph_binary(e->module, func, OP_SUB, n, term, span);
     }
     bool odd[MAX_RANK] = {false, false, false};
-    const Boundary *out = b && b->gradient ? derived_boundary(e, b, odd) : NULL;
+    const Boundary *out = b && b->gradient ? boundary_derived(e, b, odd) : NULL;
     return value_node(e, n, out, span);
 }
 

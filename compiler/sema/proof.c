@@ -7,9 +7,10 @@
 typedef struct {
     FuncId func;
     Frame *frame;
+    const Boundary *boundary; /* of the result */
 } OperatorFunc;
 
-/* Elaborates op(u) for a u of the type of `like` in a function of its own. */
+/* Elaborates op(u) for a u of the type, with the boundary of `like` (NULL: none stated), in a function of its own. */
 static bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span, OperatorFunc *out) {
     out->frame = frame_push(e, op->name, false);
     out->func = out->frame->func;
@@ -18,6 +19,7 @@ static bool operator_func(Elab *e, const Operator *op, Type type, const Value *l
     u->node.node = graph_param(e->module, out->func, type, names_of(e->names, "u"));
     u->node.boundary = like ? value_boundary(e, like) : NULL;
     const Value *v = apply_one(e, op, u, span);
+    out->boundary = v->kind == VALUE_NODE ? v->node.boundary : NULL;
     Node n = v->kind == VALUE_ERROR ? NODE_NONE : value_to_node(e, v);
     if (v->kind != VALUE_ERROR && !n) report(e, NOT_A_FIELD, span, value_describe(e, v));
     if (n && value_type(e, v).kind == TYPE_SCALAR && type.kind == TYPE_FIELD) {
@@ -59,27 +61,59 @@ static void blame(Elab *e, Diagnostic *d, FuncId func, Node why) {
 /* ---- adjoint, jvp, vjp ---------------------------------------------------------------- */
 
 /* Elaborates with the messages thrown away. */
-static bool operator_func_quiet(Elab *e, const Operator *op, Type type, Span span, OperatorFunc *f) {
+static bool operator_func_quiet(Elab *e, const Operator *op, Type type, const Value *like, Span span, OperatorFunc *f) {
     Diagnostics *real = e->diagnostics;
     e->diagnostics = diagnostics_new(e->unit->context.sources, 1);
-    bool ok = operator_func(e, op, type, NULL, span, f);
+    bool ok = operator_func(e, op, type, like, span, f);
     diagnostics_free(e->diagnostics);
     e->diagnostics = real;
     return ok;
 }
 
+static bool same_sides(const Boundary *a, const Boundary *b, uint32_t rank) {
+    for (uint32_t i = 0; a && b && i < rank; i++)
+        if (a->kind[i][0] != b->kind[i][0] || a->kind[i][1] != b->kind[i][1]) return false;
+    return a && b;
+}
+
+/* Of the boundaries of a field of which the operator makes those of w, the first: w's own, or with even and odd
+ * continuation exchanged along some axes, as a first derivative does. Where the operator does not say what boundary
+ * its result has, w's own. The field has no other use than that boundary. Leaves f elaborated for it; NULL: not. */
+static const Value *adjoint_boundary(Elab *e, const Operator *op, Type in, const Value *w, Span span, OperatorFunc *f) {
+    uint32_t rank = e->module->grids.data[in.grid].rank;
+    const Value *own = NULL;
+    for (uint32_t axes = 0; axes < 1u << rank; axes++) {
+        bool odd[MAX_RANK] = {axes & 1, axes >> 1 & 1, axes >> 2 & 1};
+        const Value *like = value_node(e, w->node.node, boundary_derived(e, w->node.boundary, odd), span);
+        if (!own) own = like;
+        if (!operator_func_quiet(e, op, in, like, span, f)) continue;
+        if (!f->boundary || same_sides(f->boundary, own->node.boundary, rank)) return like;
+    }
+    return operator_func(e, op, in, own, span, f) ? own : NULL;
+}
+
 /* An operator does not say what it acts on. When w is what it gives, its input has the channels that a stencil,
- * a gradient or a divergence would have, and lies on w's grid, or on the grid that w's came from or leads to. */
-static bool adjoint_input(Elab *e, const Operator *op, Type w, Span span, OperatorFunc *f) {
+ * a gradient or a divergence would have, lies on w's grid, or on the grid that w's came from or leads to, and has
+ * the boundary of which the operator makes that of w. */
+static bool adjoint_input(Elab *e, const Operator *op, const Value *of, Span span, OperatorFunc *f,
+                          const Boundary **boundary) {
+    Type w = value_type(e, of);
     uint32_t rank = e->module->grids.data[w.grid].rank;
     uint32_t channels[3] = {w.channels, w.channels / rank, w.channels * rank};
     GridId grids[3] = {w.grid, e->module->grids.data[w.grid].finer, graph_coarser(e->module, w.grid)};
     for (int g = 0; g < 3; g++)
         for (int c = 0; c < 3; c++) {
             if (!channels[c] || !grids[g] || (c && rank == 1)) continue;
-            if (!operator_func_quiet(e, op, type_field(grids[g], channels[c]), span, f)) continue;
+            Type in = type_field(grids[g], channels[c]);
+            if (!operator_func_quiet(e, op, in, NULL, span, f)) continue;
             const Func *made = graph_get(e->module, f->func);
-            if (type_equal(graph_node(made, made->results.data[0])->type, w)) return true;
+            if (!type_equal(graph_node(made, made->results.data[0])->type, w)) continue;
+            *boundary = NULL;
+            /* a derivative at a field acts on what has the boundary of that field */
+            if (!of->node.boundary || op->kind == OPERATOR_JVP) return true;
+            const Value *like = adjoint_boundary(e, op, in, of, span, f);
+            *boundary = like ? like->node.boundary : NULL;
+            return like != NULL;
         }
     /* say what is wrong with the plainest reading */
     if (operator_func(e, op, type_field(w.grid, 1), NULL, span, f)) {
@@ -91,11 +125,11 @@ static bool adjoint_input(Elab *e, const Operator *op, Type w, Span span, Operat
     return false;
 }
 
-const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span span) {
+static const Value *adjoint_one(Elab *e, const Value *w, const void *what, Span span) {
+    const Operator *op = what;
     OperatorFunc f;
-    if (!needs_field(e, w, span)) return value_error(e);
-    if (op->kind == OPERATOR_ADJOINT) return apply_one(e, op->a, w, span);
-    if (!adjoint_input(e, op, value_type(e, w), span, &f)) return value_error(e);
+    const Boundary *boundary;
+    if (!adjoint_input(e, op, w, span, &f, &boundary)) return value_error(e);
     Node why = NODE_NONE;
     FuncId transposed = transpose_func(e->module, f.func, &why);
     if (!transposed && op->kind == OPERATOR_JVP) { /* linear, but something has no transpose */
@@ -111,7 +145,14 @@ const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span spa
         return value_error(e);
     }
     Node node = value_to_node(e, w);
-    return inline_func(e, transposed, &f, &node, 1, span);
+    const Value *v = inline_func(e, transposed, &f, &node, 1, span);
+    return value_node(e, v->node.node, boundary, span);
+}
+
+const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span span) {
+    if (!needs_field(e, w, span)) return value_error(e);
+    if (op->kind == OPERATOR_ADJOINT) return apply_one(e, op->a, w, span);
+    return op->kind == OPERATOR_JVP ? adjoint_one(e, w, op, span) : take_apart(e, w, adjoint_one, op, span);
 }
 
 const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value *v, Span span) {

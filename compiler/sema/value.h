@@ -294,6 +294,13 @@ const Value *derive_axis(Elab *e, const Value *u, int axis, int order, int accur
 const Value *derive_laplacian(Elab *e, const Value *u, int accuracy, Span span);
 /* A stencil of one channel applied to every channel of u. */
 const Value *derive_stencil(Elab *e, const Value *u, const Stencil *stencil, bool odd[MAX_RANK], Span span);
+/* What a derivative, odd along some axes, makes of the boundary of its field: values become 0, and where it is
+ * odd, even and odd continuation change places. NULL stays NULL. */
+const Boundary *boundary_derived(Elab *e, const Boundary *b, const bool odd[MAX_RANK]);
+/* Lists componentwise; sums of fields with different boundaries term by term; `one` for the rest. Another
+ * expression whose boundary is not known gets a message. */
+typedef const Value *OneDerivative(Elab *e, const Value *u, const void *what, Span span);
+const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void *what, Span span);
 const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count, Span span);
 
 /* ---- proof.c ----------------------------------------------------------------------------------- */
