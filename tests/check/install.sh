@@ -50,5 +50,5 @@ cmake -S "$work" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" >"
 pc=$(dirname "$(find "$work/prefix" -name pdn.pc)")
 # shellcheck disable=SC2046
 cc "$work/main.c" -o "$work/consumer" \
-    $(PKG_CONFIG_PATH=$pc pkg-config --cflags --libs --static pdn)
+    $(PKG_CONFIG_PATH=$pc pkg-config --cflags --libs pdn)
 "$work/consumer"

@@ -234,7 +234,7 @@ Test(code_aot, aarch64_under_qemu)
 
 Test(code_aot, wasm_under_node)
 {
-    if (there("node") && there("wasm-ld"))
+    if (there("node") && (there("wasm-ld-19") || there("wasm-ld")))
         elsewhere(&(CodeTarget){.triple = "wasm32-unknown-unknown", .optimise = 3}, EMIT_OBJECT | EMIT_SHARED, "true",
                   "node %s/run.js %s/smooth.wasm > %s/numbers", 1e-6);
 }
