@@ -37,8 +37,11 @@ typedef struct {
     Total *totals;
     LLVMValueRef done;       /* variable of vector_loop */
     LLVMValueRef whole;      /* write this vector past the caches? */
+    LLVMValueRef even;       /* rows are whole vectors */
+    bool ends_done;          /* the ends of rows are vectors, too */
     /* the cell that is being computed */
     bool vector, inner;      /* vectors along x; y and z away from sides */
+    enum { X_INSIDE, X_LOW, X_HIGH } ends; /* the vector is the first or the last of its row */
     LLVMValueRef cell[MAX_RANK];
     VEC(Axis) axes[MAX_RANK];
     Map chains, memo, rows_memo;
@@ -222,6 +225,15 @@ static LLVMValueRef lane_numbers(KE *ke, LLVMTypeRef element)
     return LLVMConstVector(items, ke->e->lanes);
 }
 
+/* 1 in one lane, 0 in the others. */
+static LLVMValueRef one_lane(KE *ke, uint32_t lane)
+{
+    LLVMValueRef items[64];
+    for (uint32_t i = 0; i < ke->e->lanes; i++)
+        items[i] = emit_real(ke->e, i == lane);
+    return LLVMConstVector(items, ke->e->lanes);
+}
+
 static LLVMValueRef coordinate(KE *ke, uint32_t axis, uint32_t at)
 {
     Emit *e = ke->e;
@@ -244,6 +256,8 @@ static LLVMValueRef edge(KE *ke, const KNodeData *n, const uint32_t *at)
 {
     Axis a = ke->axes[n->index].data[at[n->index]];
     LLVMTypeRef t = value_type(ke);
+    if (a.fixed && n->index == 0 && a.offset == 0 && ke->ends == (n->detail ? X_HIGH : X_LOW))
+        return one_lane(ke, n->detail ? ke->e->lanes - 1 : 0);
     if (a.fixed)
         return emit_number(ke->e, t, 0); /* interior cells are out of its reach */
     LLVMValueRef side = n->detail ? add(ke, extent_of(ke, n->index), -1) : emit_i64(ke->e, 0);
@@ -350,6 +364,16 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at)
 
 static LLVMValueRef eval(KE *ke, KNode id, const uint32_t *at);
 
+/* Where along a later axis the value of a side is read. */
+static uint32_t value_axis(KE *ke, const KNodeData *n, uint32_t a, uint32_t from)
+{
+    int32_t o = n->offset[a];
+    Axis pos = ke->axes[a].data[from];
+    if (pos.fixed)
+        return axis_fixed(ke, a, pos.offset + o);
+    return axis_moved(ke, a, from, o, n->sides[a][o > 0] == SIDE_PERIODIC ? SIDE_PERIODIC : MOVE_CLAMP);
+}
+
 /* The value of a side, for the ghost that `axis` is at: that axis clamped, later ones wrapped or clamped. */
 static LLVMValueRef side_value(KE *ke, const KNodeData *n, uint32_t axis, bool high, const uint32_t *from, const uint32_t *at)
 {
@@ -357,18 +381,10 @@ static LLVMValueRef side_value(KE *ke, const KNodeData *n, uint32_t axis, bool h
     if (!value)
         return NULL;
     uint32_t p[MAX_RANK] = {at[0], at[1], at[2]};
-    for (uint32_t a = axis; a < ke->k->rank; a++) {
-        int32_t o = n->offset[a];
-        Axis pos = ke->axes[a].data[from[a]];
-        if (o == 0)
-            continue;
-        if (pos.fixed)
-            p[a] = axis_fixed(ke, a, pos.offset + o);
-        else if (a > axis && n->sides[a][o > 0] == SIDE_PERIODIC)
-            p[a] = axis_moved(ke, a, from[a], o, SIDE_PERIODIC);
-        else
-            p[a] = axis_moved(ke, a, from[a], o, MOVE_CLAMP);
-    }
+    p[axis] = axis_moved(ke, axis, from[axis], n->offset[axis], MOVE_CLAMP);
+    for (uint32_t a = axis + 1; a < ke->k->rank; a++)
+        if (n->offset[a])
+            p[a] = value_axis(ke, n, a, from[a]);
     return eval(ke, value, p);
 }
 
@@ -400,6 +416,61 @@ static LLVMValueRef ghost(KE *ke, const KNodeData *n, uint32_t axis, LLVMValueRe
     }
 }
 
+/* Lanes of v by number; lanes whose number is not one of v are 0. */
+static LLVMValueRef lanes_of(KE *ke, LLVMValueRef v, const int32_t *number)
+{
+    LLVMValueRef items[64];
+    int32_t lanes = (int32_t)ke->e->lanes;
+    for (int32_t l = 0; l < lanes; l++)
+        items[l] = LLVMConstInt(ke->e->i32, (unsigned)(number[l] >= 0 && number[l] < lanes ? number[l] : lanes), false);
+    return LLVMBuildShuffleVector(ke->e->b, v, emit_number(ke->e, LLVMTypeOf(v), 0), LLVMConstVector(items, ke->e->lanes), "");
+}
+
+/* Does the first or last vector of a row, moved to `offset`, leave the row? */
+static bool leaves_row(const KE *ke, int32_t offset)
+{
+    return (ke->ends == X_LOW && offset < 0) || (ke->ends == X_HIGH && offset > 0);
+}
+
+static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *from, const uint32_t *at);
+
+/* A shift along x that leaves the row at its end: the cells inside are lanes of the vector that stands there, and
+ * so are those that ghosts are read from. */
+static LLVMValueRef shifted_at_end(KE *ke, const KNodeData *n, int32_t offset, const uint32_t *from, const uint32_t *at)
+{
+    Emit *e = ke->e;
+    int32_t lanes = (int32_t)e->lanes, number[64], corner[64];
+    LLVMValueRef out[64], distance[64];
+    bool high = offset > 0;
+    uint32_t next[MAX_RANK] = {axis_fixed(ke, 0, 0), at[1], at[2]};
+    LLVMValueRef row = shifted(ke, n, 1, from, next);
+    for (int32_t l = 0; l < lanes; l++) {
+        int32_t x = offset + l, j = high ? x - lanes : -1 - x; /* of the ghost */
+        bool ghost = high ? x >= lanes : x < 0;
+        number[l] = !ghost ? x : high ? lanes - 1 - j : j;
+        corner[l] = high ? lanes - 1 : 0;
+        out[l] = LLVMConstInt(e->i1, ghost, false);
+        distance[l] = LLVMConstReal(e->f64, ghost ? 2.0 * j + 1 : 0);
+    }
+    LLVMValueRef inside = lanes_of(ke, row, number), other, v = NULL;
+    if (n->value[0][high]) {
+        uint32_t p[MAX_RANK] = {next[0], at[1], at[2]};
+        for (uint32_t a = 1; a < ke->k->rank; a++)
+            if (n->offset[a])
+                p[a] = value_axis(ke, n, a, from[a]);
+        v = lanes_of(ke, eval(ke, n->value[0][high], p), corner);
+    }
+    if (n->sides[0][high] == SIDE_SLOPE && v) {
+        LLVMValueRef d = LLVMBuildFMul(e->b, LLVMConstVector(distance, e->lanes), emit_splat(e, ke->grids[0].spacing[0]), "");
+        if (!e->plan->f64)
+            d = LLVMBuildFPTrunc(e->b, d, value_type(ke), "");
+        other = LLVMBuildFAdd(e->b, inside, LLVMBuildFMul(e->b, d, v, ""), "");
+    } else {
+        other = ghost(ke, n, 0, NULL, inside, v);
+    }
+    return other ? LLVMBuildSelect(e->b, LLVMConstVector(out, e->lanes), other, inside, "") : inside;
+}
+
 /* Axes below `axis` are done: `at`; the others still stand at `from`. */
 static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *from, const uint32_t *at)
 {
@@ -411,6 +482,8 @@ static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uin
     int32_t o = n->offset[axis];
     bool high = o > 0;
     Axis pos = ke->axes[axis].data[from[axis]];
+    if (pos.fixed && axis == 0 && leaves_row(ke, pos.offset + o))
+        return shifted_at_end(ke, n, pos.offset + o, from, at);
     if (pos.fixed) {
         next[axis] = axis_fixed(ke, axis, pos.offset + o);
         return shifted(ke, n, axis + 1, from, next);
@@ -420,6 +493,34 @@ static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uin
     LLVMValueRef raw = add(ke, pos.index, o);
     LLVMValueRef other = ghost(ke, n, axis, raw, inside, side_value(ke, n, axis, high, from, at));
     return other ? LLVMBuildSelect(ke->e->b, beyond(ke, axis, raw, high), other, inside, "") : inside;
+}
+
+static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *at);
+
+/* The transpose along x for the first or last vector of a row, which stands at `offset`. */
+static LLVMValueRef unshifted_at_end(KE *ke, const KNodeData *n, int32_t offset, const uint32_t *at)
+{
+    Emit *e = ke->e;
+    int32_t lanes = (int32_t)e->lanes, o = n->offset[0], number[64], mirror[64];
+    bool any = false, high = o > 0;
+    uint32_t here[MAX_RANK] = {axis_fixed(ke, 0, 0), at[1], at[2]}, there[MAX_RANK] = {here[0], at[1], at[2]};
+    SideKind side = n->sides[0][high];
+    for (int32_t l = 0; l < lanes; l++) {
+        number[l] = offset - o + l;
+        mirror[l] = high ? 2 * lanes - 1 - o - offset - l : -1 - o - offset - l;
+        any = any || (mirror[l] >= 0 && mirror[l] < lanes);
+    }
+    LLVMValueRef direct;
+    if (leaves_row(ke, offset - o)) {
+        direct = lanes_of(ke, unshifted(ke, n, 1, here), number);
+    } else {
+        there[0] = axis_fixed(ke, 0, offset - o);
+        direct = unshifted(ke, n, 1, there);
+    }
+    if (side == SIDE_GHOST || !any || ke->ends != (high ? X_HIGH : X_LOW))
+        return direct;
+    LLVMValueRef folded = lanes_of(ke, unshifted(ke, n, 1, here), mirror);
+    return side == SIDE_ODD ? LLVMBuildFSub(e->b, direct, folded, "") : LLVMBuildFAdd(e->b, direct, folded, "");
 }
 
 /* The transpose: cell i gets from cell i - offset, and, near the side, from the cell whose ghost i is. */
@@ -435,6 +536,8 @@ static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const u
     bool high = o > 0;
     Axis pos = ke->axes[axis].data[at[axis]];
     SideKind side = n->sides[axis][high];
+    if (pos.fixed && axis == 0 && ke->ends != X_INSIDE)
+        return unshifted_at_end(ke, n, pos.offset, at);
     if (pos.fixed) {
         next[axis] = axis_fixed(ke, axis, pos.offset - o);
         return unshifted(ke, n, axis + 1, next);
@@ -628,7 +731,11 @@ static void vector_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef to, 
         fresh = LLVMBuildICmp(e->b, LLVMIntSGE, lane_numbers(ke, e->i32), emit_splat(e, again), "");
         LLVMBuildStore(e->b, LLVMBuildNSWAdd(e->b, start, lanes, ""), done);
     }
-    if (ke->stream) {
+    if (ke->stream && inner && ke->ends_done) {
+        LLVMValueRef last = LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
+        LLVMValueRef before = LLVMBuildICmp(e->b, LLVMIntSLE, start, last, "");
+        ke->whole = LLVMBuildAnd(e->b, ke->stream, LLVMBuildOr(e->b, ke->even, before, ""), "");
+    } else if (ke->stream) {
         LLVMValueRef after = LLVMBuildICmp(e->b, LLVMIntSGE, start, LLVMBuildNSWAdd(e->b, from, lanes, ""), "");
         LLVMValueRef last = LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
         LLVMValueRef before = LLVMBuildICmp(e->b, LLVMIntSLE, start, last, "");
@@ -666,6 +773,49 @@ static LLVMValueRef is_inner(KE *ke, LLVMValueRef y, LLVMValueRef z)
         all = LLVMBuildAnd(e->b, all, LLVMBuildAnd(e->b, low, high, ""), "");
     }
     return all;
+}
+
+/* Can the first and last vector of a row fold x within their lanes? */
+static bool ends_fold(const KE *ke)
+{
+    const Kernel *k = ke->k;
+    int32_t room = (int32_t)ke->e->lanes / 2;
+    if (k->rank == 1 || k->low[0] > room || k->high[0] > room || (k->low[0] == 0 && k->high[0] == 0))
+        return false;
+    for (KNode n = 1; n < k->nodes.len; n++) {
+        const KNodeData *d = &k->nodes.data[n];
+        if ((d->kind == K_SHIFT || d->kind == K_UNSHIFT) && d->offset[0] && d->sides[0][d->offset[0] > 0] == SIDE_PERIODIC)
+            return false;
+    }
+    return true;
+}
+
+static void end_vector(KE *ke, int which, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z)
+{
+    ke->ends = which;
+    if (ke->stream)
+        ke->whole = which == X_LOW ? ke->stream : LLVMBuildAnd(ke->e->b, ke->stream, ke->even, "");
+    emit_cell(ke, true, true, x, y, z, NULL);
+    ke->ends = X_INSIDE;
+}
+
+/* A row as vectors alone: its ends, and what lies between. */
+static void row_of_vectors(KE *ke, LLVMValueRef y, LLVMValueRef z)
+{
+    Emit *e = ke->e;
+    LLVMValueRef n = extent_of(ke, 0), lanes = emit_i64(e, e->lanes), last = LLVMBuildNSWSub(e->b, n, lanes, "");
+    end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
+    vector_loop(ke, true, lanes, last, y, z);
+    end_vector(ke, X_HIGH, last, y, z);
+}
+
+/* Are rows long enough for that? The vector before the last must not reach a side. */
+static LLVMValueRef is_long(KE *ke)
+{
+    Emit *e = ke->e;
+    LLVMValueRef n = extent_of(ke, 0);
+    LLVMValueRef two = LLVMBuildICmp(e->b, LLVMIntEQ, n, emit_i64(e, 2 * (int64_t)e->lanes), "");
+    return LLVMBuildOr(e->b, two, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, 2 * (int64_t)e->lanes + ke->k->low[0]), ""), "");
 }
 
 /* The total of a row, lanes first: a fixed tree. */
@@ -706,12 +856,19 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
     LLVMValueRef room = LLVMBuildICmp(e->b, LLVMIntSGE, sub(ke, high, low), emit_i64(e, e->lanes), "");
     low = LLVMBuildSelect(e->b, room, low, to, "");
     high = LLVMBuildSelect(e->b, room, high, to, "");
-    if (k->low[1] | k->low[2] | k->high[1] | k->high[2]) {
+    if ((k->low[1] | k->low[2] | k->high[1] | k->high[2]) || ke->ends_done) {
         LLVMBasicBlockRef a = emit_block(e, "inner"), b = emit_block(e, "outer"), join = emit_block(e, "join");
-        LLVMBuildCondBr(e->b, is_inner(ke, y, z), a, b);
+        LLVMValueRef inner = is_inner(ke, y, z);
+        if (ke->ends_done)
+            inner = LLVMBuildAnd(e->b, inner, is_long(ke), "");
+        LLVMBuildCondBr(e->b, inner, a, b);
         LLVMPositionBuilderAtEnd(e->b, a);
-        vector_loop(ke, true, low, high, y, z);
-        scalar_loop(ke, true, from, low, high, to, y, z);
+        if (ke->ends_done) {
+            row_of_vectors(ke, y, z);
+        } else {
+            vector_loop(ke, true, low, high, y, z);
+            scalar_loop(ke, true, from, low, high, to, y, z);
+        }
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, b);
         vector_loop(ke, false, low, high, y, z);
@@ -794,6 +951,8 @@ static void load_arguments(KE *ke)
     if (e->machine.streams) {
         LLVMValueRef flag = emit_word(e, e->i64, ke->args, ke->words.stream, "stream");
         ke->stream = LLVMBuildICmp(e->b, LLVMIntNE, flag, emit_i64(e, 0), "");
+        LLVMValueRef rest = LLVMBuildAnd(e->b, extent_of(ke, 0), emit_i64(e, (int64_t)e->lanes - 1), "");
+        ke->even = LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), "");
     }
     ke->done = k->reductions.len ? emit_variable(e, e->i64, "done") : NULL;
     for (uint32_t i = 0; i < k->reductions.len; i++) {
@@ -810,6 +969,7 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number)
     LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
     KE ke = {.e = e, .k = k, .words = kernel_words(k), .args = LLVMGetParam(f, 0)};
     e->in_kernel = true;
+    ke.ends_done = ends_fold(&ke);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     load_arguments(&ke);
     emit_units(&ke, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
