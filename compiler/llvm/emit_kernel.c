@@ -26,6 +26,13 @@ typedef struct {
     LLVMTypeRef type;            /* of an accumulator: double for sums */
 } Total;
 
+/* A value that the next vector of the row needs again, one cell to the left. */
+typedef struct {
+    KNode id;
+    int32_t at[MAX_RANK];  /* where it is computed; used at x - 1 */
+    LLVMValueRef variable; /* the vector before */
+} Carry;
+
 typedef struct {
     Emit *e;
     const Kernel *k;
@@ -39,6 +46,8 @@ typedef struct {
     LLVMValueRef whole;      /* write this vector past the caches? */
     LLVMValueRef even;       /* rows are whole vectors */
     bool ends_done;          /* the ends of rows are vectors, too */
+    VEC(Carry) carries;
+    bool carrying;           /* this vector takes values from the one before, and leaves its own */
     /* the cell that is being computed */
     bool vector, inner;      /* vectors along x; y and z away from sides */
     enum { X_INSIDE, X_LOW, X_HIGH } ends; /* the vector is the first or the last of its row */
@@ -608,13 +617,43 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at)
     }
 }
 
+static const Carry *find_carry(const KE *ke, KNode id, const int32_t *at)
+{
+    for (uint32_t i = 0; i < ke->carries.len; i++) {
+        const Carry *c = &ke->carries.data[i];
+        if (c->id == id && c->at[0] == at[0] && c->at[1] == at[1] && c->at[2] == at[2])
+            return c;
+    }
+    return NULL;
+}
+
+/* The value as lanes of its neighbour to the right, here and in the vector before; NULL: not carried. */
+static LLVMValueRef eval_carried(KE *ke, KNode id, const uint32_t *at)
+{
+    Emit *e = ke->e;
+    int32_t right[MAX_RANK];
+    for (uint32_t a = 0; a < MAX_RANK; a++)
+        right[a] = ke->axes[a].data[at[a]].offset;
+    right[0]++;
+    const Carry *c = find_carry(ke, id, right);
+    if (!c)
+        return NULL;
+    uint32_t there[MAX_RANK] = {axis_fixed(ke, 0, right[0]), at[1], at[2]};
+    LLVMValueRef now = eval(ke, id, there), before = LLVMBuildLoad2(e->b, LLVMTypeOf(now), c->variable, "before"), mask[64];
+    for (uint32_t l = 0; l < e->lanes; l++)
+        mask[l] = LLVMConstInt(e->i32, e->lanes - 1 + l, false);
+    return LLVMBuildShuffleVector(e->b, before, now, LLVMConstVector(mask, e->lanes), "");
+}
+
 static LLVMValueRef eval(KE *ke, KNode id, const uint32_t *at)
 {
     uint64_t key = (uint64_t)id << 42 | (uint64_t)at[0] << 28 | (uint64_t)at[1] << 14 | at[2];
     uint32_t found;
     if (map_get(&ke->memo, key, &found))
         return ke->values.data[found];
-    LLVMValueRef v = eval_new(ke, &ke->k->nodes.data[id], at);
+    LLVMValueRef v = ke->carrying && ke->ends == X_INSIDE ? eval_carried(ke, id, at) : NULL;
+    if (!v)
+        v = eval_new(ke, &ke->k->nodes.data[id], at);
     vec_push(&ke->values, v);
     map_set(&ke->memo, key, ke->values.len - 1);
     return v;
@@ -698,6 +737,13 @@ static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValue
         eval(ke, k->outputs.data[i].node, at);
     for (uint32_t i = 0; i < k->reductions.len; i++)
         accumulate(ke, i, at, fresh);
+    for (uint32_t i = 0; i < ke->carries.len && ke->carrying; i++) {
+        const Carry *c = &ke->carries.data[i];
+        uint32_t there[MAX_RANK];
+        for (uint32_t a = 0; a < MAX_RANK; a++)
+            there[a] = axis_fixed(ke, a, c->at[a]);
+        LLVMBuildStore(e->b, eval(ke, c->id, there), c->variable);
+    }
     LLVMValueRef index[MAX_RANK] = {x, y, z};
     for (uint32_t i = 0; i < k->outputs.len; i++) {
         const KOutput *o = &k->outputs.data[i];
@@ -793,20 +839,106 @@ static bool ends_fold(const KE *ke)
 static void end_vector(KE *ke, int which, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z)
 {
     ke->ends = which;
+    ke->carrying = which == X_LOW;
     if (ke->stream)
         ke->whole = which == X_LOW ? ke->stream : LLVMBuildAnd(ke->e->b, ke->stream, ke->even, "");
     emit_cell(ke, true, true, x, y, z, NULL);
     ke->ends = X_INSIDE;
+    ke->carrying = false;
+}
+
+/* Whole vectors one after the other, which carry values over; returns where they end. */
+static LLVMValueRef carrying_loop(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z)
+{
+    Emit *e = ke->e;
+    Counting c;
+    LLVMValueRef lanes = emit_i64(e, e->lanes), stop = add(ke, LLVMBuildNSWSub(e->b, to, lanes, ""), 1);
+    LLVMValueRef x = emit_loop_begin(e, &c, from, stop, lanes, "x");
+    if (ke->stream) {
+        LLVMValueRef last = LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
+        LLVMValueRef before = LLVMBuildICmp(e->b, LLVMIntSLE, x, last, "");
+        ke->whole = LLVMBuildAnd(e->b, ke->stream, LLVMBuildOr(e->b, ke->even, before, ""), "");
+    }
+    ke->carrying = true;
+    emit_cell(ke, true, true, x, y, z, NULL);
+    ke->carrying = false;
+    emit_loop_end(e, &c);
+    return LLVMBuildLoad2(e->b, e->i64, c.variable, "");
 }
 
 /* A row as vectors alone: its ends, and what lies between. */
 static void row_of_vectors(KE *ke, LLVMValueRef y, LLVMValueRef z)
 {
     Emit *e = ke->e;
-    LLVMValueRef n = extent_of(ke, 0), lanes = emit_i64(e, e->lanes), last = LLVMBuildNSWSub(e->b, n, lanes, "");
+    LLVMValueRef n = extent_of(ke, 0), lanes = emit_i64(e, e->lanes), last = LLVMBuildNSWSub(e->b, n, lanes, ""), from = lanes;
     end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
-    vector_loop(ke, true, lanes, last, y, z);
+    if (ke->carries.len)
+        from = carrying_loop(ke, lanes, last, y, z);
+    vector_loop(ke, true, from, last, y, z);
     end_vector(ke, X_HIGH, last, y, z);
+}
+
+/* ---- what a vector leaves to the next --------------------------------------------------------------- */
+
+typedef struct {
+    KE *ke;
+    Map seen;
+    bool cut; /* stop at what is carried */
+} Survey;
+
+static uint64_t place_key(KNode id, const int32_t *at)
+{
+    return (uint64_t)id << 24 | (uint64_t)(at[0] + 128) << 16 | (uint64_t)(at[1] + 128) << 8 | (uint64_t)(at[2] + 128);
+}
+
+/* Is the node worth a shuffle, needed one cell to the right, too, and there in the row's first vector? */
+static bool worth_carrying(Survey *s, KNode id, const int32_t *at)
+{
+    uint32_t ignored;
+    const KNodes *nodes = &s->ke->k->nodes;
+    if (nodes->data[id].kind != K_OP || at[0] < -1 || !map_get(&s->seen, place_key(id, (int32_t[]){at[0] + 1, at[1], at[2]}), &ignored))
+        return false;
+    return kernel_count(nodes, &id, 1, s->ke->k->rank, 256).flops >= 10;
+}
+
+static void survey(Survey *s, Map *visited, KNode id, const int32_t *at)
+{
+    const KNodeData *n = &s->ke->k->nodes.data[id];
+    uint32_t ignored;
+    if (visited->len > 4096 || map_get(visited, place_key(id, at), &ignored))
+        return;
+    map_set(visited, place_key(id, at), 1);
+    if (s->cut && worth_carrying(s, id, at)) {
+        Carry c = {.id = id, .at = {at[0] + 1, at[1], at[2]}};
+        if (!find_carry(s->ke, id, c.at) && s->ke->carries.len < 8)
+            vec_push(&s->ke->carries, c);
+        return;
+    }
+    int32_t next[MAX_RANK] = {at[0], at[1], at[2]};
+    if (n->kind == K_SHIFT || n->kind == K_UNSHIFT)
+        for (uint32_t a = 0; a < s->ke->k->rank; a++)
+            next[a] += n->kind == K_SHIFT ? n->offset[a] : -n->offset[a];
+    for (uint32_t i = 0; i < kernel_operands(n); i++)
+        survey(s, visited, n->operand[i], next);
+}
+
+/* Decides what is carried along rows: dear values that a cell and its left neighbour both need. */
+static void find_carries(KE *ke)
+{
+    Survey s = {.ke = ke};
+    Map again = {0};
+    for (int pass = 0; pass < 2; pass++) {
+        s.cut = pass == 1;
+        for (uint32_t i = 0; i < ke->k->outputs.len; i++)
+            survey(&s, pass ? &again : &s.seen, ke->k->outputs.data[i].node, (int32_t[MAX_RANK]){0});
+        for (uint32_t i = 0; i < ke->k->reductions.len; i++)
+            for (uint32_t c = 0; c < ke->k->reductions.data[i].count; c++)
+                survey(&s, pass ? &again : &s.seen, ke->k->reductions.data[i].nodes[c], (int32_t[MAX_RANK]){0});
+    }
+    for (uint32_t i = 0; i < ke->carries.len; i++)
+        ke->carries.data[i].variable = emit_variable(ke->e, LLVMVectorType(ke->e->real, ke->e->lanes), "before");
+    map_free(&s.seen);
+    map_free(&again);
 }
 
 /* Are rows long enough for that? The vector before the last must not reach a side. */
@@ -972,6 +1104,8 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number)
     ke.ends_done = ends_fold(&ke);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     load_arguments(&ke);
+    if (ke.ends_done)
+        find_carries(&ke);
     emit_units(&ke, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
     if (ke.stream && k->outputs.len)
         LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, false, "");
@@ -979,6 +1113,7 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number)
     e->in_kernel = false;
     forget(&ke);
     vec_free(&ke.values);
+    vec_free(&ke.carries);
     for (uint32_t a = 0; a < MAX_RANK; a++)
         vec_free(&ke.axes[a]);
     return f;
