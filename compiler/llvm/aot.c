@@ -111,19 +111,39 @@ static LLVMValueRef call_named(Emit *e, const char *name, LLVMValueRef run)
     return LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, &run, 1, "");
 }
 
+/* Whether one of the first `count` pointers that `list` points to is null; joined with `any`. */
+static LLVMValueRef or_null(Emit *e, LLVMValueRef any, LLVMValueRef list, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef index = emit_i64(e, i);
+        LLVMValueRef at = LLVMBuildInBoundsGEP2(e->b, e->ptr, list, &index, 1, "");
+        LLVMValueRef is = LLVMBuildIsNull(e->b, LLVMBuildLoad2(e->b, e->ptr, at, ""), "");
+        any = any ? LLVMBuildOr(e->b, any, is, "") : is;
+    }
+    return any;
+}
+
 static void emit_entry(Emit *e, const Module *m, const char *name)
 {
     LLVMTypeRef type = LLVMFunctionType(e->i32, (LLVMTypeRef[]){e->ptr, e->ptr, e->ptr, e->ptr}, 4, false);
     LLVMValueRef f = emit_function(e, name, type, true), any = NULL;
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
-    LLVMBasicBlockRef null = emit_block(e, "null"), go = emit_block(e, "go"), bad = emit_block(e, "bad");
+    LLVMBasicBlockRef null = emit_block(e, "null"), lists = emit_block(e, "lists");
+    LLVMBasicBlockRef go = emit_block(e, "go"), bad = emit_block(e, "bad");
     for (unsigned i = needs_size(m) ? 0 : 1; i < 4; i++) {
         if (i == 1 && m->inputs.len == 0)
             continue;
         LLVMValueRef is = LLVMBuildIsNull(e->b, LLVMGetParam(f, i), "");
         any = any ? LLVMBuildOr(e->b, any, is, "") : is;
     }
-    LLVMBuildCondBr(e->b, any, null, go);
+    LLVMBuildCondBr(e->b, any, null, lists);
+    LLVMPositionBuilderAtEnd(e->b, lists);
+    any = or_null(e, NULL, LLVMGetParam(f, 1), m->inputs.len);
+    any = or_null(e, any, LLVMGetParam(f, 2), graph_get(m, m->main)->results.len);
+    if (any)
+        LLVMBuildCondBr(e->b, any, null, go);
+    else
+        LLVMBuildBr(e->b, go);
     LLVMPositionBuilderAtEnd(e->b, null);
     LLVMBuildRet(e->b, LLVMConstInt(e->i32, PDN_ERROR_ARGUMENT, false));
     LLVMPositionBuilderAtEnd(e->b, bad);

@@ -1,0 +1,74 @@
+/* emit_kernel: what the two files that emit kernels share. emit_value.c evaluates kernel nodes at positions;
+ * emit_kernel.c arranges cells in vectors, rows and units. */
+#ifndef PDN_LLVM_EMIT_KERNEL_H
+#define PDN_LLVM_EMIT_KERNEL_H
+
+#include "compiler/llvm/emit.h"
+
+typedef struct {
+    LLVMValueRef extent[MAX_RANK], stride[MAX_RANK], channel, spacing[MAX_RANK], origin[MAX_RANK];
+} GridValues;
+
+/* Where along one axis: `offset` cells from the cell itself, or (not fixed) at index. */
+typedef struct {
+    bool fixed;
+    int32_t offset;
+    LLVMValueRef index;
+} Axis;
+
+typedef struct {
+    LLVMValueRef vector, scalar; /* accumulators: one a lane; one for columns near sides */
+    LLVMTypeRef type;            /* of an accumulator: double for sums */
+} Total;
+
+/* A value that the next vector of the row needs again, one cell to the left. */
+typedef struct {
+    KNode id;
+    int32_t at[MAX_RANK];  /* where it is computed; used at x - 1 */
+    LLVMValueRef variable; /* the vector before */
+} Carry;
+
+typedef struct {
+    Emit *e;
+    const Kernel *k;
+    KernelWords words;
+    LLVMValueRef args;
+    GridValues *grids;
+    LLVMValueRef *fields, *outputs, *scalars, *reciprocals, partials, rows;
+    LLVMValueRef stream;     /* write past the caches; NULL where the machine cannot */
+    Total *totals;
+    LLVMValueRef done;       /* variable of vector_loop */
+    LLVMValueRef whole;      /* write this vector past the caches? */
+    LLVMValueRef even;       /* rows are whole vectors */
+    bool ends_done;          /* the ends of rows are vectors, too */
+    VEC(Carry) carries;
+    bool carrying;           /* this vector takes values from the one before, and leaves its own */
+    /* the cell that is being computed */
+    bool vector, inner;      /* vectors along x; y and z away from sides */
+    enum { X_INSIDE, X_LOW, X_HIGH } ends; /* the vector is the first or the last of its row */
+    LLVMValueRef cell[MAX_RANK];
+    VEC(Axis) axes[MAX_RANK];
+    Map chains, memo, rows_memo;
+    VEC(LLVMValueRef) values;
+} KE;
+
+/* How a position came from its parent. */
+enum { MOVE_FIXED = 16, MOVE_CLAMP, MOVE_WRAP, MOVE_BACK, MOVE_MIRROR };
+
+/* The value of a node at the position with these numbers (of axes[…]). */
+LLVMValueRef ke_eval(KE *ke, KNode id, const uint32_t *at);
+/* The position along an axis that came from `parent` in this way; *made: it is new and to be filled in. */
+uint32_t ke_axis(KE *ke, uint32_t axis, uint32_t parent, int32_t offset, uint32_t how, bool *made);
+/* So many cells from the cell itself. */
+uint32_t ke_fixed(KE *ke, uint32_t axis, int32_t offset);
+
+LLVMValueRef ke_extent(KE *ke, uint32_t axis);
+LLVMValueRef ke_add(KE *ke, LLVMValueRef a, int64_t b);
+LLVMValueRef ke_gep(KE *ke, LLVMValueRef base, LLVMValueRef index);
+/* Offset of channel and cell (y, z from index[1], index[2]) in a field of the grid. */
+LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t channel, const LLVMValueRef *index);
+/* 0, 1, 2, … */
+LLVMValueRef ke_lanes(KE *ke, LLVMTypeRef element);
+const Carry *ke_carry(const KE *ke, KNode id, const int32_t *at);
+
+#endif
