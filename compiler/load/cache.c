@@ -92,7 +92,7 @@ void *cache_find(const char *folder, uint64_t key, size_t *size)
     struct stat info;
     if (snprintf(path, sizeof path, "%s/%016" PRIx64 ".pdnc", folder, key) >= (int)sizeof path)
         return NULL;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* a fifo keeps nobody waiting */
     if (file < 0)
         return NULL;
     Header h;

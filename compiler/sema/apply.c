@@ -414,6 +414,18 @@ static const Value *apply_trajectory(Elab *e, const Operator *op, const Value *c
         }
         loop = other;
     }
+    double steps;
+    const Func *f = graph_get(e->module, e->frame->func);
+    if (!graph_is_const(f, graph_operand(f, loop, 0), &steps)) {
+        Diagnostic *d = report(e, NOT_STATIC, span, "the number of steps of a film");
+        diag_help(d, "room for all its frames is made before anything is computed: give a number");
+        return value_error(e);
+    }
+    if (steps >= FAR_ITERATION) {
+        Diagnostic *d = report(e, ENDLESS_TRAJECTORY, span);
+        diag_help(d, "say when to give up, so that it is known how much to keep: until … or k >= 1000");
+        return value_error(e);
+    }
     Node made = collecting_loop(e, loop, states, n, op->count, span);
     uint32_t base = e->module->loops.data[graph_node(graph_get(e->module, e->frame->func), made)->index].states + 1;
     const Value **films = ARENA_ARRAY(e->arena, const Value *, n);

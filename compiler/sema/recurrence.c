@@ -6,6 +6,7 @@
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
 
+#include <math.h>
 #include <string.h>
 
 #define BASES_MAX 64
@@ -238,8 +239,14 @@ static const Value *index_in_return(Elab *e, Recurrence *r, Unknown *u, const En
     IndexKind kind = read_index(e, r, env, x->index.index, &index, &value);
     if (kind == INDEX_BAD) return value_error(e);
     int64_t back = kind == INDEX_ABSOLUTE ? r->last + u->target - index : 0;
-    if (kind == INDEX_ABSOLUTE && (back < 0 || back >= u->history || index < r->start + u->target))
-        return base_value(e, u, index, x->span);
+    if (kind == INDEX_ABSOLUTE && (back < 0 || back >= u->history || index < r->start + u->target)) {
+        bool before = true; /* all that is given */
+        for (uint32_t i = 0; i < u->base_count; i++) before = before && index < u->bases[i].index;
+        if (!before) return base_value(e, u, index, x->span);
+        Diagnostic *d = report(e, BEFORE_START, x->span, names_text(e->names, u->name), (long long)index);
+        diag_help(d, "a recurrence runs forwards: its number of steps is 0 or more");
+        return value_error(e);
+    }
     return gather(e, u, r->states + u->first + back * u->parts, x->span);
 }
 
@@ -302,6 +309,14 @@ static void note_moving(Recurrence *r, const Stmt *s) {
     else vec_push(&r->moving, s->let_fn.name.name);
 }
 
+/* A boundary of what changes from step to step. */
+static bool of_moving(const Recurrence *r, const Stmt *s) {
+    for (uint32_t i = 0; i < s->boundary.count; i++)
+        for (uint32_t k = 0; k < r->moving.len; k++)
+            if (r->moving.data[k] == s->boundary.names[i].name) return true;
+    return false;
+}
+
 static void collect(Elab *e, Recurrence *r, const Block *block);
 
 static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
@@ -314,11 +329,8 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
         } else r->env = let_bind(e, r->env, s);
         break;
     case STMT_BOUNDARY:
-        for (uint32_t i = 0; i < s->boundary.count; i++) {
-            Unknown *u = find_unknown(r, s->boundary.names[i].name);
-            if (u) vec_push(&u->boundaries, s);
-        }
-        if (!find_unknown(r, s->boundary.names[0].name)) r->env = boundary_statement(e, r->env, r->env, s);
+        if (of_moving(r, s)) vec_push(&r->steps, s);
+        else r->env = boundary_statement(e, r->env, r->env, s);
         break;
     case STMT_EQUATION: add_equation(e, r, s); break;
     case STMT_UNTIL: r->until = s; break;
@@ -336,12 +348,44 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
     }
 }
 
+static bool block_lets(const Block *block, const Stmt *boundary) {
+    for (uint32_t i = 0; i < block->count; i++) {
+        const Stmt *s = block->items[i];
+        for (uint32_t k = 0; s->kind == STMT_LET && k < s->let.count; k++)
+            for (uint32_t n = 0; n < boundary->boundary.count; n++)
+                if (s->let.names[k].name == boundary->boundary.names[n].name) return true;
+    }
+    return false;
+}
+
+/* Gives the unknowns of a `boundary` what it says; what is left of the statement for the others, or NULL. */
+static const Stmt *unknowns_boundary(Elab *e, Recurrence *r, const Stmt *s) {
+    NameAt *others = ARENA_ARRAY(e->arena, NameAt, s->boundary.count);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->boundary.count; i++) {
+        Unknown *u = find_unknown(r, s->boundary.names[i].name);
+        if (u) vec_push(&u->boundaries, s);
+        else others[count++] = s->boundary.names[i];
+    }
+    Stmt *rest = arena_copy(e->arena, s, sizeof *s);
+    rest->boundary.names = others;
+    rest->boundary.count = count;
+    return count ? rest : NULL;
+}
+
+/* Boundaries of unknowns and of what the block was given hold in all of it; those of a `let` from their place on. */
 static void collect(Elab *e, Recurrence *r, const Block *block) {
-    /* boundaries first: they hold for the whole block */
-    for (uint32_t i = 0; i < block->count; i++)
-        if (block->items[i]->kind == STMT_BOUNDARY) collect_stmt(e, r, block->items[i]);
+    const Stmt **later = ARENA_ARRAY(e->arena, const Stmt *, block->count + 1);
+    for (uint32_t i = 0; i < block->count; i++) {
+        later[i] = block->items[i];
+        if (later[i]->kind != STMT_BOUNDARY) continue;
+        later[i] = unknowns_boundary(e, r, later[i]);
+        if (!later[i] || block_lets(block, later[i])) continue;
+        collect_stmt(e, r, later[i]);
+        later[i] = NULL;
+    }
     for (uint32_t i = 0; i < block->count && !r->failed; i++)
-        if (block->items[i]->kind != STMT_BOUNDARY) collect_stmt(e, r, block->items[i]);
+        if (later[i]) collect_stmt(e, r, later[i]);
 }
 
 /* ---- the body ----------------------------------------------------------------------------------------- */
@@ -352,7 +396,10 @@ static bool recurrence_body(Elab *e, void *context, const Value *k, const Value 
     r->states = states;
     r->body = env_bind(e, r->env, r->index, k, r->index_span);
     for (uint32_t i = 0; i < r->count; i++) r->unknowns[i].next = NULL;
-    for (uint32_t i = 0; i < r->steps.len; i++) r->body = let_bind(e, r->body, r->steps.data[i]);
+    for (uint32_t i = 0; i < r->steps.len; i++) {
+        const Stmt *s = r->steps.data[i];
+        r->body = s->kind == STMT_BOUNDARY ? boundary_statement(e, r->body, r->body, s) : let_bind(e, r->body, s);
+    }
     for (uint32_t i = 0; i < r->count; i++)
         if (next_value(e, r, &r->unknowns[i], r->unknowns[i].span)->kind == VALUE_ERROR) return false;
     if (r->until) *stop = eval_expr(e, r->body, r->until->expr.value);
@@ -514,6 +561,26 @@ static const Value *step_count(Elab *e, Recurrence *r) {
     return ret.node ? ret.node : value_number(e, (double)r->last, span);
 }
 
+/* The k of the last step at the latest: `until e or k >= 100` says so. INFINITY: not known. */
+static double last_by_until(Elab *e, const Recurrence *r, const Expr *x) {
+    if (x->kind != EXPR_BINARY) return INFINITY;
+    const Expr *a = x->binary.left, *b = x->binary.right;
+    AstOp op = x->binary.op;
+    if (op == AST_OR) return fmin(last_by_until(e, r, a), last_by_until(e, r, b));
+    if (op == AST_LT || op == AST_LE) { /* c < k */
+        op = op == AST_LT ? AST_GT : AST_GE;
+        a = x->binary.right;
+        b = x->binary.left;
+    }
+    if ((op != AST_GT && op != AST_GE && op != AST_EQ) || a->kind != EXPR_NAME || a->name != r->index ||
+        expr_mentions(b, r->moving.data, r->moving.len))
+        return INFINITY;
+    const Value *v = eval_expr(e, r->env, b);
+    if (v->kind != VALUE_NUMBER || !isfinite(v->number) || fabs(v->number) > 1e9) return INFINITY;
+    if (op == AST_EQ) return v->number == floor(v->number) && v->number >= (double)r->start ? v->number : INFINITY;
+    return op == AST_GT ? floor(v->number) + 1 : ceil(v->number);
+}
+
 const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Block *block) {
     Recurrence *r = ARENA_NEW(e->arena, Recurrence);
     Unknowns found = {0};
@@ -556,6 +623,10 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
         count = eval_binary(e, AST_SUB, count, value_number(e, shift, r->ret->span), r->ret->span);
         if (count->kind == VALUE_ERROR) return count;
         if (count->kind == VALUE_NUMBER && count->number <= 0) return return_value(e, r);
+    }
+    if (r->until) {
+        double steps = last_by_until(e, r, r->until->expr.value) - (double)r->start + 1;
+        if (isfinite(steps)) count = value_number(e, fmax(steps, 1), r->until->span);
     }
     if (!build_loop(e, item->name.name, count, r->start, states, total, recurrence_body, r, item->name.span))
         return value_error(e);

@@ -120,6 +120,8 @@ Test(code_aot, shared_library_has_the_same_bits)
             cr_expect_eq(kernel(size, inputs, outputs, scratch), 0);
             cr_expect_eq(kernel(size, inputs, outputs, NULL), PDN_ERROR_ARGUMENT);
             cr_expect_eq(kernel(NULL, inputs, outputs, scratch), run_time ? PDN_ERROR_ARGUMENT : 0);
+            cr_expect_eq(kernel(size, (const float *[]){in, NULL}, outputs, scratch), PDN_ERROR_ARGUMENT);
+            cr_expect_eq(kernel(size, inputs, (float *[]){NULL, &sum}, scratch), PDN_ERROR_ARGUMENT);
             if (run_time) {
                 cr_expect_eq(kernel((int64_t[]){0, 5}, inputs, outputs, scratch), PDN_ERROR_SIZE);
                 cr_expect_eq(workspace((int64_t[]){-1, 5}), 0);
