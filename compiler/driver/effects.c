@@ -1,11 +1,13 @@
 /* print, assert and save, as they happen. */
 #include "compiler/driver/execute.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The shortest text that reads back as the same number of its precision; 1000 rather than 1e+03. */
 static void number_text(char *out, size_t room, double x, PdnType type) {
@@ -144,15 +146,29 @@ static PdnSave save_shape(const Execution *x, const Action *a) {
     return s;
 }
 
-bool effects_check(Execution *x) {
+/* The folder of a file that is missing; NULL: it is there. */
+static const char *missing_folder(const Execution *x, const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return NULL;
+    const char *folder = arena_text(x->session->arena, path, (size_t)(slash + 1 - path));
+    struct stat info;
+    return stat(folder, &info) != 0 && errno == ENOENT ? folder : NULL;
+}
+
+bool effects_check(Execution *x, bool folders) {
     bool ok = true;
     for (uint32_t i = 0; i < x->what->actions.len; i++) {
         const Action *a = &x->what->actions.data[i];
         if (a->kind != EFFECT_SAVE) continue;
         PdnSave s = save_shape(x, a);
         PdnError error = {{0}};
-        if (pdn_file_can_write(output_path(x, a->path), &s, &error) == PDN_OK) continue;
-        diag_report(x->session->diagnostics, DIAG_CANNOT_WRITE, a->span, error.message);
+        const char *path = output_path(x, a->path), *message = NULL;
+        const char *folder = folders ? missing_folder(x, path) : NULL;
+        if (pdn_file_can_write(path, &s, &error) != PDN_OK) message = error.message;
+        else if (folder)
+            message = arena_format(x->session->arena, "%s cannot be written: there is no folder %s", path, folder);
+        if (!message) continue;
+        diag_report(x->session->diagnostics, DIAG_CANNOT_WRITE, a->span, message);
         ok = false;
     }
     return ok;

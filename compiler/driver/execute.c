@@ -91,7 +91,7 @@ int execute(Execution *x) {
     bool fma = !interpreted && engine_has_fma();
     PipelineResult made = pipeline_run(s, x->what->module, x->type == PDN_F64, fma, interpreted ? NULL : &plan);
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
-    bool ok = fields_fit(x) && effects_check(x) && make_folder(x) && inputs_read(x);
+    bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && inputs_read(x);
     session_time(s, "read files");
     if (ok && interpreted) interpret(x);
     else if (ok && engine_run(x, plan) != 0) x->failed = true;

@@ -28,8 +28,8 @@ bool memory_suffices(Execution *x, double bytes);
 /* ---- effects.c ---- */
 /* values: pointers to the scalars and fields; frames[i]: of stacks. Nonzero stops. */
 int effect_happens(Execution *x, uint32_t action, const void *const *values, const int64_t *frames);
-/* Can every `save` be done? Asked before anything is computed. */
-bool effects_check(Execution *x);
+/* Can every `save` be done, by extension and shape, and is its folder there? Asked before anything is computed. */
+bool effects_check(Execution *x, bool folders);
 
 /* ---- nan.c ---- */
 /* Notes at `d` where the first number that is not finite arose: found by the interpreter, for some seconds. */

@@ -71,19 +71,21 @@ int command_run(Options *options) {
 
 /* ---- check --------------------------------------------------------------------------------- */
 
+static void check_one(Session *s, Elaborated *what) {
+    if (!what) return;
+    Execution x = {.session = s, .what = what};
+    effects_check(&x, false);
+    graph_free(what->module);
+}
+
 int command_check(Options *options) {
     Session s;
     session_open(&s, options);
     if (session_load(&s, options->file)) {
         ElaborateOptions how = elaborate_options(&s, true);
-        for (uint32_t i = 0; i < sema_experiments(s.unit); i++) {
-            Elaborated *what = sema_elaborate_experiment(s.unit, i, &how);
-            if (what) graph_free(what->module);
-        }
-        for (uint32_t i = 0; i < sema_tests(s.unit); i++) {
-            Elaborated *what = sema_elaborate_test(s.unit, i, &how);
-            if (what) graph_free(what->module);
-        }
+        for (uint32_t i = 0; i < sema_experiments(s.unit); i++)
+            check_one(&s, sema_elaborate_experiment(s.unit, i, &how));
+        for (uint32_t i = 0; i < sema_tests(s.unit); i++) check_one(&s, sema_elaborate_test(s.unit, i, &how));
     }
     int status = session_failed(&s) || !s.unit;
     session_close(&s);

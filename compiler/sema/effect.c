@@ -42,6 +42,7 @@ static bool show(Elab *e, Shown *shown, const Value *v, Span span) {
     }
     Diagnostic *d = report(e, CANNOT_PRINT, span, value_describe(e, v));
     if (v->kind == VALUE_NODE) diag_help(d, "print a number of it, such as mean(u), min(u), max(u); `save u to \"u.png\"` writes it");
+    if (v->kind == VALUE_STRING) diag_help(d, "a text is the label of what is printed: print \"%.*s\": 1", (int)v->string.length, v->string.bytes);
     return false;
 }
 

@@ -126,10 +126,7 @@ static const Value *eval_index(Elab *e, const Env *env, const Expr *x) {
         return value_at(e, base->list.items[i], x->span);
     }
     if (base->kind == VALUE_NODE && value_type(e, base).kind == TYPE_STACK) {
-        Node operands[2] = {value_to_node(e, base), value_to_node(e, index)};
-        if (operands[1])
-            return value_node(e, graph_add(e->module, e->frame->func, OP_FRAME, operands, 2, 0, 0, x->span),
-                              NULL, x->span);
+        if (value_to_node(e, index)) return film_frame(e, base, index, x->span);
     }
     Diagnostic *d = report(e, CANNOT_INDEX, x->index.base->span, value_describe(e, base));
     diag_help(d, "lists, films and the unknowns of a recurrence have an index; channel(u, i) takes a channel");

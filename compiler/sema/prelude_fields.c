@@ -71,6 +71,14 @@ const Value *prelude_silu(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 
 /* ---- reductions -------------------------------------------------------------------- */
 
+/* What makes a field of an operator. */
+static void help_apply(Elab *e, Diagnostic *d, const Operator *op) {
+    const char *name = operator_name(e, op);
+    if (op->kind == OPERATOR_DEF && op->configured)
+        diag_help(d, "it has its configuration, and acts on a second list of arguments: %s(…)(u)", name);
+    else diag_help(d, "an operator gives a field when it is applied: %s(u)", name);
+}
+
 /* Numbers are their own sum; lists give what their items give, combined. */
 static const Value *reduce(Elab *e, Op op, Op combine, const Value *v, Span span) {
     if (v->kind == VALUE_LIST && v->list.count) {
@@ -84,6 +92,7 @@ static const Value *reduce(Elab *e, Op op, Op combine, const Value *v, Span span
     if (v->kind != VALUE_NODE || value_type(e, v).kind == TYPE_STACK) {
         Diagnostic *d = report(e, NOT_A_FIELD, span, value_describe(e, v));
         if (v->kind == VALUE_NODE) diag_help(d, "last(film) is its last field");
+        else if (v->kind == VALUE_OPERATOR) help_apply(e, d, v->op);
         return value_error(e);
     }
     if (!value_is_field(e, v)) return v;
@@ -300,9 +309,30 @@ const Value *prelude_fill(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 
 static bool is_film(Elab *e, const Value *v) { return v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_STACK; }
 
-static const Value *frame_of(Elab *e, const Value *film, double index, Span span) {
-    Node operands[2] = {value_to_node(e, film), graph_const(e->module, e->frame->func, index)};
+/* Frames of a film whose loop is in the current function and as long as is known while elaborating; else -1. */
+static int64_t known_frames(Elab *e, Node film) {
+    const Func *f = graph_get(e->module, e->frame->func);
+    if (graph_node(f, film)->op != OP_RESULT) return -1;
+    Node loop = graph_operand(f, film, 0);
+    if (graph_node(f, loop)->op != OP_LOOP) return -1;
+    const Loop *l = &e->module->loops.data[graph_node(f, loop)->index];
+    const NodeData *count = graph_node(f, graph_operand(f, loop, 0));
+    if (l->has_stop || count->op != OP_CONST || !(count->number >= 0 && count->number < 1e15)) return -1;
+    return (int64_t)count->number / l->stride + 1;
+}
+
+const Value *film_frame(Elab *e, const Value *film, const Value *index, Span span) {
+    Node operands[2] = {value_to_node(e, film), value_to_node(e, index)};
+    int64_t frames = known_frames(e, operands[0]), number;
+    if (frames >= 0 && index->kind == VALUE_NUMBER &&
+        !value_static_int(e, index, arena_format(e->arena, "the index into a film of %lld", (long long)frames),
+                          -(double)frames, (double)(frames - 1), &number))
+        return value_error(e);
     return value_node(e, graph_add(e->module, e->frame->func, OP_FRAME, operands, 2, 0, 0, span), NULL, span);
+}
+
+static const Value *frame_of(Elab *e, const Value *film, double index, Span span) {
+    return film_frame(e, film, num(e, index, span), span);
 }
 
 const Value *prelude_length(Elab *e, const BuiltinInfo *info, const Arguments *a) {

@@ -303,6 +303,11 @@ typedef const Value *OneDerivative(Elab *e, const Value *u, const void *what, Sp
 const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void *what, Span span);
 const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count, Span span);
 
+/* ---- prelude_fields.c: films ----------------------------------------------------------------------- */
+
+/* A frame of a film, counted from 0, or from -1 backwards; a message where it is known that there is none. */
+const Value *film_frame(Elab *e, const Value *film, const Value *index, Span span);
+
 /* ---- proof.c ----------------------------------------------------------------------------------- */
 
 const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span);

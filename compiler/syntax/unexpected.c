@@ -249,7 +249,11 @@ static bool report_chain(const Place *place) {
 /* A way out, where the slip is a known one. */
 static void add_help(const Place *place, Diagnostic *d) {
     int kind = place->at.kind, before = place->previous ? place->previous->kind : 0;
-    if (kind == T_NL && expects(place, T_ASSIGN) && expects_operator(place)) {
+    static const char broken[] =
+        "the line before ended its statement: break a long one after an operator, or inside brackets";
+    if (kind == T_NL && expects(place, T_ASSIGN) && place->first->kind == T_MINUS) {
+        diag_help(d, broken);
+    } else if (kind == T_NL && expects(place, T_ASSIGN) && expects_operator(place)) {
         diag_help(d,
                   "a statement is an equation 'left = right', or begins with a word such as 'let'; "
                   "'print' shows a value");
@@ -262,6 +266,8 @@ static void add_help(const Place *place, Diagnostic *d) {
         diag_help(d, "at the top of a file a value is defined by: let NAME = …");
     } else if (place->first->kind == T_LET && kind == T_LPAREN && expects(place, T_ASSIGN)) {
         diag_help(d, "at the top of a file write: operator A(u) = … or fn f(x) = …");
+    } else if (expects_statement(place) && kind >= T_EQ && kind <= T_POWER) {
+        diag_help(d, broken);
     } else if (kind == T_LBRACE && expects_expression(place)) {
         diag_help(d, "lists stand in brackets: [1, 2]");
     }
