@@ -7,7 +7,9 @@
 
 static bool make_folder(Execution *x) {
     const char *out = x->session->options->out;
-    if (!out || mkdir(out, 0777) == 0 || errno == EEXIST) return true;
+    struct stat info;
+    if (!out || mkdir(out, 0777) == 0) return true;
+    if (errno == EEXIST && stat(out, &info) == 0 && S_ISDIR(info.st_mode)) return true;
     diag_report(x->session->diagnostics, DIAG_NO_FOLDER, SPAN_NONE, out, strerror(errno));
     return false;
 }

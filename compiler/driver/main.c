@@ -32,6 +32,10 @@ static const Command *find(const char *name) {
 }
 
 static int unknown(const char *name) {
+    if (strcmp(name, "explain") == 0 || strcmp(name, "bench") == 0) {
+        fprintf(stderr, "pdn: '%s' is not executed by this version\n", name);
+        return 2;
+    }
     const char *names[COMMANDS];
     for (size_t i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
     const char *near = diag_nearest(name, names, COMMANDS);

@@ -69,6 +69,14 @@ static bool check_values(const Command *c, const Options *o) {
     return true;
 }
 
+/* Options of the language's reference that come later. */
+static bool is_later(const char *option) {
+    static const char *const later[] = {"--report", "--resume", "--memory", "--weights", "--gradient"};
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        if (strncmp(option, later[i], strlen(later[i])) == 0) return true;
+    return false;
+}
+
 static void take_word(Options *o, const char *word) {
     const char *equal = strchr(word, '=');
     if (o->file && equal && equal != word) {
@@ -104,7 +112,9 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
         printf("%s\n\n", c->about);
         poptPrintHelp(context, stdout, 0);
     } else if (got < -1) {
-        wrong(c, poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(got));
+        const char *option = poptBadOption(context, POPT_BADOPTION_NOALIAS);
+        bool later = got == POPT_ERROR_BADOPT && is_later(option);
+        wrong(c, option, later ? "not executed by this version" : poptStrerror(got));
         result = OPTIONS_WRONG;
     } else {
         const char **rest = poptGetArgs(context);

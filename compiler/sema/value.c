@@ -23,7 +23,12 @@ const Value *value_list(Elab *e, const Value **items, uint32_t count, Span span)
     Value *v = value_new(e, VALUE_LIST, span);
     v->list.items = items;
     v->list.count = count;
-    return v;
+    uint64_t leaves = 1;
+    for (uint32_t i = 0; i < count; i++) leaves += items[i]->kind == VALUE_LIST ? items[i]->list.leaves : 1;
+    v->list.leaves = (uint32_t)leaves;
+    if (leaves <= LIST_MAX) return v;
+    report(e, LIST_TOO_LONG, span, LIST_MAX);
+    return value_error(e);
 }
 
 const Value *value_operator(Elab *e, const Operator *op, Span span) {
@@ -184,6 +189,10 @@ bool value_static(Elab *e, const Value *value, const char *what, double *number)
     if (value->kind == VALUE_NUMBER) {
         *number = value->number;
         return true;
+    }
+    if (value->kind != VALUE_NODE) {
+        report(e, NOT_A_NUMBER, value->span, what, value_describe(e, value));
+        return false;
     }
     Diagnostic *d = report(e, NOT_STATIC, value->span, what);
     diag_label_primary(d, "%s", value_describe(e, value));

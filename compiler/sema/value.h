@@ -93,7 +93,7 @@ struct Value {
     union {
         double number;
         struct { const char *bytes; uint32_t length; bool from_command_line; } string;
-        struct { const Value **items; uint32_t count; } list;
+        struct { const Value **items; uint32_t count, leaves; } list; /* leaves: with those of lists inside it */
         struct { double first, last; } range;
         GridId grid;
         struct { Frame *frame; Node node; const Boundary *boundary; } node; /* boundary NULL: not stated */
@@ -209,6 +209,7 @@ typedef struct {
 Value *value_new(Elab *e, ValueKind kind, Span span);
 const Value *value_error(Elab *e);
 const Value *value_number(Elab *e, double number, Span span);
+#define LIST_MAX 1000000 /* values in a list and the lists inside it: lists that share parts stay small enough to visit */
 const Value *value_list(Elab *e, const Value **items, uint32_t count, Span span);
 const Value *value_operator(Elab *e, const Operator *op, Span span);
 const Value *value_node(Elab *e, Node node, const Boundary *boundary, Span span); /* of the current frame */
