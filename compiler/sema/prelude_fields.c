@@ -237,7 +237,7 @@ const Value *prelude_shift(Elab *e, const BuiltinInfo *info, const Arguments *a)
         const Value *v = argument_get(e, info, a, i + 1);
         int64_t offset;
         if (!v) continue;
-        if (!value_static_int(e, v, "a shift", -1000, 1000, &offset)) return value_error(e);
+        if (!value_static_int(e, v, "a shift", -STENCIL_REACH_MAX, STENCIL_REACH_MAX, &offset)) return value_error(e);
         tap.offset[i] = (int32_t)offset;
         rank = i + 1;
     }

@@ -237,6 +237,12 @@ const Value *prelude_stencil(Elab *e, const BuiltinInfo *info, const Arguments *
             diag_help(d, "the weight in the middle belongs to the cell itself: pad with a 0");
             ok = false;
         }
+    for (uint32_t i = 0; ok && i < w.rank; i++)
+        if (w.size[i] > 2 * STENCIL_REACH_MAX + 1) {
+            Diagnostic *d = report(e, STENCIL_LONG, a->span, w.size[i], 2 * STENCIL_REACH_MAX + 1);
+            diag_help(d, "compose(A, B) of two shorter ones reaches as far as both together");
+            ok = false;
+        }
     if (!ok) {
         vec_free(&w.weights);
         return value_error(e);

@@ -288,6 +288,7 @@ const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int
 /* Taps of the central difference of `order` and `accuracy` on unit spacing: weights for offsets
  * -reach..reach. Returns reach. Source: Fornberg 1988. */
 int derivative_weights(int order, int accuracy, double *weights);
+#define STENCIL_REACH_MAX 100 /* cells along an axis: what a kernel holds at the sides of its interior */
 #define DERIVATIVE_REACH_LIMIT 16
 const Value *derive_grad(Elab *e, const Value *u, Span span);
 const Value *derive_div(Elab *e, const Value *w, Span span);
