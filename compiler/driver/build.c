@@ -20,8 +20,10 @@ static bool read_size(const char *text, KernelOptions *k) {
     for (const char *p = text;; p++) {
         char *end = (char *)p;
         if (n == MAX_RANK) return false;
-        if (*p == '?') sizes[n] = -1, end++;
-        else if (isdigit((unsigned char)*p)) sizes[n] = strtoll(p, &end, 10);
+        if (*p == '?')
+            sizes[n] = -1, end++;
+        else if (isdigit((unsigned char)*p))
+            sizes[n] = strtoll(p, &end, 10);
         if (end == p || sizes[n] == 0 || sizes[n] > INT32_MAX) return false;
         n++;
         if (!*end) break;
@@ -52,15 +54,20 @@ static bool read_spacing(const char *text, KernelOptions *k) {
 }
 
 static bool read_emit(const char *text, unsigned *emit) {
-    static const struct { const char *word; unsigned bit; } words[] = {
-        {"obj", EMIT_OBJECT}, {"header", EMIT_HEADER}, {"shared", EMIT_SHARED}, {"llvm", EMIT_LLVM}, {"asm", EMIT_ASM},
+    static const struct {
+        const char *word;
+        unsigned bit;
+    } words[] = {
+        {"obj", EMIT_OBJECT}, {"header", EMIT_HEADER}, {"shared", EMIT_SHARED},
+        {"llvm", EMIT_LLVM},  {"asm", EMIT_ASM},
     };
     *emit = 0;
     while (*text) {
         size_t n = strcspn(text, ",");
         unsigned bit = 0;
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-            if (strlen(words[i].word) == n && memcmp(words[i].word, text, n) == 0) bit = words[i].bit;
+            if (strlen(words[i].word) == n && memcmp(words[i].word, text, n) == 0)
+                bit = words[i].bit;
         if (!bit) return false;
         *emit |= bit;
         text += n + (text[n] == ',');
@@ -77,13 +84,18 @@ static bool is_c_name(const char *name) {
 
 static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
     *k = (KernelOptions){.overrides = o->overrides.data, .count = o->overrides.len};
-    *b = (CodeBuild){.folder = o->out ? o->out : ".", .emit = EMIT_OBJECT | EMIT_HEADER,
+    *b = (CodeBuild){.folder = o->out ? o->out : ".",
+                     .emit = EMIT_OBJECT | EMIT_HEADER,
                      .target = {o->target, o->cpu, o->features, o->optimise}};
     const char *wrong = NULL;
-    if (o->words.len != 1) wrong = "one NAME is needed, of the definition to build";
-    else if (!read_size(o->size ? o->size : "?x?", k)) wrong = "--size: such as 512x512 or ?x?, of up to three axes";
-    else if (!read_spacing(o->spacing ? o->spacing : "1", k)) wrong = "--spacing: a positive number, or one an axis such as 0.5x1";
-    else if (o->emit && !read_emit(o->emit, &b->emit)) wrong = "--emit: obj, header, shared, llvm and asm are";
+    if (o->words.len != 1)
+        wrong = "one NAME is needed, of the definition to build";
+    else if (!read_size(o->size ? o->size : "?x?", k))
+        wrong = "--size: such as 512x512 or ?x?, of up to three axes";
+    else if (!read_spacing(o->spacing ? o->spacing : "1", k))
+        wrong = "--spacing: a positive number, or one an axis such as 0.5x1";
+    else if (o->emit && !read_emit(o->emit, &b->emit))
+        wrong = "--emit: obj, header, shared, llvm and asm are";
     if (wrong) {
         fprintf(stderr, "pdn build: %s\nTry: pdn build --help\n", wrong);
         return false;
@@ -97,7 +109,8 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
 static json_t *extents_json(const Grid *g) {
     json_t *sizes = json_array();
     for (uint32_t i = g->rank; i-- > 0;)
-        json_array_append_new(sizes, g->extent[i] < 0 ? json_string("?") : json_integer(g->extent[i]));
+        json_array_append_new(sizes,
+                              g->extent[i] < 0 ? json_string("?") : json_integer(g->extent[i]));
     return sizes;
 }
 
@@ -112,15 +125,21 @@ static json_t *type_json(const Module *m, Type t, const char *name) {
     return o;
 }
 
-static char *manifest_text(const Session *s, const Module *m, const CodeBuild *b, const KernelOptions *k) {
-    json_t *o = json_object(), *in = json_array(), *out = json_array(), *spacing = json_array(), *given = json_object();
+static char *manifest_text(const Session *s, const Elaborated *what, const CodeBuild *b,
+                           const KernelOptions *k) {
+    const Module *m = what->module;
+    json_t *o = json_object(), *in = json_array(), *out = json_array(), *spacing = json_array(),
+           *given = json_object();
     const Func *f = graph_get(m, m->main);
     for (uint32_t i = 0; i < m->inputs.len; i++)
-        json_array_append_new(in, type_json(m, m->inputs.data[i].type, names_text(s->names, m->inputs.data[i].name)));
+        json_array_append_new(
+            in, type_json(m, m->inputs.data[i].type, names_text(s->names, m->inputs.data[i].name)));
     for (uint32_t i = 0; i < f->results.len; i++)
         json_array_append_new(out, type_json(m, graph_node(f, f->results.data[i])->type, NULL));
     for (uint32_t i = k->rank; i-- > 0;) json_array_append_new(spacing, json_real(k->spacing[i]));
-    for (uint32_t i = 0; i < k->count; i++) json_object_set_new(given, k->overrides[i].name, json_string(k->overrides[i].value));
+    for (uint32_t i = 0; i < what->settings.len; i++)
+        json_object_set_new(given, what->settings.data[i].name,
+                            json_string(what->settings.data[i].text));
     json_object_set_new(o, "name", json_string(b->name));
     json_object_set_new(o, "compiler", json_string("pdn " PDN_VERSION));
     json_object_set_new(o, "source", json_string(s->options->file));
@@ -132,8 +151,11 @@ static char *manifest_text(const Session *s, const Module *m, const CodeBuild *b
     json_object_set_new(o, "outputs", out);
     json_object_set_new(o, "parameters", json_array());
     json_object_set_new(o, "certificate", json_null());
-    json_object_set_new(o, "target", b->target.triple ? json_string(b->target.triple) : json_null());
-    json_object_set_new(o, "cpu", b->target.cpu ? json_string(b->target.cpu) : json_null());
+    json_object_set_new(o, "target", json_string(b->target.triple ? b->target.triple : "native"));
+    json_object_set_new(o, "cpu",
+                        json_string(b->target.cpu      ? b->target.cpu
+                                    : b->target.triple ? "generic"
+                                                       : "native"));
     char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
     json_decref(o);
     return text;
@@ -151,12 +173,14 @@ static int build(Session *s, const KernelOptions *k, CodeBuild *b) {
     PipelineResult made = pipeline_run(s, m, k->f64, code_target_has_fma(&b->target), &plan);
     if (made == PIPELINE_DUMPED) status = 0;
     if (made == PIPELINE_OK) {
-        char *error = NULL, *manifest = manifest_text(s, m, b, k);
+        char *error = NULL, *manifest = manifest_text(s, what, b, k);
         b->manifest = manifest;
         if (mkdir(b->folder, 0777) != 0 && errno != EEXIST)
             diag_report(s->diagnostics, DIAG_NO_FOLDER, SPAN_NONE, b->folder, strerror(errno));
-        else if (code_build(plan, m, b, &error)) status = 0;
-        else diag_report(s->diagnostics, DIAG_CODE_FAILED, SPAN_NONE, error ? error : "unknown");
+        else if (code_build(plan, m, b, &error))
+            status = 0;
+        else
+            diag_report(s->diagnostics, DIAG_CODE_FAILED, SPAN_NONE, error ? error : "unknown");
         free(manifest);
         mem_free(error);
         session_time(s, "generate code");
@@ -174,8 +198,10 @@ int command_build(Options *options) {
     int status = 1;
     if (session_load(&s, options->file)) {
         k.f64 = session_f64(&s);
-        if (is_c_name(b.name)) status = build(&s, &k, &b);
-        else diag_report(s.diagnostics, DIAG_NOT_A_C_NAME, SPAN_NONE, b.name);
+        if (is_c_name(b.name))
+            status = build(&s, &k, &b);
+        else
+            diag_report(s.diagnostics, DIAG_NOT_A_C_NAME, SPAN_NONE, b.name);
     }
     session_close(&s);
     return status;

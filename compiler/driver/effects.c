@@ -87,7 +87,8 @@ static void print_text(const Execution *x, const Action *a, const double *number
     putchar('\n');
 }
 
-static void read_numbers(const Execution *x, const Action *a, const void *const *values, double *numbers) {
+static void read_numbers(const Execution *x, const Action *a, const void *const *values,
+                         double *numbers) {
     for (uint32_t i = 0; i < a->count; i++)
         numbers[i] = a->known[i] ? a->numbers[i] : scalar_at(x->type, values[i]);
 }
@@ -96,8 +97,10 @@ static int do_print(Execution *x, const Action *a, const void *const *values) {
     double *numbers = mem_alloc(sizeof(double) * (a->count + 1));
     read_numbers(x, a, values, numbers);
     if (!x->test) {
-        if (x->session->options->json) print_json(x, a, numbers);
-        else print_text(x, a, numbers);
+        if (x->session->options->json)
+            print_json(x, a, numbers);
+        else
+            print_text(x, a, numbers);
         fflush(stdout);
     }
     for (uint32_t i = 0; i < a->count; i++)
@@ -136,8 +139,13 @@ static const char *output_path(const Execution *x, const char *path) {
 static PdnSave save_shape(const Execution *x, const Action *a) {
     const Module *m = x->what->module;
     const Grid *g = &m->grids.data[a->types[0].grid];
-    PdnSave s = {.type = x->type, .rank = (int)g->rank, .channels = a->types[0].channels, .items = a->list, .names = a->names,
-                 .frames = a->types[0].kind == TYPE_STACK, .time_step = a->time_step};
+    PdnSave s = {.type = x->type,
+                 .rank = (int)g->rank,
+                 .channels = a->types[0].channels,
+                 .items = a->list,
+                 .names = a->names,
+                 .frames = a->types[0].kind == TYPE_STACK,
+                 .time_step = a->time_step};
     for (uint32_t i = 0; i < g->rank; i++) {
         s.extent[i] = g->extent[i];
         s.spacing[i] = g->spacing[i];
@@ -164,9 +172,11 @@ bool effects_check(Execution *x, bool folders) {
         PdnError error = {{0}};
         const char *path = output_path(x, a->path), *message = NULL;
         const char *folder = folders ? missing_folder(x, path) : NULL;
-        if (pdn_file_can_write(path, &s, &error) != PDN_OK) message = error.message;
+        if (pdn_file_can_write(path, &s, &error) != PDN_OK)
+            message = error.message;
         else if (folder)
-            message = arena_format(x->session->arena, "%s cannot be written: there is no folder %s", path, folder);
+            message = arena_format(x->session->arena, "%s cannot be written: there is no folder %s",
+                                   path, folder);
         if (!message) continue;
         diag_report(x->session->diagnostics, DIAG_CANNOT_WRITE, a->span, message);
         ok = false;
@@ -174,14 +184,16 @@ bool effects_check(Execution *x, bool folders) {
     return ok;
 }
 
-static int do_save(Execution *x, const Action *a, const void *const *values, const int64_t *frames) {
+static int do_save(Execution *x, const Action *a, const void *const *values,
+                   const int64_t *frames) {
     PdnSave s = save_shape(x, a);
     int64_t items = a->count, count = field_count(x->what->module, a->types[0]);
     int64_t n = s.frames ? frames[0] : 1, bytes = x->type == PDN_F32 ? 4 : 8;
     if (s.frames) s.frames = n;
     const void **data = mem_alloc(sizeof(void *) * (size_t)(n * items + 1));
     for (int64_t f = 0; f < n; f++)
-        for (int64_t i = 0; i < items; i++) data[f * items + i] = (const char *)values[i] + f * count * bytes;
+        for (int64_t i = 0; i < items; i++)
+            data[f * items + i] = (const char *)values[i] + f * count * bytes;
     s.data = data;
     for (int64_t i = 0; i < n * items; i++)
         if (any_nan(x->type, data[i], count)) {
@@ -198,7 +210,8 @@ static int do_save(Execution *x, const Action *a, const void *const *values, con
     return 1;
 }
 
-int effect_happens(Execution *x, uint32_t number, const void *const *values, const int64_t *frames) {
+int effect_happens(Execution *x, uint32_t number, const void *const *values,
+                   const int64_t *frames) {
     const Action *a = &x->what->actions.data[number];
     pdn_progress_end(&x->progress);
     x->progress_loop = -1;

@@ -66,7 +66,8 @@ static void fill_chunks(const void *arguments, int64_t begin, int64_t end) {
 static void host_random(void *context, int kind, uint64_t stream, void *to, int64_t count) {
     const Execution *x = context;
     RandomFill fill = {x->type, kind, (uint64_t)x->session->options->seed, stream, to, count};
-    pdn_launch(fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK, (int)x->session->options->threads);
+    pdn_launch(fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK,
+               (int)x->session->options->threads);
 }
 
 /* ---- sizes --------------------------------------------------------------------------------- */
@@ -115,7 +116,8 @@ static bool run_code(Execution *x, const Code *code) {
         arguments.workspace = workspace;
         int status = code_run(code, &arguments);
         if (status != PDN_OK && status != PDN_ERROR_STOPPED)
-            diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x), pdn_status_name((PdnStatus)status));
+            diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
+                        pdn_status_name((PdnStatus)status));
         ok = status == PDN_OK;
     }
     free(workspace);

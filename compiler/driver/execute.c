@@ -34,14 +34,18 @@ static void interpret(Execution *x) {
     Module *m = x->what->module;
     Array *inputs = mem_alloc(sizeof(Array) * (m->inputs.len + 1));
     for (uint32_t i = 0; i < m->inputs.len; i++)
-        inputs[i] = (Array){m->inputs.data[i].type, 1, pdn_array_count(&x->inputs[i]), x->inputs[i].data};
-    EvalOptions options = {.inputs = inputs, .seed = (uint64_t)x->session->options->seed,
-                           .effect = interpreted_effect, .context = x};
+        inputs[i] =
+            (Array){m->inputs.data[i].type, 1, pdn_array_count(&x->inputs[i]), x->inputs[i].data};
+    EvalOptions options = {.inputs = inputs,
+                           .seed = (uint64_t)x->session->options->seed,
+                           .effect = interpreted_effect,
+                           .context = x};
     Arena *arena = arena_new();
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, m->main)->results.len + 1);
     int status = eval_func(m, m->main, NULL, results, &options, arena);
     if (status < 0)
-        diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE, "a grid is too small for a stencil, or a film too short");
+        diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
+                    "a grid is too small for a stencil, or a film too short");
     if (status != 0) x->failed = true;
     arena_free(arena);
     mem_free(inputs);
@@ -60,8 +64,9 @@ bool memory_suffices(Execution *x, double bytes) {
     double available = (double)pdn_memory_available();
     if (bytes <= available) return true;
     Span span = x->what->actions.len ? x->what->actions.data[0].span : SPAN_NONE;
-    Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TOO_LARGE, span, bytes_text(x->session->arena, bytes),
-                                bytes_text(x->session->arena, available));
+    Diagnostic *d =
+        diag_report(x->session->diagnostics, DIAG_TOO_LARGE, span,
+                    bytes_text(x->session->arena, bytes), bytes_text(x->session->arena, available));
     diag_help(d, "use fewer cells, keep fewer states (a larger stride), or precision f32");
     return false;
 }
@@ -91,12 +96,15 @@ int execute(Execution *x) {
     x->progress_loop = -1;
     Plan *plan = NULL;
     bool fma = !interpreted && engine_has_fma();
-    PipelineResult made = pipeline_run(s, x->what->module, x->type == PDN_F64, fma, interpreted ? NULL : &plan);
+    PipelineResult made =
+        pipeline_run(s, x->what->module, x->type == PDN_F64, fma, interpreted ? NULL : &plan);
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
     bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && inputs_read(x);
     session_time(s, "read files");
-    if (ok && interpreted) interpret(x);
-    else if (ok && engine_run(x, plan) != 0) x->failed = true;
+    if (ok && interpreted)
+        interpret(x);
+    else if (ok && engine_run(x, plan) != 0)
+        x->failed = true;
     pdn_progress_end(&x->progress);
     session_time(s, "run");
     inputs_free(x);

@@ -10,12 +10,12 @@
 typedef struct {
     Session *session;
     Elaborated *what;
-    PdnType type;       /* of the data that effects see */
-    bool several;       /* more than one experiment is run: JSON names them */
-    bool test;          /* of `pdn test`: nothing is printed but failures */
+    PdnType type; /* of the data that effects see */
+    bool several; /* more than one experiment is run: JSON names them */
+    bool test;    /* of `pdn test`: nothing is printed but failures */
     bool failed;
-    bool traced;        /* the first NaN was looked for */
-    PdnArray *inputs;   /* by Module.inputs */
+    bool traced;      /* the first NaN was looked for */
+    PdnArray *inputs; /* by Module.inputs */
     PdnProgress progress;
     int64_t progress_loop;
 } Execution;

@@ -13,7 +13,8 @@ static bool read_all(const char *path, Text *text) {
     }
     char part[65536];
     size_t n;
-    while ((n = fread(part, 1, sizeof part, f)) > 0 && text->len <= (64u << 20)) text_add(text, part, n);
+    while ((n = fread(part, 1, sizeof part, f)) > 0 && text->len <= (64u << 20))
+        text_add(text, part, n);
     bool ok = !ferror(f);
     if (!ok) fprintf(stderr, "pdn fmt: %s: %s\n", path, strerror(errno));
     fclose(f);
@@ -21,7 +22,9 @@ static bool read_all(const char *path, Text *text) {
 }
 
 static int write_back(const char *path, const Text *before, const Text *after, bool check) {
-    if (before->len == after->len && (!after->len || memcmp(before->data, after->data, after->len) == 0)) return 0;
+    if (before->len == after->len &&
+        (!after->len || memcmp(before->data, after->data, after->len) == 0))
+        return 0;
     if (check) {
         printf("%s\n", path);
         return 1;
@@ -38,7 +41,8 @@ static int format_file(const Options *o, const char *path) {
     if (read_all(path, &before)) {
         Session s;
         session_open(&s, o);
-        uint32_t file = sources_add(s.sources, path, before.len ? before.data : "", before.len, false);
+        uint32_t file =
+            sources_add(s.sources, path, before.len ? before.data : "", before.len, false);
         Comments comments = {0};
         Program *p = syntax_parse(s.arena, s.names, s.diagnostics, file, &comments);
         if (!session_failed(&s)) {
@@ -54,6 +58,7 @@ static int format_file(const Options *o, const char *path) {
 
 int command_fmt(Options *options) {
     int status = format_file(options, options->file);
-    for (uint32_t i = 0; i < options->words.len; i++) status |= format_file(options, options->words.data[i]);
+    for (uint32_t i = 0; i < options->words.len; i++)
+        status |= format_file(options, options->words.data[i]);
     return status;
 }

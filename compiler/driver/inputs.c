@@ -31,7 +31,8 @@ bool inputs_read(Execution *x) {
 }
 
 void inputs_free(Execution *x) {
-    for (uint32_t i = 0; x->inputs && i < x->what->module->inputs.len; i++) pdn_array_free(&x->inputs[i]);
+    for (uint32_t i = 0; x->inputs && i < x->what->module->inputs.len; i++)
+        pdn_array_free(&x->inputs[i]);
     free(x->inputs);
     x->inputs = NULL;
 }

@@ -10,18 +10,23 @@
 #define STACK_BYTES ((size_t)1 << 30)
 
 static const Command commands[] = {
-    {"run", command_run, "FILE [EXPERIMENT…] [name=value…]", "Runs the experiments of a program.", GROUP_RUN},
-    {"check", command_check, "FILE", "Checks names, shapes and stability; nothing is run.", GROUP_RUN},
+    {"run", command_run, "FILE [EXPERIMENT…] [name=value…]", "Runs the experiments of a program.",
+     GROUP_RUN},
+    {"check", command_check, "FILE", "Checks names, shapes and stability; nothing is run.",
+     GROUP_RUN},
     {"test", command_test, "FILE…", "Runs the tests of programs.", GROUP_RUN},
-    {"build", command_build, "FILE NAME [name=value…]", "Writes an operator as a standalone kernel with a C header.", GROUP_BUILD},
+    {"build", command_build, "FILE NAME [name=value…]",
+     "Writes an operator as a standalone kernel with a C header.", GROUP_BUILD},
     {"fmt", command_fmt, "FILE…", "Lays programs out; comments are kept.", GROUP_FORMAT},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static void help(FILE *to) {
-    fprintf(to, "pdn: a language in which a PDE scheme and a neural network are the same thing\n\n");
+    fprintf(to,
+            "pdn: a language in which a PDE scheme and a neural network are the same thing\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(to, "  pdn %s %s\n      %s\n", commands[i].name, commands[i].usage, commands[i].about);
+        fprintf(to, "  pdn %s %s\n      %s\n", commands[i].name, commands[i].usage,
+                commands[i].about);
     fprintf(to, "  pdn --version\n\npdn COMMAND --help lists the options of a command.\n");
 }
 
@@ -40,8 +45,10 @@ static int unknown(const char *name) {
     for (size_t i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
     const char *near = diag_nearest(name, names, COMMANDS);
     fprintf(stderr, "pdn: there is no command '%s'\n", name);
-    if (near) fprintf(stderr, "Did you mean: pdn %s\n", near);
-    else fprintf(stderr, "Try: pdn --help\n");
+    if (near)
+        fprintf(stderr, "Did you mean: pdn %s\n", near);
+    else
+        fprintf(stderr, "Try: pdn --help\n");
     return 2;
 }
 
@@ -78,7 +85,8 @@ int main(int count, char **words) {
         help(stderr);
         return 2;
     }
-    if (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0 || strcmp(words[1], "help") == 0) {
+    if (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0 ||
+        strcmp(words[1], "help") == 0) {
         help(stdout);
         return 0;
     }

@@ -35,8 +35,8 @@ static bool is_finite(const Array *a, double largest, bool *nan) {
 }
 
 /* In f32 a number beyond its range is infinite already. */
-static int inspect(void *context, FuncId func, Node node, const Array *value, const Array *const *operands,
-                   const Array *arguments) {
+static int inspect(void *context, FuncId func, Node node, const Array *value,
+                   const Array *const *operands, const Array *arguments) {
     Trace *t = context;
     const Module *m = t->execution->what->module;
     const NodeData *d = graph_node(graph_get(m, func), node);
@@ -58,7 +58,8 @@ static Array widened(const PdnArray *from, Type type) {
     int64_t n = pdn_array_count(from);
     double *data = mem_alloc(sizeof(double) * (size_t)(n + 1));
     for (int64_t i = 0; i < n; i++)
-        data[i] = from->type == PDN_F32 ? (double)((const float *)from->data)[i] : ((const double *)from->data)[i];
+        data[i] = from->type == PDN_F32 ? (double)((const float *)from->data)[i]
+                                        : ((const double *)from->data)[i];
     return (Array){type, 1, n, data};
 }
 
@@ -69,7 +70,10 @@ static void report_origin(const Trace *t, Diagnostic *d) {
     char step[64] = "";
     if (t->in_loop) snprintf(step, sizeof step, ", at k = %.0f", t->k);
     diag_note(d, n->span, "%s arises here (%s)%s", what, op_info(n->op)->name, step);
-    if (t->infinite && t->in_loop) diag_help(d, "a step that is too large grows without bound: `tau = stable` is the largest with a proof");
+    if (t->infinite && t->in_loop)
+        diag_help(
+            d,
+            "a step that is too large grows without bound: `tau = stable` is the largest with a proof");
 }
 
 void nan_trace(Execution *x, Diagnostic *d) {
@@ -77,15 +81,25 @@ void nan_trace(Execution *x, Diagnostic *d) {
     if (x->traced) return;
     x->traced = true;
     Array *inputs = mem_alloc(sizeof(Array) * (m->inputs.len + 1));
-    for (uint32_t i = 0; i < m->inputs.len; i++) inputs[i] = widened(&x->inputs[i], m->inputs.data[i].type);
-    Trace t = {.execution = x, .deadline = now() + PATIENCE, .largest = x->type == PDN_F32 ? FLT_MAX : DBL_MAX};
-    EvalOptions options = {.inputs = inputs, .seed = (uint64_t)x->session->options->seed, .inspect = inspect, .context = &t};
+    for (uint32_t i = 0; i < m->inputs.len; i++)
+        inputs[i] = widened(&x->inputs[i], m->inputs.data[i].type);
+    Trace t = {.execution = x,
+               .deadline = now() + PATIENCE,
+               .largest = x->type == PDN_F32 ? FLT_MAX : DBL_MAX};
+    EvalOptions options = {.inputs = inputs,
+                           .seed = (uint64_t)x->session->options->seed,
+                           .inspect = inspect,
+                           .context = &t};
     Arena *arena = arena_new();
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, m->main)->results.len + 1);
     eval_func(m, m->main, NULL, results, &options, arena);
     arena_free(arena);
     for (uint32_t i = 0; i < m->inputs.len; i++) mem_free(inputs[i].data);
     mem_free(inputs);
-    if (t.node) report_origin(&t, d);
-    else diag_help(d, "0/0, inf - inf, the root or logarithm of a negative number give it; a step that is too large grows until one does");
+    if (t.node)
+        report_origin(&t, d);
+    else
+        diag_help(
+            d,
+            "0/0, inf - inf, the root or logarithm of a negative number give it; a step that is too large grows until one does");
 }

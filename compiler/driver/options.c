@@ -4,24 +4,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define END {NULL, 0, 0, NULL, 0, NULL, NULL}
+#define END                                                                                        \
+    { NULL, 0, 0, NULL, 0, NULL, NULL }
 
 /* The tables of options, by group. `o` receives the values. */
 static void run_table(Options *o, struct poptOption *t) {
     struct poptOption table[] = {
-        {"out", 'o', POPT_ARG_STRING, &o->out, 0, "where files are written (default: the current folder)", "DIR"},
+        {"out", 'o', POPT_ARG_STRING, &o->out, 0,
+         "where files are written (default: the current folder)", "DIR"},
         {"seed", 0, POPT_ARG_LONG, &o->seed, 0, "another seed gives other noise (default: 0)", "N"},
-        {"threads", 0, POPT_ARG_LONG, &o->threads, 0, "threads (default: all); results do not depend on it", "N"},
-        {"precision", 0, POPT_ARG_STRING, &o->precision, 0, "f32 or f64, in place of the program's", "P"},
+        {"threads", 0, POPT_ARG_LONG, &o->threads, 0,
+         "threads (default: all); results do not depend on it", "N"},
+        {"precision", 0, POPT_ARG_STRING, &o->precision, 0, "f32 or f64, in place of the program's",
+         "P"},
         {"json", 0, POPT_ARG_NONE, &o->json, 0, "results as one JSON object a line", NULL},
         {"quiet", 0, POPT_ARG_NONE, &o->quiet, 0, "no progress", NULL},
-        {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error", NULL},
-        {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0, "print what a pass left and stop (`help` lists them)", "PASS"},
-        {"interpret", 0, POPT_ARG_NONE, &o->interpret, 0, "run the reference interpreter, in f64", NULL},
-        {"optimise", 0, POPT_ARG_INT, &o->optimise, 0, "effort of the code generator, 0 to 3 (default: 2)", "N"},
-        {"cache", 0, POPT_ARG_STRING, &o->cache, 0, "folder of compiled programs (default: ~/.cache/pdn)", "DIR"},
+        {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error",
+         NULL},
+        {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0,
+         "print what a pass left and stop (`help` lists them)", "PASS"},
+        {"interpret", 0, POPT_ARG_NONE, &o->interpret, 0, "run the reference interpreter, in f64",
+         NULL},
+        {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
+         "effort of the code generator, 0 to 3 (default: 2)", "N"},
+        {"cache", 0, POPT_ARG_STRING, &o->cache, 0,
+         "folder of compiled programs (default: ~/.cache/pdn)", "DIR"},
         {"no-cache", 0, POPT_ARG_NONE, &o->no_cache, 0, "compile anew", NULL},
-        {"stdlib", 0, POPT_ARG_STRING, &o->stdlib, 0, "a folder in place of the built-in library", "DIR"},
+        {"stdlib", 0, POPT_ARG_STRING, &o->stdlib, 0, "a folder in place of the built-in library",
+         "DIR"},
         END,
     };
     memcpy(t, table, sizeof table);
@@ -29,18 +39,30 @@ static void run_table(Options *o, struct poptOption *t) {
 
 static void build_table(Options *o, struct poptOption *t) {
     struct poptOption table[] = {
-        {"out", 'o', POPT_ARG_STRING, &o->out, 0, "where files are written (default: the current folder)", "DIR"},
-        {"size", 0, POPT_ARG_STRING, &o->size, 0, "the grid, slowest axis first; ? is any size (default: ?x?)", "NxM"},
-        {"spacing", 0, POPT_ARG_STRING, &o->spacing, 0, "the grid's spacing, or one an axis as in --size (default: 1)", "H"},
-        {"precision", 0, POPT_ARG_STRING, &o->precision, 0, "f32 or f64, in place of the program's", "P"},
-        {"target", 0, POPT_ARG_STRING, &o->target, 0, "as LLVM writes it, such as aarch64-linux-gnu (default: this machine)", "TRIPLE"},
-        {"cpu", 0, POPT_ARG_STRING, &o->cpu, 0, "such as x86-64 or skylake-avx512 (default: this machine's)", "CPU"},
-        {"features", 0, POPT_ARG_STRING, &o->features, 0, "of the processor, such as +avx2", "LIST"},
-        {"emit", 0, POPT_ARG_STRING, &o->emit, 0, "of obj,header,shared,llvm,asm (default: obj,header)", "LIST"},
-        {"optimise", 0, POPT_ARG_INT, &o->optimise, 0, "effort of the code generator, 0 to 3 (default: 2)", "N"},
-        {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0, "print what a pass left and stop (`help` lists them)", "PASS"},
-        {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error", NULL},
-        {"stdlib", 0, POPT_ARG_STRING, &o->stdlib, 0, "a folder in place of the built-in library", "DIR"},
+        {"out", 'o', POPT_ARG_STRING, &o->out, 0,
+         "where files are written (default: the current folder)", "DIR"},
+        {"size", 0, POPT_ARG_STRING, &o->size, 0,
+         "the grid, slowest axis first; ? is any size (default: ?x?)", "NxM"},
+        {"spacing", 0, POPT_ARG_STRING, &o->spacing, 0,
+         "the grid's spacing, or one an axis as in --size (default: 1)", "H"},
+        {"precision", 0, POPT_ARG_STRING, &o->precision, 0, "f32 or f64, in place of the program's",
+         "P"},
+        {"target", 0, POPT_ARG_STRING, &o->target, 0,
+         "as LLVM writes it, such as aarch64-linux-gnu (default: this machine)", "TRIPLE"},
+        {"cpu", 0, POPT_ARG_STRING, &o->cpu, 0,
+         "such as x86-64 or skylake-avx512 (default: this machine's)", "CPU"},
+        {"features", 0, POPT_ARG_STRING, &o->features, 0, "of the processor, such as +avx2",
+         "LIST"},
+        {"emit", 0, POPT_ARG_STRING, &o->emit, 0,
+         "of obj,header,shared,llvm,asm (default: obj,header)", "LIST"},
+        {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
+         "effort of the code generator, 0 to 3 (default: 2)", "N"},
+        {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0,
+         "print what a pass left and stop (`help` lists them)", "PASS"},
+        {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error",
+         NULL},
+        {"stdlib", 0, POPT_ARG_STRING, &o->stdlib, 0, "a folder in place of the built-in library",
+         "DIR"},
         END,
     };
     memcpy(t, table, sizeof table);
@@ -48,7 +70,8 @@ static void build_table(Options *o, struct poptOption *t) {
 
 static void format_table(Options *o, struct poptOption *t) {
     struct poptOption table[] = {
-        {"check", 0, POPT_ARG_NONE, &o->check, 0, "change nothing; exit status 1 where a file would change", NULL},
+        {"check", 0, POPT_ARG_NONE, &o->check, 0,
+         "change nothing; exit status 1 where a file would change", NULL},
         END,
     };
     memcpy(t, table, sizeof table);
@@ -71,7 +94,8 @@ static bool check_values(const Command *c, const Options *o) {
 
 /* Options of the language's reference that come later. */
 static bool is_later(const char *option) {
-    static const char *const later[] = {"--report", "--resume", "--memory", "--weights", "--gradient"};
+    static const char *const later[] = {"--report", "--resume", "--memory", "--weights",
+                                        "--gradient"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (strncmp(option, later[i], strlen(later[i])) == 0) return true;
     return false;
@@ -83,15 +107,17 @@ static void take_word(Options *o, const char *word) {
         char *name = strndup(word, (size_t)(equal - word));
         Override override = {name, strdup(equal + 1)};
         vec_push(&o->overrides, override);
-    } else if (!o->file) o->file = strdup(word);
-    else vec_push(&o->words, strdup(word));
+    } else if (!o->file)
+        o->file = strdup(word);
+    else
+        vec_push(&o->words, strdup(word));
 }
 
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {
     struct poptOption tables[3][16], help[] = {
-        {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
-        END,
-    };
+                                         {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
+                                         END,
+                                     };
     *o = (Options){.optimise = 2};
     run_table(o, tables[0]);
     build_table(o, tables[1]);
@@ -99,7 +125,9 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
     struct poptOption all[5];
     int n = 0;
     for (int g = 0; g < 3; g++)
-        if (c->groups & (1u << g)) all[n++] = (struct poptOption){NULL, 0, POPT_ARG_INCLUDE_TABLE, tables[g], 0, "Options:", NULL};
+        if (c->groups & (1u << g))
+            all[n++] = (struct poptOption){NULL,       0,   POPT_ARG_INCLUDE_TABLE, tables[g], 0,
+                                           "Options:", NULL};
     all[n++] = (struct poptOption){NULL, 0, POPT_ARG_INCLUDE_TABLE, help, 0, "Help:", NULL};
     all[n] = (struct poptOption)END;
     poptContext context = poptGetContext(NULL, count, words, all, POPT_CONTEXT_NO_EXEC);
@@ -126,8 +154,8 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
 }
 
 void options_free(Options *o) {
-    const char *strings[] = {o->file, o->out, o->precision, o->stdlib, o->cache, o->dump_after, o->target,
-                             o->cpu, o->features, o->size, o->spacing, o->emit};
+    const char *strings[] = {o->file,   o->out, o->precision, o->stdlib, o->cache,   o->dump_after,
+                             o->target, o->cpu, o->features,  o->size,   o->spacing, o->emit};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) free((void *)strings[i]);
     for (uint32_t i = 0; i < o->words.len; i++) free((void *)o->words.data[i]);
     for (uint32_t i = 0; i < o->overrides.len; i++) {

@@ -5,15 +5,15 @@
 #include "compiler/sema/sema.h"
 
 typedef struct {
-    const char *file;            /* the first word; NULL: none */
-    VEC(const char *) words;     /* the others that hold no '=' */
-    VEC(Override) overrides;     /* name=value */
-    const char *out;             /* folder for results; "." by default */
-    long seed, threads;          /* threads 0: all */
-    const char *precision;       /* NULL: the program's */
+    const char *file;        /* the first word; NULL: none */
+    VEC(const char *) words; /* the others that hold no '=' */
+    VEC(Override) overrides; /* name=value */
+    const char *out;         /* folder for results; "." by default */
+    long seed, threads;      /* threads 0: all */
+    const char *precision;   /* NULL: the program's */
     const char *stdlib, *cache, *dump_after;
     const char *target, *cpu, *features, *size, *spacing, *emit;
-    int optimise;                /* 0 to 3 */
+    int optimise; /* 0 to 3 */
     int json, quiet, time, interpret, no_cache, check;
 } Options;
 
@@ -23,13 +23,14 @@ typedef struct Command Command;
 struct Command {
     const char *name;
     int (*run)(Options *options);
-    const char *usage;   /* after the name */
-    const char *about;   /* one line */
-    unsigned groups;     /* of options that it takes */
+    const char *usage; /* after the name */
+    const char *about; /* one line */
+    unsigned groups;   /* of options that it takes */
 };
 enum { GROUP_RUN = 1, GROUP_BUILD = 2, GROUP_FORMAT = 4 };
 
-OptionsResult options_parse(const Command *command, int count, const char **words, Options *options);
+OptionsResult options_parse(const Command *command, int count, const char **words,
+                            Options *options);
 void options_free(Options *options);
 
 int command_run(Options *options);

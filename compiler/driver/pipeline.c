@@ -13,7 +13,8 @@ static double cpu_seconds(void) {
 }
 
 void session_open(Session *s, const Options *options) {
-    *s = (Session){.options = options, .arena = arena_new(), .names = names_new(), .sources = sources_new()};
+    *s = (Session){
+        .options = options, .arena = arena_new(), .names = names_new(), .sources = sources_new()};
     s->diagnostics = diagnostics_new(s->sources, 0);
     s->started = s->last = cpu_seconds();
 }
@@ -46,7 +47,8 @@ bool session_load(Session *s, const char *file) {
 }
 
 bool session_f64(const Session *s) {
-    return s->options->precision ? strcmp(s->options->precision, "f64") == 0 : sema_wants_f64(s->unit);
+    return s->options->precision ? strcmp(s->options->precision, "f64") == 0
+                                 : sema_wants_f64(s->unit);
 }
 
 void session_time(Session *s, const char *stage) {

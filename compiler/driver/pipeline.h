@@ -11,9 +11,9 @@ typedef struct {
     Sources *sources;
     Diagnostics *diagnostics;
     const Options *options;
-    Unit *unit;          /* NULL until loaded */
-    double started;      /* seconds */
-    double last;         /* end of the stage before */
+    Unit *unit;     /* NULL until loaded */
+    double started; /* seconds */
+    double last;    /* end of the stage before */
 } Session;
 
 void session_open(Session *s, const Options *options);

@@ -6,8 +6,10 @@
 
 static ElaborateOptions elaborate_options(const Session *s, bool check_only) {
     const Options *o = s->options;
-    return (ElaborateOptions){.overrides = o->overrides.data, .count = o->overrides.len,
-                              .f64 = session_f64(s), .check_only = check_only};
+    return (ElaborateOptions){.overrides = o->overrides.data,
+                              .count = o->overrides.len,
+                              .f64 = session_f64(s),
+                              .check_only = check_only};
 }
 
 /* ---- run ------------------------------------------------------------------------------- */
@@ -24,8 +26,12 @@ static bool check_chosen(Session *s) {
     const char **names = ARENA_ARRAY(s->arena, const char *, n + 1);
     for (uint32_t i = 0; i < n; i++) names[i] = sema_experiment_name(s->unit, i);
     if (!n) {
-        Diagnostic *d = diag_report(s->diagnostics, DIAG_NO_EXPERIMENT, SPAN_NONE, s->options->file);
-        diag_help(d, sema_tests(s->unit) ? "it has tests: pdn test %s" : "an experiment is what runs: experiment name { … }", s->options->file);
+        Diagnostic *d =
+            diag_report(s->diagnostics, DIAG_NO_EXPERIMENT, SPAN_NONE, s->options->file);
+        diag_help(d,
+                  sema_tests(s->unit) ? "it has tests: pdn test %s"
+                                      : "an experiment is what runs: experiment name { … }",
+                  s->options->file);
         return false;
     }
     bool ok = true;
@@ -34,7 +40,8 @@ static bool check_chosen(Session *s) {
         bool known = false;
         for (uint32_t i = 0; i < n; i++) known = known || strcmp(word, names[i]) == 0;
         if (known) continue;
-        Diagnostic *d = diag_report(s->diagnostics, DIAG_UNKNOWN_EXPERIMENT, SPAN_NONE, s->options->file, word);
+        Diagnostic *d =
+            diag_report(s->diagnostics, DIAG_UNKNOWN_EXPERIMENT, SPAN_NONE, s->options->file, word);
         const char *near = diag_nearest(word, names, n);
         if (near) diag_help(d, "did you mean '%s'?", near);
         ok = false;
@@ -85,7 +92,8 @@ int command_check(Options *options) {
         ElaborateOptions how = elaborate_options(&s, true);
         for (uint32_t i = 0; i < sema_experiments(s.unit); i++)
             check_one(&s, sema_elaborate_experiment(s.unit, i, &how));
-        for (uint32_t i = 0; i < sema_tests(s.unit); i++) check_one(&s, sema_elaborate_test(s.unit, i, &how));
+        for (uint32_t i = 0; i < sema_tests(s.unit); i++)
+            check_one(&s, sema_elaborate_test(s.unit, i, &how));
     }
     int status = session_failed(&s) || !s.unit;
     session_close(&s);
@@ -97,7 +105,8 @@ int command_check(Options *options) {
 static void test_file(Options *options, const char *file, uint32_t *passed, uint32_t *failed) {
     Session s;
     session_open(&s, options);
-    if (!session_load(&s, file)) ++*failed;
+    if (!session_load(&s, file))
+        ++*failed;
     else
         for (uint32_t i = 0; i < sema_tests(s.unit); i++) {
             ElaborateOptions how = elaborate_options(&s, false);
@@ -115,8 +124,10 @@ static void test_file(Options *options, const char *file, uint32_t *passed, uint
 int command_test(Options *options) {
     uint32_t passed = 0, failed = 0;
     test_file(options, options->file, &passed, &failed);
-    for (uint32_t i = 0; i < options->words.len; i++) test_file(options, options->words.data[i], &passed, &failed);
+    for (uint32_t i = 0; i < options->words.len; i++)
+        test_file(options, options->words.data[i], &passed, &failed);
     printf("%u passed, %u failed\n", passed, failed);
-    if (!passed && !failed) fprintf(stderr, "pdn test: no tests there; a test is written: test \"what\" { … }\n");
+    if (!passed && !failed)
+        fprintf(stderr, "pdn test: no tests there; a test is written: test \"what\" { … }\n");
     return failed || !passed;
 }

@@ -10,9 +10,9 @@
 typedef struct {
     Module *module;
     Plan *plan;
-    Arena *arena;   /* scratch */
-    Map flat;       /* function to its version without small calls */
-    Map hosts;      /* function to host function */
+    Arena *arena; /* scratch */
+    Map flat;     /* function to its version without small calls */
+    Map hosts;    /* function to host function */
 } Planner;
 
 /* One function of the graph (main, a callee, the body of a loop). In the kernel nodes of a block, LOAD,
@@ -23,13 +23,13 @@ typedef struct {
     HFunc *host;
     HBlock *code;
     bool in_loop;
-    HReg *reg;       /* by node: the register that holds it, or NONE */
-    HReg **tuple;    /* by node (loops, calls): registers of the results */
+    HReg *reg;    /* by node: the register that holds it, or NONE */
+    HReg **tuple; /* by node (loops, calls): registers of the results */
     bool *needed;
-    bool *stored;    /* fields that must or should be in memory */
-    uint32_t *uses;  /* by needed nodes */
-    KNode **value;   /* field node to kernel nodes, one a channel: a LOAD where stored */
-    KNode **define;  /* stored field node to the nodes that compute it; NULL for sources */
+    bool *stored;   /* fields that must or should be in memory */
+    uint32_t *uses; /* by needed nodes */
+    KNode **value;  /* field node to kernel nodes, one a channel: a LOAD where stored */
+    KNode **define; /* stored field node to the nodes that compute it; NULL for sources */
     KNodes nodes;
     Map shared;
 } Block;

@@ -10,30 +10,24 @@ typedef struct {
     uint32_t size;
 } Costs;
 
-static double extent(const Costs *c, GridId g, uint32_t axis)
-{
+static double extent(const Costs *c, GridId g, uint32_t axis) {
     const Grid *grid = &c->module->grids.data[g];
-    if (axis >= grid->rank)
-        return 1;
-    if (grid->extent[axis] >= 0)
-        return (double)grid->extent[axis];
+    if (axis >= grid->rank) return 1;
+    if (grid->extent[axis] >= 0) return (double)grid->extent[axis];
     return grid->finer ? ceil(extent(c, grid->finer, axis) / 2) : 1;
 }
 
-static double cells(const Costs *c, GridId g)
-{
+static double cells(const Costs *c, GridId g) {
     return g == GRID_NONE ? 1 : extent(c, g, 0) * extent(c, g, 1) * extent(c, g, 2);
 }
 
 /* Times a loop runs: as often as its constant says, else once. */
-static double trips(const Costs *c, const HLoop *l)
-{
+static double trips(const Costs *c, const HLoop *l) {
     double n = l->count == NONE ? ceil(c->plan->constants.data[l->count_constant]) : 1;
     return n > 0 ? n : 0;
 }
 
-static void walk(Costs *c, const HBlock *block, double times)
-{
+static void walk(Costs *c, const HBlock *block, double times) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         if (h->kind == H_LOOP) {
@@ -50,27 +44,23 @@ static void walk(Costs *c, const HBlock *block, double times)
     }
 }
 
-static double slot_bytes(const Costs *c, double bytes)
-{
+static double slot_bytes(const Costs *c, double bytes) {
     return floor((bytes + 63 + PLAN_SLOT_GAP) / 64) * 64;
 }
 
-static double rows(const Costs *c, GridId g)
-{
-    return c->plan->grid_rank[g] == 1 ? ceil(extent(c, g, 0) / 4096) : extent(c, g, 1) * extent(c, g, 2);
+static double rows(const Costs *c, GridId g) {
+    return c->plan->grid_rank[g] == 1 ? ceil(extent(c, g, 0) / 4096)
+                                      : extent(c, g, 1) * extent(c, g, 2);
 }
 
 static double func_bytes(const Costs *c, uint32_t number);
 
-static double block_bytes(const Costs *c, const HFunc *f, const HBlock *block)
-{
+static double block_bytes(const Costs *c, const HFunc *f, const HBlock *block) {
     double stacks = 0, calls = 0;
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_CALL)
-            calls = fmax(calls, func_bytes(c, h->index));
-        if (h->kind != H_LOOP)
-            continue;
+        if (h->kind == H_CALL) calls = fmax(calls, func_bytes(c, h->index));
+        if (h->kind != H_LOOP) continue;
         const HLoop *l = h->loop;
         double frames = 1 + floor(trips(c, l) / c->plan->constants.data[l->stride_constant]);
         for (uint32_t k = 0; k < l->collected; k++) {
@@ -82,36 +72,35 @@ static double block_bytes(const Costs *c, const HFunc *f, const HBlock *block)
     return stacks + calls;
 }
 
-static double func_bytes(const Costs *c, uint32_t number)
-{
+static double func_bytes(const Costs *c, uint32_t number) {
     const HFunc *f = c->plan->funcs.data[number];
     double bytes = 0;
     for (uint32_t i = 0; i < f->slots.len; i++)
-        bytes += slot_bytes(c, cells(c, f->slots.data[i].grid) * f->slots.data[i].channels * c->size);
+        bytes +=
+            slot_bytes(c, cells(c, f->slots.data[i].grid) * f->slots.data[i].channels * c->size);
     for (uint32_t i = 0; i < f->partials.len; i++)
-        bytes += slot_bytes(c, rows(c, f->partials.data[i].grid) * 8 * f->partials.data[i].channels);
+        bytes +=
+            slot_bytes(c, rows(c, f->partials.data[i].grid) * 8 * f->partials.data[i].channels);
     return bytes + block_bytes(c, f, &f->body);
 }
 
 /* Least extents of the grids that are not coarser ones of others: n cells have (n + 1) / 2 coarse ones. */
-static void smallest(Costs *c)
-{
+static void smallest(Costs *c) {
     for (GridId g = 1; g < c->plan->grids; g++)
         for (uint32_t a = 0; a < c->plan->grid_rank[g]; a++) {
             int64_t least = c->plan->smallest[g][a];
-            for (GridId up = c->plan->finer[g]; up != GRID_NONE && least > 1; up = c->plan->finer[up])
+            for (GridId up = c->plan->finer[g]; up != GRID_NONE && least > 1;
+                 up = c->plan->finer[up])
                 least = 2 * least - 1;
             if (least > 0 && c->cost.smallest[a] < (uint64_t)least)
                 c->cost.smallest[a] = (uint64_t)least;
         }
 }
 
-PlanCost plan_cost(const Plan *plan, const Module *module)
-{
+PlanCost plan_cost(const Plan *plan, const Module *module) {
     Costs c = {.plan = plan, .module = module, .size = plan->f64 ? 8 : 4};
     c.cost.kernels = plan->kernels.len;
-    for (uint32_t a = 0; a < MAX_RANK; a++)
-        c.cost.smallest[a] = 1;
+    for (uint32_t a = 0; a < MAX_RANK; a++) c.cost.smallest[a] = 1;
     walk(&c, &plan->funcs.data[0]->body, 1);
     smallest(&c);
     double bytes = func_bytes(&c, 0);

@@ -3,87 +3,69 @@
 
 #include <string.h>
 
-bool kernel_literal(double number)
-{
-    return number == 0 || number == 1 || number == -1 || number == 2 || number == -2 || number == 0.5;
+bool kernel_literal(double number) {
+    return number == 0 || number == 1 || number == -1 || number == 2 || number == -2 ||
+           number == 0.5;
 }
 
-uint32_t kernel_operands(const KNodeData *n)
-{
+uint32_t kernel_operands(const KNodeData *n) {
     switch (n->kind) {
     case K_SHIFT:
-    case K_UNSHIFT:
-        return 1;
-    case K_OP:
-        return (uint32_t)op_info(n->op)->operands;
-    default:
-        return 0;
+    case K_UNSHIFT: return 1;
+    case K_OP: return (uint32_t)op_info(n->op)->operands;
+    default: return 0;
     }
 }
 
 /* ---- text ------------------------------------------------------------------------ */
 
-static const char *const kind_names[K_KINDS] = {"none",    "number", "scalar", "load",    "restrict", "prolong",
-                                                "coord",   "edge",   "shift",  "unshift", "op"};
+static const char *const kind_names[K_KINDS] = {"none",     "number",  "scalar", "load",
+                                                "restrict", "prolong", "coord",  "edge",
+                                                "shift",    "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
-static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out)
-{
+static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
     text_printf(out, "  %%%u = ", id);
     if (n->kind == K_OP) {
         text_puts(out, op_info(n->op)->name);
-        for (uint32_t i = 0; i < kernel_operands(n); i++)
-            text_printf(out, " %%%u", n->operand[i]);
+        for (uint32_t i = 0; i < kernel_operands(n); i++) text_printf(out, " %%%u", n->operand[i]);
     } else {
         text_puts(out, kind_names[n->kind]);
         switch (n->kind) {
-        case K_NUMBER:
-            text_printf(out, " %g", n->number);
-            break;
+        case K_NUMBER: text_printf(out, " %g", n->number); break;
         case K_SCALAR:
-        case K_COORD:
-            text_printf(out, " %u", n->index);
-            break;
+        case K_COORD: text_printf(out, " %u", n->index); break;
         case K_LOAD:
         case K_RESTRICT:
         case K_PROLONG:
-        case K_EDGE:
-            text_printf(out, " %u %u", n->index, n->detail);
-            break;
+        case K_EDGE: text_printf(out, " %u %u", n->index, n->detail); break;
         case K_SHIFT:
         case K_UNSHIFT:
             text_printf(out, " %%%u", n->operand[0]);
-            for (uint32_t a = 0; a < rank; a++)
-                text_printf(out, " %d", n->offset[a]);
+            for (uint32_t a = 0; a < rank; a++) text_printf(out, " %d", n->offset[a]);
             for (uint32_t a = 0; a < rank; a++)
                 for (int s = 0; s < 2; s++) {
                     text_printf(out, " %s", side_names[n->sides[a][s]]);
-                    if (n->value[a][s])
-                        text_printf(out, " %%%u", n->value[a][s]);
+                    if (n->value[a][s]) text_printf(out, " %%%u", n->value[a][s]);
                 }
             break;
-        default:
-            break;
+        default: break;
         }
     }
     text_puts(out, "\n");
 }
 
-void kernel_print(const Kernel *k, uint32_t number, Text *out)
-{
+void kernel_print(const Kernel *k, uint32_t number, Text *out) {
     text_printf(out, "kernel %u rank %u\n", number, k->rank);
     text_puts(out, "  grids");
-    for (uint32_t i = 0; i < k->grids; i++)
-        text_printf(out, " %u", k->grid_rank[i]);
+    for (uint32_t i = 0; i < k->grids; i++) text_printf(out, " %u", k->grid_rank[i]);
     text_puts(out, "\n  fields");
     for (uint32_t i = 0; i < k->fields.len; i++)
         text_printf(out, " %u:%u", k->fields.data[i].grid, k->fields.data[i].channels);
     text_printf(out, "\n  scalars %u\n  written", k->scalars);
-    for (uint32_t i = 0; i < k->written.len; i++)
-        text_printf(out, " %u", k->written.data[i]);
+    for (uint32_t i = 0; i < k->written.len; i++) text_printf(out, " %u", k->written.data[i]);
     text_puts(out, "\n");
-    for (KNode n = 1; n < k->nodes.len; n++)
-        print_node(&k->nodes.data[n], n, k->rank, out);
+    for (KNode n = 1; n < k->nodes.len; n++) print_node(&k->nodes.data[n], n, k->rank, out);
     for (uint32_t i = 0; i < k->outputs.len; i++)
         text_printf(out, "  store %%%u %u %u\n", k->outputs.data[i].node, k->outputs.data[i].field,
                     k->outputs.data[i].channel);
@@ -96,18 +78,15 @@ void kernel_print(const Kernel *k, uint32_t number, Text *out)
     text_puts(out, "end\n");
 }
 
-uint32_t plan_add_kernel(Plan *plan, Kernel *kernel)
-{
+uint32_t plan_add_kernel(Plan *plan, Kernel *kernel) {
     Text mine = {0}, other = {0};
     kernel_print(kernel, 0, &mine);
     uint32_t found = NONE;
     for (uint32_t i = 0; i < plan->kernels.len && found == NONE; i++) {
-        if (plan->kernels.data[i]->nodes.len != kernel->nodes.len)
-            continue;
+        if (plan->kernels.data[i]->nodes.len != kernel->nodes.len) continue;
         other.len = 0;
         kernel_print(plan->kernels.data[i], 0, &other);
-        if (other.len == mine.len && memcmp(other.data, mine.data, mine.len) == 0)
-            found = i;
+        if (other.len == mine.len && memcmp(other.data, mine.data, mine.len) == 0) found = i;
     }
     text_free(&mine);
     text_free(&other);
@@ -136,31 +115,25 @@ typedef struct {
 } Counter;
 
 #define OFFSET_LIMIT 100
-#define BIAS 128
+#define BIAS         128
 
-static void widen(Counter *c, uint32_t axis, int32_t low, int32_t high)
-{
-    if (c->count.low[axis] < low)
-        c->count.low[axis] = low;
-    if (c->count.high[axis] < high)
-        c->count.high[axis] = high;
+static void widen(Counter *c, uint32_t axis, int32_t low, int32_t high) {
+    if (c->count.low[axis] < low) c->count.low[axis] = low;
+    if (c->count.high[axis] < high) c->count.high[axis] = high;
 }
 
 /* An UNSHIFT has extra terms near this side. */
-static bool folds(SideKind side)
-{
+static bool folds(SideKind side) {
     return side == SIDE_EVEN || side == SIDE_ODD || side == SIDE_SLOPE;
 }
 
 /* What cells are interior for node n evaluated at `at`. */
-static void reach_of(Counter *c, const KNodeData *n, const int32_t *at)
-{
+static void reach_of(Counter *c, const KNodeData *n, const int32_t *at) {
     switch (n->kind) {
     case K_LOAD:
     case K_RESTRICT:
     case K_PROLONG:
-    case K_COORD:
-        break;
+    case K_COORD: break;
     case K_EDGE:
         if (n->detail == 0)
             widen(c, n->index, 1 - at[n->index], 0);
@@ -181,19 +154,16 @@ static void reach_of(Counter *c, const KNodeData *n, const int32_t *at)
             widen(c, a, (low ? far : 0) - at[a], (high ? far : 0) + at[a]);
         }
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
-static void count_static(Counter *c, KNode id, const int32_t *at)
-{
+static void count_static(Counter *c, KNode id, const int32_t *at) {
     const KNodeData *n = &c->nodes->data[id];
     uint64_t key = (uint64_t)c->quiet << 63 | (uint64_t)id << 24 | (uint64_t)(at[0] + BIAS) << 16 |
                    (uint64_t)(at[1] + BIAS) << 8 | (uint64_t)(at[2] + BIAS);
     uint32_t ignored;
-    if (c->count.capped || map_get(&c->seen, key, &ignored))
-        return;
+    if (c->count.capped || map_get(&c->seen, key, &ignored)) return;
     map_set(&c->seen, key, 1);
     if (++*(c->quiet ? &c->unpaired : &c->count.pairs) > c->cap) {
         c->count.capped = true;
@@ -213,10 +183,8 @@ static void count_static(Counter *c, KNode id, const int32_t *at)
                 return;
             }
         }
-    for (uint32_t i = 0; i < kernel_operands(n); i++)
-        count_static(c, n->operand[i], next);
-    if (n->kind != K_SHIFT)
-        return;
+    for (uint32_t i = 0; i < kernel_operands(n); i++) count_static(c, n->operand[i], next);
+    if (n->kind != K_SHIFT) return;
     bool quiet = c->quiet;
     c->quiet = true;
     for (uint32_t a = 0; a < c->rank; a++)
@@ -229,8 +197,7 @@ static void count_static(Counter *c, KNode id, const int32_t *at)
 }
 
 /* Folded positions are numbered per chain of shifts, as boundary code makes them. */
-static uint32_t chain(Counter *c, uint32_t parent, int32_t offset, uint32_t how)
-{
+static uint32_t chain(Counter *c, uint32_t parent, int32_t offset, uint32_t how) {
     uint64_t key = (uint64_t)parent << 32 | (uint64_t)(uint16_t)(int16_t)offset << 8 | how;
     uint32_t id;
     if (!map_get(&c->chains, key, &id)) {
@@ -242,10 +209,8 @@ static uint32_t chain(Counter *c, uint32_t parent, int32_t offset, uint32_t how)
 
 static void count_chains(Counter *c, KNode id, const uint32_t *at);
 
-static void count_shift(Counter *c, const KNodeData *n, uint32_t axis, const uint32_t *at)
-{
-    while (axis < c->rank && n->offset[axis] == 0)
-        axis++;
+static void count_shift(Counter *c, const KNodeData *n, uint32_t axis, const uint32_t *at) {
+    while (axis < c->rank && n->offset[axis] == 0) axis++;
     if (axis >= c->rank) {
         count_chains(c, n->operand[0], at);
         return;
@@ -265,13 +230,11 @@ static void count_shift(Counter *c, const KNodeData *n, uint32_t axis, const uin
     }
 }
 
-static void count_chains(Counter *c, KNode id, const uint32_t *at)
-{
+static void count_chains(Counter *c, KNode id, const uint32_t *at) {
     const KNodeData *n = &c->nodes->data[id];
     uint64_t key = (uint64_t)id << 39 | (uint64_t)at[0] << 26 | (uint64_t)at[1] << 13 | at[2];
     uint32_t ignored;
-    if (c->count.capped || map_get(&c->seen, key, &ignored))
-        return;
+    if (c->count.capped || map_get(&c->seen, key, &ignored)) return;
     map_set(&c->seen, key, 1);
     if (++c->count.chains > c->cap * 2) {
         c->count.capped = true;
@@ -281,29 +244,24 @@ static void count_chains(Counter *c, KNode id, const uint32_t *at)
         count_shift(c, n, 0, at);
         return;
     }
-    for (uint32_t i = 0; i < kernel_operands(n); i++)
-        count_chains(c, n->operand[i], at);
+    for (uint32_t i = 0; i < kernel_operands(n); i++) count_chains(c, n->operand[i], at);
 }
 
-KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap)
-{
+KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank,
+                    uint32_t cap) {
     Counter c = {.nodes = nodes, .rank = rank, .cap = cap};
-    for (uint32_t i = 0; i < count; i++)
-        count_static(&c, roots[i], (int32_t[MAX_RANK]){0});
+    for (uint32_t i = 0; i < count; i++) count_static(&c, roots[i], (int32_t[MAX_RANK]){0});
     map_free(&c.seen);
     c.seen = (Map){0};
-    for (uint32_t i = 0; i < count; i++)
-        count_chains(&c, roots[i], (uint32_t[MAX_RANK]){0});
+    for (uint32_t i = 0; i < count; i++) count_chains(&c, roots[i], (uint32_t[MAX_RANK]){0});
     map_free(&c.seen);
     map_free(&c.chains);
     return c.count;
 }
 
-void kernel_measure(Kernel *k, Arena *arena)
-{
+void kernel_measure(Kernel *k, Arena *arena) {
     VEC(KNode) roots = {0};
-    for (uint32_t i = 0; i < k->outputs.len; i++)
-        vec_push(&roots, k->outputs.data[i].node);
+    for (uint32_t i = 0; i < k->outputs.len; i++) vec_push(&roots, k->outputs.data[i].node);
     for (uint32_t i = 0; i < k->reductions.len; i++)
         for (uint32_t c = 0; c < k->reductions.data[i].count; c++)
             vec_push(&roots, k->reductions.data[i].nodes[c]);
@@ -321,15 +279,13 @@ void kernel_measure(Kernel *k, Arena *arena)
         if (d->kind == K_SHIFT || d->kind == K_UNSHIFT)
             for (uint32_t a = 0; a < k->rank; a++) {
                 int64_t far = d->offset[a] < 0 ? -(int64_t)d->offset[a] : d->offset[a];
-                if (k->smallest[a] < far)
-                    k->smallest[a] = far;
+                if (k->smallest[a] < far) k->smallest[a] = far;
             }
     }
     vec_free(&roots);
 }
 
-Kernel *kernel_copying(uint32_t rank, uint32_t channels, Arena *arena)
-{
+Kernel *kernel_copying(uint32_t rank, uint32_t channels, Arena *arena) {
     Kernel *k = ARENA_NEW(arena, Kernel);
     k->rank = rank;
     k->grids = 1;

@@ -17,21 +17,18 @@ enum {
     REACH_CAP = 8,      /* composed reach */
 };
 
-bool block_is_source(Op op)
-{
-    return op == OP_PARAM || op == OP_INPUT || op == OP_RESULT || op == OP_FRAME || op == OP_NORMAL ||
-           op == OP_UNIFORM;
+bool block_is_source(Op op) {
+    return op == OP_PARAM || op == OP_INPUT || op == OP_RESULT || op == OP_FRAME ||
+           op == OP_NORMAL || op == OP_UNIFORM;
 }
 
 /* ---- kernel nodes, hash-consed -------------------------------------------------------- */
 
-static KNode intern(Block *b, const KNodeData *d)
-{
+static KNode intern(Block *b, const KNodeData *d) {
     uint64_t key = hash_bytes(0, d, sizeof *d);
     uint32_t n;
     while (map_get(&b->shared, key, &n)) {
-        if (memcmp(&b->nodes.data[n], d, sizeof *d) == 0)
-            return n;
+        if (memcmp(&b->nodes.data[n], d, sizeof *d) == 0) return n;
         key++;
     }
     vec_push(&b->nodes, ((KNodeData){0}));
@@ -40,8 +37,7 @@ static KNode intern(Block *b, const KNodeData *d)
     return b->nodes.len - 1;
 }
 
-static KNode leaf(Block *b, KKind kind, uint32_t index, uint32_t detail)
-{
+static KNode leaf(Block *b, KKind kind, uint32_t index, uint32_t detail) {
     KNodeData d;
     memset(&d, 0, sizeof d);
     d.kind = kind;
@@ -50,8 +46,7 @@ static KNode leaf(Block *b, KKind kind, uint32_t index, uint32_t detail)
     return intern(b, &d);
 }
 
-static KNode number(Block *b, double value)
-{
+static KNode number(Block *b, double value) {
     KNodeData d;
     memset(&d, 0, sizeof d);
     d.kind = K_NUMBER;
@@ -59,8 +54,7 @@ static KNode number(Block *b, double value)
     return intern(b, &d);
 }
 
-static KNode apply(Block *b, Op op, KNode x, KNode y, KNode z)
-{
+static KNode apply(Block *b, Op op, KNode x, KNode y, KNode z) {
     KNodeData d;
     memset(&d, 0, sizeof d);
     d.kind = K_OP;
@@ -72,8 +66,7 @@ static KNode apply(Block *b, Op op, KNode x, KNode y, KNode z)
 }
 
 /* Channel c of node n; numbers and one-channel fields serve every channel. */
-static KNode channel_of(Block *b, Node n, uint32_t c)
-{
+static KNode channel_of(Block *b, Node n, uint32_t c) {
     const NodeData *d = graph_node(b->f, n);
     double value;
     if (d->type.kind == TYPE_SCALAR)
@@ -83,8 +76,8 @@ static KNode channel_of(Block *b, Node n, uint32_t c)
 
 /* ---- stencils ----------------------------------------------------------------------- */
 
-static KNode shift(Block *b, const NodeData *node, const Stencil *s, KNode of, const Tap *tap, uint32_t channel)
-{
+static KNode shift(Block *b, const NodeData *node, const Stencil *s, KNode of, const Tap *tap,
+                   uint32_t channel) {
     KNodeData d;
     memset(&d, 0, sizeof d);
     d.kind = s->transposed ? K_UNSHIFT : K_SHIFT;
@@ -96,8 +89,7 @@ static KNode shift(Block *b, const NodeData *node, const Stencil *s, KNode of, c
         moves = moves || tap->offset[a];
         for (int side = 0; side < 2; side++) {
             value += s->has_value[a][side];
-            if ((tap->offset[a] > 0) != side || tap->offset[a] == 0)
-                continue;
+            if ((tap->offset[a] > 0) != side || tap->offset[a] == 0) continue;
             d.sides[a][side] = s->sides[a][side];
             plain = plain && (s->sides[a][side] == SIDE_EVEN || s->sides[a][side] == SIDE_PERIODIC);
             if (s->has_value[a][side] && !s->transposed)
@@ -106,8 +98,7 @@ static KNode shift(Block *b, const NodeData *node, const Stencil *s, KNode of, c
     }
     KKind kind = b->nodes.data[of].kind;
     bool constant = kind == K_NUMBER || kind == K_SCALAR;
-    if (!moves || (plain && constant && !s->transposed))
-        return of;
+    if (!moves || (plain && constant && !s->transposed)) return of;
     return intern(b, &d);
 }
 
@@ -117,13 +108,14 @@ typedef struct {
     KNode plus, minus;
 } Group;
 
-static KNode weighted_sum(Block *b, const Group *groups, uint32_t count)
-{
+static KNode weighted_sum(Block *b, const Group *groups, uint32_t count) {
     KNode sum = 0;
     for (uint32_t i = 0; i < count; i++) {
         const Group *g = &groups[i];
         double weight = g->plus ? g->weight : -g->weight;
-        KNode term = !g->plus ? g->minus : !g->minus ? g->plus : apply(b, OP_SUB, g->plus, g->minus, 0);
+        KNode term = !g->plus    ? g->minus
+                     : !g->minus ? g->plus
+                                 : apply(b, OP_SUB, g->plus, g->minus, 0);
         if (weight == 1)
             sum = sum ? apply(b, OP_ADD, sum, term, 0) : term;
         else if (weight == -1)
@@ -139,15 +131,13 @@ static KNode weighted_sum(Block *b, const Group *groups, uint32_t count)
 }
 
 /* Do the taps that give channel c, all from one channel, sum to 0 with one at the cell itself? */
-static bool is_difference(const Stencil *s, uint32_t c)
-{
+static bool is_difference(const Stencil *s, uint32_t c) {
     double sum = 0, size = 0;
     bool centre = false, one = true;
     uint32_t from = NONE;
     for (uint32_t i = 0; i < s->count; i++) {
         const Tap *t = &s->taps[i];
-        if (t->to != c)
-            continue;
+        if (t->to != c) continue;
         one = one && (from == NONE || from == t->from);
         from = t->from;
         sum += t->weight;
@@ -157,28 +147,23 @@ static bool is_difference(const Stencil *s, uint32_t c)
     return centre && one && fabs(sum) <= 1e-14 * size;
 }
 
-static KNode stencil_channel(Block *b, const NodeData *d, const Stencil *s, uint32_t c)
-{
+static KNode stencil_channel(Block *b, const NodeData *d, const Stencil *s, uint32_t c) {
     Node u = b->f->operands.data[d->first];
     bool difference = !s->transposed && is_difference(s, c);
     Group *groups = ARENA_ARRAY(b->planner->arena, Group, s->count + 1);
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         const Tap *t = &s->taps[i];
-        if ((s->transposed ? t->from : t->to) != c || t->weight == 0)
-            continue;
+        if ((s->transposed ? t->from : t->to) != c || t->weight == 0) continue;
         uint32_t channel = s->transposed ? t->to : t->from;
         KNode at = channel_of(b, u, channel), term = shift(b, d, s, at, t, channel);
         if (difference) {
-            if (!t->offset[0] && !t->offset[1] && !t->offset[2])
-                continue;
+            if (!t->offset[0] && !t->offset[1] && !t->offset[2]) continue;
             term = apply(b, OP_SUB, term, at, 0);
         }
         uint32_t g = 0;
-        while (g < count && groups[g].weight != fabs(t->weight))
-            g++;
-        if (g == count)
-            groups[count++] = (Group){fabs(t->weight), 0, 0};
+        while (g < count && groups[g].weight != fabs(t->weight)) g++;
+        if (g == count) groups[count++] = (Group){fabs(t->weight), 0, 0};
         KNode *sum = t->weight > 0 ? &groups[g].plus : &groups[g].minus;
         *sum = *sum ? apply(b, OP_ADD, *sum, term, 0) : term;
     }
@@ -187,29 +172,18 @@ static KNode stencil_channel(Block *b, const NodeData *d, const Stencil *s, uint
 
 /* ---- nodes -------------------------------------------------------------------------- */
 
-static KNode *lower_node(Block *b, Node n)
-{
+static KNode *lower_node(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     uint32_t channels = d->type.channels, place = 0;
     KNode *out = ARENA_ARRAY(b->planner->arena, KNode, channels);
     const Node *operands = b->f->operands.data + d->first;
     for (uint32_t c = 0; c < channels; c++) {
         switch (d->op) {
-        case OP_CONST:
-            out[c] = number(b, d->number);
-            break;
-        case OP_COORD:
-            out[c] = leaf(b, K_COORD, d->index, 0);
-            break;
-        case OP_EDGE:
-            out[c] = leaf(b, K_EDGE, d->index, d->detail);
-            break;
-        case OP_SPREAD:
-            out[c] = channel_of(b, operands[0], 0);
-            break;
-        case OP_CHANNEL:
-            out[c] = channel_of(b, operands[0], d->index);
-            break;
+        case OP_CONST: out[c] = number(b, d->number); break;
+        case OP_COORD: out[c] = leaf(b, K_COORD, d->index, 0); break;
+        case OP_EDGE: out[c] = leaf(b, K_EDGE, d->index, d->detail); break;
+        case OP_SPREAD: out[c] = channel_of(b, operands[0], 0); break;
+        case OP_CHANNEL: out[c] = channel_of(b, operands[0], d->index); break;
         case OP_CONCAT: {
             uint32_t width = graph_node(b->f, operands[place])->type.channels, first = c;
             for (uint32_t k = 0; k < place; k++)
@@ -229,14 +203,11 @@ static KNode *lower_node(Block *b, Node n)
         case OP_STENCIL:
             out[c] = stencil_channel(b, d, &b->planner->module->stencils.data[d->index], c);
             break;
-        case OP_RESTRICT:
-            out[c] = leaf(b, K_RESTRICT, operands[0], c);
-            break;
-        case OP_PROLONG:
-            out[c] = leaf(b, K_PROLONG, operands[0], c);
-            break;
+        case OP_RESTRICT: out[c] = leaf(b, K_RESTRICT, operands[0], c); break;
+        case OP_PROLONG: out[c] = leaf(b, K_PROLONG, operands[0], c); break;
         default: /* pointwise */
-            out[c] = apply(b, d->op, channel_of(b, operands[0], c), d->count > 1 ? channel_of(b, operands[1], c) : 0,
+            out[c] = apply(b, d->op, channel_of(b, operands[0], c),
+                           d->count > 1 ? channel_of(b, operands[1], c) : 0,
                            d->count > 2 ? channel_of(b, operands[2], c) : 0);
             break;
         }
@@ -245,24 +216,21 @@ static KNode *lower_node(Block *b, Node n)
 }
 
 /* Is the field computed at all by kernel nodes that are worth storing? */
-static bool trivial(const Block *b, Node n)
-{
+static bool trivial(const Block *b, Node n) {
     for (uint32_t c = 0; c < graph_node(b->f, n)->type.channels; c++) {
         KKind kind = b->nodes.data[b->value[n][c]].kind;
-        if (kind != K_LOAD && kind != K_NUMBER && kind != K_SCALAR)
-            return false;
+        if (kind != K_LOAD && kind != K_NUMBER && kind != K_SCALAR) return false;
     }
     return true;
 }
 
-static KCount count_node(Block *b, Node n)
-{
+static KCount count_node(Block *b, Node n) {
     Type t = graph_node(b->f, n)->type;
-    return kernel_count(&b->nodes, b->value[n], t.channels, b->planner->module->grids.data[t.grid].rank, PAIR_CAP);
+    return kernel_count(&b->nodes, b->value[n], t.channels,
+                        b->planner->module->grids.data[t.grid].rank, PAIR_CAP);
 }
 
-static bool too_much(const KCount *c)
-{
+static bool too_much(const KCount *c) {
     bool far = false;
     for (uint32_t a = 0; a < MAX_RANK; a++)
         far = far || c->low[a] > REACH_CAP || c->high[a] > REACH_CAP;
@@ -270,52 +238,46 @@ static bool too_much(const KCount *c)
 }
 
 /* Should operands of stencil n be in memory? */
-static void weigh_stencil(Block *b, Node n)
-{
+static void weigh_stencil(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     const Stencil *s = &b->planner->module->stencils.data[d->index];
     KCount all = count_node(b, n);
     for (uint32_t i = 0; i < d->count; i++) {
         Node u = b->f->operands.data[d->first + i];
-        if (graph_node(b->f, u)->type.kind != TYPE_FIELD || b->stored[u] || trivial(b, u))
-            continue;
+        if (graph_node(b->f, u)->type.kind != TYPE_FIELD || b->stored[u] || trivial(b, u)) continue;
         KCount one = count_node(b, u);
         if (too_much(&all) || (i == 0 && all.flops - one.flops > EXTRA_FLOPS + 2.0 * s->count))
             b->stored[u] = true;
     }
 }
 
-static void lower_all(Block *b)
-{
+static void lower_all(Block *b) {
     b->nodes.len = 0;
     map_free(&b->shared);
     b->shared = (Map){0};
     vec_push(&b->nodes, ((KNodeData){0}));
     for (Node n = 1; n < b->f->nodes.len; n++) {
         const NodeData *d = graph_node(b->f, n);
-        if (!b->needed[n] || d->type.kind != TYPE_FIELD)
-            continue;
+        if (!b->needed[n] || d->type.kind != TYPE_FIELD) continue;
         bool source = block_is_source(d->op);
         if (!source) {
             b->value[n] = lower_node(b, n);
-            if (d->op == OP_STENCIL)
-                weigh_stencil(b, n);
+            if (d->op == OP_STENCIL) weigh_stencil(b, n);
             if (!b->stored[n] && !trivial(b, n)) {
                 KCount c = count_node(b, n);
-                b->stored[n] = c.flops > TOTAL_FLOPS || too_much(&c) || (b->uses[n] > 1 && c.flops > SHARED_FLOPS);
+                b->stored[n] = c.flops > TOTAL_FLOPS || too_much(&c) ||
+                               (b->uses[n] > 1 && c.flops > SHARED_FLOPS);
             }
             b->define[n] = b->value[n];
         }
         if (source || b->stored[n]) {
             b->value[n] = ARENA_ARRAY(b->planner->arena, KNode, d->type.channels);
-            for (uint32_t c = 0; c < d->type.channels; c++)
-                b->value[n][c] = leaf(b, K_LOAD, n, c);
+            for (uint32_t c = 0; c < d->type.channels; c++) b->value[n][c] = leaf(b, K_LOAD, n, c);
         }
     }
 }
 
-static void mark_needed(Block *b)
-{
+static void mark_needed(Block *b) {
     Func *f = b->f;
     for (uint32_t i = 0; i < f->results.len; i++) {
         b->needed[f->results.data[i]] = b->stored[f->results.data[i]] = true;
@@ -323,12 +285,13 @@ static void mark_needed(Block *b)
     for (uint32_t i = 0; i < f->effects.len; i++)
         for (uint32_t k = 0; k < f->effects.data[i].count; k++)
             if (f->effects.data[i].values[k] != NODE_NONE)
-                b->needed[f->effects.data[i].values[k]] = b->stored[f->effects.data[i].values[k]] = true;
+                b->needed[f->effects.data[i].values[k]] = b->stored[f->effects.data[i].values[k]] =
+                    true;
     for (Node n = f->nodes.len; n-- > 1;) {
         const NodeData *d = graph_node(f, n);
-        if (!b->needed[n])
-            continue;
-        bool memory = d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESTRICT || d->op == OP_PROLONG;
+        if (!b->needed[n]) continue;
+        bool memory =
+            d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESTRICT || d->op == OP_PROLONG;
         for (uint32_t i = 0; i < d->count; i++) {
             Node u = f->operands.data[d->first + i];
             b->needed[u] = true;
@@ -338,21 +301,18 @@ static void mark_needed(Block *b)
     }
 }
 
-void block_lower(Block *b)
-{
+void block_lower(Block *b) {
     mark_needed(b);
     uint32_t before, after = 0;
     do { /* what is stored late makes what stands before it cheaper; few rounds settle it */
         before = after;
         lower_all(b);
         after = 0;
-        for (Node n = 1; n < b->f->nodes.len; n++)
-            after += b->stored[n];
+        for (Node n = 1; n < b->f->nodes.len; n++) after += b->stored[n];
     } while (after != before);
 }
 
-void block_free(Block *b)
-{
+void block_free(Block *b) {
     vec_free(&b->nodes);
     map_free(&b->shared);
 }

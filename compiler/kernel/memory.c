@@ -8,53 +8,38 @@
 
 #include <string.h>
 
-HReg host_reg(HFunc *f, Type type, HPlace place)
-{
+HReg host_reg(HFunc *f, Type type, HPlace place) {
     vec_push(&f->regs, ((HRegData){.type = type, .place = place}));
     return f->regs.len - 1;
 }
 
-uint32_t plan_constant(Plan *plan, double number)
-{
+uint32_t plan_constant(Plan *plan, double number) {
     for (uint32_t i = 0; i < plan->constants.len; i++)
-        if (memcmp(&plan->constants.data[i], &number, sizeof number) == 0)
-            return i;
+        if (memcmp(&plan->constants.data[i], &number, sizeof number) == 0) return i;
     vec_push(&plan->constants, number);
     return plan->constants.len - 1;
 }
 
-void host_visit(const HInstr *h, const Plan *plan, HVisit *visit, void *context)
-{
-    for (uint32_t i = 0; i < h->args_count; i++)
-        visit(context, h->args[i], false);
+void host_visit(const HInstr *h, const Plan *plan, HVisit *visit, void *context) {
+    for (uint32_t i = 0; i < h->args_count; i++) visit(context, h->args[i], false);
     if (h->kind == H_LAUNCH) {
         const Kernel *k = plan->kernels.data[h->index];
-        for (uint32_t i = 0; i < k->fields.len; i++)
-            visit(context, h->fields[i], false);
+        for (uint32_t i = 0; i < k->fields.len; i++) visit(context, h->fields[i], false);
         for (uint32_t i = 0; i < k->scalars; i++)
-            if (h->scalars[i] != NONE)
-                visit(context, h->scalars[i], false);
-        for (uint32_t i = 0; i < k->written.len; i++)
-            visit(context, h->outputs[i], true);
-        for (uint32_t i = 0; i < k->reductions.len; i++)
-            visit(context, h->reductions[i], true);
+            if (h->scalars[i] != NONE) visit(context, h->scalars[i], false);
+        for (uint32_t i = 0; i < k->written.len; i++) visit(context, h->outputs[i], true);
+        for (uint32_t i = 0; i < k->reductions.len; i++) visit(context, h->reductions[i], true);
     }
     if (h->kind == H_LOOP) {
         const HLoop *l = h->loop;
-        for (uint32_t i = 0; i < l->states; i++)
-            visit(context, l->init[i], false);
-        if (l->count != NONE)
-            visit(context, l->count, false);
-        for (uint32_t i = 0; i < l->states; i++)
-            visit(context, l->result[i], true);
+        for (uint32_t i = 0; i < l->states; i++) visit(context, l->init[i], false);
+        if (l->count != NONE) visit(context, l->count, false);
+        for (uint32_t i = 0; i < l->states; i++) visit(context, l->result[i], true);
         visit(context, l->steps, true);
-        for (uint32_t i = 0; i < l->collected; i++)
-            visit(context, l->stack[i], true);
+        for (uint32_t i = 0; i < l->collected; i++) visit(context, l->stack[i], true);
     }
-    for (uint32_t i = 0; i < h->dsts_count; i++)
-        visit(context, h->dsts[i], true);
-    if (h->dst != NONE)
-        visit(context, h->dst, true);
+    for (uint32_t i = 0; i < h->dsts_count; i++) visit(context, h->dsts[i], true);
+    if (h->dst != NONE) visit(context, h->dst, true);
 }
 
 /* ---- copies where a pointer will not do ------------------------------------------------------ */
@@ -62,7 +47,7 @@ void host_visit(const HInstr *h, const Plan *plan, HVisit *visit, void *context)
 typedef struct {
     Plan *plan;
     HFunc *f;
-    uint32_t *maker;   /* by register: the instruction kind that makes it, in which block */
+    uint32_t *maker; /* by register: the instruction kind that makes it, in which block */
     HBlock **block;
     VEC(HLoop *) loops; /* inner ones first */
     uint32_t position;
@@ -71,8 +56,7 @@ typedef struct {
     VEC(HLoop *) nest;
 } Memory;
 
-static HInstr copying(Plan *plan, HReg from, HReg to, Type type)
-{
+static HInstr copying(Plan *plan, HReg from, HReg to, Type type) {
     Kernel *k = kernel_copying(plan->grid_rank[type.grid], type.channels, plan->arena);
     HInstr h = {.kind = H_LAUNCH, .dst = NONE, .index = plan_add_kernel(plan, k)};
     h.grids = arena_copy(plan->arena, &type.grid, sizeof type.grid);
@@ -84,36 +68,29 @@ static HInstr copying(Plan *plan, HReg from, HReg to, Type type)
     return h;
 }
 
-static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg)
-{
+static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         HInstr *h = &block->code.data[i];
-        if (h->dst == reg)
-            return h;
-        for (uint32_t k = 0; h->kind == H_LAUNCH && k < plan->kernels.data[h->index]->written.len; k++)
-            if (h->outputs[k] == reg)
-                return h;
+        if (h->dst == reg) return h;
+        for (uint32_t k = 0; h->kind == H_LAUNCH && k < plan->kernels.data[h->index]->written.len;
+             k++)
+            if (h->outputs[k] == reg) return h;
         for (uint32_t k = 0; k < h->dsts_count; k++)
-            if (h->dsts[k] == reg)
-                return h;
+            if (h->dsts[k] == reg) return h;
         for (uint32_t k = 0; h->kind == H_LOOP && k < h->loop->states; k++)
-            if (h->loop->result[k] == reg)
-                return h;
+            if (h->loop->result[k] == reg) return h;
     }
     return NULL;
 }
 
 /* Can the instruction write to a buffer of our choice? */
-static bool writes_anywhere(const HInstr *h)
-{
+static bool writes_anywhere(const HInstr *h) {
     return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL;
 }
 
-static struct HPool *pool_of(HLoop *l, Type t, Arena *arena)
-{
+static struct HPool *pool_of(HLoop *l, Type t, Arena *arena) {
     for (uint32_t i = 0; i < l->pools; i++)
-        if (l->pool[i].grid == t.grid && l->pool[i].channels == t.channels)
-            return &l->pool[i];
+        if (l->pool[i].grid == t.grid && l->pool[i].channels == t.channels) return &l->pool[i];
     struct HPool *p = &l->pool[l->pools++];
     p->grid = t.grid;
     p->channels = t.channels;
@@ -121,25 +98,21 @@ static struct HPool *pool_of(HLoop *l, Type t, Arena *arena)
     return p;
 }
 
-static bool makes(const struct HPool *p, HReg reg)
-{
+static bool makes(const struct HPool *p, HReg reg) {
     for (uint32_t i = 0; i < p->made; i++)
-        if (p->maker[i] == reg)
-            return true;
+        if (p->maker[i] == reg) return true;
     return false;
 }
 
 static void prepare_block(Memory *m, HBlock *block);
 
-static void prepare_loop(Memory *m, HLoop *l)
-{
+static void prepare_loop(Memory *m, HLoop *l) {
     Arena *arena = m->plan->arena;
     prepare_block(m, l->body);
     l->pool = ARENA_ARRAY(arena, struct HPool, l->states + 1);
     for (uint32_t i = 0; i < l->states; i++) {
         Type t = m->f->regs.data[l->next[i]].type;
-        if (t.kind != TYPE_FIELD)
-            continue;
+        if (t.kind != TYPE_FIELD) continue;
         struct HPool *p = pool_of(l, t, arena);
         HInstr *maker = find_maker(l->body, m->plan, l->next[i]);
         if (makes(p, l->next[i]) || !maker)
@@ -149,8 +122,7 @@ static void prepare_loop(Memory *m, HLoop *l)
             HInstr copy = copying(m->plan, l->next[i], to, t);
             vec_push(&l->body->code, copy);
             for (uint32_t k = l->states; k-- > i;)
-                if (l->next[k] == l->next[i] && k != i)
-                    l->next[k] = to;
+                if (l->next[k] == l->next[i] && k != i) l->next[k] = to;
             l->next[i] = to;
         }
         m->f->regs.data[l->next[i]].place = PLACE_POOL;
@@ -170,28 +142,26 @@ static void prepare_loop(Memory *m, HLoop *l)
     l->stack_kernel = ARENA_ARRAY(arena, uint32_t, l->collected + 1);
     for (uint32_t i = 0; i < l->collected; i++) {
         Type t = m->f->regs.data[l->param[l->collect[i]]].type;
-        l->stack_kernel[i] = t.kind != TYPE_FIELD ? NONE
-                                                  : plan_add_kernel(m->plan, kernel_copying(m->plan->grid_rank[t.grid],
-                                                                                            t.channels, arena));
+        l->stack_kernel[i] =
+            t.kind != TYPE_FIELD
+                ? NONE
+                : plan_add_kernel(m->plan,
+                                  kernel_copying(m->plan->grid_rank[t.grid], t.channels, arena));
     }
     vec_push(&m->loops, l);
 }
 
-static void prepare_block(Memory *m, HBlock *block)
-{
+static void prepare_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++)
-        if (block->code.data[i].kind == H_LOOP)
-            prepare_loop(m, block->code.data[i].loop);
+        if (block->code.data[i].kind == H_LOOP) prepare_loop(m, block->code.data[i].loop);
 }
 
-static void prepare_results(Memory *m)
-{
+static void prepare_results(Memory *m) {
     HFunc *f = m->f;
     for (uint32_t i = 0; i < f->results.len; i++) {
         HReg r = f->results.data[i];
         Type t = f->regs.data[r].type;
-        if (t.kind != TYPE_FIELD)
-            continue;
+        if (t.kind != TYPE_FIELD) continue;
         HInstr *maker = find_maker(&f->body, m->plan, r);
         if (!maker || !writes_anywhere(maker) || f->regs.data[r].place == PLACE_RESULT) {
             HReg to = host_reg(f, t, PLACE_RESULT);
@@ -206,8 +176,7 @@ static void prepare_results(Memory *m)
 
 /* ---- lifetimes -------------------------------------------------------------------------- */
 
-static void see(void *context, HReg r, bool written)
-{
+static void see(void *context, HReg r, bool written) {
     Memory *m = context;
     if (written) {
         m->first[r] = m->last[r] = m->position;
@@ -216,12 +185,10 @@ static void see(void *context, HReg r, bool written)
     }
     /* read in a loop that it was made outside of: until that loop ends */
     uint32_t until = m->nest.len > m->depth[r] ? m->nest.data[m->depth[r]]->end : m->position;
-    if (m->last[r] < until)
-        m->last[r] = until;
+    if (m->last[r] < until) m->last[r] = until;
 }
 
-static void number_block(Memory *m, HBlock *block)
-{
+static void number_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         m->position++;
         if (block->code.data[i].kind == H_LOOP) {
@@ -233,8 +200,7 @@ static void number_block(Memory *m, HBlock *block)
     }
 }
 
-static void walk_block(Memory *m, HBlock *block)
-{
+static void walk_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         HInstr *h = &block->code.data[i];
         m->position++;
@@ -250,35 +216,27 @@ static void walk_block(Memory *m, HBlock *block)
             see(m, l->param[s], true);
             see(m, l->init[s], false); /* states may point there until the loop ends */
         }
-        if (l->count != NONE)
-            see(m, l->count, false);
+        if (l->count != NONE) see(m, l->count, false);
         walk_block(m, l->body);
         m->position++;
-        for (uint32_t s = 0; s < l->states; s++)
-            see(m, l->next[s], false);
-        if (l->stop != NONE)
-            see(m, l->stop, false);
+        for (uint32_t s = 0; s < l->states; s++) see(m, l->next[s], false);
+        if (l->stop != NONE) see(m, l->stop, false);
         (void)vec_pop(&m->nest);
-        for (uint32_t s = 0; s < l->states; s++)
-            see(m, l->result[s], true);
+        for (uint32_t s = 0; s < l->states; s++) see(m, l->result[s], true);
         see(m, l->steps, true);
-        for (uint32_t s = 0; s < l->collected; s++)
-            see(m, l->stack[s], true);
+        for (uint32_t s = 0; s < l->collected; s++) see(m, l->stack[s], true);
     }
 }
 
 /* A loop's results are pointers to its pool, or to what its states started from. */
-static void spread_lifetimes(Memory *m, uint32_t *pool_last)
-{
+static void spread_lifetimes(Memory *m, uint32_t *pool_last) {
     for (uint32_t i = m->loops.len; i-- > 0;) {
         HLoop *l = m->loops.data[i];
         pool_last[i] = l->end;
         for (uint32_t s = 0; s < l->states; s++)
-            if (pool_last[i] < m->last[l->result[s]])
-                pool_last[i] = m->last[l->result[s]];
+            if (pool_last[i] < m->last[l->result[s]]) pool_last[i] = m->last[l->result[s]];
         for (uint32_t s = 0; s < l->states; s++) {
-            if (m->last[l->init[s]] < pool_last[i])
-                m->last[l->init[s]] = pool_last[i];
+            if (m->last[l->init[s]] < pool_last[i]) m->last[l->init[s]] = pool_last[i];
             if (m->last[l->next[s]] < pool_last[i] && m->first[l->next[s]] < l->begin)
                 m->last[l->next[s]] = pool_last[i];
         }
@@ -296,8 +254,7 @@ typedef struct {
 
 typedef VEC(Item) Items;
 
-static void assign_slots(HFunc *f, Items *items)
-{
+static void assign_slots(HFunc *f, Items *items) {
     /* by first use: insertion keeps it stable, and the list is nearly sorted */
     for (uint32_t i = 1; i < items->len; i++)
         for (uint32_t k = i; k > 0 && items->data[k].first < items->data[k - 1].first; k--) {
@@ -309,8 +266,9 @@ static void assign_slots(HFunc *f, Items *items)
     for (uint32_t i = 0; i < items->len; i++) {
         Item *item = &items->data[i];
         uint32_t s = 0;
-        while (s < f->slots.len && (f->slots.data[s].grid != item->grid || f->slots.data[s].channels != item->channels ||
-                                    busy.data[s] >= item->first))
+        while (s < f->slots.len &&
+               (f->slots.data[s].grid != item->grid ||
+                f->slots.data[s].channels != item->channels || busy.data[s] >= item->first))
             s++;
         if (s == f->slots.len) {
             vec_push(&f->slots, ((HSlot){item->grid, item->channels}));
@@ -322,51 +280,52 @@ static void assign_slots(HFunc *f, Items *items)
     vec_free(&busy);
 }
 
-static void collect_items(Memory *m, const uint32_t *pool_last, Items *items)
-{
+static void collect_items(Memory *m, const uint32_t *pool_last, Items *items) {
     HFunc *f = m->f;
     for (uint32_t i = 0; i < m->loops.len; i++) {
         HLoop *l = m->loops.data[i];
         for (uint32_t p = 0; p < l->pools; p++)
             for (uint32_t s = 0; s < l->pool[p].slots; s++)
-                vec_push(items, ((Item){.first = l->begin, .last = pool_last[i], .grid = l->pool[p].grid,
-                                        .channels = l->pool[p].channels, .slot = &l->pool[p].slot[s]}));
+                vec_push(items, ((Item){.first = l->begin,
+                                        .last = pool_last[i],
+                                        .grid = l->pool[p].grid,
+                                        .channels = l->pool[p].channels,
+                                        .slot = &l->pool[p].slot[s]}));
     }
     for (HReg r = 0; r < f->regs.len; r++)
         if (f->regs.data[r].place == PLACE_SLOT)
-            vec_push(items, ((Item){.first = m->first[r], .last = m->last[r], .grid = f->regs.data[r].type.grid,
-                                    .channels = f->regs.data[r].type.channels, .slot = &f->regs.data[r].place_index}));
+            vec_push(items, ((Item){.first = m->first[r],
+                                    .last = m->last[r],
+                                    .grid = f->regs.data[r].type.grid,
+                                    .channels = f->regs.data[r].type.channels,
+                                    .slot = &f->regs.data[r].place_index}));
 }
 
 /* Fields that instructions make, and that have no place yet, get slots. */
-static void want_slots(Memory *m, HBlock *block)
-{
+static void want_slots(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         HInstr *h = &block->code.data[i];
         const Kernel *k = h->kind == H_LAUNCH ? m->plan->kernels.data[h->index] : NULL;
-        uint32_t count = k ? k->written.len : h->kind == H_CALL ? h->dsts_count : h->kind == H_RANDOM;
+        uint32_t count = k                   ? k->written.len
+                         : h->kind == H_CALL ? h->dsts_count
+                                             : h->kind == H_RANDOM;
         const HReg *made = k ? h->outputs : h->kind == H_CALL ? h->dsts : &h->dst;
         for (uint32_t o = 0; o < count; o++) {
             HRegData *r = &m->f->regs.data[made[o]];
-            if (r->type.kind == TYPE_FIELD && r->place == PLACE_POINTER)
-                r->place = PLACE_SLOT;
+            if (r->type.kind == TYPE_FIELD && r->place == PLACE_POINTER) r->place = PLACE_SLOT;
         }
-        if (h->kind == H_LOOP)
-            want_slots(m, h->loop->body);
+        if (h->kind == H_LOOP) want_slots(m, h->loop->body);
         if (k && k->reductions.len) {
             uint32_t p = 0;
-            while (p < m->f->partials.len && m->f->partials.data[p].grid != h->grids[0])
-                p++;
-            if (p == m->f->partials.len)
-                vec_push(&m->f->partials, ((HSlot){h->grids[0], 0}));
+            while (p < m->f->partials.len && m->f->partials.data[p].grid != h->grids[0]) p++;
+            if (p == m->f->partials.len) vec_push(&m->f->partials, ((HSlot){h->grids[0], 0}));
             if (m->f->partials.data[p].channels < k->reductions.len)
                 m->f->partials.data[p].channels = k->reductions.len;
         }
     }
 }
 
-static void place_function(Plan *plan, HFunc *f)
-{
+static void place_function(Plan *plan, HFunc *f) {
     Memory m = {.plan = plan, .f = f};
     Arena *scratch = arena_new();
     prepare_block(&m, &f->body);
@@ -379,8 +338,7 @@ static void place_function(Plan *plan, HFunc *f)
     uint32_t total = m.position + 1;
     m.position = 0;
     walk_block(&m, &f->body);
-    for (uint32_t i = 0; i < f->results.len; i++)
-        m.last[f->results.data[i]] = total;
+    for (uint32_t i = 0; i < f->results.len; i++) m.last[f->results.data[i]] = total;
     uint32_t *pool_last = ARENA_ARRAY(scratch, uint32_t, m.loops.len + 1);
     spread_lifetimes(&m, pool_last);
     Items items = {0};
@@ -392,36 +350,28 @@ static void place_function(Plan *plan, HFunc *f)
     arena_free(scratch);
 }
 
-void plan_memory(Plan *plan)
-{
-    for (uint32_t i = 0; i < plan->funcs.len; i++)
-        place_function(plan, plan->funcs.data[i]);
+void plan_memory(Plan *plan) {
+    for (uint32_t i = 0; i < plan->funcs.len; i++) place_function(plan, plan->funcs.data[i]);
 }
 
 /* ---- the least extents ---------------------------------------------------------------------- */
 
-static void smallest_block(Plan *plan, const HBlock *block)
-{
+static void smallest_block(Plan *plan, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_LOOP)
-            smallest_block(plan, h->loop->body);
-        if (h->kind != H_LAUNCH)
-            continue;
+        if (h->kind == H_LOOP) smallest_block(plan, h->loop->body);
+        if (h->kind != H_LAUNCH) continue;
         const Kernel *k = plan->kernels.data[h->index];
         int64_t *least = plan->smallest[h->grids[0]];
         for (uint32_t a = 0; a < MAX_RANK; a++)
-            if (least[a] < k->smallest[a])
-                least[a] = k->smallest[a];
+            if (least[a] < k->smallest[a]) least[a] = k->smallest[a];
     }
 }
 
 /* 0 where no kernel runs. */
-void plan_smallest(Plan *plan)
-{
+void plan_smallest(Plan *plan) {
     plan->smallest = arena_alloc(plan->arena, sizeof *plan->smallest * plan->grids);
-    for (uint32_t i = 0; i < plan->funcs.len; i++)
-        smallest_block(plan, &plan->funcs.data[i]->body);
+    for (uint32_t i = 0; i < plan->funcs.len; i++) smallest_block(plan, &plan->funcs.data[i]->body);
 }
 
 /* ---- sealing ------------------------------------------------------------------------------- */
@@ -434,16 +384,13 @@ void plan_smallest(Plan *plan)
         (v)->cap = (v)->len;                                                                       \
     } while (0)
 
-static void seal_block(Arena *arena, HBlock *block)
-{
+static void seal_block(Arena *arena, HBlock *block) {
     SEAL(arena, &block->code);
     for (uint32_t i = 0; i < block->code.len; i++)
-        if (block->code.data[i].kind == H_LOOP)
-            seal_block(arena, block->code.data[i].loop->body);
+        if (block->code.data[i].kind == H_LOOP) seal_block(arena, block->code.data[i].loop->body);
 }
 
-void plan_seal(Plan *plan)
-{
+void plan_seal(Plan *plan) {
     Arena *arena = plan->arena;
     for (uint32_t i = 0; i < plan->kernels.len; i++) {
         Kernel *k = plan->kernels.data[i];

@@ -12,7 +12,7 @@
 #include "compiler/kernel/plan.h"
 #include "compiler/ops/ops.h"
 
-#define NONE UINT32_MAX
+#define NONE          UINT32_MAX
 #define PLAN_SLOT_GAP 576 /* bytes between slots of a workspace, beside alignment to 64 */
 
 /* ---- kernels --------------------------------------------------------------- */
@@ -66,12 +66,12 @@ typedef struct {
 
 typedef struct {
     uint32_t rank;
-    KNodes nodes;            /* operands before users */
-    uint32_t grids;          /* 0: what is iterated over; others: of fields that are resampled */
+    KNodes nodes;   /* operands before users */
+    uint32_t grids; /* 0: what is iterated over; others: of fields that are resampled */
     uint32_t *grid_rank;
-    VEC(KField) fields;      /* read */
+    VEC(KField) fields; /* read */
     uint32_t scalars;
-    VEC(uint32_t) written;   /* channels of each output field, on grid 0 */
+    VEC(uint32_t) written; /* channels of each output field, on grid 0 */
     VEC(KOutput) outputs;
     VEC(KReduction) reductions;
     /* Computed by kernel_measure: */
@@ -89,8 +89,8 @@ typedef enum {
     PLACE_NONE,    /* a scalar */
     PLACE_POINTER, /* known where it is made: inputs, parameters, states, frames, results of loops */
     PLACE_SLOT,    /* slot `place_index` of the function */
-    PLACE_POOL,    /* a buffer of the enclosing loop that no state points to; place_index counts them */
-    PLACE_RESULT,  /* the caller's buffer for result `place_index` */
+    PLACE_POOL, /* a buffer of the enclosing loop that no state points to; place_index counts them */
+    PLACE_RESULT, /* the caller's buffer for result `place_index` */
 } HPlace;
 
 typedef struct {
@@ -119,15 +119,15 @@ typedef struct HBlock HBlock;
 typedef struct {
     uint32_t number; /* LoopId, for progress */
     Name name;
-    bool progress;   /* not inside another loop */
-    HReg count;      /* scalar; NONE: constants[count_constant] */
+    bool progress; /* not inside another loop */
+    HReg count;    /* scalar; NONE: constants[count_constant] */
     uint32_t count_constant;
     uint32_t start_constant, stride_constant;
-    HReg k;          /* scalar in the body */
+    HReg k; /* scalar in the body */
     uint32_t states;
     HReg *init, *param, *next, *result;
-    HReg stop;       /* scalar, or NONE */
-    HReg steps;      /* result: steps done */
+    HReg stop;  /* scalar, or NONE */
+    HReg steps; /* result: steps done */
     uint32_t collected;
     uint32_t *collect; /* state numbers */
     HReg *stack;       /* results */
@@ -139,7 +139,7 @@ typedef struct {
         uint32_t channels;
         uint32_t slots, *slot; /* numbers of slots of the function */
         uint32_t made, *maker; /* registers of the body that take a buffer each iteration */
-    } *pool;
+    } * pool;
     uint32_t *stack_kernel; /* by stack: the kernel that copies a state there; NONE for scalars */
     uint32_t begin, end;    /* memory.c: positions */
 } HLoop;
@@ -152,16 +152,16 @@ typedef struct {
     HReg *args;
     uint32_t args_count;
     /* LAUNCH */
-    GridId *grids;         /* by the kernel's grids */
-    HReg *fields;          /* by its fields */
-    HReg *scalars;         /* by its scalars; NONE: constants[scalar_constant] */
+    GridId *grids; /* by the kernel's grids */
+    HReg *fields;  /* by its fields */
+    HReg *scalars; /* by its scalars; NONE: constants[scalar_constant] */
     uint32_t *scalar_constant;
-    HReg *outputs;         /* by its written fields */
-    HReg *reductions;      /* by its reductions: scalars */
+    HReg *outputs;    /* by its written fields */
+    HReg *reductions; /* by its reductions: scalars */
     HLoop *loop;
-    HReg *dsts;            /* CALL */
+    HReg *dsts; /* CALL */
     uint32_t dsts_count;
-    uint64_t launch_id;    /* numbers launches */
+    uint64_t launch_id; /* numbers launches */
 } HInstr;
 
 struct HBlock {
@@ -186,11 +186,11 @@ struct Plan {
     Arena *arena;
     bool f64, fma;
     VEC(Type) inputs;
-    uint32_t grids;       /* 0 is GRID_NONE */
+    uint32_t grids; /* 0 is GRID_NONE */
     uint32_t *grid_rank;
     GridId *finer;
     VEC(Kernel *) kernels;
-    VEC(HFunc *) funcs;   /* 0: main */
+    VEC(HFunc *) funcs; /* 0: main */
     VEC(double) constants;
     int64_t (*smallest)[MAX_RANK]; /* by grid: least extents */
 };
@@ -201,7 +201,7 @@ uint32_t plan_constant(Plan *plan, double number);
 uint32_t plan_add_kernel(Plan *plan, Kernel *kernel); /* the equal one, if there is one */
 HReg host_reg(HFunc *f, Type type, HPlace place);
 
-bool kernel_literal(double number);       /* 0, ±1, ±2, ½ */
+bool kernel_literal(double number);                /* 0, ±1, ±2, ½ */
 void kernel_measure(Kernel *kernel, Arena *arena); /* reach, flops, loads, smallest */
 Kernel *kernel_copying(uint32_t rank, uint32_t channels, Arena *arena);
 void kernel_print(const Kernel *kernel, uint32_t number, Text *out);
@@ -211,12 +211,13 @@ uint32_t kernel_operands(const KNodeData *n); /* used entries of operand[] */
  * weighed by cost. Stops at `cap` pairs. */
 typedef struct {
     double flops;
-    uint32_t pairs;                        /* with static offsets */
-    uint32_t chains;                       /* with offsets folded at sides: what boundary code emits */
+    uint32_t pairs;  /* with static offsets */
+    uint32_t chains; /* with offsets folded at sides: what boundary code emits */
     int32_t low[MAX_RANK], high[MAX_RANK]; /* reach of loads and sides */
     bool capped;
 } KCount;
-KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap);
+KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank,
+                    uint32_t cap);
 
 void plan_seal(Plan *plan);     /* moves growing arrays into the arena */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */

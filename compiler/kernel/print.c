@@ -6,34 +6,27 @@
 static const char *const places[] = {"none", "pointer", "slot", "pool", "result"};
 static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 
-static void put_type(Type t, Text *out)
-{
+static void put_type(Type t, Text *out) {
     text_printf(out, " %s", types[t.kind]);
-    if (t.kind != TYPE_SCALAR)
-        text_printf(out, " %u %u", t.grid, t.channels);
+    if (t.kind != TYPE_SCALAR) text_printf(out, " %u %u", t.grid, t.channels);
 }
 
-static void put_regs(const char *word, const HReg *regs, uint32_t count, Text *out)
-{
+static void put_regs(const char *word, const HReg *regs, uint32_t count, Text *out) {
     text_printf(out, " %s %u", word, count);
-    for (uint32_t i = 0; i < count; i++)
-        text_printf(out, " r%u", regs[i]);
+    for (uint32_t i = 0; i < count; i++) text_printf(out, " r%u", regs[i]);
 }
 
-static void put_reg(const char *word, HReg reg, Text *out)
-{
+static void put_reg(const char *word, HReg reg, Text *out) {
     if (reg == NONE)
         text_printf(out, " %s -", word);
     else
         text_printf(out, " %s r%u", word, reg);
 }
 
-static void put_launch(const Plan *plan, const HInstr *h, Text *out)
-{
+static void put_launch(const Plan *plan, const HInstr *h, Text *out) {
     const Kernel *k = plan->kernels.data[h->index];
     text_printf(out, "launch %u grids %u", h->index, k->grids);
-    for (uint32_t i = 0; i < k->grids; i++)
-        text_printf(out, " %u", h->grids[i]);
+    for (uint32_t i = 0; i < k->grids; i++) text_printf(out, " %u", h->grids[i]);
     put_regs("fields", h->fields, k->fields.len, out);
     text_printf(out, " scalars %u", k->scalars);
     for (uint32_t i = 0; i < k->scalars; i++)
@@ -47,11 +40,11 @@ static void put_launch(const Plan *plan, const HInstr *h, Text *out)
 
 static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out);
 
-static void put_loop(const Plan *plan, const HLoop *l, int depth, Text *out)
-{
+static void put_loop(const Plan *plan, const HLoop *l, int depth, Text *out) {
     text_printf(out, "loop %u progress %d", l->number, l->progress);
     put_reg("count", l->count, out);
-    text_printf(out, " limits c%u c%u c%u", l->count_constant, l->start_constant, l->stride_constant);
+    text_printf(out, " limits c%u c%u c%u", l->count_constant, l->start_constant,
+                l->stride_constant);
     put_reg("k", l->k, out);
     put_reg("stop", l->stop, out);
     put_reg("steps", l->steps, out);
@@ -61,17 +54,14 @@ static void put_loop(const Plan *plan, const HLoop *l, int depth, Text *out)
     put_regs("result", l->result, l->states, out);
     put_regs("stack", l->stack, l->collected, out);
     text_printf(out, " collect %u", l->collected);
-    for (uint32_t i = 0; i < l->collected; i++)
-        text_printf(out, " %u", l->collect[i]);
+    for (uint32_t i = 0; i < l->collected; i++) text_printf(out, " %u", l->collect[i]);
     text_printf(out, " copies %u", l->collected);
-    for (uint32_t i = 0; i < l->collected; i++)
-        text_printf(out, " %" PRIu32, l->stack_kernel[i]);
+    for (uint32_t i = 0; i < l->collected; i++) text_printf(out, " %" PRIu32, l->stack_kernel[i]);
     text_printf(out, " pools %u", l->pools);
     for (uint32_t i = 0; i < l->pools; i++) {
         const struct HPool *p = &l->pool[i];
         text_printf(out, " pool %u %u slots %u", p->grid, p->channels, p->slots);
-        for (uint32_t s = 0; s < p->slots; s++)
-            text_printf(out, " %u", p->slot[s]);
+        for (uint32_t s = 0; s < p->slots; s++) text_printf(out, " %u", p->slot[s]);
         put_regs("makers", p->maker, p->made, out);
     }
     text_puts(out, " {\n");
@@ -79,10 +69,9 @@ static void put_loop(const Plan *plan, const HLoop *l, int depth, Text *out)
     text_printf(out, "%*s}", 2 * depth, "");
 }
 
-static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *out)
-{
-    static const char *const names[] = {"constant", "input", "op", "cells", "launch", "random",
-                                        "loop", "call", "frame", "frames", "effect"};
+static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *out) {
+    static const char *const names[] = {"constant", "input", "op",    "cells",  "launch", "random",
+                                        "loop",     "call",  "frame", "frames", "effect"};
     if (h->kind == H_LAUNCH) {
         put_launch(plan, h, out);
         return;
@@ -96,15 +85,13 @@ static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *
         text_printf(out, " %s", op_info(h->op)->name);
     else
         text_printf(out, " %u", h->index);
-    if (h->kind == H_RANDOM)
-        text_printf(out, " %u", h->detail);
+    if (h->kind == H_RANDOM) text_printf(out, " %u", h->detail);
     put_reg("to", h->dst, out);
     put_regs("args", h->args, h->args_count, out);
     put_regs("dsts", h->dsts, h->dsts_count, out);
 }
 
-static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out)
-{
+static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         text_printf(out, "%*s", 2 * depth, "");
         put_instruction(plan, &block->code.data[i], depth, out);
@@ -112,16 +99,14 @@ static void put_block(const Plan *plan, const HBlock *block, int depth, Text *ou
     }
 }
 
-static void put_slots(const char *word, const HSlot *slots, uint32_t count, Text *out)
-{
+static void put_slots(const char *word, const HSlot *slots, uint32_t count, Text *out) {
     text_printf(out, "  %s %u", word, count);
     for (uint32_t i = 0; i < count; i++)
         text_printf(out, " %u:%u", slots[i].grid, slots[i].channels);
     text_puts(out, "\n");
 }
 
-static void put_func(const Plan *plan, uint32_t number, Text *out)
-{
+static void put_func(const Plan *plan, uint32_t number, Text *out) {
     const HFunc *f = plan->funcs.data[number];
     text_printf(out, "func %u regs %u\n", number, f->regs.len);
     for (HReg r = 0; r < f->regs.len; r++) {
@@ -140,25 +125,21 @@ static void put_func(const Plan *plan, uint32_t number, Text *out)
     text_puts(out, "  }\n");
 }
 
-void plan_print_code(const Plan *plan, Text *out)
-{
+void plan_print_code(const Plan *plan, Text *out) {
     text_printf(out, "plan %s fma %d\ngrids %u", plan->f64 ? "f64" : "f32", plan->fma, plan->grids);
     for (GridId g = 1; g < plan->grids; g++)
-        text_printf(out, " %u:%u:%" PRId64 ":%" PRId64 ":%" PRId64, plan->grid_rank[g], plan->finer[g], plan->smallest[g][0],
-                    plan->smallest[g][1], plan->smallest[g][2]);
+        text_printf(out, " %u:%u:%" PRId64 ":%" PRId64 ":%" PRId64, plan->grid_rank[g],
+                    plan->finer[g], plan->smallest[g][0], plan->smallest[g][1],
+                    plan->smallest[g][2]);
     text_printf(out, "\ninputs %u", plan->inputs.len);
-    for (uint32_t i = 0; i < plan->inputs.len; i++)
-        put_type(plan->inputs.data[i], out);
+    for (uint32_t i = 0; i < plan->inputs.len; i++) put_type(plan->inputs.data[i], out);
     text_printf(out, "\nkernels %u\n", plan->kernels.len);
-    for (uint32_t i = 0; i < plan->kernels.len; i++)
-        kernel_print(plan->kernels.data[i], i, out);
+    for (uint32_t i = 0; i < plan->kernels.len; i++) kernel_print(plan->kernels.data[i], i, out);
     text_printf(out, "funcs %u\n", plan->funcs.len);
-    for (uint32_t i = 0; i < plan->funcs.len; i++)
-        put_func(plan, i, out);
+    for (uint32_t i = 0; i < plan->funcs.len; i++) put_func(plan, i, out);
 }
 
-void plan_print(const Plan *plan, Text *out)
-{
+void plan_print(const Plan *plan, Text *out) {
     plan_print_code(plan, out);
     text_printf(out, "constants %u", plan->constants.len);
     for (uint32_t i = 0; i < plan->constants.len; i++)
@@ -167,8 +148,8 @@ void plan_print(const Plan *plan, Text *out)
     for (uint32_t i = 0; i < plan->kernels.len; i++) {
         const Kernel *k = plan->kernels.data[i];
         text_printf(out, "# kernel %u: loads %u stores %u reach", i, k->loads, k->outputs.len);
-        for (uint32_t a = 0; a < k->rank; a++)
-            text_printf(out, " %d/%d", k->low[a], k->high[a]);
-        text_printf(out, " flops %.0f bytes %u a cell\n", k->flops, (k->loads + k->outputs.len) * (plan->f64 ? 8 : 4));
+        for (uint32_t a = 0; a < k->rank; a++) text_printf(out, " %d/%d", k->low[a], k->high[a]);
+        text_printf(out, " flops %.0f bytes %u a cell\n", k->flops,
+                    (k->loads + k->outputs.len) * (plan->f64 ? 8 : 4));
     }
 }

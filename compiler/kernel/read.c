@@ -16,57 +16,44 @@ typedef struct {
     char word[64];
 } Reader;
 
-static void fail(Reader *r, const char *what)
-{
-    if (!r->error)
-        r->error = arena_format(r->arena, "line %u: %s at '%s'", r->line, what, r->word);
+static void fail(Reader *r, const char *what) {
+    if (!r->error) r->error = arena_format(r->arena, "line %u: %s at '%s'", r->line, what, r->word);
 }
 
 /* The next word; empty at the end. Comments run from # to the end of the line. */
-static const char *next(Reader *r)
-{
+static const char *next(Reader *r) {
     while (r->at < r->end && (strchr(" \t\r\n", *r->at) || *r->at == '#')) {
         if (*r->at == '#')
-            while (r->at < r->end && *r->at != '\n')
-                r->at++;
+            while (r->at < r->end && *r->at != '\n') r->at++;
         else
             r->line += *r->at++ == '\n';
     }
     size_t length = 0;
     while (r->at < r->end && *r->at && !strchr(" \t\r\n", *r->at)) {
-        if (length < sizeof r->word - 1)
-            r->word[length++] = *r->at;
+        if (length < sizeof r->word - 1) r->word[length++] = *r->at;
         r->at++;
     }
-    if (r->at < r->end && *r->at == 0)
-        fail(r, "a zero byte");
+    if (r->at < r->end && *r->at == 0) fail(r, "a zero byte");
     r->word[length] = 0;
     return r->word;
 }
 
-static bool is(Reader *r, const char *word)
-{
-    return strcmp(r->word, word) == 0;
-}
+static bool is(Reader *r, const char *word) { return strcmp(r->word, word) == 0; }
 
-static bool peek(Reader *r, const char *word)
-{
+static bool peek(Reader *r, const char *word) {
     Reader copy = *r;
     copy.error = NULL;
     next(&copy);
     return is(&copy, word);
 }
 
-static void expect(Reader *r, const char *word)
-{
+static void expect(Reader *r, const char *word) {
     next(r);
-    if (!is(r, word))
-        fail(r, arena_format(r->arena, "'%s' expected", word));
+    if (!is(r, word)) fail(r, arena_format(r->arena, "'%s' expected", word));
 }
 
 /* The number after `prefix` in a word. */
-static uint32_t number_in(Reader *r, const char *word, const char *prefix)
-{
+static uint32_t number_in(Reader *r, const char *word, const char *prefix) {
     char *end;
     size_t skip = strlen(prefix);
     if (strncmp(word, prefix, skip) != 0 || word[skip] < '0' || word[skip] > '9') {
@@ -74,18 +61,13 @@ static uint32_t number_in(Reader *r, const char *word, const char *prefix)
         return 0;
     }
     unsigned long value = strtoul(word + skip, &end, 10);
-    if (*end || value > UINT32_MAX)
-        fail(r, "a number expected");
+    if (*end || value > UINT32_MAX) fail(r, "a number expected");
     return (uint32_t)value;
 }
 
-static uint32_t number(Reader *r)
-{
-    return number_in(r, next(r), "");
-}
+static uint32_t number(Reader *r) { return number_in(r, next(r), ""); }
 
-static uint32_t count(Reader *r)
-{
+static uint32_t count(Reader *r) {
     uint32_t n = number(r);
     if (n > MANY || n > (uint64_t)(r->end - r->at)) {
         fail(r, "too long a list");
@@ -94,8 +76,7 @@ static uint32_t count(Reader *r)
     return r->error ? 0 : n;
 }
 
-static int32_t integer(Reader *r)
-{
+static int32_t integer(Reader *r) {
     char *end;
     long value = strtol(next(r), &end, 10);
     if (end == r->word || *end || value < -10000 || value > 10000)
@@ -103,48 +84,40 @@ static int32_t integer(Reader *r)
     return (int32_t)value;
 }
 
-static uint32_t one_of(Reader *r, const char *const *names, uint32_t total, const char *what)
-{
+static uint32_t one_of(Reader *r, const char *const *names, uint32_t total, const char *what) {
     for (uint32_t i = 0; i < total; i++)
-        if (is(r, names[i]))
-            return i;
+        if (is(r, names[i])) return i;
     fail(r, what);
     return 0;
 }
 
 /* ---- kernels ------------------------------------------------------------------------------ */
 
-static const char *const kind_names[K_KINDS] = {"",      "number", "scalar", "load",    "restrict", "prolong",
-                                                "coord", "edge",   "shift",  "unshift", "op"};
+static const char *const kind_names[K_KINDS] = {"",         "number",  "scalar", "load",
+                                                "restrict", "prolong", "coord",  "edge",
+                                                "shift",    "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
-static void read_shift(Reader *r, const Kernel *k, KNodeData *d)
-{
+static void read_shift(Reader *r, const Kernel *k, KNodeData *d) {
     d->operand[0] = number_in(r, next(r), "%");
-    for (uint32_t a = 0; a < k->rank; a++)
-        d->offset[a] = integer(r);
+    for (uint32_t a = 0; a < k->rank; a++) d->offset[a] = integer(r);
     for (uint32_t a = 0; a < k->rank; a++)
         for (int s = 0; s < 2; s++) {
             next(r);
             d->sides[a][s] = (SideKind)one_of(r, side_names, 5, "a side expected");
-            while (r->at < r->end && *r->at == ' ')
-                r->at++;
-            if (r->at < r->end && *r->at == '%')
-                d->value[a][s] = number_in(r, next(r), "%");
+            while (r->at < r->end && *r->at == ' ') r->at++;
+            if (r->at < r->end && *r->at == '%') d->value[a][s] = number_in(r, next(r), "%");
         }
 }
 
-static void read_node(Reader *r, Kernel *k)
-{
+static void read_node(Reader *r, Kernel *k) {
     KNodeData d;
     memset(&d, 0, sizeof d);
-    if (number_in(r, r->word, "%") != k->nodes.len)
-        fail(r, "nodes are numbered in order");
+    if (number_in(r, r->word, "%") != k->nodes.len) fail(r, "nodes are numbered in order");
     expect(r, "=");
     next(r);
     for (KKind kind = K_NUMBER; kind < K_OP; kind++)
-        if (is(r, kind_names[kind]))
-            d.kind = kind;
+        if (is(r, kind_names[kind])) d.kind = kind;
     switch (d.kind) {
     case K_NONE:
         d.kind = K_OP;
@@ -156,17 +129,11 @@ static void read_node(Reader *r, Kernel *k)
         for (uint32_t i = 0; i < kernel_operands(&d); i++)
             d.operand[i] = number_in(r, next(r), "%");
         break;
-    case K_NUMBER:
-        d.number = strtod(next(r), NULL);
-        break;
+    case K_NUMBER: d.number = strtod(next(r), NULL); break;
     case K_SCALAR:
-    case K_COORD:
-        d.index = number(r);
-        break;
+    case K_COORD: d.index = number(r); break;
     case K_SHIFT:
-    case K_UNSHIFT:
-        read_shift(r, k, &d);
-        break;
+    case K_UNSHIFT: read_shift(r, k, &d); break;
     default:
         d.index = number(r);
         d.detail = number(r);
@@ -175,15 +142,12 @@ static void read_node(Reader *r, Kernel *k)
     vec_push(&k->nodes, d);
 }
 
-static void read_reduction(Reader *r, Kernel *k)
-{
+static void read_reduction(Reader *r, Kernel *k) {
     KReduction red = {.op = op_by_name(next(r), strlen(r->word))};
     VEC(KNode) nodes = {0};
     for (;;) {
-        while (r->at < r->end && *r->at == ' ')
-            r->at++;
-        if (r->at >= r->end || *r->at != '%' || r->error)
-            break;
+        while (r->at < r->end && *r->at == ' ') r->at++;
+        if (r->at >= r->end || *r->at != '%' || r->error) break;
         KNode n = number_in(r, next(r), "%");
         vec_push(&nodes, n);
     }
@@ -194,15 +158,12 @@ static void read_reduction(Reader *r, Kernel *k)
 }
 
 /* Numbers until the end of the line. */
-static bool more_on_line(Reader *r)
-{
-    while (r->at < r->end && *r->at == ' ')
-        r->at++;
+static bool more_on_line(Reader *r) {
+    while (r->at < r->end && *r->at == ' ') r->at++;
     return r->at < r->end && *r->at != '\n' && !r->error;
 }
 
-static void read_kernel(Reader *r)
-{
+static void read_kernel(Reader *r) {
     Kernel *k = ARENA_NEW(r->arena, Kernel);
     vec_push(&r->plan->kernels, k);
     vec_push(&k->nodes, ((KNodeData){0}));
@@ -210,8 +171,7 @@ static void read_kernel(Reader *r)
     number(r);
     expect(r, "rank");
     k->rank = number(r);
-    if (k->rank < 1 || k->rank > MAX_RANK)
-        fail(r, "a rank of 1 to 3 expected");
+    if (k->rank < 1 || k->rank > MAX_RANK) fail(r, "a rank of 1 to 3 expected");
     VEC(uint32_t) ranks = {0};
     expect(r, "grids");
     while (more_on_line(r)) {
@@ -256,46 +216,37 @@ static void read_kernel(Reader *r)
 
 /* ---- host functions -------------------------------------------------------------------------- */
 
-static HReg reg(Reader *r)
-{
+static HReg reg(Reader *r) {
     next(r);
     return is(r, "-") ? NONE : number_in(r, r->word, "r");
 }
 
-static HReg named_reg(Reader *r, const char *word)
-{
+static HReg named_reg(Reader *r, const char *word) {
     expect(r, word);
     return reg(r);
 }
 
-static HReg *regs(Reader *r, const char *word, uint32_t *n)
-{
+static HReg *regs(Reader *r, const char *word, uint32_t *n) {
     expect(r, word);
     *n = count(r);
     HReg *list = ARENA_ARRAY(r->arena, HReg, *n + 1);
-    for (uint32_t i = 0; i < *n; i++)
-        list[i] = reg(r);
+    for (uint32_t i = 0; i < *n; i++) list[i] = reg(r);
     return list;
 }
 
-static uint32_t *numbers(Reader *r, const char *word, uint32_t *n)
-{
+static uint32_t *numbers(Reader *r, const char *word, uint32_t *n) {
     expect(r, word);
     *n = count(r);
     uint32_t *list = ARENA_ARRAY(r->arena, uint32_t, *n + 1);
-    for (uint32_t i = 0; i < *n; i++)
-        list[i] = number(r);
+    for (uint32_t i = 0; i < *n; i++) list[i] = number(r);
     return list;
 }
 
-static void same(Reader *r, uint32_t a, uint32_t b)
-{
-    if (a != b)
-        fail(r, "lists of other lengths before this");
+static void same(Reader *r, uint32_t a, uint32_t b) {
+    if (a != b) fail(r, "lists of other lengths before this");
 }
 
-static void read_launch(Reader *r, HInstr *h)
-{
+static void read_launch(Reader *r, HInstr *h) {
     uint32_t n;
     h->kind = H_LAUNCH;
     h->index = number(r);
@@ -327,8 +278,7 @@ static void read_launch(Reader *r, HInstr *h)
 
 static void read_block(Reader *r, HBlock *block, uint32_t depth);
 
-static void read_loop(Reader *r, HInstr *h, uint32_t depth)
-{
+static void read_loop(Reader *r, HInstr *h, uint32_t depth) {
     HLoop *l = h->loop = ARENA_NEW(r->arena, HLoop);
     uint32_t n;
     h->kind = H_LOOP;
@@ -370,10 +320,9 @@ static void read_loop(Reader *r, HInstr *h, uint32_t depth)
     read_block(r, l->body, depth + 1);
 }
 
-static void read_instruction(Reader *r, HInstr *h, uint32_t depth)
-{
-    static const char *const names[] = {"constant", "input", "op", "cells", "launch", "random",
-                                        "loop", "call", "frame", "frames", "effect"};
+static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
+    static const char *const names[] = {"constant", "input", "op",    "cells",  "launch", "random",
+                                        "loop",     "call",  "frame", "frames", "effect"};
     *h = (HInstr){.dst = NONE, .kind = (HKind)one_of(r, names, 11, "an instruction expected")};
     if (h->kind == H_LAUNCH) {
         read_launch(r, h);
@@ -385,22 +334,18 @@ static void read_instruction(Reader *r, HInstr *h, uint32_t depth)
     }
     if (h->kind == H_OP) {
         h->op = op_by_name(next(r), strlen(r->word));
-        if (op_info(h->op)->class != CLASS_POINTWISE)
-            fail(r, "an op expected");
+        if (op_info(h->op)->class != CLASS_POINTWISE) fail(r, "an op expected");
     } else {
         h->index = number(r);
     }
-    if (h->kind == H_RANDOM)
-        h->detail = number(r);
+    if (h->kind == H_RANDOM) h->detail = number(r);
     h->dst = named_reg(r, "to");
     h->args = regs(r, "args", &h->args_count);
     h->dsts = regs(r, "dsts", &h->dsts_count);
 }
 
-static void read_block(Reader *r, HBlock *block, uint32_t depth)
-{
-    if (depth > 200)
-        fail(r, "loops in too many loops");
+static void read_block(Reader *r, HBlock *block, uint32_t depth) {
+    if (depth > 200) fail(r, "loops in too many loops");
     while (!r->error && strcmp(next(r), "}") != 0) {
         HInstr h;
         read_instruction(r, &h, depth);
@@ -408,8 +353,7 @@ static void read_block(Reader *r, HBlock *block, uint32_t depth)
     }
 }
 
-static Type read_type(Reader *r)
-{
+static Type read_type(Reader *r) {
     static const char *const names[] = {"scalar", "field", "stack"};
     next(r);
     Type t = {.kind = (TypeKind)one_of(r, names, 3, "a type expected"), .channels = 1};
@@ -420,8 +364,7 @@ static Type read_type(Reader *r)
     return t;
 }
 
-static uint32_t read_slots(Reader *r, const char *word, HSlot **slots)
-{
+static uint32_t read_slots(Reader *r, const char *word, HSlot **slots) {
     expect(r, word);
     uint32_t n = count(r);
     *slots = mem_alloc(sizeof(HSlot) * (n + 1));
@@ -439,8 +382,7 @@ static uint32_t read_slots(Reader *r, const char *word, HSlot **slots)
     return n;
 }
 
-static void read_func(Reader *r)
-{
+static void read_func(Reader *r) {
     static const char *const places[] = {"none", "pointer", "slot", "pool", "result"};
     HFunc *f = ARENA_NEW(r->arena, HFunc);
     vec_push(&r->plan->funcs, f);
@@ -459,19 +401,16 @@ static void read_func(Reader *r)
     f->slots.len = f->slots.cap = read_slots(r, "slots", &f->slots.data);
     f->partials.len = f->partials.cap = read_slots(r, "partials", &f->partials.data);
     HReg *list = regs(r, "params", &n);
-    for (uint32_t i = 0; i < n; i++)
-        vec_push(&f->params, list[i]);
+    for (uint32_t i = 0; i < n; i++) vec_push(&f->params, list[i]);
     list = regs(r, "results", &n);
-    for (uint32_t i = 0; i < n; i++)
-        vec_push(&f->results, list[i]);
+    for (uint32_t i = 0; i < n; i++) vec_push(&f->results, list[i]);
     expect(r, "{");
     read_block(r, &f->body, 0);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static void read_grids(Reader *r)
-{
+static void read_grids(Reader *r) {
     Plan *p = r->plan;
     expect(r, "grids");
     p->grids = count(r);
@@ -480,15 +419,14 @@ static void read_grids(Reader *r)
     p->smallest = arena_alloc(r->arena, sizeof *p->smallest * (p->grids + 1));
     for (GridId g = 1; g < p->grids && !r->error; g++) {
         long long least[MAX_RANK];
-        if (sscanf(next(r), "%u:%u:%lld:%lld:%lld", &p->grid_rank[g], &p->finer[g], &least[0], &least[1], &least[2]) != 5)
+        if (sscanf(next(r), "%u:%u:%lld:%lld:%lld", &p->grid_rank[g], &p->finer[g], &least[0],
+                   &least[1], &least[2]) != 5)
             fail(r, "rank:finer:least extents expected");
-        for (uint32_t a = 0; a < MAX_RANK && !r->error; a++)
-            p->smallest[g][a] = least[a];
+        for (uint32_t a = 0; a < MAX_RANK && !r->error; a++) p->smallest[g][a] = least[a];
     }
 }
 
-static void read_all(Reader *r)
-{
+static void read_all(Reader *r) {
     Plan *p = r->plan;
     expect(r, "plan");
     p->f64 = strcmp(next(r), "f64") == 0;
@@ -501,11 +439,9 @@ static void read_all(Reader *r)
         vec_push(&p->inputs, t);
     }
     expect(r, "kernels");
-    for (uint32_t i = 0, n = count(r); i < n && !r->error; i++)
-        read_kernel(r);
+    for (uint32_t i = 0, n = count(r); i < n && !r->error; i++) read_kernel(r);
     expect(r, "funcs");
-    for (uint32_t i = 0, n = count(r); i < n && !r->error; i++)
-        read_func(r);
+    for (uint32_t i = 0, n = count(r); i < n && !r->error; i++) read_func(r);
     if (peek(r, "constants")) {
         expect(r, "constants");
         for (uint32_t i = 0, n = count(r); i < n && !r->error; i++) {
@@ -513,13 +449,15 @@ static void read_all(Reader *r)
             vec_push(&p->constants, value);
         }
     }
-    if (*next(r))
-        fail(r, "the end expected");
+    if (*next(r)) fail(r, "the end expected");
 }
 
-Plan *plan_read(const char *text, size_t length, Arena *arena, char **error)
-{
-    Reader r = {.at = text, .end = text + length, .line = 1, .arena = arena, .plan = ARENA_NEW(arena, Plan)};
+Plan *plan_read(const char *text, size_t length, Arena *arena, char **error) {
+    Reader r = {.at = text,
+                .end = text + length,
+                .line = 1,
+                .arena = arena,
+                .plan = ARENA_NEW(arena, Plan)};
     r.plan->arena = arena;
     read_all(&r);
     plan_seal(r.plan);
@@ -528,8 +466,7 @@ Plan *plan_read(const char *text, size_t length, Arena *arena, char **error)
         const char *wrong = plan_verify(r.plan, arena);
         *error = wrong ? arena_format(arena, "%s", wrong) : NULL;
     }
-    if (*error)
-        return NULL;
+    if (*error) return NULL;
     for (uint32_t i = 0; i < r.plan->kernels.len; i++)
         kernel_measure(r.plan->kernels.data[i], arena);
     return r.plan;

@@ -12,22 +12,18 @@ static HReg require(Block *b, Node n);
 
 /* ---- instructions ---------------------------------------------------------------------- */
 
-static HInstr *emit(Block *b, HKind kind)
-{
+static HInstr *emit(Block *b, HKind kind) {
     vec_push(&b->code->code, ((HInstr){.kind = kind, .dst = NONE}));
     return &vec_last(&b->code->code);
 }
 
-static HReg new_reg(Block *b, Type type)
-{
+static HReg new_reg(Block *b, Type type) {
     return host_reg(b->host, type, type.kind == TYPE_SCALAR ? PLACE_NONE : PLACE_POINTER);
 }
 
-static HReg *regs_of(Block *b, const Node *nodes, uint32_t count)
-{
+static HReg *regs_of(Block *b, const Node *nodes, uint32_t count) {
     HReg *regs = ARENA_ARRAY(b->planner->plan->arena, HReg, count + 1);
-    for (uint32_t i = 0; i < count; i++)
-        regs[i] = require(b, nodes[i]);
+    for (uint32_t i = 0; i < count; i++) regs[i] = require(b, nodes[i]);
     return regs;
 }
 
@@ -41,77 +37,63 @@ typedef struct {
     VEC(Node) scalars;
 } Leaves;
 
-static bool contains(const Node *list, uint32_t len, Node n)
-{
+static bool contains(const Node *list, uint32_t len, Node n) {
     for (uint32_t i = 0; i < len; i++)
-        if (list[i] == n)
-            return true;
+        if (list[i] == n) return true;
     return false;
 }
 
-static void find_leaves(Leaves *l, KNode k, bool shifted)
-{
+static void find_leaves(Leaves *l, KNode k, bool shifted) {
     uint32_t ignored;
-    if (map_get(&l->seen, (uint64_t)k << 1 | shifted, &ignored))
-        return;
+    if (map_get(&l->seen, (uint64_t)k << 1 | shifted, &ignored)) return;
     map_set(&l->seen, (uint64_t)k << 1 | shifted, 1);
     const KNodeData *d = &l->b->nodes.data[k];
     switch (d->kind) {
     case K_RESTRICT:
-    case K_PROLONG:
-        shifted = true; /* falls through */
+    case K_PROLONG: shifted = true; /* falls through */
     case K_LOAD:
-        if (!contains(l->fields.data, l->fields.len, d->index))
-            vec_push(&l->fields, d->index);
+        if (!contains(l->fields.data, l->fields.len, d->index)) vec_push(&l->fields, d->index);
         if (shifted && !contains(l->shifted.data, l->shifted.len, d->index))
             vec_push(&l->shifted, d->index);
         break;
     case K_SCALAR:
-        if (!contains(l->scalars.data, l->scalars.len, d->index))
-            vec_push(&l->scalars, d->index);
+        if (!contains(l->scalars.data, l->scalars.len, d->index)) vec_push(&l->scalars, d->index);
         break;
     case K_SHIFT:
     case K_UNSHIFT:
         shifted = true;
         for (uint32_t a = 0; a < MAX_RANK; a++)
             for (int s = 0; s < 2; s++)
-                if (d->value[a][s])
-                    find_leaves(l, d->value[a][s], true);
+                if (d->value[a][s]) find_leaves(l, d->value[a][s], true);
         break;
-    default:
-        break;
+    default: break;
     }
-    for (uint32_t i = 0; i < kernel_operands(d); i++)
-        find_leaves(l, d->operand[i], shifted);
+    for (uint32_t i = 0; i < kernel_operands(d); i++) find_leaves(l, d->operand[i], shifted);
 }
 
 /* The kernel nodes that a root (a stored field or a reduction) stands for. */
-static const KNode *root_nodes(const Block *b, Node root, uint32_t *count)
-{
+static const KNode *root_nodes(const Block *b, Node root, uint32_t *count) {
     const NodeData *d = graph_node(b->f, root);
     Node field = d->type.kind == TYPE_FIELD ? root : b->f->operands.data[d->first];
     *count = graph_node(b->f, field)->type.channels;
     return d->type.kind == TYPE_FIELD ? b->define[root] : b->value[field];
 }
 
-static GridId root_grid(const Block *b, Node root)
-{
+static GridId root_grid(const Block *b, Node root) {
     const NodeData *d = graph_node(b->f, root);
-    return d->type.kind == TYPE_FIELD ? d->type.grid : graph_node(b->f, b->f->operands.data[d->first])->type.grid;
+    return d->type.kind == TYPE_FIELD ? d->type.grid
+                                      : graph_node(b->f, b->f->operands.data[d->first])->type.grid;
 }
 
-static Leaves leaves_of(Block *b, Node root)
-{
+static Leaves leaves_of(Block *b, Node root) {
     Leaves l = {.b = b};
     uint32_t count;
     const KNode *nodes = root_nodes(b, root, &count);
-    for (uint32_t c = 0; c < count; c++)
-        find_leaves(&l, nodes[c], false);
+    for (uint32_t c = 0; c < count; c++) find_leaves(&l, nodes[c], false);
     return l;
 }
 
-static void leaves_free(Leaves *l)
-{
+static void leaves_free(Leaves *l) {
     map_free(&l->seen);
     vec_free(&l->fields);
     vec_free(&l->shifted);
@@ -120,33 +102,27 @@ static void leaves_free(Leaves *l)
 
 /* ---- groups ----------------------------------------------------------------------------- */
 
-static bool is_root(const Block *b, Node n)
-{
+static bool is_root(const Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
-    if (!b->needed[n] || b->reg[n] != NONE)
-        return false;
-    return d->type.kind == TYPE_FIELD ? b->stored[n] && !block_is_source(d->op) : op_info(d->op)->class == CLASS_REDUCE;
+    if (!b->needed[n] || b->reg[n] != NONE) return false;
+    return d->type.kind == TYPE_FIELD ? b->stored[n] && !block_is_source(d->op)
+                                      : op_info(d->op)->class == CLASS_REDUCE;
 }
 
 /* Is the value there, or had for nothing? */
-static bool at_hand(const Block *b, Node n)
-{
+static bool at_hand(const Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     return b->reg[n] != NONE || d->op == OP_CONST || d->op == OP_INPUT || d->op == OP_CELLS ||
            (d->op == OP_RESULT && b->tuple[b->f->operands.data[d->first]]);
 }
 
 /* Can the scalar be had without another pass over a field? */
-static bool scalar_ready(Block *b, Node n, uint32_t depth)
-{
+static bool scalar_ready(Block *b, Node n, uint32_t depth) {
     const NodeData *d = graph_node(b->f, n);
-    if (at_hand(b, n))
-        return true;
-    if (op_info(d->op)->class != CLASS_POINTWISE || depth > 50)
-        return false;
+    if (at_hand(b, n)) return true;
+    if (op_info(d->op)->class != CLASS_POINTWISE || depth > 50) return false;
     for (uint32_t i = 0; i < d->count; i++)
-        if (!scalar_ready(b, b->f->operands.data[d->first + i], depth + 1))
-            return false;
+        if (!scalar_ready(b, b->f->operands.data[d->first + i], depth + 1)) return false;
     return true;
 }
 
@@ -157,17 +133,16 @@ typedef struct {
     double flops;
 } Gang;
 
-static double root_flops(Block *b, Node root)
-{
+static double root_flops(Block *b, Node root) {
     uint32_t count;
     const KNode *nodes = root_nodes(b, root, &count);
     GridId grid = root_grid(b, root);
-    return kernel_count(&b->nodes, nodes, count, b->planner->module->grids.data[grid].rank, 4096).flops;
+    return kernel_count(&b->nodes, nodes, count, b->planner->module->grids.data[grid].rank, 4096)
+        .flops;
 }
 
 /* May `n` join: ready but for members of the gang read at the cell itself, and reading what they read? */
-static bool may_join(Block *b, const Gang *g, Node n)
-{
+static bool may_join(Block *b, const Gang *g, Node n) {
     Leaves l = leaves_of(b, n);
     bool ready = true, common = l.fields.len == 0 && g->reads.len == 0;
     for (uint32_t i = 0; i < l.fields.len && ready; i++) {
@@ -182,15 +157,12 @@ static bool may_join(Block *b, const Gang *g, Node n)
     return ready && common;
 }
 
-static void gather(Block *b, Gang *g)
-{
+static void gather(Block *b, Gang *g) {
     GridId grid = root_grid(b, g->roots[0]);
     for (Node n = 1; n < b->f->nodes.len && g->count < GROUP_CAP; n++) {
-        if (!is_root(b, n) || contains(g->roots, g->count, n) || root_grid(b, n) != grid)
-            continue;
+        if (!is_root(b, n) || contains(g->roots, g->count, n) || root_grid(b, n) != grid) continue;
         double flops = root_flops(b, n);
-        if (g->flops + flops > GROUP_FLOPS || !may_join(b, g, n))
-            continue;
+        if (g->flops + flops > GROUP_FLOPS || !may_join(b, g, n)) continue;
         g->roots[g->count++] = n;
         g->flops += flops;
     }
@@ -208,50 +180,41 @@ typedef struct {
     VEC(double) numbers;       /* of the scalar arguments that are constants */
 } Cut;
 
-static uint32_t cut_scalar(Cut *c, Node node, double value)
-{
+static uint32_t cut_scalar(Cut *c, Node node, double value) {
     for (uint32_t i = 0; i < c->scalars.len; i++)
-        if (c->scalars.data[i] == node && (node || memcmp(&c->numbers.data[i], &value, sizeof value) == 0))
+        if (c->scalars.data[i] == node &&
+            (node || memcmp(&c->numbers.data[i], &value, sizeof value) == 0))
             return i;
     vec_push(&c->scalars, node);
     vec_push(&c->numbers, value);
     return c->scalars.len - 1;
 }
 
-static uint32_t cut_field(Cut *c, Node node)
-{
+static uint32_t cut_field(Cut *c, Node node) {
     Type t = graph_node(c->b->f, node)->type;
     for (uint32_t i = 0; i < c->fields.len; i++)
-        if (c->fields.data[i] == node)
-            return i;
+        if (c->fields.data[i] == node) return i;
     uint32_t g = 0;
-    while (g < c->grids.len && c->grids.data[g] != t.grid)
-        g++;
-    if (g == c->grids.len)
-        vec_push(&c->grids, t.grid);
+    while (g < c->grids.len && c->grids.data[g] != t.grid) g++;
+    if (g == c->grids.len) vec_push(&c->grids, t.grid);
     vec_push(&c->fields, node);
     vec_push(&c->k->fields, ((KField){g, t.channels}));
     return c->fields.len - 1;
 }
 
-static KNode cut_copy(Cut *c, KNode from)
-{
+static KNode cut_copy(Cut *c, KNode from) {
     KNodeData d = c->b->nodes.data[from];
     uint32_t done;
-    if (from == 0)
-        return 0;
-    if (map_get(&c->copied, from, &done))
-        return done;
+    if (from == 0) return 0;
+    if (map_get(&c->copied, from, &done)) return done;
     if (d.kind == K_LOAD && contains(c->gang->roots, c->gang->count, d.index)) {
         done = cut_copy(c, c->b->define[d.index][d.detail]);
         map_set(&c->copied, from, done);
         return done;
     }
-    for (uint32_t i = 0; i < 3; i++)
-        d.operand[i] = cut_copy(c, d.operand[i]);
+    for (uint32_t i = 0; i < 3; i++) d.operand[i] = cut_copy(c, d.operand[i]);
     for (uint32_t a = 0; a < MAX_RANK; a++)
-        for (int s = 0; s < 2; s++)
-            d.value[a][s] = cut_copy(c, d.value[a][s]);
+        for (int s = 0; s < 2; s++) d.value[a][s] = cut_copy(c, d.value[a][s]);
     if (d.kind == K_NUMBER && !kernel_literal(d.number)) {
         d = (KNodeData){.kind = K_SCALAR, .index = cut_scalar(c, NODE_NONE, d.number)};
     } else if (d.kind == K_SCALAR) {
@@ -264,8 +227,7 @@ static KNode cut_copy(Cut *c, KNode from)
     return c->k->nodes.len - 1;
 }
 
-static void cut_roots(Cut *c, HInstr *launch)
-{
+static void cut_roots(Cut *c, HInstr *launch) {
     Block *b = c->b;
     Arena *arena = b->planner->plan->arena;
     launch->outputs = ARENA_ARRAY(arena, HReg, c->gang->count);
@@ -280,11 +242,11 @@ static void cut_roots(Cut *c, HInstr *launch)
             b->reg[root] = launch->outputs[c->k->written.len];
             vec_push(&c->k->written, count);
             for (uint32_t ch = 0; ch < count; ch++)
-                vec_push(&c->k->outputs, ((KOutput){cut_copy(c, nodes[ch]), c->k->written.len - 1, ch}));
+                vec_push(&c->k->outputs,
+                         ((KOutput){cut_copy(c, nodes[ch]), c->k->written.len - 1, ch}));
         } else {
             KReduction r = {d->op, ARENA_ARRAY(arena, KNode, count), count};
-            for (uint32_t ch = 0; ch < count; ch++)
-                r.nodes[ch] = cut_copy(c, nodes[ch]);
+            for (uint32_t ch = 0; ch < count; ch++) r.nodes[ch] = cut_copy(c, nodes[ch]);
             launch->reductions[c->k->reductions.len] = new_reg(b, type_scalar());
             b->reg[root] = launch->reductions[c->k->reductions.len];
             vec_push(&c->k->reductions, r);
@@ -292,8 +254,7 @@ static void cut_roots(Cut *c, HInstr *launch)
     }
 }
 
-static void launch(Block *b, const Gang *gang)
-{
+static void launch(Block *b, const Gang *gang) {
     Plan *plan = b->planner->plan;
     GridId grid = root_grid(b, gang->roots[0]);
     Kernel *k = ARENA_NEW(plan->arena, Kernel);
@@ -305,14 +266,12 @@ static void launch(Block *b, const Gang *gang)
     cut_roots(&c, &made);
     k->grids = c.grids.len;
     k->grid_rank = ARENA_ARRAY(plan->arena, uint32_t, k->grids);
-    for (uint32_t i = 0; i < k->grids; i++)
-        k->grid_rank[i] = plan->grid_rank[c.grids.data[i]];
+    for (uint32_t i = 0; i < k->grids; i++) k->grid_rank[i] = plan->grid_rank[c.grids.data[i]];
     k->scalars = c.scalars.len;
     made.index = plan_add_kernel(plan, k);
     made.grids = arena_copy(plan->arena, c.grids.data, sizeof(GridId) * c.grids.len);
     made.fields = ARENA_ARRAY(plan->arena, HReg, c.fields.len + 1);
-    for (uint32_t i = 0; i < c.fields.len; i++)
-        made.fields[i] = require(b, c.fields.data[i]);
+    for (uint32_t i = 0; i < c.fields.len; i++) made.fields[i] = require(b, c.fields.data[i]);
     made.scalars = ARENA_ARRAY(plan->arena, HReg, k->scalars + 1);
     made.scalar_constant = ARENA_ARRAY(plan->arena, uint32_t, k->scalars + 1);
     for (uint32_t i = 0; i < k->scalars; i++) {
@@ -327,17 +286,13 @@ static void launch(Block *b, const Gang *gang)
     vec_free(&c.numbers);
 }
 
-static void require_root(Block *b, Node root)
-{
+static void require_root(Block *b, Node root) {
     Leaves l = leaves_of(b, root);
-    for (uint32_t i = 0; i < l.fields.len; i++)
-        require(b, l.fields.data[i]);
-    for (uint32_t i = 0; i < l.scalars.len; i++)
-        require(b, l.scalars.data[i]);
+    for (uint32_t i = 0; i < l.fields.len; i++) require(b, l.fields.data[i]);
+    for (uint32_t i = 0; i < l.scalars.len; i++) require(b, l.scalars.data[i]);
     if (b->reg[root] == NONE) { /* else it joined one of those */
         Gang gang = {.roots = {root}, .count = 1};
-        for (uint32_t i = 0; i < l.fields.len; i++)
-            vec_push(&gang.reads, l.fields.data[i]);
+        for (uint32_t i = 0; i < l.fields.len; i++) vec_push(&gang.reads, l.fields.data[i]);
         gang.flops = root_flops(b, root);
         gather(b, &gang);
         launch(b, &gang);
@@ -351,9 +306,9 @@ static void require_root(Block *b, Node root)
 static FuncId flatten(Planner *p, FuncId id);
 static uint32_t host_func(Planner *p, FuncId id);
 
-static void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *code)
-{
-    *b = (Block){.planner = p, .f = graph_get(p->module, flatten(p, func)), .host = host, .code = code};
+static void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *code) {
+    *b = (Block){
+        .planner = p, .f = graph_get(p->module, flatten(p, func)), .host = host, .code = code};
     uint32_t n = b->f->nodes.len;
     b->reg = ARENA_ARRAY(p->arena, HReg, n);
     memset(b->reg, 0xff, sizeof *b->reg * n);
@@ -366,14 +321,12 @@ static void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *
     block_lower(b);
 }
 
-static void finish_effects(Block *b)
-{
+static void finish_effects(Block *b) {
     for (uint32_t i = 0; i < b->f->effects.len; i++) {
         const Effect *e = &b->f->effects.data[i];
         VEC(Node) values = {0};
         for (uint32_t k = 0; k < e->count; k++)
-            if (e->values[k] != NODE_NONE)
-                vec_push(&values, e->values[k]);
+            if (e->values[k] != NODE_NONE) vec_push(&values, e->values[k]);
         HReg *args = regs_of(b, values.data, values.len);
         HInstr *h = emit(b, H_EFFECT);
         h->index = i;
@@ -386,18 +339,17 @@ static void finish_effects(Block *b)
 /* ---- loops and calls ---------------------------------------------------------------------- */
 
 /* Is result `index` of tuple node n asked for? */
-static bool result_needed(const Block *b, Node tuple, uint32_t index)
-{
+static bool result_needed(const Block *b, Node tuple, uint32_t index) {
     for (Node n = tuple + 1; n < b->f->nodes.len; n++) {
         const NodeData *d = graph_node(b->f, n);
-        if (b->needed[n] && d->op == OP_RESULT && d->index == index && b->f->operands.data[d->first] == tuple)
+        if (b->needed[n] && d->op == OP_RESULT && d->index == index &&
+            b->f->operands.data[d->first] == tuple)
             return true;
     }
     return false;
 }
 
-static void loop_body(Block *outer, const Loop *loop, HLoop *h, const HReg *captured)
-{
+static void loop_body(Block *outer, const Loop *loop, HLoop *h, const HReg *captured) {
     Planner *p = outer->planner;
     Block b;
     h->body = ARENA_NEW(p->plan->arena, HBlock);
@@ -405,16 +357,16 @@ static void loop_body(Block *outer, const Loop *loop, HLoop *h, const HReg *capt
     b.in_loop = true;
     for (uint32_t i = 0; i < b.f->params.len; i++) {
         Node param = b.f->params.data[i];
-        b.reg[param] = i == 0 ? h->k : i <= h->states ? h->param[i - 1] : captured[i - 1 - h->states];
+        b.reg[param] = i == 0           ? h->k
+                       : i <= h->states ? h->param[i - 1]
+                                        : captured[i - 1 - h->states];
     }
-    for (uint32_t i = 0; i < h->states; i++)
-        h->next[i] = require(&b, b.f->results.data[i]);
+    for (uint32_t i = 0; i < h->states; i++) h->next[i] = require(&b, b.f->results.data[i]);
     h->stop = loop->has_stop ? require(&b, b.f->results.data[h->states]) : NONE;
     block_free(&b);
 }
 
-static void require_loop(Block *b, Node n)
-{
+static void require_loop(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     Plan *plan = b->planner->plan;
     const Loop *loop = &b->planner->module->loops.data[d->index];
@@ -451,8 +403,7 @@ static void require_loop(Block *b, Node n)
     h->collect = ARENA_ARRAY(plan->arena, uint32_t, loop->collected + 1);
     h->stack = ARENA_ARRAY(plan->arena, HReg, loop->collected + 1);
     for (uint32_t i = 0; i < loop->collected; i++) {
-        if (!result_needed(b, n, s + 1 + i))
-            continue;
+        if (!result_needed(b, n, s + 1 + i)) continue;
         Type t = graph_node(b->f, operands[1 + loop->collect[i]])->type;
         t.kind = TYPE_STACK;
         h->collect[h->collected] = loop->collect[i];
@@ -463,8 +414,7 @@ static void require_loop(Block *b, Node n)
     emit(b, H_LOOP)->loop = h;
 }
 
-static void require_call(Block *b, Node n)
-{
+static void require_call(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     Plan *plan = b->planner->plan;
     const Node *operands = b->f->operands.data + d->first;
@@ -485,8 +435,7 @@ static void require_call(Block *b, Node n)
 
 /* ---- demand -------------------------------------------------------------------------------- */
 
-static HReg simple(Block *b, Node n, HKind kind, uint32_t index)
-{
+static HReg simple(Block *b, Node n, HKind kind, uint32_t index) {
     HReg dst = new_reg(b, graph_node(b->f, n)->type);
     HInstr *h = emit(b, kind);
     h->dst = dst;
@@ -494,8 +443,7 @@ static HReg simple(Block *b, Node n, HKind kind, uint32_t index)
     return dst;
 }
 
-static HReg with_operands(Block *b, Node n, HKind kind)
-{
+static HReg with_operands(Block *b, Node n, HKind kind) {
     const NodeData *d = graph_node(b->f, n);
     HReg *args = regs_of(b, b->f->operands.data + d->first, d->count);
     HReg dst = simple(b, n, kind, d->index);
@@ -506,37 +454,28 @@ static HReg with_operands(Block *b, Node n, HKind kind)
 }
 
 /* The register that holds node n, after emitting what computes it. */
-static HReg require(Block *b, Node n)
-{
+static HReg require(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
-    if (b->reg[n] != NONE)
-        return b->reg[n];
+    if (b->reg[n] != NONE) return b->reg[n];
     HReg reg = NONE;
     switch (d->op) {
     case OP_CONST:
         reg = simple(b, n, H_CONSTANT, plan_constant(b->planner->plan, d->number));
         break;
-    case OP_INPUT:
-        reg = simple(b, n, H_INPUT, d->index);
-        break;
-    case OP_CELLS:
-        reg = simple(b, n, H_CELLS, d->index);
-        break;
+    case OP_INPUT: reg = simple(b, n, H_INPUT, d->index); break;
+    case OP_CELLS: reg = simple(b, n, H_CELLS, d->index); break;
     case OP_NORMAL:
     case OP_UNIFORM:
         reg = simple(b, n, H_RANDOM, d->index);
         vec_last(&b->code->code).detail = d->op == OP_UNIFORM;
         break;
-    case OP_FRAME:
-        reg = with_operands(b, n, H_FRAME);
-        break;
-    case OP_FRAMES:
-        reg = with_operands(b, n, H_FRAMES);
-        break;
+    case OP_FRAME: reg = with_operands(b, n, H_FRAME); break;
+    case OP_FRAMES: reg = with_operands(b, n, H_FRAMES); break;
     case OP_RESULT: {
         Node tuple = b->f->operands.data[d->first];
         if (!b->tuple[tuple])
-            graph_node(b->f, tuple)->op == OP_LOOP ? require_loop(b, tuple) : require_call(b, tuple);
+            graph_node(b->f, tuple)->op == OP_LOOP ? require_loop(b, tuple)
+                                                   : require_call(b, tuple);
         reg = b->tuple[tuple][d->index];
         break;
     }
@@ -553,21 +492,17 @@ static HReg require(Block *b, Node n)
 
 /* ---- calls of small functions --------------------------------------------------------------- */
 
-static bool is_small(Planner *p, FuncId id)
-{
+static bool is_small(Planner *p, FuncId id) {
     const Func *f = graph_get(p->module, flatten(p, id));
-    if (f->nodes.len > INLINE_NODES)
-        return false;
+    if (f->nodes.len > INLINE_NODES) return false;
     for (Node n = 1; n < f->nodes.len; n++) {
         Op op = graph_node(f, n)->op;
-        if (op == OP_LOOP || op == OP_CALL)
-            return false;
+        if (op == OP_LOOP || op == OP_CALL) return false;
     }
     return true;
 }
 
-static bool calls_small(Planner *p, FuncId id)
-{
+static bool calls_small(Planner *p, FuncId id) {
     bool any = false;
     for (Node n = 1; n < graph_get(p->module, id)->nodes.len; n++) {
         const NodeData *d = graph_node(graph_get(p->module, id), n);
@@ -577,36 +512,32 @@ static bool calls_small(Planner *p, FuncId id)
 }
 
 /* Replaces result nodes of small calls by copies of what they compute. */
-static void inline_calls(Planner *p, FuncId id, FuncId to, Map *known)
-{
+static void inline_calls(Planner *p, FuncId id, FuncId to, Map *known) {
     Module *m = p->module;
     for (Node n = 1; n < graph_get(m, id)->nodes.len; n++) {
         NodeData d = *graph_node(graph_get(m, id), n);
-        if (d.op != OP_RESULT)
-            continue;
+        if (d.op != OP_RESULT) continue;
         Node call = graph_operand(graph_get(m, id), n, 0);
         NodeData c = *graph_node(graph_get(m, id), call);
-        if (c.op != OP_CALL || !is_small(p, c.index))
-            continue;
+        if (c.op != OP_CALL || !is_small(p, c.index)) continue;
         FuncId callee = flatten(p, c.index);
         Map inner = {0};
         for (uint32_t i = 0; i < c.count; i++) {
             Node arg = graph_copy(m, id, graph_operand(graph_get(m, id), call, i), to, known);
             map_set(&inner, graph_get(m, callee)->params.data[i], arg);
         }
-        Node result = graph_copy(m, callee, graph_get(m, callee)->results.data[d.index], to, &inner);
+        Node result =
+            graph_copy(m, callee, graph_get(m, callee)->results.data[d.index], to, &inner);
         map_set(known, n, result);
         map_free(&inner);
     }
 }
 
 /* The function with its small calls inlined; itself where there are none. */
-static FuncId flatten(Planner *p, FuncId id)
-{
+static FuncId flatten(Planner *p, FuncId id) {
     Module *m = p->module;
     uint32_t done;
-    if (map_get(&p->flat, id, &done))
-        return done;
+    if (map_get(&p->flat, id, &done)) return done;
     if (!calls_small(p, id)) {
         map_set(&p->flat, id, id);
         return id;
@@ -635,8 +566,7 @@ static FuncId flatten(Planner *p, FuncId id)
     return to;
 }
 
-static void build_func(Planner *p, FuncId id, HFunc *f)
-{
+static void build_func(Planner *p, FuncId id, HFunc *f) {
     Block b;
     block_start(&b, p, id, f, &f->body);
     for (uint32_t i = 0; i < b.f->params.len; i++) {
@@ -652,11 +582,9 @@ static void build_func(Planner *p, FuncId id, HFunc *f)
     block_free(&b);
 }
 
-static uint32_t host_func(Planner *p, FuncId id)
-{
+static uint32_t host_func(Planner *p, FuncId id) {
     uint32_t done;
-    if (map_get(&p->hosts, id, &done))
-        return done;
+    if (map_get(&p->hosts, id, &done)) return done;
     HFunc *f = ARENA_NEW(p->plan->arena, HFunc);
     build_func(p, id, f);
     vec_push(&p->plan->funcs, f);
@@ -666,8 +594,7 @@ static uint32_t host_func(Planner *p, FuncId id)
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static void describe_grids(Plan *plan, const Module *module)
-{
+static void describe_grids(Plan *plan, const Module *module) {
     plan->grids = module->grids.len;
     plan->grid_rank = ARENA_ARRAY(plan->arena, uint32_t, plan->grids);
     plan->finer = ARENA_ARRAY(plan->arena, GridId, plan->grids);
@@ -679,8 +606,7 @@ static void describe_grids(Plan *plan, const Module *module)
         vec_push(&plan->inputs, module->inputs.data[i].type);
 }
 
-Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena)
-{
+Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
     Plan *plan = ARENA_NEW(arena, Plan);
     plan->arena = arena;
     plan->f64 = options && options->f64;

@@ -9,68 +9,58 @@ typedef struct {
     Arena *arena;
     const char *wrong;
     const HFunc *f;
-    uint32_t number;    /* of the kernel or function that is looked at */
-    bool *defined;      /* registers that hold something here */
-    bool *written;      /* registers written anywhere: once */
-    bool *placed;       /* pool registers, by the loops around */
+    uint32_t number; /* of the kernel or function that is looked at */
+    bool *defined;   /* registers that hold something here */
+    bool *written;   /* registers written anywhere: once */
+    bool *placed;    /* pool registers, by the loops around */
 } Check;
 
-static void fail(Check *c, const char *what, const char *why)
-{
-    if (!c->wrong)
-        c->wrong = arena_format(c->arena, "%s %u: %s", what, c->number, why);
+static void fail(Check *c, const char *what, const char *why) {
+    if (!c->wrong) c->wrong = arena_format(c->arena, "%s %u: %s", what, c->number, why);
 }
 
 /* ---- kernels ------------------------------------------------------------------------------- */
 
-static bool node_sound(const Kernel *k, KNode id)
-{
+static bool node_sound(const Kernel *k, KNode id) {
     const KNodeData *n = &k->nodes.data[id];
-    if (n->kind == K_NONE || n->kind >= K_KINDS)
-        return false;
-    if (n->kind == K_OP && (n->op == OP_NONE || n->op >= OP_COUNT || op_info(n->op)->class != CLASS_POINTWISE))
+    if (n->kind == K_NONE || n->kind >= K_KINDS) return false;
+    if (n->kind == K_OP &&
+        (n->op == OP_NONE || n->op >= OP_COUNT || op_info(n->op)->class != CLASS_POINTWISE))
         return false;
     for (uint32_t i = 0; i < kernel_operands(n); i++)
-        if (n->operand[i] == 0 || n->operand[i] >= id)
-            return false;
+        if (n->operand[i] == 0 || n->operand[i] >= id) return false;
     switch (n->kind) {
-    case K_NUMBER:
-        return kernel_literal(n->number);
-    case K_SCALAR:
-        return n->index < k->scalars;
+    case K_NUMBER: return kernel_literal(n->number);
+    case K_SCALAR: return n->index < k->scalars;
     case K_LOAD:
-        return n->index < k->fields.len && k->fields.data[n->index].grid == 0 && n->detail < k->fields.data[n->index].channels;
+        return n->index < k->fields.len && k->fields.data[n->index].grid == 0 &&
+               n->detail < k->fields.data[n->index].channels;
     case K_RESTRICT:
     case K_PROLONG:
-        return n->index < k->fields.len && k->fields.data[n->index].grid > 0 && n->detail < k->fields.data[n->index].channels;
-    case K_COORD:
-        return n->index < k->rank;
-    case K_EDGE:
-        return n->index < k->rank && n->detail < 2;
+        return n->index < k->fields.len && k->fields.data[n->index].grid > 0 &&
+               n->detail < k->fields.data[n->index].channels;
+    case K_COORD: return n->index < k->rank;
+    case K_EDGE: return n->index < k->rank && n->detail < 2;
     case K_SHIFT:
     case K_UNSHIFT:
         for (uint32_t a = 0; a < MAX_RANK; a++) {
             if (n->offset[a] > 100 || n->offset[a] < -100 || (a >= k->rank && n->offset[a] != 0))
                 return false;
             for (int s = 0; s < 2; s++)
-                if (n->sides[a][s] > SIDE_GHOST || n->value[a][s] >= id)
-                    return false;
+                if (n->sides[a][s] > SIDE_GHOST || n->value[a][s] >= id) return false;
         }
         return true;
-    default:
-        return true;
+    default: return true;
     }
 }
 
-static void check_kernel(Check *c, const Kernel *k)
-{
+static void check_kernel(Check *c, const Kernel *k) {
     if (k->rank < 1 || k->rank > MAX_RANK || k->grids < 1 || k->grid_rank[0] != k->rank) {
         fail(c, "kernel", "a kernel runs over a grid of 1 to 3 dimensions");
         return;
     }
     for (uint32_t i = 0; i < k->grids; i++)
-        if (k->grid_rank[i] != k->rank)
-            fail(c, "kernel", "grids of other ranks");
+        if (k->grid_rank[i] != k->rank) fail(c, "kernel", "grids of other ranks");
     for (uint32_t i = 0; i < k->fields.len; i++)
         if (k->fields.data[i].grid >= k->grids || k->fields.data[i].channels == 0)
             fail(c, "kernel", "a field without grid or channels");
@@ -81,7 +71,8 @@ static void check_kernel(Check *c, const Kernel *k)
         }
     for (uint32_t i = 0; i < k->outputs.len; i++) {
         const KOutput *o = &k->outputs.data[i];
-        if (o->node == 0 || o->node >= k->nodes.len || o->field >= k->written.len || o->channel >= k->written.data[o->field])
+        if (o->node == 0 || o->node >= k->nodes.len || o->field >= k->written.len ||
+            o->channel >= k->written.data[o->field])
             fail(c, "kernel", "a store to nowhere");
     }
     for (uint32_t i = 0; i < k->reductions.len; i++) {
@@ -92,47 +83,42 @@ static void check_kernel(Check *c, const Kernel *k)
             if (r->nodes[n] == 0 || r->nodes[n] >= k->nodes.len)
                 fail(c, "kernel", "a reduction of nothing");
     }
-    if (k->outputs.len + k->reductions.len == 0)
-        fail(c, "kernel", "it computes nothing");
+    if (k->outputs.len + k->reductions.len == 0) fail(c, "kernel", "it computes nothing");
 }
 
 /* ---- host functions ---------------------------------------------------------------------------- */
 
-static bool is_reg(const Check *c, HReg r, TypeKind kind)
-{
+static bool is_reg(const Check *c, HReg r, TypeKind kind) {
     return r < c->f->regs.len && c->f->regs.data[r].type.kind == kind;
 }
 
-static void reads(Check *c, HReg r, TypeKind kind, const char *why)
-{
-    if (!is_reg(c, r, kind) || !c->defined[r])
-        fail(c, "func", why);
+static void reads(Check *c, HReg r, TypeKind kind, const char *why) {
+    if (!is_reg(c, r, kind) || !c->defined[r]) fail(c, "func", why);
 }
 
-static void writes(Check *c, HReg r, TypeKind kind, const char *why)
-{
+static void writes(Check *c, HReg r, TypeKind kind, const char *why) {
     if (!is_reg(c, r, kind) || c->written[r])
         fail(c, "func", why);
     else
         c->defined[r] = c->written[r] = true;
 }
 
-static void check_launch(Check *c, const HInstr *h)
-{
+static void check_launch(Check *c, const HInstr *h) {
     if (h->index >= c->plan->kernels.len) {
         fail(c, "func", "a launch of no kernel");
         return;
     }
     const Kernel *k = c->plan->kernels.data[h->index];
     for (uint32_t i = 0; i < k->grids; i++)
-        if (h->grids[i] == GRID_NONE || h->grids[i] >= c->plan->grids || c->plan->grid_rank[h->grids[i]] != k->rank)
+        if (h->grids[i] == GRID_NONE || h->grids[i] >= c->plan->grids ||
+            c->plan->grid_rank[h->grids[i]] != k->rank)
             fail(c, "func", "a launch over a grid of another rank");
-    if (c->wrong)
-        return;
+    if (c->wrong) return;
     for (uint32_t i = 0; i < k->fields.len; i++) {
         reads(c, h->fields[i], TYPE_FIELD, "a launch reads what is no field");
-        if (!c->wrong && (c->f->regs.data[h->fields[i]].type.channels < k->fields.data[i].channels ||
-                          c->f->regs.data[h->fields[i]].type.grid != h->grids[k->fields.data[i].grid]))
+        if (!c->wrong &&
+            (c->f->regs.data[h->fields[i]].type.channels < k->fields.data[i].channels ||
+             c->f->regs.data[h->fields[i]].type.grid != h->grids[k->fields.data[i].grid]))
             fail(c, "func", "a launch reads a field of another shape");
     }
     for (uint32_t i = 0; i < k->scalars; i++)
@@ -150,16 +136,15 @@ static void check_launch(Check *c, const HInstr *h)
     for (uint32_t i = 0; i < k->reductions.len; i++)
         writes(c, h->reductions[i], TYPE_SCALAR, "a reduction gives a new number");
     uint32_t p = 0;
-    while (p < c->f->partials.len && c->f->partials.data[p].grid != h->grids[0])
-        p++;
-    if (k->reductions.len && (p == c->f->partials.len || c->f->partials.data[p].channels < k->reductions.len))
+    while (p < c->f->partials.len && c->f->partials.data[p].grid != h->grids[0]) p++;
+    if (k->reductions.len &&
+        (p == c->f->partials.len || c->f->partials.data[p].channels < k->reductions.len))
         fail(c, "func", "no room for partial results");
 }
 
 static void check_block(Check *c, const HBlock *block, uint32_t depth);
 
-static void check_pools(Check *c, const HLoop *l)
-{
+static void check_pools(Check *c, const HLoop *l) {
     for (uint32_t p = 0; p < l->pools; p++) {
         const struct HPool *pool = &l->pool[p];
         uint32_t states = 0;
@@ -170,11 +155,13 @@ static void check_pools(Check *c, const HLoop *l)
         if (pool->made && pool->slots < states + pool->made)
             fail(c, "func", "a pool with too few buffers");
         for (uint32_t s = 0; s < pool->slots; s++)
-            if (pool->slot[s] >= c->f->slots.len || c->f->slots.data[pool->slot[s]].grid != pool->grid ||
+            if (pool->slot[s] >= c->f->slots.len ||
+                c->f->slots.data[pool->slot[s]].grid != pool->grid ||
                 c->f->slots.data[pool->slot[s]].channels != pool->channels)
                 fail(c, "func", "a pool of slots of another shape");
         for (uint32_t m = 0; m < pool->made; m++)
-            if (!is_reg(c, pool->maker[m], TYPE_FIELD) || c->f->regs.data[pool->maker[m]].place != PLACE_POOL ||
+            if (!is_reg(c, pool->maker[m], TYPE_FIELD) ||
+                c->f->regs.data[pool->maker[m]].place != PLACE_POOL ||
                 c->f->regs.data[pool->maker[m]].type.grid != pool->grid ||
                 c->f->regs.data[pool->maker[m]].type.channels != pool->channels)
                 fail(c, "func", "a pool for what is no field of its shape");
@@ -183,59 +170,62 @@ static void check_pools(Check *c, const HLoop *l)
     }
 }
 
-static void check_loop(Check *c, const HLoop *l, uint32_t depth)
-{
-    if (l->count != NONE)
-        reads(c, l->count, TYPE_SCALAR, "a loop's count is no number");
-    if (l->count_constant >= c->plan->constants.len || l->start_constant >= c->plan->constants.len ||
-        l->stride_constant >= c->plan->constants.len || !(c->plan->constants.data[l->stride_constant] >= 1))
+static void check_loop(Check *c, const HLoop *l, uint32_t depth) {
+    if (l->count != NONE) reads(c, l->count, TYPE_SCALAR, "a loop's count is no number");
+    if (l->count_constant >= c->plan->constants.len ||
+        l->start_constant >= c->plan->constants.len ||
+        l->stride_constant >= c->plan->constants.len ||
+        !(c->plan->constants.data[l->stride_constant] >= 1))
         fail(c, "func", "a loop's limits are no constants");
     writes(c, l->k, TYPE_SCALAR, "a loop counts in a new number");
     for (uint32_t i = 0; i < l->states && !c->wrong; i++) {
-        TypeKind kind = l->init[i] < c->f->regs.len ? c->f->regs.data[l->init[i]].type.kind : TYPE_SCALAR;
+        TypeKind kind =
+            l->init[i] < c->f->regs.len ? c->f->regs.data[l->init[i]].type.kind : TYPE_SCALAR;
         reads(c, l->init[i], kind, "a loop's first state");
         writes(c, l->param[i], kind, "a loop's state");
-        if (!c->wrong && !type_equal(c->f->regs.data[l->init[i]].type, c->f->regs.data[l->param[i]].type))
+        if (!c->wrong &&
+            !type_equal(c->f->regs.data[l->init[i]].type, c->f->regs.data[l->param[i]].type))
             fail(c, "func", "a loop's states change type");
     }
-    if (c->wrong)
-        return;
+    if (c->wrong) return;
     check_pools(c, l);
     bool *before = arena_copy(c->arena, c->defined, sizeof(bool) * c->f->regs.len);
     check_block(c, l->body, depth + 1);
     for (uint32_t i = 0; i < l->states && !c->wrong; i++)
         reads(c, l->next[i], c->f->regs.data[l->param[i]].type.kind, "a loop's next state");
-    if (l->stop != NONE)
-        reads(c, l->stop, TYPE_SCALAR, "a loop's stop is no number");
+    if (l->stop != NONE) reads(c, l->stop, TYPE_SCALAR, "a loop's stop is no number");
     memcpy(c->defined, before, sizeof(bool) * c->f->regs.len); /* what the body made ends with it */
     for (uint32_t i = 0; i < l->states && !c->wrong; i++) {
         TypeKind kind = c->f->regs.data[l->param[i]].type.kind;
         writes(c, l->result[i], kind, "a loop's result");
-        if (!c->wrong && (!type_equal(c->f->regs.data[l->next[i]].type, c->f->regs.data[l->param[i]].type) ||
-                          !type_equal(c->f->regs.data[l->result[i]].type, c->f->regs.data[l->param[i]].type)))
+        if (!c->wrong &&
+            (!type_equal(c->f->regs.data[l->next[i]].type, c->f->regs.data[l->param[i]].type) ||
+             !type_equal(c->f->regs.data[l->result[i]].type, c->f->regs.data[l->param[i]].type)))
             fail(c, "func", "a loop's states change type");
     }
     writes(c, l->steps, TYPE_SCALAR, "a loop's steps");
     for (uint32_t i = 0; i < l->collected; i++) {
         writes(c, l->stack[i], TYPE_STACK, "a loop's trajectory");
-        if (c->wrong)
-            return;
+        if (c->wrong) return;
         if (l->collect[i] >= l->states) {
             fail(c, "func", "a loop collects what is no state");
             return;
         }
         Type t = c->f->regs.data[l->param[l->collect[i]]].type;
-        const Kernel *k = l->stack_kernel[i] < c->plan->kernels.len ? c->plan->kernels.data[l->stack_kernel[i]] : NULL;
-        if (t.kind == TYPE_FIELD && (!k || k->fields.len != 1 || k->written.len != 1 || k->scalars || k->reductions.len ||
-                                     k->rank != c->plan->grid_rank[t.grid] || k->written.data[0] != t.channels))
+        const Kernel *k = l->stack_kernel[i] < c->plan->kernels.len
+                              ? c->plan->kernels.data[l->stack_kernel[i]]
+                              : NULL;
+        if (t.kind == TYPE_FIELD &&
+            (!k || k->fields.len != 1 || k->written.len != 1 || k->scalars || k->reductions.len ||
+             k->rank != c->plan->grid_rank[t.grid] || k->written.data[0] != t.channels))
             fail(c, "func", "a trajectory needs a kernel that copies");
     }
 }
 
-static void check_call(Check *c, const HInstr *h)
-{
+static void check_call(Check *c, const HInstr *h) {
     /* callees stand before callers, main is 0: no recursion */
-    if (h->index == 0 || h->index >= c->plan->funcs.len || (c->number != 0 && h->index >= c->number)) {
+    if (h->index == 0 || h->index >= c->plan->funcs.len ||
+        (c->number != 0 && h->index >= c->number)) {
         fail(c, "func", "a call of what is not made before");
         return;
     }
@@ -246,31 +236,36 @@ static void check_call(Check *c, const HInstr *h)
     }
     for (uint32_t i = 0; i < h->args_count && !c->wrong; i++) {
         reads(c, h->args[i], f->regs.data[f->params.data[i]].type.kind, "a call's argument");
-        if (!c->wrong && !type_equal(c->f->regs.data[h->args[i]].type, f->regs.data[f->params.data[i]].type))
+        if (!c->wrong &&
+            !type_equal(c->f->regs.data[h->args[i]].type, f->regs.data[f->params.data[i]].type))
             fail(c, "func", "a call's argument of another type");
     }
     for (uint32_t i = 0; i < h->dsts_count && !c->wrong; i++) {
         writes(c, h->dsts[i], f->regs.data[f->results.data[i]].type.kind, "a call's result");
-        if (!c->wrong && !type_equal(c->f->regs.data[h->dsts[i]].type, f->regs.data[f->results.data[i]].type))
+        if (!c->wrong &&
+            !type_equal(c->f->regs.data[h->dsts[i]].type, f->regs.data[f->results.data[i]].type))
             fail(c, "func", "a call's result of another type");
     }
 }
 
-static void check_simple(Check *c, const HInstr *h)
-{
-    uint32_t wanted = h->kind == H_FRAME ? 2 : h->kind == H_FRAMES ? 1 : h->kind == H_OP ? (uint32_t)op_info(h->op)->operands : 0;
+static void check_simple(Check *c, const HInstr *h) {
+    uint32_t wanted = h->kind == H_FRAME    ? 2
+                      : h->kind == H_FRAMES ? 1
+                      : h->kind == H_OP     ? (uint32_t)op_info(h->op)->operands
+                                            : 0;
     if (h->kind != H_EFFECT && h->args_count != wanted) {
         fail(c, "func", "an instruction with too many or too few values");
         return;
     }
     for (uint32_t i = 0; i < h->args_count && !c->wrong; i++) {
         bool stack = i == 0 && (h->kind == H_FRAME || h->kind == H_FRAMES);
-        TypeKind kind = h->kind == H_EFFECT && h->args[i] < c->f->regs.len ? c->f->regs.data[h->args[i]].type.kind
-                                                                         : stack ? TYPE_STACK : TYPE_SCALAR;
+        TypeKind kind = h->kind == H_EFFECT && h->args[i] < c->f->regs.len
+                            ? c->f->regs.data[h->args[i]].type.kind
+                        : stack ? TYPE_STACK
+                                : TYPE_SCALAR;
         reads(c, h->args[i], kind, "an instruction reads what is not there");
     }
-    if (h->kind == H_EFFECT)
-        return;
+    if (h->kind == H_EFFECT) return;
     if (h->dst >= c->f->regs.len) {
         fail(c, "func", "an instruction without result");
         return;
@@ -281,15 +276,14 @@ static void check_simple(Check *c, const HInstr *h)
     if (h->kind == H_RANDOM && t.kind == TYPE_FIELD && c->f->regs.data[h->dst].place < PLACE_SLOT)
         fail(c, "func", "noise without a place");
     if ((h->kind == H_CONSTANT && h->index >= c->plan->constants.len) ||
-        (h->kind == H_INPUT && (h->index >= c->plan->inputs.len || !type_equal(t, c->plan->inputs.data[h->index]))) ||
+        (h->kind == H_INPUT &&
+         (h->index >= c->plan->inputs.len || !type_equal(t, c->plan->inputs.data[h->index]))) ||
         (h->kind == H_CELLS && (h->index == GRID_NONE || h->index >= c->plan->grids)))
         fail(c, "func", "no such constant, input or grid");
 }
 
-static void check_block(Check *c, const HBlock *block, uint32_t depth)
-{
-    if (depth > 200)
-        fail(c, "func", "loops in too many loops");
+static void check_block(Check *c, const HBlock *block, uint32_t depth) {
+    if (depth > 200) fail(c, "func", "loops in too many loops");
     for (uint32_t i = 0; i < block->code.len && !c->wrong; i++) {
         const HInstr *h = &block->code.data[i];
         if (h->kind == H_LAUNCH)
@@ -303,21 +297,23 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth)
     }
 }
 
-static void check_func(Check *c, const HFunc *f)
-{
+static void check_func(Check *c, const HFunc *f) {
     c->f = f;
     c->defined = ARENA_ARRAY(c->arena, bool, f->regs.len + 1);
     c->written = ARENA_ARRAY(c->arena, bool, f->regs.len + 1);
     c->placed = ARENA_ARRAY(c->arena, bool, f->regs.len + 1);
     for (HReg r = 0; r < f->regs.len; r++) {
         const HRegData *d = &f->regs.data[r];
-        if (d->type.kind > TYPE_STACK || d->type.grid >= c->plan->grids || (d->type.kind == TYPE_FIELD && d->type.grid == GRID_NONE) ||
-            d->type.channels == 0)
+        if (d->type.kind > TYPE_STACK || d->type.grid >= c->plan->grids ||
+            (d->type.kind == TYPE_FIELD && d->type.grid == GRID_NONE) || d->type.channels == 0)
             fail(c, "func", "a register of no type");
-        else if (d->place == PLACE_SLOT && (d->place_index >= f->slots.len || f->slots.data[d->place_index].grid != d->type.grid ||
-                                            f->slots.data[d->place_index].channels != d->type.channels))
+        else if (d->place == PLACE_SLOT &&
+                 (d->place_index >= f->slots.len ||
+                  f->slots.data[d->place_index].grid != d->type.grid ||
+                  f->slots.data[d->place_index].channels != d->type.channels))
             fail(c, "func", "a field in a slot of another shape");
-        else if (d->place == PLACE_RESULT && (d->place_index >= f->results.len || f->results.data[d->place_index] != r))
+        else if (d->place == PLACE_RESULT &&
+                 (d->place_index >= f->results.len || f->results.data[d->place_index] != r))
             fail(c, "func", "a result that is none");
     }
     for (uint32_t i = 0; i < f->slots.len + f->partials.len; i++) {
@@ -326,15 +322,20 @@ static void check_func(Check *c, const HFunc *f)
             fail(c, "func", "a slot of no grid");
     }
     for (uint32_t i = 0; i < f->params.len && !c->wrong; i++)
-        writes(c, f->params.data[i], f->params.data[i] < f->regs.len ? f->regs.data[f->params.data[i]].type.kind : TYPE_SCALAR,
+        writes(c, f->params.data[i],
+               f->params.data[i] < f->regs.len ? f->regs.data[f->params.data[i]].type.kind
+                                               : TYPE_SCALAR,
                "a parameter");
-    if (!c->wrong)
-        check_block(c, &f->body, 0);
+    if (!c->wrong) check_block(c, &f->body, 0);
     for (uint32_t i = 0; i < f->results.len && !c->wrong; i++) {
-        reads(c, f->results.data[i], f->results.data[i] < f->regs.len ? f->regs.data[f->results.data[i]].type.kind : TYPE_SCALAR,
+        reads(c, f->results.data[i],
+              f->results.data[i] < f->regs.len ? f->regs.data[f->results.data[i]].type.kind
+                                               : TYPE_SCALAR,
               "a result");
         const HRegData *d = &f->regs.data[f->results.data[i]];
-        if (!c->wrong && (d->type.kind == TYPE_STACK || (d->type.kind == TYPE_FIELD && (d->place != PLACE_RESULT || d->place_index != i))))
+        if (!c->wrong &&
+            (d->type.kind == TYPE_STACK ||
+             (d->type.kind == TYPE_FIELD && (d->place != PLACE_RESULT || d->place_index != i))))
             fail(c, "func", "a result field that is not in the caller's buffer");
     }
     for (HReg r = 0; r < f->regs.len && !c->wrong; r++)
@@ -342,12 +343,12 @@ static void check_func(Check *c, const HFunc *f)
             fail(c, "func", "a field of no pool");
 }
 
-const char *plan_verify(const Plan *plan, Arena *arena)
-{
+const char *plan_verify(const Plan *plan, Arena *arena) {
     Check c = {.plan = plan, .arena = arena};
     for (GridId g = 1; g < plan->grids && !c.wrong; g++) {
         c.number = g;
-        if (plan->grid_rank[g] < 1 || plan->grid_rank[g] > MAX_RANK || plan->finer[g] >= plan->grids)
+        if (plan->grid_rank[g] < 1 || plan->grid_rank[g] > MAX_RANK ||
+            plan->finer[g] >= plan->grids)
             fail(&c, "grid", "a grid has 1 to 3 dimensions");
     }
     for (uint32_t i = 0; i < plan->kernels.len && !c.wrong; i++) {

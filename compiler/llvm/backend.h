@@ -8,9 +8,10 @@
 typedef struct {
     uint32_t vector_bits; /* 128, 256, 512 */
     bool fma;
-    bool estimates;       /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */
-    bool streams;         /* has stores that pass by the caches (x86-64) */
-    bool native;          /* this machine and its own CPU */
+    bool
+        estimates; /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */
+    bool streams;  /* has stores that pass by the caches (x86-64) */
+    bool native;   /* this machine and its own CPU */
     const char *cpu, *features; /* for LLVM; NULL: the CPU's own */
 } Machine;
 
@@ -33,12 +34,13 @@ typedef struct {
 typedef struct {
     uint32_t version;
     /* The program as an object file, from mem_alloc. */
-    bool (*object)(const Plan *plan, const CodeTarget *target, const Machine *machine, void **bytes, size_t *size,
-                   char **error);
+    bool (*object)(const Plan *plan, const CodeTarget *target, const Machine *machine, void **bytes,
+                   size_t *size, char **error);
     /* Links an object into this process. */
     void *(*link)(const void *bytes, size_t size, CodeEntry *entry, char **error);
     void (*unlink)(void *linked);
-    bool (*build)(const Plan *plan, const Module *module, const CodeBuild *build, const Machine *machine, char **error);
+    bool (*build)(const Plan *plan, const Module *module, const CodeBuild *build,
+                  const Machine *machine, char **error);
 } CodeBackend;
 
 /* The one symbol of libpdn_code.so. */

@@ -22,8 +22,8 @@ typedef struct {
     const PdnHost *host;
     const PdnGrid *grids;
     const void *const *inputs;
-    void *const *outputs;    /* of a standalone kernel; NULL for experiments */
-    void *workspace;         /* 64-byte aligned */
+    void *const *outputs; /* of a standalone kernel; NULL for experiments */
+    void *workspace;      /* 64-byte aligned */
 } CodeArguments;
 
 typedef struct Code Code; /* a loaded program */
@@ -44,13 +44,19 @@ uint64_t code_workspace(const Code *code, const CodeArguments *arguments);
 int code_run(const Code *code, const CodeArguments *arguments); /* a PdnStatus */
 
 /* Standalone files (docs/language.md, "The command"). */
-typedef enum { EMIT_OBJECT = 1, EMIT_HEADER = 2, EMIT_SHARED = 4, EMIT_LLVM = 8, EMIT_ASM = 16 } CodeEmit;
+typedef enum {
+    EMIT_OBJECT = 1,
+    EMIT_HEADER = 2,
+    EMIT_SHARED = 4,
+    EMIT_LLVM = 8,
+    EMIT_ASM = 16
+} CodeEmit;
 typedef struct {
-    const char *name;        /* C name of the kernel */
+    const char *name; /* C name of the kernel */
     const char *folder;
     unsigned emit;
     CodeTarget target;
-    const char *manifest;    /* JSON text that the driver made, or NULL */
+    const char *manifest; /* JSON text that the driver made, or NULL */
 } CodeBuild;
 bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error);
 

@@ -13,11 +13,11 @@ typedef struct {
     LLVMBuilderRef b;
     const Plan *plan;
     Machine machine;
-    bool standalone;       /* launches are plain calls; there is no host table */
+    bool standalone; /* launches are plain calls; there is no host table */
     LLVMTypeRef real, f64, i64, i32, i1, ptr, none;
-    bool in_kernel;        /* else in host code, where divisions are exact */
-    uint32_t size, lanes;  /* bytes of a number, numbers in a vector */
-    LLVMValueRef *kernels; /* by Plan.kernels */
+    bool in_kernel;              /* else in host code, where divisions are exact */
+    uint32_t size, lanes;        /* bytes of a number, numbers in a vector */
+    LLVMValueRef *kernels;       /* by Plan.kernels */
     LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
     LLVMTypeRef kernel_type;
     LLVMValueRef trees[OP_COUNT]; /* helpers that combine the partial results of a reduction */
@@ -33,17 +33,26 @@ KernelWords kernel_words(const Kernel *k);
 enum { BLOCK_X = 4096, BLOCK_Z = 32 }; /* cells a unit in 1D; planes a unit in 3D */
 
 /* PdnGrid, in words. */
-enum { GRID_EXTENT = 0, GRID_STRIDE = 9, GRID_CHANNEL = 12, GRID_SPACING = 13, GRID_ORIGIN = 16, GRID_WORDS = 19 };
+enum {
+    GRID_EXTENT = 0,
+    GRID_STRIDE = 9,
+    GRID_CHANNEL = 12,
+    GRID_SPACING = 13,
+    GRID_ORIGIN = 16,
+    GRID_WORDS = 19
+};
 
 /* ---- emit_op.c ---- */
 
 LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x);
-LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload, const LLVMValueRef *args, uint32_t count);
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
+                            const LLVMValueRef *args, uint32_t count);
 LLVMValueRef emit_real(Emit *e, double value);
-LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar); /* to a vector of e->lanes */
+LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar);             /* to a vector of e->lanes */
 LLVMValueRef emit_number(Emit *e, LLVMTypeRef like, double value); /* scalar or vector constant */
 LLVMValueRef emit_i64(Emit *e, int64_t value);
-LLVMValueRef emit_word(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t word, const char *name);
+LLVMValueRef emit_word(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t word,
+                       const char *name);
 /* Alloca in the entry block of the current function. */
 LLVMValueRef emit_variable(Emit *e, LLVMTypeRef type, const char *name);
 LLVMBasicBlockRef emit_block(Emit *e, const char *name); /* appended to the current function */
@@ -57,7 +66,8 @@ typedef struct {
     LLVMBasicBlockRef head, done;
     LLVMValueRef variable, step;
 } Counting;
-LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step, const char *name);
+LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to,
+                             LLVMValueRef step, const char *name);
 void emit_loop_end(Emit *e, Counting *c);
 LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b); /* signed integers */
 LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b);

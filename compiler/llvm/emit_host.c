@@ -14,9 +14,9 @@ enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM };
 
 enum {
     PROGRESS_EVERY = 16,
-    ROW_BYTES = 262144,         /* of the second-level cache, for the planes of a block */
-    STREAM_BYTES = 40 << 20,   /* a pass over more than this finds nothing in the caches again */
-    STREAM_ROW = 4096,          /* shorter rows are not worth it: their ends are written twice */
+    ROW_BYTES = 262144,      /* of the second-level cache, for the planes of a block */
+    STREAM_BYTES = 40 << 20, /* a pass over more than this finds nothing in the caches again */
+    STREAM_ROW = 4096,       /* shorter rows are not worth it: their ends are written twice */
 };
 
 typedef struct {
@@ -30,47 +30,39 @@ typedef struct {
     LLVMValueRef function, run, host, grids, constants, inputs;
     Reg *regs;
     LLVMValueRef *slots, *partials;
-    LLVMValueRef words;  /* arguments of launches */
-    LLVMValueRef top;    /* variable: end of the scratch that is in use */
-    LLVMValueRef *pick;  /* by pool maker of the innermost loop, through regs */
+    LLVMValueRef words; /* arguments of launches */
+    LLVMValueRef top;   /* variable: end of the scratch that is in use */
+    LLVMValueRef *pick; /* by pool maker of the innermost loop, through regs */
 } HE;
 
-static LLVMTypeRef reg_type(Emit *e, Type t)
-{
-    return t.kind == TYPE_SCALAR ? e->real : e->ptr;
-}
+static LLVMTypeRef reg_type(Emit *e, Type t) { return t.kind == TYPE_SCALAR ? e->real : e->ptr; }
 
-static LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index, const char *name)
-{
+static LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index,
+                               const char *name) {
     LLVMValueRef i = emit_i64(e, index);
     return LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, e->ptr, base, &i, 1, ""), name);
 }
 
-static LLVMValueRef bytes_on(Emit *e, LLVMValueRef base, LLVMValueRef bytes)
-{
+static LLVMValueRef bytes_on(Emit *e, LLVMValueRef base, LLVMValueRef bytes) {
     return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), base, &bytes, 1, "");
 }
 
-static LLVMValueRef mul(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef mul(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildNSWMul(e->b, a, b, "");
 }
 
-static LLVMValueRef plus(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef plus(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildNSWAdd(e->b, a, b, "");
 }
 
 /* ---- grids and sizes ----------------------------------------------------------------------- */
 
-static LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid)
-{
+static LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid) {
     LLVMValueRef i = emit_i64(e, (int64_t)grid * GRID_WORDS);
     return LLVMBuildInBoundsGEP2(e->b, e->i64, grids, &i, 1, "grid");
 }
 
-static LLVMValueRef grid_cells(Emit *e, LLVMValueRef grids, GridId grid)
-{
+static LLVMValueRef grid_cells(Emit *e, LLVMValueRef grids, GridId grid) {
     LLVMValueRef g = grid_at(e, grids, grid), cells = NULL;
     for (uint32_t a = 0; a < e->plan->grid_rank[grid]; a++) {
         LLVMValueRef n = emit_word(e, e->i64, g, GRID_EXTENT + a, "extent");
@@ -80,38 +72,33 @@ static LLVMValueRef grid_cells(Emit *e, LLVMValueRef grids, GridId grid)
 }
 
 /* Bytes of a field: channels apart by the grid's stride. */
-static LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels)
-{
-    if (grid == GRID_NONE)
-        return emit_i64(e, e->size);
+static LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels) {
+    if (grid == GRID_NONE) return emit_i64(e, e->size);
     LLVMValueRef apart = emit_word(e, e->i64, grid_at(e, grids, grid), GRID_CHANNEL, "channel");
     return mul(e, apart, emit_i64(e, (int64_t)channels * e->size));
 }
 
 /* Whole lines of cache, and a bit, so that fields of 2^k bytes do not compete for the same lines. */
-static LLVMValueRef slot_bytes(Emit *e, LLVMValueRef bytes)
-{
+static LLVMValueRef slot_bytes(Emit *e, LLVMValueRef bytes) {
     bytes = plus(e, bytes, emit_i64(e, 63 + PLAN_SLOT_GAP));
     return LLVMBuildAnd(e->b, bytes, emit_i64(e, -64), "");
 }
 
 /* Units that a launch over the grid is cut into, and rows of partial results. */
-static LLVMValueRef block_y(Emit *e, const Kernel *k, LLVMValueRef g)
-{
+static LLVMValueRef block_y(Emit *e, const Kernel *k, LLVMValueRef g) {
     LLVMValueRef nx = emit_word(e, e->i64, g, GRID_EXTENT, "nx");
     int64_t planes = (int64_t)(k->low[2] + k->high[2] + 1) * k->loads + k->written.len;
     LLVMValueRef row = mul(e, nx, emit_i64(e, planes * e->size));
-    LLVMValueRef rows = LLVMBuildSDiv(e->b, emit_i64(e, 2 * ROW_BYTES), emit_max(e, row, emit_i64(e, 1)), "");
+    LLVMValueRef rows =
+        LLVMBuildSDiv(e->b, emit_i64(e, 2 * ROW_BYTES), emit_max(e, row, emit_i64(e, 1)), "");
     return emit_max(e, rows, emit_i64(e, 8));
 }
 
-static LLVMValueRef ceil_div(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef ceil_div(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildSDiv(e->b, plus(e, a, plus(e, b, emit_i64(e, -1))), b, "");
 }
 
-static LLVMValueRef rows_of(Emit *e, LLVMValueRef grids, GridId grid)
-{
+static LLVMValueRef rows_of(Emit *e, LLVMValueRef grids, GridId grid) {
     LLVMValueRef g = grid_at(e, grids, grid);
     uint32_t rank = e->plan->grid_rank[grid];
     if (rank == 1)
@@ -123,10 +110,8 @@ static LLVMValueRef rows_of(Emit *e, LLVMValueRef grids, GridId grid)
 /* ---- helpers that combine partial results ------------------------------------------------------ */
 
 /* double tree(double *x, int64 n): neighbours in pairs until one is left. */
-static LLVMValueRef tree_function(Emit *e, Op op)
-{
-    if (e->trees[op])
-        return e->trees[op];
+static LLVMValueRef tree_function(Emit *e, Op op) {
+    if (e->trees[op]) return e->trees[op];
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef type = LLVMFunctionType(e->f64, (LLVMTypeRef[]){e->ptr, e->i64}, 2, false);
     char *name = arena_format(e->arena, "pdn_tree_%s", op_info(op)->name);
@@ -134,7 +119,8 @@ static LLVMValueRef tree_function(Emit *e, Op op)
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     LLVMValueRef left = emit_variable(e, e->i64, "left"), one = emit_i64(e, 1);
     LLVMBuildStore(e->b, LLVMGetParam(f, 1), left);
-    LLVMBasicBlockRef head = emit_block(e, "level"), body = emit_block(e, "pairs"), done = emit_block(e, "one");
+    LLVMBasicBlockRef head = emit_block(e, "level"), body = emit_block(e, "pairs"),
+                      done = emit_block(e, "one");
     LLVMBuildBr(e->b, head);
     LLVMPositionBuilderAtEnd(e->b, head);
     LLVMValueRef n = LLVMBuildLoad2(e->b, e->i64, left, "");
@@ -146,8 +132,10 @@ static LLVMValueRef tree_function(Emit *e, Op op)
     LLVMValueRef even = LLVMBuildShl(e->b, i, one, ""), odd = plus(e, even, one);
     LLVMValueRef has = LLVMBuildICmp(e->b, LLVMIntSLT, odd, n, "");
     odd = LLVMBuildSelect(e->b, has, odd, even, "");
-    LLVMValueRef a = LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &even, 1, ""), "");
-    LLVMValueRef b = LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &odd, 1, ""), "");
+    LLVMValueRef a =
+        LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &even, 1, ""), "");
+    LLVMValueRef b =
+        LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &odd, 1, ""), "");
     LLVMValueRef both = LLVMBuildSelect(e->b, has, emit_combine(e, op, a, b), a, "");
     LLVMBuildStore(e->b, both, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &i, 1, ""));
     emit_loop_end(e, &c);
@@ -161,33 +149,29 @@ static LLVMValueRef tree_function(Emit *e, Op op)
 
 /* ---- small instructions -------------------------------------------------------------------------- */
 
-static LLVMValueRef constant_f64(HE *h, uint32_t index)
-{
+static LLVMValueRef constant_f64(HE *h, uint32_t index) {
     LLVMValueRef i = emit_i64(h->e, index);
-    return LLVMBuildLoad2(h->e->b, h->e->f64, LLVMBuildInBoundsGEP2(h->e->b, h->e->f64, h->constants, &i, 1, ""), "");
+    return LLVMBuildLoad2(h->e->b, h->e->f64,
+                          LLVMBuildInBoundsGEP2(h->e->b, h->e->f64, h->constants, &i, 1, ""), "");
 }
 
-static LLVMValueRef to_real(Emit *e, LLVMValueRef f64)
-{
+static LLVMValueRef to_real(Emit *e, LLVMValueRef f64) {
     return e->plan->f64 ? f64 : LLVMBuildFPTrunc(e->b, f64, e->real, "");
 }
 
-static LLVMValueRef to_f64(Emit *e, LLVMValueRef real)
-{
+static LLVMValueRef to_f64(Emit *e, LLVMValueRef real) {
     return e->plan->f64 ? real : LLVMBuildFPExt(e->b, real, e->f64, "");
 }
 
 /* A double as an integer, NaN as 0, too large ones at the limit. */
-static LLVMValueRef to_integer(Emit *e, LLVMValueRef x)
-{
+static LLVMValueRef to_integer(Emit *e, LLVMValueRef x) {
     LLVMTypeRef types[2] = {e->i64, e->f64};
     unsigned id = LLVMLookupIntrinsicID("llvm.fptosi.sat", 15);
     LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, 2);
     return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->context, id, types, 2), f, &x, 1, "");
 }
 
-static void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status)
-{
+static void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status) {
     LLVMBasicBlockRef stop = emit_block(h->e, "stop"), go = emit_block(h->e, "go");
     LLVMBuildCondBr(h->e->b, condition, stop, go);
     LLVMPositionBuilderAtEnd(h->e->b, stop);
@@ -195,58 +179,50 @@ static void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status)
     LLVMPositionBuilderAtEnd(h->e->b, go);
 }
 
-static LLVMValueRef status(Emit *e, PdnStatus s)
-{
+static LLVMValueRef status(Emit *e, PdnStatus s) {
     return LLVMConstInt(e->i32, (unsigned)s, false);
 }
 
-static LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args, uint32_t count)
-{
+static LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args,
+                              uint32_t count) {
     Emit *e = h->e;
     LLVMTypeRef types[8];
     args[0] = pointer_at(e, e->ptr, h->host, HOST_CONTEXT, "context");
-    for (uint32_t i = 0; i < count; i++)
-        types[i] = LLVMTypeOf(args[i]);
+    for (uint32_t i = 0; i < count; i++) types[i] = LLVMTypeOf(args[i]);
     LLVMValueRef f = pointer_at(e, e->ptr, h->host, member, "");
     return LLVMBuildCall2(e->b, LLVMFunctionType(result, types, count, false), f, args, count, "");
 }
 
 /* ---- launches ---------------------------------------------------------------------------------- */
 
-static void put_word(HE *h, uint32_t word, LLVMValueRef value)
-{
+static void put_word(HE *h, uint32_t word, LLVMValueRef value) {
     LLVMValueRef i = emit_i64(h->e, word);
     LLVMBuildStore(h->e->b, value, LLVMBuildInBoundsGEP2(h->e->b, h->e->i64, h->words, &i, 1, ""));
 }
 
-static LLVMValueRef partials_of(HE *h, GridId grid)
-{
+static LLVMValueRef partials_of(HE *h, GridId grid) {
     for (uint32_t i = 0; i < h->f->partials.len; i++)
-        if (h->f->partials.data[i].grid == grid)
-            return h->partials[i];
+        if (h->f->partials.data[i].grid == grid) return h->partials[i];
     return LLVMConstNull(h->e->ptr);
 }
 
 /* Runs kernel `number` on these arguments. */
 static void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
-                          const LLVMValueRef *outputs, const LLVMValueRef *scalars)
-{
+                          const LLVMValueRef *outputs, const LLVMValueRef *scalars) {
     Emit *e = h->e;
     const Kernel *k = e->plan->kernels.data[number];
     KernelWords w = kernel_words(k);
     LLVMValueRef g = grid_at(e, h->grids, grids[0]), count;
     for (uint32_t i = 0; i < k->grids; i++)
         put_word(h, w.grids + i, grid_at(e, h->grids, grids[i]));
-    for (uint32_t i = 0; i < k->fields.len; i++)
-        put_word(h, w.fields + i, fields[i]);
-    for (uint32_t i = 0; i < k->written.len; i++)
-        put_word(h, w.outputs + i, outputs[i]);
-    for (uint32_t i = 0; i < k->scalars; i++)
-        put_word(h, w.scalars + i, scalars[i]);
+    for (uint32_t i = 0; i < k->fields.len; i++) put_word(h, w.fields + i, fields[i]);
+    for (uint32_t i = 0; i < k->written.len; i++) put_word(h, w.outputs + i, outputs[i]);
+    for (uint32_t i = 0; i < k->scalars; i++) put_word(h, w.scalars + i, scalars[i]);
     put_word(h, w.partials, partials_of(h, grids[0]));
     put_word(h, w.rows, rows_of(e, h->grids, grids[0]));
     uint32_t moved = k->loads + k->outputs.len;
-    LLVMValueRef bytes = mul(e, grid_cells(e, h->grids, grids[0]), emit_i64(e, (int64_t)moved * e->size));
+    LLVMValueRef bytes =
+        mul(e, grid_cells(e, h->grids, grids[0]), emit_i64(e, (int64_t)moved * e->size));
     LLVMValueRef stream = LLVMBuildICmp(e->b, LLVMIntSGT, bytes, emit_i64(e, STREAM_BYTES), "");
     LLVMValueRef row = emit_word(e, e->i64, g, GRID_EXTENT, "nx");
     LLVMValueRef wide = LLVMBuildICmp(e->b, LLVMIntSGE, row, emit_i64(e, STREAM_ROW / e->size), "");
@@ -262,43 +238,44 @@ static void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLV
         count = rows_of(e, h->grids, grids[0]);
     }
     if (e->standalone)
-        LLVMBuildCall2(e->b, e->kernel_type, e->kernels[number], (LLVMValueRef[]){h->words, emit_i64(e, 0), count}, 3, "");
+        LLVMBuildCall2(e->b, e->kernel_type, e->kernels[number],
+                       (LLVMValueRef[]){h->words, emit_i64(e, 0), count}, 3, "");
     else
-        host_call(h, HOST_LAUNCH, e->none, (LLVMValueRef[]){NULL, e->kernels[number], h->words, count}, 4);
+        host_call(h, HOST_LAUNCH, e->none,
+                  (LLVMValueRef[]){NULL, e->kernels[number], h->words, count}, 4);
 }
 
-static LLVMValueRef place_of(HE *h, HReg reg)
-{
+static LLVMValueRef place_of(HE *h, HReg reg) {
     const HRegData *r = &h->f->regs.data[reg];
-    if (r->place == PLACE_SLOT)
-        h->regs[reg].value = h->slots[r->place_index];
+    if (r->place == PLACE_SLOT) h->regs[reg].value = h->slots[r->place_index];
     return h->regs[reg].value; /* POOL and RESULT were set where they were decided */
 }
 
-static void emit_launch(HE *h, const HInstr *in)
-{
+static void emit_launch(HE *h, const HInstr *in) {
     Emit *e = h->e;
     const Kernel *k = e->plan->kernels.data[in->index];
-    LLVMValueRef *v = ARENA_ARRAY(e->arena, LLVMValueRef, k->fields.len + k->written.len + k->scalars + 1);
+    LLVMValueRef *v =
+        ARENA_ARRAY(e->arena, LLVMValueRef, k->fields.len + k->written.len + k->scalars + 1);
     LLVMValueRef *outputs = v + k->fields.len, *scalars = outputs + k->written.len;
-    for (uint32_t i = 0; i < k->fields.len; i++)
-        v[i] = h->regs[in->fields[i]].value;
-    for (uint32_t i = 0; i < k->written.len; i++)
-        outputs[i] = place_of(h, in->outputs[i]);
+    for (uint32_t i = 0; i < k->fields.len; i++) v[i] = h->regs[in->fields[i]].value;
+    for (uint32_t i = 0; i < k->written.len; i++) outputs[i] = place_of(h, in->outputs[i]);
     for (uint32_t i = 0; i < k->scalars; i++)
-        scalars[i] = in->scalars[i] == NONE ? to_real(e, constant_f64(h, in->scalar_constant[i])) : h->regs[in->scalars[i]].value;
+        scalars[i] = in->scalars[i] == NONE ? to_real(e, constant_f64(h, in->scalar_constant[i]))
+                                            : h->regs[in->scalars[i]].value;
     launch_kernel(h, in->index, in->grids, v, outputs, scalars);
     LLVMValueRef rows = rows_of(e, h->grids, in->grids[0]);
     for (uint32_t i = 0; i < k->reductions.len; i++) {
-        LLVMValueRef f = tree_function(e, k->reductions.data[i].op), at = mul(e, rows, emit_i64(e, i));
-        LLVMValueRef x = LLVMBuildInBoundsGEP2(e->b, e->f64, partials_of(h, in->grids[0]), &at, 1, "");
-        LLVMValueRef sum = LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, (LLVMValueRef[]){x, rows}, 2, "");
+        LLVMValueRef f = tree_function(e, k->reductions.data[i].op),
+                     at = mul(e, rows, emit_i64(e, i));
+        LLVMValueRef x =
+            LLVMBuildInBoundsGEP2(e->b, e->f64, partials_of(h, in->grids[0]), &at, 1, "");
+        LLVMValueRef sum =
+            LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, (LLVMValueRef[]){x, rows}, 2, "");
         h->regs[in->reductions[i]].value = to_real(e, sum);
     }
 }
 
-static void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to)
-{
+static void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to) {
     launch_kernel(h, kernel, &grid, &from, &to, NULL);
 }
 
@@ -307,8 +284,7 @@ static void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LL
 static void emit_code(HE *h, const HBlock *block);
 
 /* For each maker of a pool a buffer that no state points to, all different. */
-static void pick_buffers(HE *h, const HLoop *l)
-{
+static void pick_buffers(HE *h, const HLoop *l) {
     Emit *e = h->e;
     for (uint32_t p = 0; p < l->pools; p++) {
         const struct HPool *pool = &l->pool[p];
@@ -318,8 +294,10 @@ static void pick_buffers(HE *h, const HLoop *l)
             for (uint32_t k = 0; k < l->states; k++) {
                 Type t = h->f->regs.data[l->param[k]].type;
                 if (t.kind == TYPE_FIELD && t.grid == pool->grid && t.channels == pool->channels)
-                    busy[s] = LLVMBuildOr(e->b, busy[s], LLVMBuildICmp(e->b, LLVMIntEQ, h->regs[l->param[k]].value,
-                                                                       h->slots[pool->slot[s]], ""), "");
+                    busy[s] = LLVMBuildOr(e->b, busy[s],
+                                          LLVMBuildICmp(e->b, LLVMIntEQ, h->regs[l->param[k]].value,
+                                                        h->slots[pool->slot[s]], ""),
+                                          "");
             }
         }
         for (uint32_t m = 0; m < pool->made; m++) {
@@ -328,24 +306,26 @@ static void pick_buffers(HE *h, const HLoop *l)
                 pick = LLVMBuildSelect(e->b, busy[s], pick, h->slots[pool->slot[s]], "");
             h->regs[pool->maker[m]].value = pick;
             for (uint32_t s = 0; s < pool->slots; s++)
-                busy[s] = LLVMBuildOr(e->b, busy[s], LLVMBuildICmp(e->b, LLVMIntEQ, pick, h->slots[pool->slot[s]], ""), "");
+                busy[s] = LLVMBuildOr(
+                    e->b, busy[s],
+                    LLVMBuildICmp(e->b, LLVMIntEQ, pick, h->slots[pool->slot[s]], ""), "");
         }
     }
 }
 
 typedef struct {
-    LLVMValueRef *state;          /* variables */
-    LLVMValueRef i, done;         /* i: variable */
+    LLVMValueRef *state;  /* variables */
+    LLVMValueRef i, done; /* i: variable */
     LLVMValueRef count, start, stride;
     LLVMValueRef *stack, *frames; /* base; variable */
 } LoopValues;
 
-static void push_frame(HE *h, const HLoop *l, LoopValues *v, uint32_t i, LLVMValueRef state)
-{
+static void push_frame(HE *h, const HLoop *l, LoopValues *v, uint32_t i, LLVMValueRef state) {
     Emit *e = h->e;
     Type t = h->f->regs.data[l->param[l->collect[i]]].type;
     LLVMValueRef n = LLVMBuildLoad2(e->b, e->i64, v->frames[i], "");
-    LLVMValueRef to = bytes_on(e, v->stack[i], mul(e, n, field_bytes(e, h->grids, t.grid, t.channels)));
+    LLVMValueRef to =
+        bytes_on(e, v->stack[i], mul(e, n, field_bytes(e, h->grids, t.grid, t.channels)));
     if (t.kind == TYPE_SCALAR)
         LLVMBuildStore(e->b, state, to);
     else
@@ -353,8 +333,7 @@ static void push_frame(HE *h, const HLoop *l, LoopValues *v, uint32_t i, LLVMVal
     LLVMBuildStore(e->b, plus(e, n, emit_i64(e, 1)), v->frames[i]);
 }
 
-static void start_stacks(HE *h, const HLoop *l, LoopValues *v)
-{
+static void start_stacks(HE *h, const HLoop *l, LoopValues *v) {
     Emit *e = h->e;
     v->stack = ARENA_ARRAY(e->arena, LLVMValueRef, l->collected + 1);
     v->frames = ARENA_ARRAY(e->arena, LLVMValueRef, l->collected + 1);
@@ -365,18 +344,18 @@ static void start_stacks(HE *h, const HLoop *l, LoopValues *v)
         v->frames[i] = emit_variable(e, e->i64, "frames");
         LLVMBuildStore(e->b, emit_i64(e, 0), v->frames[i]);
         v->stack[i] = LLVMBuildLoad2(e->b, e->ptr, h->top, "stack");
-        LLVMValueRef bytes = slot_bytes(e, mul(e, most, field_bytes(e, h->grids, t.grid, t.channels)));
+        LLVMValueRef bytes =
+            slot_bytes(e, mul(e, most, field_bytes(e, h->grids, t.grid, t.channels)));
         LLVMBuildStore(e->b, bytes_on(e, v->stack[i], bytes), h->top);
         push_frame(h, l, v, i, h->regs[l->init[l->collect[i]]].value);
     }
 }
 
-static void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total)
-{
+static void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total) {
     Emit *e = h->e;
-    if (e->standalone || !l->progress)
-        return;
-    LLVMBasicBlockRef now = emit_block(e, "progress"), call = emit_block(e, "tell"), go = emit_block(e, "go");
+    if (e->standalone || !l->progress) return;
+    LLVMBasicBlockRef now = emit_block(e, "progress"), call = emit_block(e, "tell"),
+                      go = emit_block(e, "go");
     LLVMValueRef rest = LLVMBuildAnd(e->b, done, emit_i64(e, PROGRESS_EVERY - 1), "");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), ""), now, go);
     LLVMPositionBuilderAtEnd(e->b, now);
@@ -385,16 +364,15 @@ static void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueR
     LLVMPositionBuilderAtEnd(e->b, call);
     LLVMValueRef args[4] = {NULL, LLVMConstInt(e->i32, l->number, false), done, total};
     LLVMValueRef stop = host_call(h, HOST_PROGRESS, e->i32, args, 4);
-    return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, stop, LLVMConstInt(e->i32, 0, false), ""), status(e, PDN_ERROR_STOPPED));
+    return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, stop, LLVMConstInt(e->i32, 0, false), ""),
+              status(e, PDN_ERROR_STOPPED));
     LLVMBuildBr(e->b, go);
     LLVMPositionBuilderAtEnd(e->b, go);
 }
 
-static void collect_states(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef done)
-{
+static void collect_states(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef done) {
     Emit *e = h->e;
-    if (l->collected == 0)
-        return;
+    if (l->collected == 0) return;
     LLVMBasicBlockRef take = emit_block(e, "collect"), go = emit_block(e, "go");
     LLVMValueRef rest = LLVMBuildSRem(e->b, done, v->stride, "");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), ""), take, go);
@@ -405,22 +383,22 @@ static void collect_states(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef do
     LLVMPositionBuilderAtEnd(e->b, go);
 }
 
-static LLVMValueRef loop_count(HE *h, const HLoop *l)
-{
+static LLVMValueRef loop_count(HE *h, const HLoop *l) {
     Emit *e = h->e;
-    LLVMValueRef count = l->count == NONE ? constant_f64(h, l->count_constant) : to_f64(e, h->regs[l->count].value);
+    LLVMValueRef count =
+        l->count == NONE ? constant_f64(h, l->count_constant) : to_f64(e, h->regs[l->count].value);
     return to_integer(e, emit_intrinsic(e, "llvm.ceil", e->f64, &count, 1));
 }
 
-static void loop_iteration(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockRef head, LLVMBasicBlockRef exit)
-{
+static void loop_iteration(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockRef head,
+                           LLVMBasicBlockRef exit) {
     Emit *e = h->e;
     LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, "");
     LLVMValueRef k = LLVMBuildFAdd(e->b, v->start, LLVMBuildSIToFP(e->b, i, e->f64, ""), "");
     h->regs[l->k].value = to_real(e, k);
     for (uint32_t s = 0; s < l->states; s++)
-        h->regs[l->param[s]].value =
-            LLVMBuildLoad2(e->b, reg_type(e, h->f->regs.data[l->param[s]].type), v->state[s], "state");
+        h->regs[l->param[s]].value = LLVMBuildLoad2(
+            e->b, reg_type(e, h->f->regs.data[l->param[s]].type), v->state[s], "state");
     LLVMValueRef top = LLVMBuildLoad2(e->b, e->ptr, h->top, "");
     pick_buffers(h, l);
     emit_code(h, l->body);
@@ -436,11 +414,11 @@ static void loop_iteration(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockR
         return;
     }
     LLVMValueRef zero = emit_real(e, 0);
-    LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealUNE, h->regs[l->stop].value, zero, ""), exit, head);
+    LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealUNE, h->regs[l->stop].value, zero, ""), exit,
+                    head);
 }
 
-static void emit_loop(HE *h, const HLoop *l)
-{
+static void emit_loop(HE *h, const HLoop *l) {
     Emit *e = h->e;
     LoopValues v = {.count = loop_count(h, l), .start = constant_f64(h, l->start_constant)};
     v.stride = to_integer(e, constant_f64(h, l->stride_constant));
@@ -452,44 +430,48 @@ static void emit_loop(HE *h, const HLoop *l)
         LLVMBuildStore(e->b, h->regs[l->init[s]].value, v.state[s]);
     }
     start_stacks(h, l, &v);
-    LLVMBasicBlockRef head = emit_block(e, "loop"), body = emit_block(e, "step"), exit = emit_block(e, "end");
+    LLVMBasicBlockRef head = emit_block(e, "loop"), body = emit_block(e, "step"),
+                      exit = emit_block(e, "end");
     LLVMBuildBr(e->b, head);
     LLVMPositionBuilderAtEnd(e->b, head);
-    LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildLoad2(e->b, e->i64, v.i, ""), v.count, "");
+    LLVMValueRef more =
+        LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildLoad2(e->b, e->i64, v.i, ""), v.count, "");
     LLVMBuildCondBr(e->b, more, body, exit);
     LLVMPositionBuilderAtEnd(e->b, body);
     loop_iteration(h, l, &v, head, exit);
     LLVMPositionBuilderAtEnd(e->b, exit);
     for (uint32_t s = 0; s < l->states; s++)
-        h->regs[l->result[s]].value =
-            LLVMBuildLoad2(e->b, reg_type(e, h->f->regs.data[l->param[s]].type), v.state[s], "last");
-    h->regs[l->steps].value = LLVMBuildSIToFP(e->b, LLVMBuildLoad2(e->b, e->i64, v.i, ""), e->real, "");
+        h->regs[l->result[s]].value = LLVMBuildLoad2(
+            e->b, reg_type(e, h->f->regs.data[l->param[s]].type), v.state[s], "last");
+    h->regs[l->steps].value =
+        LLVMBuildSIToFP(e->b, LLVMBuildLoad2(e->b, e->i64, v.i, ""), e->real, "");
     for (uint32_t i = 0; i < l->collected; i++)
-        h->regs[l->stack[i]] = (Reg){v.stack[i], LLVMBuildLoad2(e->b, e->i64, v.frames[i], "frames")};
+        h->regs[l->stack[i]] =
+            (Reg){v.stack[i], LLVMBuildLoad2(e->b, e->i64, v.frames[i], "frames")};
 }
 
 /* ---- the other instructions ----------------------------------------------------------------------- */
 
-static void emit_frame(HE *h, const HInstr *in)
-{
+static void emit_frame(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->dst].type;
     Reg stack = h->regs[in->args[0]];
-    LLVMValueRef i = to_f64(e, h->regs[in->args[1]].value), frames = LLVMBuildSIToFP(e->b, stack.frames, e->f64, "");
+    LLVMValueRef i = to_f64(e, h->regs[in->args[1]].value),
+                 frames = LLVMBuildSIToFP(e->b, stack.frames, e->f64, "");
     LLVMValueRef zero = LLVMConstReal(e->f64, 0);
-    i = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, i, zero, ""), LLVMBuildFAdd(e->b, i, frames, ""), i, "");
+    i = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, i, zero, ""),
+                        LLVMBuildFAdd(e->b, i, frames, ""), i, "");
     LLVMValueRef inside = LLVMBuildAnd(e->b, LLVMBuildFCmp(e->b, LLVMRealOGE, i, zero, ""),
                                        LLVMBuildFCmp(e->b, LLVMRealOLT, i, frames, ""), "");
     return_if(h, LLVMBuildNot(e->b, inside, ""), status(e, PDN_ERROR_ARGUMENT));
-    LLVMValueRef at = bytes_on(e, stack.value, mul(e, to_integer(e, i), field_bytes(e, h->grids, t.grid, t.channels)));
+    LLVMValueRef at = bytes_on(
+        e, stack.value, mul(e, to_integer(e, i), field_bytes(e, h->grids, t.grid, t.channels)));
     h->regs[in->dst].value = t.kind == TYPE_SCALAR ? LLVMBuildLoad2(e->b, e->real, at, "") : at;
 }
 
-static void emit_effect(HE *h, const HInstr *in)
-{
+static void emit_effect(HE *h, const HInstr *in) {
     Emit *e = h->e;
-    if (e->standalone)
-        return;
+    if (e->standalone) return;
     LLVMValueRef list = emit_variable(e, LLVMArrayType2(e->ptr, in->args_count + 1), "values");
     for (uint32_t i = 0; i < in->args_count; i++) {
         Type t = h->f->regs.data[in->args[i]].type;
@@ -508,33 +490,33 @@ static void emit_effect(HE *h, const HInstr *in)
     }
     LLVMValueRef args[3] = {NULL, LLVMConstInt(e->i32, in->index, false), list};
     LLVMValueRef stop = host_call(h, HOST_EFFECT, e->i32, args, 3);
-    return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, stop, LLVMConstInt(e->i32, 0, false), ""), status(e, PDN_ERROR_STOPPED));
+    return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, stop, LLVMConstInt(e->i32, 0, false), ""),
+              status(e, PDN_ERROR_STOPPED));
 }
 
-static void emit_call(HE *h, const HInstr *in)
-{
+static void emit_call(HE *h, const HInstr *in) {
     Emit *e = h->e;
     const HFunc *callee = e->plan->funcs.data[in->index];
     uint32_t count = 2 + in->args_count + in->dsts_count;
     LLVMValueRef *args = ARENA_ARRAY(e->arena, LLVMValueRef, count);
     args[0] = h->run;
     args[1] = LLVMBuildLoad2(e->b, e->ptr, h->top, "");
-    for (uint32_t i = 0; i < in->args_count; i++)
-        args[2 + i] = h->regs[in->args[i]].value;
+    for (uint32_t i = 0; i < in->args_count; i++) args[2 + i] = h->regs[in->args[i]].value;
     for (uint32_t i = 0; i < in->dsts_count; i++) {
         bool scalar = callee->regs.data[callee->results.data[i]].type.kind == TYPE_SCALAR;
-        args[2 + in->args_count + i] = scalar ? emit_variable(e, e->real, "result") : place_of(h, in->dsts[i]);
+        args[2 + in->args_count + i] =
+            scalar ? emit_variable(e, e->real, "result") : place_of(h, in->dsts[i]);
     }
     LLVMValueRef f = e->hosts[in->index];
     LLVMValueRef s = LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, args, count, "");
     return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, s, status(e, PDN_OK), ""), s);
     for (uint32_t i = 0; i < in->dsts_count; i++)
         if (callee->regs.data[callee->results.data[i]].type.kind == TYPE_SCALAR)
-            h->regs[in->dsts[i]].value = LLVMBuildLoad2(e->b, e->real, args[2 + in->args_count + i], "");
+            h->regs[in->dsts[i]].value =
+                LLVMBuildLoad2(e->b, e->real, args[2 + in->args_count + i], "");
 }
 
-static void emit_random(HE *h, const HInstr *in)
-{
+static void emit_random(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->dst].type;
     LLVMValueRef to, count = emit_i64(e, 1);
@@ -542,82 +524,65 @@ static void emit_random(HE *h, const HInstr *in)
         to = emit_variable(e, e->real, "random");
     else {
         to = place_of(h, in->dst);
-        count = mul(e, emit_word(e, e->i64, grid_at(e, h->grids, t.grid), GRID_CHANNEL, ""), emit_i64(e, t.channels));
+        count = mul(e, emit_word(e, e->i64, grid_at(e, h->grids, t.grid), GRID_CHANNEL, ""),
+                    emit_i64(e, t.channels));
     }
-    LLVMValueRef args[5] = {NULL, LLVMConstInt(e->i32, in->detail, false), emit_i64(e, in->index), to, count};
+    LLVMValueRef args[5] = {NULL, LLVMConstInt(e->i32, in->detail, false), emit_i64(e, in->index),
+                            to, count};
     host_call(h, HOST_RANDOM, e->none, args, 5);
-    if (t.kind == TYPE_SCALAR)
-        h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
+    if (t.kind == TYPE_SCALAR) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
 }
 
-static void emit_instruction(HE *h, const HInstr *in)
-{
+static void emit_instruction(HE *h, const HInstr *in) {
     Emit *e = h->e;
     switch (in->kind) {
-    case H_CONSTANT:
-        h->regs[in->dst].value = to_real(e, constant_f64(h, in->index));
-        break;
+    case H_CONSTANT: h->regs[in->dst].value = to_real(e, constant_f64(h, in->index)); break;
     case H_INPUT: {
         LLVMValueRef p = pointer_at(e, e->ptr, h->inputs, in->index, "input");
-        h->regs[in->dst].value = h->f->regs.data[in->dst].type.kind == TYPE_SCALAR ? LLVMBuildLoad2(e->b, e->real, p, "") : p;
+        h->regs[in->dst].value = h->f->regs.data[in->dst].type.kind == TYPE_SCALAR
+                                     ? LLVMBuildLoad2(e->b, e->real, p, "")
+                                     : p;
         break;
     }
     case H_OP: {
         LLVMValueRef x[3] = {NULL};
-        for (uint32_t i = 0; i < in->args_count && i < 3; i++)
-            x[i] = h->regs[in->args[i]].value;
+        for (uint32_t i = 0; i < in->args_count && i < 3; i++) x[i] = h->regs[in->args[i]].value;
         h->regs[in->dst].value = emit_op(e, in->op, x);
         break;
     }
     case H_CELLS:
-        h->regs[in->dst].value = LLVMBuildSIToFP(e->b, grid_cells(e, h->grids, in->index), e->real, "");
+        h->regs[in->dst].value =
+            LLVMBuildSIToFP(e->b, grid_cells(e, h->grids, in->index), e->real, "");
         break;
-    case H_LAUNCH:
-        emit_launch(h, in);
-        break;
-    case H_RANDOM:
-        emit_random(h, in);
-        break;
-    case H_LOOP:
-        emit_loop(h, in->loop);
-        break;
-    case H_CALL:
-        emit_call(h, in);
-        break;
-    case H_FRAME:
-        emit_frame(h, in);
-        break;
+    case H_LAUNCH: emit_launch(h, in); break;
+    case H_RANDOM: emit_random(h, in); break;
+    case H_LOOP: emit_loop(h, in->loop); break;
+    case H_CALL: emit_call(h, in); break;
+    case H_FRAME: emit_frame(h, in); break;
     case H_FRAMES:
         h->regs[in->dst].value = LLVMBuildSIToFP(e->b, h->regs[in->args[0]].frames, e->real, "");
         break;
-    case H_EFFECT:
-        emit_effect(h, in);
-        break;
+    case H_EFFECT: emit_effect(h, in); break;
     }
 }
 
-static void emit_code(HE *h, const HBlock *block)
-{
-    for (uint32_t i = 0; i < block->code.len; i++)
-        emit_instruction(h, &block->code.data[i]);
+static void emit_code(HE *h, const HBlock *block) {
+    for (uint32_t i = 0; i < block->code.len; i++) emit_instruction(h, &block->code.data[i]);
 }
 
 /* ---- functions ------------------------------------------------------------------------------------- */
 
-static LLVMTypeRef host_type(Emit *e, const HFunc *f)
-{
+static LLVMTypeRef host_type(Emit *e, const HFunc *f) {
     uint32_t count = 2 + f->params.len + f->results.len;
     LLVMTypeRef *types = ARENA_ARRAY(e->arena, LLVMTypeRef, count);
     types[0] = types[1] = e->ptr;
     for (uint32_t i = 0; i < f->params.len; i++)
         types[2 + i] = reg_type(e, f->regs.data[f->params.data[i]].type);
-    for (uint32_t i = 0; i < f->results.len; i++)
-        types[2 + f->params.len + i] = e->ptr;
+    for (uint32_t i = 0; i < f->results.len; i++) types[2 + f->params.len + i] = e->ptr;
     return LLVMFunctionType(e->i32, types, count, false);
 }
 
-static uint32_t most_words(const Plan *plan)
-{
+static uint32_t most_words(const Plan *plan) {
     uint32_t most = 1;
     for (uint32_t i = 0; i < plan->kernels.len; i++) {
         uint32_t count = kernel_words(plan->kernels.data[i]).count;
@@ -627,31 +592,30 @@ static uint32_t most_words(const Plan *plan)
 }
 
 /* Fixed part of the scratch: slots and partial results. Sets their addresses when `base` is given. */
-static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMValueRef base, LLVMValueRef *slots, LLVMValueRef *partials)
-{
+static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMValueRef base,
+                            LLVMValueRef *slots, LLVMValueRef *partials) {
     LLVMValueRef at = emit_i64(e, 0);
     for (uint32_t i = 0; i < f->slots.len; i++) {
-        if (base)
-            slots[i] = bytes_on(e, base, at);
-        at = plus(e, at, slot_bytes(e, field_bytes(e, grids, f->slots.data[i].grid, f->slots.data[i].channels)));
+        if (base) slots[i] = bytes_on(e, base, at);
+        at = plus(
+            e, at,
+            slot_bytes(e, field_bytes(e, grids, f->slots.data[i].grid, f->slots.data[i].channels)));
     }
     for (uint32_t i = 0; i < f->partials.len; i++) {
-        if (base)
-            partials[i] = bytes_on(e, base, at);
-        LLVMValueRef bytes = mul(e, rows_of(e, grids, f->partials.data[i].grid), emit_i64(e, 8 * (int64_t)f->partials.data[i].channels));
+        if (base) partials[i] = bytes_on(e, base, at);
+        LLVMValueRef bytes = mul(e, rows_of(e, grids, f->partials.data[i].grid),
+                                 emit_i64(e, 8 * (int64_t)f->partials.data[i].channels));
         at = plus(e, at, slot_bytes(e, bytes));
     }
     return at;
 }
 
-static void emit_host(Emit *e, uint32_t number)
-{
+static void emit_host(Emit *e, uint32_t number) {
     const HFunc *f = e->plan->funcs.data[number];
     HE h = {.e = e, .f = f, .number = number, .function = e->hosts[number]};
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, h.function, "entry"));
     h.run = LLVMGetParam(h.function, 0);
-    if (!e->standalone)
-        h.host = pointer_at(e, e->ptr, h.run, RUN_HOST, "host");
+    if (!e->standalone) h.host = pointer_at(e, e->ptr, h.run, RUN_HOST, "host");
     h.grids = pointer_at(e, e->ptr, h.run, RUN_GRIDS, "grids");
     h.inputs = pointer_at(e, e->ptr, h.run, RUN_INPUTS, "inputs");
     h.constants = pointer_at(e, e->ptr, h.run, RUN_CONSTANTS, "constants");
@@ -671,36 +635,32 @@ static void emit_host(Emit *e, uint32_t number)
     emit_code(&h, &f->body);
     for (uint32_t i = 0; i < f->results.len; i++)
         if (f->regs.data[f->results.data[i]].type.kind == TYPE_SCALAR)
-            LLVMBuildStore(e->b, h.regs[f->results.data[i]].value, LLVMGetParam(h.function, 2 + f->params.len + i));
+            LLVMBuildStore(e->b, h.regs[f->results.data[i]].value,
+                           LLVMGetParam(h.function, 2 + f->params.len + i));
     LLVMBuildRet(e->b, status(e, PDN_OK));
 }
 
 /* ---- how much scratch ----------------------------------------------------------------------------------- */
 
-static const HInstr *maker_of(const HBlock *block, HReg reg)
-{
+static const HInstr *maker_of(const HBlock *block, HReg reg) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *in = &block->code.data[i];
         const HInstr *inner = in->kind == H_LOOP ? maker_of(in->loop->body, reg) : NULL;
-        if (in->dst == reg || inner)
-            return inner ? inner : in;
+        if (in->dst == reg || inner) return inner ? inner : in;
     }
     return NULL;
 }
 
 /* A scalar that depends on constants, inputs and sizes alone; NULL where it does not. */
-static LLVMValueRef known_scalar(HE *h, HReg reg, uint32_t depth)
-{
-    if (h->regs[reg].value)
-        return h->regs[reg].value;
+static LLVMValueRef known_scalar(HE *h, HReg reg, uint32_t depth) {
+    if (h->regs[reg].value) return h->regs[reg].value;
     const HInstr *in = maker_of(&h->f->body, reg);
-    if (!in || depth > 100)
-        return NULL;
+    if (!in || depth > 100) return NULL;
     if (in->kind == H_OP) {
         for (uint32_t i = 0; i < in->args_count; i++)
-            if (!known_scalar(h, in->args[i], depth + 1))
-                return NULL;
-    } else if (in->kind != H_CONSTANT && in->kind != H_CELLS && (in->kind != H_INPUT || h->e->standalone)) {
+            if (!known_scalar(h, in->args[i], depth + 1)) return NULL;
+    } else if (in->kind != H_CONSTANT && in->kind != H_CELLS &&
+               (in->kind != H_INPUT || h->e->standalone)) {
         return NULL;
     }
     emit_instruction(h, in);
@@ -709,24 +669,25 @@ static LLVMValueRef known_scalar(HE *h, HReg reg, uint32_t depth)
 
 #define UNKNOWN_BYTES (INT64_C(1) << 62)
 
-static LLVMValueRef size_block(HE *h, const HBlock *block)
-{
+static LLVMValueRef size_block(HE *h, const HBlock *block) {
     Emit *e = h->e;
     LLVMValueRef stacks = emit_i64(e, 0), calls = emit_i64(e, 0);
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *in = &block->code.data[i];
         if (in->kind == H_CALL) {
             LLVMValueRef f = e->sizes[in->index];
-            calls = emit_max(e, calls, LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, &h->run, 1, ""));
+            calls = emit_max(e, calls,
+                             LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, &h->run, 1, ""));
         }
-        if (in->kind != H_LOOP)
-            continue;
+        if (in->kind != H_LOOP) continue;
         const HLoop *l = in->loop;
         bool known = l->collected == 0 || l->count == NONE || known_scalar(h, l->count, 0);
         LLVMValueRef most = NULL;
         if (l->collected && known)
-            most = plus(e, LLVMBuildSDiv(e->b, emit_max(e, loop_count(h, l), emit_i64(e, 0)),
-                                         to_integer(e, constant_f64(h, l->stride_constant)), ""), emit_i64(e, 1));
+            most = plus(e,
+                        LLVMBuildSDiv(e->b, emit_max(e, loop_count(h, l), emit_i64(e, 0)),
+                                      to_integer(e, constant_f64(h, l->stride_constant)), ""),
+                        emit_i64(e, 1));
         for (uint32_t k = 0; k < l->collected; k++) {
             Type t = h->f->regs.data[l->param[l->collect[k]]].type;
             LLVMValueRef bytes = emit_i64(e, UNKNOWN_BYTES);
@@ -739,8 +700,7 @@ static LLVMValueRef size_block(HE *h, const HBlock *block)
     return plus(e, stacks, calls);
 }
 
-static void emit_size(Emit *e, uint32_t number)
-{
+static void emit_size(Emit *e, uint32_t number) {
     const HFunc *f = e->plan->funcs.data[number];
     HE h = {.e = e, .f = f, .number = number, .function = e->sizes[number]};
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, h.function, "entry"));
@@ -755,23 +715,22 @@ static void emit_size(Emit *e, uint32_t number)
 
 /* ---- the program ---------------------------------------------------------------------------------- */
 
-static void check_sizes(Emit *e, LLVMValueRef grids)
-{
+static void check_sizes(Emit *e, LLVMValueRef grids) {
     HE h = {.e = e};
     for (GridId g = 1; g < e->plan->grids; g++)
         for (uint32_t a = 0; a < e->plan->grid_rank[g]; a++) {
             int64_t least = e->plan->smallest[g][a];
-            if (least == 0)
-                continue; /* nothing runs there */
+            if (least == 0) continue; /* nothing runs there */
             LLVMValueRef n = emit_word(e, e->i64, grid_at(e, grids, g), GRID_EXTENT + a, "extent");
-            return_if(&h, LLVMBuildICmp(e->b, LLVMIntSLT, n, emit_i64(e, least), ""), status(e, PDN_ERROR_SIZE));
+            return_if(&h, LLVMBuildICmp(e->b, LLVMIntSLT, n, emit_i64(e, least), ""),
+                      status(e, PDN_ERROR_SIZE));
         }
 }
 
-static void emit_run(Emit *e)
-{
+static void emit_run(Emit *e) {
     LLVMTypeRef type = LLVMFunctionType(e->i32, &e->ptr, 1, false);
-    LLVMValueRef f = emit_function(e, "pdn_program_run", type, !e->standalone), run = LLVMGetParam(f, 0);
+    LLVMValueRef f = emit_function(e, "pdn_program_run", type, !e->standalone),
+                 run = LLVMGetParam(f, 0);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     check_sizes(e, pointer_at(e, e->ptr, run, RUN_GRIDS, "grids"));
     const HFunc *main = e->plan->funcs.data[0];
@@ -784,19 +743,20 @@ static void emit_run(Emit *e)
         for (uint32_t i = 0; i < main->results.len; i++)
             args[2 + i] = pointer_at(e, e->ptr, outputs, i, "output");
     }
-    LLVMBuildRet(e->b, LLVMBuildCall2(e->b, LLVMGlobalGetValueType(e->hosts[0]), e->hosts[0], args, count, ""));
+    LLVMBuildRet(e->b, LLVMBuildCall2(e->b, LLVMGlobalGetValueType(e->hosts[0]), e->hosts[0], args,
+                                      count, ""));
 }
 
-static void emit_workspace(Emit *e)
-{
+static void emit_workspace(Emit *e) {
     LLVMTypeRef type = LLVMFunctionType(e->i64, &e->ptr, 1, false);
-    LLVMValueRef f = emit_function(e, "pdn_program_workspace", type, !e->standalone), run = LLVMGetParam(f, 0);
+    LLVMValueRef f = emit_function(e, "pdn_program_workspace", type, !e->standalone),
+                 run = LLVMGetParam(f, 0);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
-    LLVMBuildRet(e->b, LLVMBuildCall2(e->b, LLVMGlobalGetValueType(e->sizes[0]), e->sizes[0], &run, 1, ""));
+    LLVMBuildRet(
+        e->b, LLVMBuildCall2(e->b, LLVMGlobalGetValueType(e->sizes[0]), e->sizes[0], &run, 1, ""));
 }
 
-void emit_program(Emit *e)
-{
+void emit_program(Emit *e) {
     const Plan *plan = e->plan;
     e->kernels = ARENA_ARRAY(e->arena, LLVMValueRef, plan->kernels.len + 1);
     e->hosts = ARENA_ARRAY(e->arena, LLVMValueRef, plan->funcs.len);
@@ -805,7 +765,8 @@ void emit_program(Emit *e)
         e->kernels[i] = emit_kernel(e, plan->kernels.data[i], i);
     LLVMTypeRef size = LLVMFunctionType(e->i64, &e->ptr, 1, false);
     for (uint32_t i = 0; i < plan->funcs.len; i++) {
-        e->hosts[i] = emit_function(e, arena_format(e->arena, "pdn_host_%u", i), host_type(e, plan->funcs.data[i]), false);
+        e->hosts[i] = emit_function(e, arena_format(e->arena, "pdn_host_%u", i),
+                                    host_type(e, plan->funcs.data[i]), false);
         e->sizes[i] = emit_function(e, arena_format(e->arena, "pdn_size_%u", i), size, false);
     }
     for (uint32_t i = 0; i < plan->funcs.len; i++) {

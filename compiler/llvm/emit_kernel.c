@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-KernelWords kernel_words(const Kernel *k)
-{
+KernelWords kernel_words(const Kernel *k) {
     KernelWords w = {.grids = 0};
     w.fields = w.grids + k->grids;
     w.outputs = w.fields + k->fields.len;
@@ -27,20 +26,17 @@ KernelWords kernel_words(const Kernel *k)
 
 /* ---- one cell, or one vector of cells ------------------------------------------------------------ */
 
-static void forget(KE *ke)
-{
+static void forget(KE *ke) {
     map_free(&ke->memo);
     map_free(&ke->rows_memo);
     map_free(&ke->chains);
     ke->memo = ke->rows_memo = ke->chains = (Map){0};
     ke->values.len = 0;
-    for (uint32_t a = 0; a < MAX_RANK; a++)
-        ke->axes[a].len = 0;
+    for (uint32_t a = 0; a < MAX_RANK; a++) ke->axes[a].len = 0;
 }
 
 /* Adds the values of a reduction to its total; lanes below `first` were counted before. */
-static void accumulate(KE *ke, uint32_t number, const uint32_t *at, LLVMValueRef counted)
-{
+static void accumulate(KE *ke, uint32_t number, const uint32_t *at, LLVMValueRef counted) {
     Emit *e = ke->e;
     const KReduction *r = &ke->k->reductions.data[number];
     Total *total = &ke->totals[number];
@@ -49,8 +45,7 @@ static void accumulate(KE *ke, uint32_t number, const uint32_t *at, LLVMValueRef
     LLVMValueRef sum = LLVMBuildLoad2(e->b, t, variable, "");
     for (uint32_t c = 0; c < r->count; c++) {
         LLVMValueRef v = ke_eval(ke, r->nodes[c], at);
-        if (total->type != e->real)
-            v = LLVMBuildFPExt(e->b, v, t, "");
+        if (total->type != e->real) v = LLVMBuildFPExt(e->b, v, t, "");
         if (counted)
             v = LLVMBuildSelect(e->b, counted, v, emit_number(e, t, reduction_start(r->op)), "");
         sum = emit_combine(e, r->op, sum, v);
@@ -59,13 +54,14 @@ static void accumulate(KE *ke, uint32_t number, const uint32_t *at, LLVMValueRef
 }
 
 /* A store of a vector: past the caches where that is wanted and the address allows it. */
-static void store_vector(KE *ke, LLVMValueRef v, LLVMValueRef to)
-{
+static void store_vector(KE *ke, LLVMValueRef v, LLVMValueRef to) {
     /* lines that hold other stores of this row, too, would go to memory twice: ke->whole says it holds none */
     Emit *e = ke->e;
-    LLVMBasicBlockRef past = emit_block(e, "past"), plain = emit_block(e, "plain"), go = emit_block(e, "stored");
+    LLVMBasicBlockRef past = emit_block(e, "past"), plain = emit_block(e, "plain"),
+                      go = emit_block(e, "stored");
     uint64_t bytes = (uint64_t)e->lanes * e->size;
-    LLVMValueRef low = LLVMBuildAnd(e->b, LLVMBuildPtrToInt(e->b, to, e->i64, ""), emit_i64(e, (int64_t)bytes - 1), "");
+    LLVMValueRef low = LLVMBuildAnd(e->b, LLVMBuildPtrToInt(e->b, to, e->i64, ""),
+                                    emit_i64(e, (int64_t)bytes - 1), "");
     LLVMValueRef aligned = LLVMBuildICmp(e->b, LLVMIntEQ, low, emit_i64(e, 0), "");
     LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, ke->whole, aligned, ""), past, plain);
     LLVMPositionBuilderAtEnd(e->b, past);
@@ -83,8 +79,8 @@ static void store_vector(KE *ke, LLVMValueRef v, LLVMValueRef to)
 }
 
 /* `fresh`: lanes that were not computed before (vectors), or NULL. */
-static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z, LLVMValueRef fresh)
-{
+static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValueRef y,
+                      LLVMValueRef z, LLVMValueRef fresh) {
     const Kernel *k = ke->k;
     Emit *e = ke->e;
     forget(ke);
@@ -99,21 +95,19 @@ static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValue
         at[a] = ke_axis(ke, a, 0, 0, MOVE_FIXED, &made);
         ke->axes[a].data[at[a]] = (Axis){.fixed = fixed, .index = fixed ? NULL : ke->cell[a]};
     }
-    for (uint32_t i = 0; i < k->outputs.len; i++)
-        ke_eval(ke, k->outputs.data[i].node, at);
-    for (uint32_t i = 0; i < k->reductions.len; i++)
-        accumulate(ke, i, at, fresh);
+    for (uint32_t i = 0; i < k->outputs.len; i++) ke_eval(ke, k->outputs.data[i].node, at);
+    for (uint32_t i = 0; i < k->reductions.len; i++) accumulate(ke, i, at, fresh);
     for (uint32_t i = 0; i < ke->carries.len && ke->carrying; i++) {
         const Carry *c = &ke->carries.data[i];
         uint32_t there[MAX_RANK];
-        for (uint32_t a = 0; a < MAX_RANK; a++)
-            there[a] = ke_fixed(ke, a, c->at[a]);
+        for (uint32_t a = 0; a < MAX_RANK; a++) there[a] = ke_fixed(ke, a, c->at[a]);
         LLVMBuildStore(e->b, ke_eval(ke, c->id, there), c->variable);
     }
     LLVMValueRef index[MAX_RANK] = {x, y, z};
     for (uint32_t i = 0; i < k->outputs.len; i++) {
         const KOutput *o = &k->outputs.data[i];
-        LLVMValueRef row = ke_gep(ke, ke->outputs[o->field], ke_offset(ke, &ke->grids[0], k->rank, o->channel, index));
+        LLVMValueRef row = ke_gep(ke, ke->outputs[o->field],
+                                  ke_offset(ke, &ke->grids[0], k->rank, o->channel, index));
         LLVMValueRef value = ke_eval(ke, o->node, at), to = ke_gep(ke, row, x);
         if (vector && inner && ke->stream)
             store_vector(ke, value, to);
@@ -126,8 +120,8 @@ static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValue
 
 /* Vectors of the columns [from, to), at least one vector. The first starts at `from`, the others at multiples
  * of their length, the last ends at `to`: where they overlap, the same values are computed again. */
-static void vector_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z)
-{
+static void vector_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
+                        LLVMValueRef z) {
     Emit *e = ke->e;
     Counting c;
     LLVMValueRef lanes = emit_i64(e, e->lanes), fresh = NULL, done = NULL;
@@ -138,18 +132,22 @@ static void vector_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef to, 
     LLVMValueRef x = emit_loop_begin(e, &c, from, to, emit_i64(e, 0), "x");
     LLVMValueRef start = emit_min(e, x, LLVMBuildNSWSub(e->b, to, lanes, ""));
     if (done) {
-        LLVMValueRef again = LLVMBuildNSWSub(e->b, LLVMBuildLoad2(e->b, e->i64, done, ""), start, "");
+        LLVMValueRef again =
+            LLVMBuildNSWSub(e->b, LLVMBuildLoad2(e->b, e->i64, done, ""), start, "");
         again = LLVMBuildTrunc(e->b, again, e->i32, "");
         fresh = LLVMBuildICmp(e->b, LLVMIntSGE, ke_lanes(ke, e->i32), emit_splat(e, again), "");
         LLVMBuildStore(e->b, LLVMBuildNSWAdd(e->b, start, lanes, ""), done);
     }
     if (ke->stream && inner && ke->ends_done) {
-        LLVMValueRef last = LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
+        LLVMValueRef last =
+            LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
         LLVMValueRef before = LLVMBuildICmp(e->b, LLVMIntSLE, start, last, "");
         ke->whole = LLVMBuildAnd(e->b, ke->stream, LLVMBuildOr(e->b, ke->even, before, ""), "");
     } else if (ke->stream) {
-        LLVMValueRef after = LLVMBuildICmp(e->b, LLVMIntSGE, start, LLVMBuildNSWAdd(e->b, from, lanes, ""), "");
-        LLVMValueRef last = LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
+        LLVMValueRef after =
+            LLVMBuildICmp(e->b, LLVMIntSGE, start, LLVMBuildNSWAdd(e->b, from, lanes, ""), "");
+        LLVMValueRef last =
+            LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
         LLVMValueRef before = LLVMBuildICmp(e->b, LLVMIntSLE, start, last, "");
         ke->whole = LLVMBuildAnd(e->b, ke->stream, LLVMBuildAnd(e->b, after, before, ""), "");
     }
@@ -161,12 +159,12 @@ static void vector_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef to, 
 }
 
 /* Columns [from, skip) and [resume, to). */
-static void scalar_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef skip, LLVMValueRef resume, LLVMValueRef to,
-                        LLVMValueRef y, LLVMValueRef z)
-{
+static void scalar_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef skip,
+                        LLVMValueRef resume, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z) {
     Emit *e = ke->e;
     Counting c;
-    LLVMValueRef first = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, from, skip, ""), resume, from, "");
+    LLVMValueRef first =
+        LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, from, skip, ""), resume, from, "");
     LLVMValueRef x = emit_loop_begin(e, &c, first, to, emit_i64(e, 0), "x");
     emit_cell(ke, false, inner, x, y, z, NULL);
     LLVMValueRef next = ke_add(ke, x, 1);
@@ -175,35 +173,35 @@ static void scalar_loop(KE *ke, bool inner, LLVMValueRef from, LLVMValueRef skip
     emit_loop_end(e, &c);
 }
 
-static LLVMValueRef is_inner(KE *ke, LLVMValueRef y, LLVMValueRef z)
-{
+static LLVMValueRef is_inner(KE *ke, LLVMValueRef y, LLVMValueRef z) {
     Emit *e = ke->e;
     LLVMValueRef cell[MAX_RANK] = {NULL, y, z}, all = LLVMConstInt(e->i1, 1, false);
     for (uint32_t a = 1; a < ke->k->rank; a++) {
         LLVMValueRef low = LLVMBuildICmp(e->b, LLVMIntSGE, cell[a], emit_i64(e, ke->k->low[a]), "");
-        LLVMValueRef high = LLVMBuildICmp(e->b, LLVMIntSLT, ke_add(ke, cell[a], ke->k->high[a]), ke_extent(ke, a), "");
+        LLVMValueRef high = LLVMBuildICmp(e->b, LLVMIntSLT, ke_add(ke, cell[a], ke->k->high[a]),
+                                          ke_extent(ke, a), "");
         all = LLVMBuildAnd(e->b, all, LLVMBuildAnd(e->b, low, high, ""), "");
     }
     return all;
 }
 
 /* Can the first and last vector of a row fold x within their lanes? */
-static bool ends_fold(const KE *ke)
-{
+static bool ends_fold(const KE *ke) {
     const Kernel *k = ke->k;
     int32_t room = (int32_t)ke->e->lanes / 2;
-    if (k->rank == 1 || k->low[0] > room || k->high[0] > room || (k->low[0] == 0 && k->high[0] == 0))
+    if (k->rank == 1 || k->low[0] > room || k->high[0] > room ||
+        (k->low[0] == 0 && k->high[0] == 0))
         return false;
     for (KNode n = 1; n < k->nodes.len; n++) {
         const KNodeData *d = &k->nodes.data[n];
-        if ((d->kind == K_SHIFT || d->kind == K_UNSHIFT) && d->offset[0] && d->sides[0][d->offset[0] > 0] == SIDE_PERIODIC)
+        if ((d->kind == K_SHIFT || d->kind == K_UNSHIFT) && d->offset[0] &&
+            d->sides[0][d->offset[0] > 0] == SIDE_PERIODIC)
             return false;
     }
     return true;
 }
 
-static void end_vector(KE *ke, int which, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z)
-{
+static void end_vector(KE *ke, int which, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z) {
     ke->ends = which;
     ke->carrying = which == X_LOW;
     if (ke->stream)
@@ -214,14 +212,16 @@ static void end_vector(KE *ke, int which, LLVMValueRef x, LLVMValueRef y, LLVMVa
 }
 
 /* Whole vectors one after the other, which carry values over; returns where they end. */
-static LLVMValueRef carrying_loop(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z)
-{
+static LLVMValueRef carrying_loop(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
+                                  LLVMValueRef z) {
     Emit *e = ke->e;
     Counting c;
-    LLVMValueRef lanes = emit_i64(e, e->lanes), stop = ke_add(ke, LLVMBuildNSWSub(e->b, to, lanes, ""), 1);
+    LLVMValueRef lanes = emit_i64(e, e->lanes),
+                 stop = ke_add(ke, LLVMBuildNSWSub(e->b, to, lanes, ""), 1);
     LLVMValueRef x = emit_loop_begin(e, &c, from, stop, lanes, "x");
     if (ke->stream) {
-        LLVMValueRef last = LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
+        LLVMValueRef last =
+            LLVMBuildNSWSub(e->b, to, LLVMBuildShl(e->b, lanes, emit_i64(e, 1), ""), "");
         LLVMValueRef before = LLVMBuildICmp(e->b, LLVMIntSLE, x, last, "");
         ke->whole = LLVMBuildAnd(e->b, ke->stream, LLVMBuildOr(e->b, ke->even, before, ""), "");
     }
@@ -233,13 +233,12 @@ static LLVMValueRef carrying_loop(KE *ke, LLVMValueRef from, LLVMValueRef to, LL
 }
 
 /* A row as vectors alone: its ends, and what lies between. */
-static void row_of_vectors(KE *ke, LLVMValueRef y, LLVMValueRef z)
-{
+static void row_of_vectors(KE *ke, LLVMValueRef y, LLVMValueRef z) {
     Emit *e = ke->e;
-    LLVMValueRef n = ke_extent(ke, 0), lanes = emit_i64(e, e->lanes), last = LLVMBuildNSWSub(e->b, n, lanes, ""), from = lanes;
+    LLVMValueRef n = ke_extent(ke, 0), lanes = emit_i64(e, e->lanes),
+                 last = LLVMBuildNSWSub(e->b, n, lanes, ""), from = lanes;
     end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
-    if (ke->carries.len)
-        from = carrying_loop(ke, lanes, last, y, z);
+    if (ke->carries.len) from = carrying_loop(ke, lanes, last, y, z);
     vector_loop(ke, true, from, last, y, z);
     end_vector(ke, X_HIGH, last, y, z);
 }
@@ -252,73 +251,72 @@ typedef struct {
     bool cut; /* stop at what is carried */
 } Survey;
 
-static uint64_t place_key(KNode id, const int32_t *at)
-{
-    return (uint64_t)id << 24 | (uint64_t)(at[0] + 128) << 16 | (uint64_t)(at[1] + 128) << 8 | (uint64_t)(at[2] + 128);
+static uint64_t place_key(KNode id, const int32_t *at) {
+    return (uint64_t)id << 24 | (uint64_t)(at[0] + 128) << 16 | (uint64_t)(at[1] + 128) << 8 |
+           (uint64_t)(at[2] + 128);
 }
 
 /* Is the node worth a shuffle, needed one cell to the right, too, and there in the row's first vector? */
-static bool worth_carrying(Survey *s, KNode id, const int32_t *at)
-{
+static bool worth_carrying(Survey *s, KNode id, const int32_t *at) {
     uint32_t ignored;
     const KNodes *nodes = &s->ke->k->nodes;
-    if (nodes->data[id].kind != K_OP || at[0] < -1 || !map_get(&s->seen, place_key(id, (int32_t[]){at[0] + 1, at[1], at[2]}), &ignored))
+    if (nodes->data[id].kind != K_OP || at[0] < -1 ||
+        !map_get(&s->seen, place_key(id, (int32_t[]){at[0] + 1, at[1], at[2]}), &ignored))
         return false;
     return kernel_count(nodes, &id, 1, s->ke->k->rank, 256).flops >= 10;
 }
 
-static void survey(Survey *s, Map *visited, KNode id, const int32_t *at)
-{
+static void survey(Survey *s, Map *visited, KNode id, const int32_t *at) {
     const KNodeData *n = &s->ke->k->nodes.data[id];
     uint32_t ignored;
-    if (visited->len > 4096 || map_get(visited, place_key(id, at), &ignored))
-        return;
+    if (visited->len > 4096 || map_get(visited, place_key(id, at), &ignored)) return;
     map_set(visited, place_key(id, at), 1);
     if (s->cut && worth_carrying(s, id, at)) {
         Carry c = {.id = id, .at = {at[0] + 1, at[1], at[2]}};
-        if (!ke_carry(s->ke, id, c.at) && s->ke->carries.len < 8)
-            vec_push(&s->ke->carries, c);
+        if (!ke_carry(s->ke, id, c.at) && s->ke->carries.len < 8) vec_push(&s->ke->carries, c);
         return;
     }
     int32_t next[MAX_RANK] = {at[0], at[1], at[2]};
     if (n->kind == K_SHIFT || n->kind == K_UNSHIFT)
         for (uint32_t a = 0; a < s->ke->k->rank; a++)
             next[a] += n->kind == K_SHIFT ? n->offset[a] : -n->offset[a];
-    for (uint32_t i = 0; i < kernel_operands(n); i++)
-        survey(s, visited, n->operand[i], next);
+    for (uint32_t i = 0; i < kernel_operands(n); i++) survey(s, visited, n->operand[i], next);
 }
 
 /* Decides what is carried along rows: dear values that a cell and its left neighbour both need. */
-static void find_carries(KE *ke)
-{
+static void find_carries(KE *ke) {
     Survey s = {.ke = ke};
     Map again = {0};
     for (int pass = 0; pass < 2; pass++) {
         s.cut = pass == 1;
         for (uint32_t i = 0; i < ke->k->outputs.len; i++)
-            survey(&s, pass ? &again : &s.seen, ke->k->outputs.data[i].node, (int32_t[MAX_RANK]){0});
+            survey(&s, pass ? &again : &s.seen, ke->k->outputs.data[i].node,
+                   (int32_t[MAX_RANK]){0});
         for (uint32_t i = 0; i < ke->k->reductions.len; i++)
             for (uint32_t c = 0; c < ke->k->reductions.data[i].count; c++)
-                survey(&s, pass ? &again : &s.seen, ke->k->reductions.data[i].nodes[c], (int32_t[MAX_RANK]){0});
+                survey(&s, pass ? &again : &s.seen, ke->k->reductions.data[i].nodes[c],
+                       (int32_t[MAX_RANK]){0});
     }
     for (uint32_t i = 0; i < ke->carries.len; i++)
-        ke->carries.data[i].variable = emit_variable(ke->e, LLVMVectorType(ke->e->real, ke->e->lanes), "before");
+        ke->carries.data[i].variable =
+            emit_variable(ke->e, LLVMVectorType(ke->e->real, ke->e->lanes), "before");
     map_free(&s.seen);
     map_free(&again);
 }
 
 /* Are rows long enough for that? The vector before the last must not reach a side. */
-static LLVMValueRef is_long(KE *ke)
-{
+static LLVMValueRef is_long(KE *ke) {
     Emit *e = ke->e;
     LLVMValueRef n = ke_extent(ke, 0);
     LLVMValueRef two = LLVMBuildICmp(e->b, LLVMIntEQ, n, emit_i64(e, 2 * (int64_t)e->lanes), "");
-    return LLVMBuildOr(e->b, two, LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, 2 * (int64_t)e->lanes + ke->k->low[0]), ""), "");
+    return LLVMBuildOr(
+        e->b, two,
+        LLVMBuildICmp(e->b, LLVMIntSGE, n, emit_i64(e, 2 * (int64_t)e->lanes + ke->k->low[0]), ""),
+        "");
 }
 
 /* The total of a row, lanes first: a fixed tree. */
-static void finish_row(KE *ke, LLVMValueRef row)
-{
+static void finish_row(KE *ke, LLVMValueRef row) {
     Emit *e = ke->e;
     for (uint32_t i = 0; i < ke->k->reductions.len; i++) {
         Total *t = &ke->totals[i];
@@ -330,17 +328,18 @@ static void finish_row(KE *ke, LLVMValueRef row)
         for (uint32_t width = e->lanes; width > 1; width /= 2)
             for (uint32_t l = 0; l < width / 2; l++)
                 lane[l] = emit_combine(e, op, lane[l], lane[l + width / 2]);
-        LLVMValueRef sum = emit_combine(e, op, lane[0], LLVMBuildLoad2(e->b, t->type, t->scalar, ""));
-        if (t->type != e->f64)
-            sum = LLVMBuildFPExt(e->b, sum, e->f64, "");
-        LLVMValueRef index = LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, ke->rows, emit_i64(e, i), ""), row, "");
+        LLVMValueRef sum =
+            emit_combine(e, op, lane[0], LLVMBuildLoad2(e->b, t->type, t->scalar, ""));
+        if (t->type != e->f64) sum = LLVMBuildFPExt(e->b, sum, e->f64, "");
+        LLVMValueRef index =
+            LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, ke->rows, emit_i64(e, i), ""), row, "");
         LLVMBuildStore(e->b, sum, LLVMBuildInBoundsGEP2(e->b, e->f64, ke->partials, &index, 1, ""));
     }
 }
 
 /* Cells [from, to) of row (y, z); `row` numbers its partial results. */
-static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z, LLVMValueRef row)
-{
+static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z,
+                     LLVMValueRef row) {
     Emit *e = ke->e;
     const Kernel *k = ke->k;
     for (uint32_t i = 0; i < k->reductions.len; i++) {
@@ -351,14 +350,15 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
     }
     LLVMValueRef low = emit_max(e, from, emit_i64(e, k->low[0]));
     LLVMValueRef high = emit_min(e, to, ke_add(ke, ke_extent(ke, 0), -(int64_t)k->high[0]));
-    LLVMValueRef room = LLVMBuildICmp(e->b, LLVMIntSGE, LLVMBuildNSWSub(e->b, high, low, ""), emit_i64(e, e->lanes), "");
+    LLVMValueRef room = LLVMBuildICmp(e->b, LLVMIntSGE, LLVMBuildNSWSub(e->b, high, low, ""),
+                                      emit_i64(e, e->lanes), "");
     low = LLVMBuildSelect(e->b, room, low, to, "");
     high = LLVMBuildSelect(e->b, room, high, to, "");
     if ((k->low[1] | k->low[2] | k->high[1] | k->high[2]) || ke->ends_done) {
-        LLVMBasicBlockRef a = emit_block(e, "inner"), b = emit_block(e, "outer"), join = emit_block(e, "join");
+        LLVMBasicBlockRef a = emit_block(e, "inner"), b = emit_block(e, "outer"),
+                          join = emit_block(e, "join");
         LLVMValueRef inner = is_inner(ke, y, z);
-        if (ke->ends_done)
-            inner = LLVMBuildAnd(e->b, inner, is_long(ke), "");
+        if (ke->ends_done) inner = LLVMBuildAnd(e->b, inner, is_long(ke), "");
         LLVMBuildCondBr(e->b, inner, a, b);
         LLVMPositionBuilderAtEnd(e->b, a);
         if (ke->ends_done) {
@@ -381,8 +381,7 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
 }
 
 /* Work of the units [begin, end): rows in 2D; blocks of rows of some planes in 3D; blocks of cells in 1D. */
-static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end)
-{
+static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
     Emit *e = ke->e;
     LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), n = ke_extent(ke, 0);
     Counting units, planes, rows;
@@ -396,7 +395,8 @@ static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end)
         LLVMValueRef by = emit_word(e, e->i64, ke->args, ke->words.block_y, "block_y");
         LLVMValueRef bz = emit_word(e, e->i64, ke->args, ke->words.block_z, "block_z");
         LLVMValueRef ny = ke_extent(ke, 1), nz = ke_extent(ke, 2);
-        LLVMValueRef layers = LLVMBuildSDiv(e->b, ke_add(ke, LLVMBuildNSWAdd(e->b, nz, bz, ""), -1), bz, "");
+        LLVMValueRef layers =
+            LLVMBuildSDiv(e->b, ke_add(ke, LLVMBuildNSWAdd(e->b, nz, bz, ""), -1), bz, "");
         LLVMValueRef y0 = LLVMBuildNSWMul(e->b, LLVMBuildSDiv(e->b, u, layers, ""), by, "");
         LLVMValueRef z0 = LLVMBuildNSWMul(e->b, LLVMBuildSRem(e->b, u, layers, ""), bz, "");
         LLVMValueRef y1 = emit_min(e, ny, LLVMBuildNSWAdd(e->b, y0, by, ""));
@@ -412,8 +412,7 @@ static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end)
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
-static void load_grid(KE *ke, uint32_t number)
-{
+static void load_grid(KE *ke, uint32_t number) {
     Emit *e = ke->e;
     GridValues *g = &ke->grids[number];
     LLVMValueRef p = emit_word(e, e->ptr, ke->args, ke->words.grids + number, "grid");
@@ -426,8 +425,7 @@ static void load_grid(KE *ke, uint32_t number)
     g->channel = emit_word(e, e->i64, p, GRID_CHANNEL, "channel");
 }
 
-static void load_arguments(KE *ke)
-{
+static void load_arguments(KE *ke) {
     Emit *e = ke->e;
     const Kernel *k = ke->k;
     ke->grids = ARENA_ARRAY(e->arena, GridValues, k->grids);
@@ -436,8 +434,7 @@ static void load_arguments(KE *ke)
     ke->scalars = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     ke->reciprocals = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     ke->totals = ARENA_ARRAY(e->arena, Total, k->reductions.len + 1);
-    for (uint32_t i = 0; i < k->grids; i++)
-        load_grid(ke, i);
+    for (uint32_t i = 0; i < k->grids; i++) load_grid(ke, i);
     for (uint32_t i = 0; i < k->fields.len; i++)
         ke->fields[i] = emit_word(e, e->ptr, ke->args, ke->words.fields + i, "field");
     for (uint32_t i = 0; i < k->written.len; i++)
@@ -449,7 +446,8 @@ static void load_arguments(KE *ke)
     if (e->machine.streams) {
         LLVMValueRef flag = emit_word(e, e->i64, ke->args, ke->words.stream, "stream");
         ke->stream = LLVMBuildICmp(e->b, LLVMIntNE, flag, emit_i64(e, 0), "");
-        LLVMValueRef rest = LLVMBuildAnd(e->b, ke_extent(ke, 0), emit_i64(e, (int64_t)e->lanes - 1), "");
+        LLVMValueRef rest =
+            LLVMBuildAnd(e->b, ke_extent(ke, 0), emit_i64(e, (int64_t)e->lanes - 1), "");
         ke->even = LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), "");
     }
     ke->done = k->reductions.len ? emit_variable(e, e->i64, "done") : NULL;
@@ -461,8 +459,7 @@ static void load_arguments(KE *ke)
     }
 }
 
-LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number)
-{
+LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
     char *name = arena_format(e->arena, "pdn_kernel_%u", number);
     LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
     KE ke = {.e = e, .k = k, .words = kernel_words(k), .args = LLVMGetParam(f, 0)};
@@ -470,8 +467,7 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number)
     ke.ends_done = ends_fold(&ke);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     load_arguments(&ke);
-    if (ke.ends_done)
-        find_carries(&ke);
+    if (ke.ends_done) find_carries(&ke);
     emit_units(&ke, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
     if (ke.stream && k->outputs.len)
         LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, false, "");
@@ -480,7 +476,6 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number)
     forget(&ke);
     vec_free(&ke.values);
     vec_free(&ke.carries);
-    for (uint32_t a = 0; a < MAX_RANK; a++)
-        vec_free(&ke.axes[a]);
+    for (uint32_t a = 0; a < MAX_RANK; a++) vec_free(&ke.axes[a]);
     return f;
 }

@@ -35,16 +35,16 @@ typedef struct {
     LLVMValueRef args;
     GridValues *grids;
     LLVMValueRef *fields, *outputs, *scalars, *reciprocals, partials, rows;
-    LLVMValueRef stream;     /* write past the caches; NULL where the machine cannot */
+    LLVMValueRef stream; /* write past the caches; NULL where the machine cannot */
     Total *totals;
-    LLVMValueRef done;       /* variable of vector_loop */
-    LLVMValueRef whole;      /* write this vector past the caches? */
-    LLVMValueRef even;       /* rows are whole vectors */
-    bool ends_done;          /* the ends of rows are vectors, too */
+    LLVMValueRef done;  /* variable of vector_loop */
+    LLVMValueRef whole; /* write this vector past the caches? */
+    LLVMValueRef even;  /* rows are whole vectors */
+    bool ends_done;     /* the ends of rows are vectors, too */
     VEC(Carry) carries;
-    bool carrying;           /* this vector takes values from the one before, and leaves its own */
+    bool carrying; /* this vector takes values from the one before, and leaves its own */
     /* the cell that is being computed */
-    bool vector, inner;      /* vectors along x; y and z away from sides */
+    bool vector, inner;                    /* vectors along x; y and z away from sides */
     enum { X_INSIDE, X_LOW, X_HIGH } ends; /* the vector is the first or the last of its row */
     LLVMValueRef cell[MAX_RANK];
     VEC(Axis) axes[MAX_RANK];
@@ -66,7 +66,8 @@ LLVMValueRef ke_extent(KE *ke, uint32_t axis);
 LLVMValueRef ke_add(KE *ke, LLVMValueRef a, int64_t b);
 LLVMValueRef ke_gep(KE *ke, LLVMValueRef base, LLVMValueRef index);
 /* Offset of channel and cell (y, z from index[1], index[2]) in a field of the grid. */
-LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t channel, const LLVMValueRef *index);
+LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t channel,
+                       const LLVMValueRef *index);
 /* 0, 1, 2, … */
 LLVMValueRef ke_lanes(KE *ke, LLVMTypeRef element);
 const Carry *ke_carry(const KE *ke, KNode id, const int32_t *at);

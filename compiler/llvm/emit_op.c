@@ -8,37 +8,31 @@
 #include <stdio.h>
 #include <string.h>
 
-LLVMValueRef emit_i64(Emit *e, int64_t value)
-{
+LLVMValueRef emit_i64(Emit *e, int64_t value) {
     return LLVMConstInt(e->i64, (unsigned long long)value, true);
 }
 
-LLVMValueRef emit_real(Emit *e, double value)
-{
-    return LLVMConstReal(e->real, value);
-}
+LLVMValueRef emit_real(Emit *e, double value) { return LLVMConstReal(e->real, value); }
 
-LLVMValueRef emit_number(Emit *e, LLVMTypeRef like, double value)
-{
-    if (LLVMGetTypeKind(like) != LLVMVectorTypeKind)
-        return LLVMConstReal(like, value);
+LLVMValueRef emit_number(Emit *e, LLVMTypeRef like, double value) {
+    if (LLVMGetTypeKind(like) != LLVMVectorTypeKind) return LLVMConstReal(like, value);
     uint32_t lanes = LLVMGetVectorSize(like);
     LLVMValueRef items[64], one = LLVMConstReal(LLVMGetElementType(like), value);
-    for (uint32_t i = 0; i < lanes; i++)
-        items[i] = one;
+    for (uint32_t i = 0; i < lanes; i++) items[i] = one;
     return LLVMConstVector(items, lanes);
 }
 
-LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar)
-{
+LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar) {
     LLVMTypeRef vector = LLVMVectorType(LLVMTypeOf(scalar), e->lanes);
     LLVMValueRef poison = LLVMGetPoison(vector);
-    LLVMValueRef first = LLVMBuildInsertElement(e->b, poison, scalar, LLVMConstInt(e->i32, 0, false), "");
-    return LLVMBuildShuffleVector(e->b, first, poison, LLVMConstNull(LLVMVectorType(e->i32, e->lanes)), "");
+    LLVMValueRef first =
+        LLVMBuildInsertElement(e->b, poison, scalar, LLVMConstInt(e->i32, 0, false), "");
+    return LLVMBuildShuffleVector(e->b, first, poison,
+                                  LLVMConstNull(LLVMVectorType(e->i32, e->lanes)), "");
 }
 
-LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload, const LLVMValueRef *args, uint32_t count)
-{
+LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
+                            const LLVMValueRef *args, uint32_t count) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     LLVMTypeRef types[1] = {overload};
     LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, overload ? 1 : 0);
@@ -47,8 +41,7 @@ LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload, con
 }
 
 /* A function of the maths library, lane by lane. */
-static LLVMValueRef call_library(Emit *e, const char *name, const LLVMValueRef *x, uint32_t count)
-{
+static LLVMValueRef call_library(Emit *e, const char *name, const LLVMValueRef *x, uint32_t count) {
     char symbol[32];
     snprintf(symbol, sizeof symbol, "%s%s", name, e->plan->f64 ? "" : "f");
     LLVMTypeRef args[3] = {e->real, e->real, e->real};
@@ -57,11 +50,14 @@ static LLVMValueRef call_library(Emit *e, const char *name, const LLVMValueRef *
     if (!f) {
         f = LLVMAddFunction(e->module, symbol, type);
         for (const char *const *a = (const char *const[]){"nounwind", "willreturn", NULL}; *a; a++)
-            LLVMAddAttributeAtIndex(f, (unsigned)LLVMAttributeFunctionIndex,
-                                    LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName(*a, strlen(*a)), 0));
+            LLVMAddAttributeAtIndex(
+                f, (unsigned)LLVMAttributeFunctionIndex,
+                LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName(*a, strlen(*a)),
+                                        0));
         LLVMAddAttributeAtIndex(
             f, (unsigned)LLVMAttributeFunctionIndex,
-            LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("memory", 6), 0)); /* none */
+            LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("memory", 6),
+                                    0)); /* none */
     }
     if (LLVMGetTypeKind(LLVMTypeOf(x[0])) != LLVMVectorTypeKind)
         return LLVMBuildCall2(e->b, type, f, (LLVMValueRef *)(uintptr_t)x, count, "");
@@ -70,63 +66,58 @@ static LLVMValueRef call_library(Emit *e, const char *name, const LLVMValueRef *
         LLVMValueRef lane = LLVMConstInt(e->i32, i, false), item[3];
         for (uint32_t k = 0; k < count; k++)
             item[k] = LLVMBuildExtractElement(e->b, x[k], lane, "");
-        out = LLVMBuildInsertElement(e->b, out, LLVMBuildCall2(e->b, type, f, item, count, ""), lane, "");
+        out = LLVMBuildInsertElement(e->b, out, LLVMBuildCall2(e->b, type, f, item, count, ""),
+                                     lane, "");
     }
     return out;
 }
 
-static LLVMValueRef compare(Emit *e, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef compare(Emit *e, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildFCmp(e->b, p, a, b, "");
 }
 
-static LLVMValueRef truth(Emit *e, LLVMValueRef condition, LLVMTypeRef like)
-{
+static LLVMValueRef truth(Emit *e, LLVMValueRef condition, LLVMTypeRef like) {
     return LLVMBuildSelect(e->b, condition, emit_number(e, like, 1), emit_number(e, like, 0), "");
 }
 
 /* a < b ? a : b (or >), NaN where either is NaN. */
-static LLVMValueRef extremum(Emit *e, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef extremum(Emit *e, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) {
     LLVMValueRef chosen = LLVMBuildSelect(e->b, compare(e, p, a, b), a, b, "");
     return LLVMBuildSelect(e->b, compare(e, LLVMRealUNO, a, a), a, chosen, "");
 }
 
-static LLVMValueRef special(Emit *e, Op op, const LLVMValueRef *x)
-{
+static LLVMValueRef special(Emit *e, Op op, const LLVMValueRef *x) {
     LLVMTypeRef t = LLVMTypeOf(x[0]);
     LLVMValueRef zero = emit_number(e, t, 0);
     switch (op) {
-    case OP_MIN:
-        return extremum(e, LLVMRealOLT, x[0], x[1]);
-    case OP_MAX:
-        return extremum(e, LLVMRealOGT, x[0], x[1]);
+    case OP_MIN: return extremum(e, LLVMRealOLT, x[0], x[1]);
+    case OP_MAX: return extremum(e, LLVMRealOGT, x[0], x[1]);
     case OP_MOD: {
         LLVMValueRef q = emit_op(e, OP_FLOOR, (LLVMValueRef[]){emit_op(e, OP_DIV, x)});
         return LLVMBuildFSub(e->b, x[0], LLVMBuildFMul(e->b, q, x[1], ""), "");
     }
     case OP_AND:
     case OP_OR: {
-        LLVMValueRef a = compare(e, LLVMRealUNE, x[0], zero), b = compare(e, LLVMRealUNE, x[1], zero);
-        return truth(e, op == OP_AND ? LLVMBuildAnd(e->b, a, b, "") : LLVMBuildOr(e->b, a, b, ""), t);
+        LLVMValueRef a = compare(e, LLVMRealUNE, x[0], zero),
+                     b = compare(e, LLVMRealUNE, x[1], zero);
+        return truth(e, op == OP_AND ? LLVMBuildAnd(e->b, a, b, "") : LLVMBuildOr(e->b, a, b, ""),
+                     t);
     }
-    case OP_NOT:
-        return truth(e, compare(e, LLVMRealOEQ, x[0], zero), t);
+    case OP_NOT: return truth(e, compare(e, LLVMRealOEQ, x[0], zero), t);
     case OP_WHERE:
         return LLVMBuildSelect(e->b, compare(e, LLVMRealUNE, x[0], zero), x[1], x[2], "");
     case OP_SIGN: {
-        LLVMValueRef s = LLVMBuildSelect(e->b, compare(e, LLVMRealOLT, x[0], zero), emit_number(e, t, -1), zero, "");
+        LLVMValueRef s = LLVMBuildSelect(e->b, compare(e, LLVMRealOLT, x[0], zero),
+                                         emit_number(e, t, -1), zero, "");
         s = LLVMBuildSelect(e->b, compare(e, LLVMRealOGT, x[0], zero), emit_number(e, t, 1), s, "");
         return LLVMBuildSelect(e->b, compare(e, LLVMRealUNO, x[0], x[0]), x[0], s, "");
     }
-    default:
-        return zero; /* a row of ops.def without a lowering: caught by tests of every op */
+    default: return zero; /* a row of ops.def without a lowering: caught by tests of every op */
     }
 }
 
 /* 1/b to 14 bits; scalars go through a vector, so that they get the same bits. */
-static LLVMValueRef estimate(Emit *e, LLVMValueRef b)
-{
+static LLVMValueRef estimate(Emit *e, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(b);
     bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
     LLVMTypeRef wide = vector ? t : LLVMVectorType(t, 4);
@@ -134,17 +125,18 @@ static LLVMValueRef estimate(Emit *e, LLVMValueRef b)
     LLVMValueRef v = vector ? b : LLVMBuildInsertElement(e->b, LLVMConstNull(wide), b, zero, "");
     LLVMTypeRef mask = LLVMIntTypeInContext(e->context, vector ? 16 : 8);
     LLVMValueRef args[3] = {v, LLVMConstNull(wide), LLVMConstAllOnes(mask)};
-    LLVMValueRef r = emit_intrinsic(e, vector ? "llvm.x86.avx512.rcp14.ps.512" : "llvm.x86.avx512.rcp14.ps.128", NULL, args, 3);
+    LLVMValueRef r = emit_intrinsic(
+        e, vector ? "llvm.x86.avx512.rcp14.ps.512" : "llvm.x86.avx512.rcp14.ps.128", NULL, args, 3);
     return vector ? r : LLVMBuildExtractElement(e->b, r, zero, "");
 }
 
 /* a / b in single precision: a Newton step on the estimate of 1/b, then one on the quotient; within 1 ulp where
  * |b| and 1/|b| are normal numbers. Where that gave NaN (0, infinite), the estimate alone gives what IEEE
  * asks for: a * (1/b). */
-static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
-    LLVMValueRef r0 = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""), one = emit_number(e, t, 1);
+    LLVMValueRef r0 = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""),
+                 one = emit_number(e, t, 1);
     LLVMValueRef error = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, one}, 3);
     LLVMValueRef r = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
     LLVMValueRef q = LLVMBuildFMul(e->b, a, r, "");
@@ -154,61 +146,46 @@ static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b)
     return LLVMBuildSelect(e->b, wrong, LLVMBuildFMul(e->b, a, r0, ""), q, "");
 }
 
-static LLVMValueRef divide(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef divide(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     bool estimates = e->in_kernel && e->machine.estimates && !e->plan->f64 && e->lanes == 16;
     return estimates ? divide_by_estimate(e, a, b) : LLVMBuildFDiv(e->b, a, b, "");
 }
 
-LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x)
-{
+LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x) {
     const OpInfo *info = op_info(op);
     const char *how = info->lower;
     LLVMTypeRef t = LLVMTypeOf(x[0]);
-    if (strcmp(how, "fneg") == 0)
-        return LLVMBuildFNeg(e->b, x[0], "");
-    if (strcmp(how, "fadd") == 0)
-        return LLVMBuildFAdd(e->b, x[0], x[1], "");
-    if (strcmp(how, "fsub") == 0)
-        return LLVMBuildFSub(e->b, x[0], x[1], "");
-    if (strcmp(how, "fmul") == 0)
-        return LLVMBuildFMul(e->b, x[0], x[1], "");
-    if (strcmp(how, "fdiv") == 0)
-        return divide(e, x[0], x[1]);
+    if (strcmp(how, "fneg") == 0) return LLVMBuildFNeg(e->b, x[0], "");
+    if (strcmp(how, "fadd") == 0) return LLVMBuildFAdd(e->b, x[0], x[1], "");
+    if (strcmp(how, "fsub") == 0) return LLVMBuildFSub(e->b, x[0], x[1], "");
+    if (strcmp(how, "fmul") == 0) return LLVMBuildFMul(e->b, x[0], x[1], "");
+    if (strcmp(how, "fdiv") == 0) return divide(e, x[0], x[1]);
     if (strncmp(how, "llvm.", 5) == 0)
         return emit_intrinsic(e, how, t, x, (uint32_t)info->operands);
     if (strncmp(how, "call ", 5) == 0) {
         LLVMValueRef vector = e->in_kernel ? emit_math(e, op, x) : NULL;
         return vector ? vector : call_library(e, how + 5, x, (uint32_t)info->operands);
     }
-    if (strcmp(how, "fcmp olt") == 0)
-        return truth(e, compare(e, LLVMRealOLT, x[0], x[1]), t);
-    if (strcmp(how, "fcmp ole") == 0)
-        return truth(e, compare(e, LLVMRealOLE, x[0], x[1]), t);
-    if (strcmp(how, "fcmp oeq") == 0)
-        return truth(e, compare(e, LLVMRealOEQ, x[0], x[1]), t);
-    if (strcmp(how, "fcmp une") == 0)
-        return truth(e, compare(e, LLVMRealUNE, x[0], x[1]), t);
+    if (strcmp(how, "fcmp olt") == 0) return truth(e, compare(e, LLVMRealOLT, x[0], x[1]), t);
+    if (strcmp(how, "fcmp ole") == 0) return truth(e, compare(e, LLVMRealOLE, x[0], x[1]), t);
+    if (strcmp(how, "fcmp oeq") == 0) return truth(e, compare(e, LLVMRealOEQ, x[0], x[1]), t);
+    if (strcmp(how, "fcmp une") == 0) return truth(e, compare(e, LLVMRealUNE, x[0], x[1]), t);
     return special(e, op, x);
 }
 
 /* ---- reductions ------------------------------------------------------------------------- */
 
-double reduction_start(Op op)
-{
-    return op == OP_SUM ? 0 : op == OP_LEAST ? INFINITY : -INFINITY;
-}
+double reduction_start(Op op) { return op == OP_SUM ? 0 : op == OP_LEAST ? INFINITY : -INFINITY; }
 
-LLVMValueRef emit_combine(Emit *e, Op op, LLVMValueRef a, LLVMValueRef b)
-{
+LLVMValueRef emit_combine(Emit *e, Op op, LLVMValueRef a, LLVMValueRef b) {
     return op == OP_SUM ? LLVMBuildFAdd(e->b, a, b, "")
                         : extremum(e, op == OP_LEAST ? LLVMRealOLT : LLVMRealOGT, a, b);
 }
 
 /* ---- control flow ------------------------------------------------------------------------- */
 
-LLVMValueRef emit_word(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t word, const char *name)
-{
+LLVMValueRef emit_word(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t word,
+                       const char *name) {
     LLVMValueRef at = base;
     if (word) {
         LLVMValueRef index = emit_i64(e, word);
@@ -217,14 +194,13 @@ LLVMValueRef emit_word(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t wo
     return LLVMBuildLoad2(e->b, type, at, name);
 }
 
-static LLVMValueRef current_function(Emit *e)
-{
+static LLVMValueRef current_function(Emit *e) {
     return LLVMGetBasicBlockParent(LLVMGetInsertBlock(e->b));
 }
 
-LLVMValueRef emit_variable(Emit *e, LLVMTypeRef type, const char *name)
-{
-    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b), entry = LLVMGetEntryBasicBlock(current_function(e));
+LLVMValueRef emit_variable(Emit *e, LLVMTypeRef type, const char *name) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b),
+                      entry = LLVMGetEntryBasicBlock(current_function(e));
     LLVMValueRef first = LLVMGetFirstInstruction(entry);
     if (first)
         LLVMPositionBuilderBefore(e->b, first);
@@ -235,13 +211,12 @@ LLVMValueRef emit_variable(Emit *e, LLVMTypeRef type, const char *name)
     return v;
 }
 
-LLVMBasicBlockRef emit_block(Emit *e, const char *name)
-{
+LLVMBasicBlockRef emit_block(Emit *e, const char *name) {
     return LLVMAppendBasicBlockInContext(e->context, current_function(e), name);
 }
 
-LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to, LLVMValueRef step, const char *name)
-{
+LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to,
+                             LLVMValueRef step, const char *name) {
     c->variable = emit_variable(e, e->i64, name);
     c->step = step;
     LLVMBuildStore(e->b, from, c->variable);
@@ -256,48 +231,41 @@ LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueR
     return i;
 }
 
-void emit_loop_end(Emit *e, Counting *c)
-{
+void emit_loop_end(Emit *e, Counting *c) {
     LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, c->variable, "");
     LLVMBuildStore(e->b, LLVMBuildNSWAdd(e->b, i, c->step, ""), c->variable);
     LLVMBuildBr(e->b, c->head);
     LLVMPositionBuilderAtEnd(e->b, c->done);
 }
 
-LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
+LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, a, b, ""), a, b, "");
 }
 
-LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b)
-{
+LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, a, b, ""), a, b, "");
 }
 
-static void attribute(Emit *e, LLVMValueRef f, const char *name, const char *value)
-{
+static void attribute(Emit *e, LLVMValueRef f, const char *name, const char *value) {
     LLVMAddAttributeAtIndex(f, (unsigned)LLVMAttributeFunctionIndex,
-                            LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value,
-                                                      (unsigned)strlen(value)));
+                            LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name),
+                                                      value, (unsigned)strlen(value)));
 }
 
-LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef type, bool external)
-{
+LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef type, bool external) {
     LLVMValueRef f = LLVMAddFunction(e->module, name, type);
     LLVMSetLinkage(f, external ? LLVMExternalLinkage : LLVMInternalLinkage);
-    LLVMAddAttributeAtIndex(f, (unsigned)LLVMAttributeFunctionIndex,
-                            LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
-    if (e->machine.cpu && *e->machine.cpu)
-        attribute(e, f, "target-cpu", e->machine.cpu);
+    LLVMAddAttributeAtIndex(
+        f, (unsigned)LLVMAttributeFunctionIndex,
+        LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("nounwind", 8), 0));
+    if (e->machine.cpu && *e->machine.cpu) attribute(e, f, "target-cpu", e->machine.cpu);
     if (e->machine.features && *e->machine.features)
         attribute(e, f, "target-features", e->machine.features);
-    if (e->machine.vector_bits == 512)
-        attribute(e, f, "prefer-vector-width", "512");
+    if (e->machine.vector_bits == 512) attribute(e, f, "prefer-vector-width", "512");
     return f;
 }
 
-void emit_start(Emit *e, const Plan *plan, const Machine *machine, bool standalone)
-{
+void emit_start(Emit *e, const Plan *plan, const Machine *machine, bool standalone) {
     *e = (Emit){.plan = plan, .machine = *machine, .standalone = standalone};
     e->arena = arena_new();
     e->context = LLVMContextCreate();
@@ -315,8 +283,7 @@ void emit_start(Emit *e, const Plan *plan, const Machine *machine, bool standalo
     e->kernel_type = LLVMFunctionType(e->none, (LLVMTypeRef[]){e->ptr, e->i64, e->i64}, 3, false);
 }
 
-void emit_free(Emit *e)
-{
+void emit_free(Emit *e) {
     LLVMDisposeBuilder(e->b);
     LLVMDisposeModule(e->module);
     LLVMContextDispose(e->context);

@@ -9,9 +9,9 @@
 
 /* ---- positions -------------------------------------------------------------------------- */
 
-uint32_t ke_axis(KE *ke, uint32_t axis, uint32_t parent, int32_t offset, uint32_t how, bool *made)
-{
-    uint64_t key = (uint64_t)axis << 60 | (uint64_t)parent << 32 | (uint64_t)(uint16_t)(int16_t)offset << 8 | how;
+uint32_t ke_axis(KE *ke, uint32_t axis, uint32_t parent, int32_t offset, uint32_t how, bool *made) {
+    uint64_t key = (uint64_t)axis << 60 | (uint64_t)parent << 32 |
+                   (uint64_t)(uint16_t)(int16_t)offset << 8 | how;
     uint32_t id;
     *made = !map_get(&ke->chains, key, &id);
     if (*made) {
@@ -22,56 +22,44 @@ uint32_t ke_axis(KE *ke, uint32_t axis, uint32_t parent, int32_t offset, uint32_
     return id;
 }
 
-uint32_t ke_fixed(KE *ke, uint32_t axis, int32_t offset)
-{
+uint32_t ke_fixed(KE *ke, uint32_t axis, int32_t offset) {
     bool made;
     uint32_t id = ke_axis(ke, axis, 0, offset, MOVE_FIXED, &made);
-    if (made)
-        ke->axes[axis].data[id] = (Axis){.fixed = true, .offset = offset};
+    if (made) ke->axes[axis].data[id] = (Axis){.fixed = true, .offset = offset};
     return id;
 }
 
-LLVMValueRef ke_extent(KE *ke, uint32_t axis)
-{
-    return ke->grids[0].extent[axis];
-}
+LLVMValueRef ke_extent(KE *ke, uint32_t axis) { return ke->grids[0].extent[axis]; }
 
-LLVMValueRef ke_add(KE *ke, LLVMValueRef a, int64_t b)
-{
+LLVMValueRef ke_add(KE *ke, LLVMValueRef a, int64_t b) {
     return b ? LLVMBuildNSWAdd(ke->e->b, a, emit_i64(ke->e, b), "") : a;
 }
 
-static LLVMValueRef sub(KE *ke, LLVMValueRef a, LLVMValueRef b)
-{
+static LLVMValueRef sub(KE *ke, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildNSWSub(ke->e->b, a, b, "");
 }
 
 /* Is the raw position index + offset beyond the side that it moves to? */
-static LLVMValueRef beyond(KE *ke, uint32_t axis, LLVMValueRef raw, bool high)
-{
+static LLVMValueRef beyond(KE *ke, uint32_t axis, LLVMValueRef raw, bool high) {
     return high ? LLVMBuildICmp(ke->e->b, LLVMIntSGE, raw, ke_extent(ke, axis), "")
                 : LLVMBuildICmp(ke->e->b, LLVMIntSLT, raw, emit_i64(ke->e, 0), "");
 }
 
 /* The position after a move of `offset` from a folded position, brought inside again. */
-static uint32_t axis_moved(KE *ke, uint32_t axis, uint32_t from, int32_t offset, uint32_t how)
-{
+static uint32_t axis_moved(KE *ke, uint32_t axis, uint32_t from, int32_t offset, uint32_t how) {
     bool made, high = offset > 0;
     uint32_t id = ke_axis(ke, axis, from, offset, how, &made);
-    if (!made)
-        return id;
-    LLVMValueRef n = ke_extent(ke, axis), raw = ke_add(ke, ke->axes[axis].data[from].index, offset), inside;
+    if (!made) return id;
+    LLVMValueRef n = ke_extent(ke, axis), raw = ke_add(ke, ke->axes[axis].data[from].index, offset),
+                 inside;
     switch (how) {
     case SIDE_PERIODIC:
-    case MOVE_WRAP:
-        inside = high ? sub(ke, raw, n) : LLVMBuildNSWAdd(ke->e->b, raw, n, "");
-        break;
+    case MOVE_WRAP: inside = high ? sub(ke, raw, n) : LLVMBuildNSWAdd(ke->e->b, raw, n, ""); break;
     case SIDE_GHOST:
-    case MOVE_CLAMP:
-        inside = high ? ke_add(ke, n, -1) : emit_i64(ke->e, 0);
-        break;
+    case MOVE_CLAMP: inside = high ? ke_add(ke, n, -1) : emit_i64(ke->e, 0); break;
     default: /* mirrored at the face */
-        inside = high ? sub(ke, ke_add(ke, LLVMBuildNSWAdd(ke->e->b, n, n, ""), -1), raw) : sub(ke, emit_i64(ke->e, -1), raw);
+        inside = high ? sub(ke, ke_add(ke, LLVMBuildNSWAdd(ke->e->b, n, n, ""), -1), raw)
+                      : sub(ke, emit_i64(ke->e, -1), raw);
         break;
     }
     LLVMValueRef index = LLVMBuildSelect(ke->e->b, beyond(ke, axis, raw, high), inside, raw, "");
@@ -80,38 +68,36 @@ static uint32_t axis_moved(KE *ke, uint32_t axis, uint32_t from, int32_t offset,
 }
 
 /* A position computed elsewhere, for the terms of UNSHIFT. */
-static uint32_t axis_at(KE *ke, uint32_t axis, uint32_t from, int32_t offset, uint32_t how, LLVMValueRef index)
-{
+static uint32_t axis_at(KE *ke, uint32_t axis, uint32_t from, int32_t offset, uint32_t how,
+                        LLVMValueRef index) {
     bool made;
     uint32_t id = ke_axis(ke, axis, from, offset, how, &made);
     if (made) {
         LLVMValueRef last = ke_add(ke, ke_extent(ke, axis), -1);
-        ke->axes[axis].data[id] = (Axis){.index = emit_max(ke->e, emit_min(ke->e, index, last), emit_i64(ke->e, 0))};
+        ke->axes[axis].data[id] =
+            (Axis){.index = emit_max(ke->e, emit_min(ke->e, index, last), emit_i64(ke->e, 0))};
     }
     return id;
 }
 
 /* The index along an axis (of its first lane, along x). */
-static LLVMValueRef axis_index(KE *ke, uint32_t axis, uint32_t id)
-{
+static LLVMValueRef axis_index(KE *ke, uint32_t axis, uint32_t id) {
     Axis a = ke->axes[axis].data[id];
     return a.fixed ? ke_add(ke, ke->cell[axis], a.offset) : a.index;
 }
 
 /* ---- leaves ------------------------------------------------------------------------------ */
 
-static LLVMTypeRef value_type(const KE *ke)
-{
+static LLVMTypeRef value_type(const KE *ke) {
     return ke->vector ? LLVMVectorType(ke->e->real, ke->e->lanes) : ke->e->real;
 }
 
-static LLVMValueRef spread(KE *ke, LLVMValueRef scalar)
-{
+static LLVMValueRef spread(KE *ke, LLVMValueRef scalar) {
     return ke->vector ? emit_splat(ke->e, scalar) : scalar;
 }
 
-LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t channel, const LLVMValueRef *index)
-{
+LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t channel,
+                       const LLVMValueRef *index) {
     Emit *e = ke->e;
     LLVMValueRef at = LLVMBuildNSWMul(e->b, g->channel, emit_i64(e, channel), "");
     for (uint32_t a = 1; a < rank; a++)
@@ -119,21 +105,18 @@ LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t chan
     return at;
 }
 
-LLVMValueRef ke_gep(KE *ke, LLVMValueRef base, LLVMValueRef index)
-{
+LLVMValueRef ke_gep(KE *ke, LLVMValueRef base, LLVMValueRef index) {
     return LLVMBuildInBoundsGEP2(ke->e->b, ke->e->real, base, &index, 1, "");
 }
 
 /* Start of the row of a field that positions y, z lie in. */
-static LLVMValueRef row_of(KE *ke, LLVMValueRef base, uint32_t field, uint32_t channel, const uint32_t *at)
-{
+static LLVMValueRef row_of(KE *ke, LLVMValueRef base, uint32_t field, uint32_t channel,
+                           const uint32_t *at) {
     uint64_t key = (uint64_t)field << 48 | (uint64_t)channel << 32 | (uint64_t)at[1] << 16 | at[2];
     uint32_t id;
-    if (map_get(&ke->rows_memo, key, &id))
-        return ke->values.data[id];
+    if (map_get(&ke->rows_memo, key, &id)) return ke->values.data[id];
     LLVMValueRef index[MAX_RANK] = {NULL};
-    for (uint32_t a = 1; a < ke->k->rank; a++)
-        index[a] = axis_index(ke, a, at[a]);
+    for (uint32_t a = 1; a < ke->k->rank; a++) index[a] = axis_index(ke, a, at[a]);
     LLVMValueRef row = ke_gep(ke, base, ke_offset(ke, &ke->grids[0], ke->k->rank, channel, index));
     vec_push(&ke->values, row);
     map_set(&ke->rows_memo, key, ke->values.len - 1);
@@ -141,24 +124,22 @@ static LLVMValueRef row_of(KE *ke, LLVMValueRef base, uint32_t field, uint32_t c
 }
 
 /* Address of the cell (or first lane) at a position in a row. */
-static LLVMValueRef in_row(KE *ke, LLVMValueRef row, uint32_t at)
-{
+static LLVMValueRef in_row(KE *ke, LLVMValueRef row, uint32_t at) {
     Axis a = ke->axes[0].data[at];
-    if (!a.fixed)
-        return ke_gep(ke, row, a.index);
+    if (!a.fixed) return ke_gep(ke, row, a.index);
     LLVMValueRef p = ke_gep(ke, row, ke->cell[0]);
     return a.offset ? ke_gep(ke, p, emit_i64(ke->e, a.offset)) : p;
 }
 
-static LLVMValueRef load(KE *ke, const KNodeData *n, const uint32_t *at)
-{
-    LLVMValueRef v = LLVMBuildLoad2(ke->e->b, value_type(ke), in_row(ke, row_of(ke, ke->fields[n->index], n->index, n->detail, at), at[0]), "");
+static LLVMValueRef load(KE *ke, const KNodeData *n, const uint32_t *at) {
+    LLVMValueRef v = LLVMBuildLoad2(
+        ke->e->b, value_type(ke),
+        in_row(ke, row_of(ke, ke->fields[n->index], n->index, n->detail, at), at[0]), "");
     LLVMSetAlignment(v, ke->e->size);
     return v;
 }
 
-LLVMValueRef ke_lanes(KE *ke, LLVMTypeRef element)
-{
+LLVMValueRef ke_lanes(KE *ke, LLVMTypeRef element) {
     LLVMValueRef items[64];
     bool floating = LLVMGetTypeKind(element) != LLVMIntegerTypeKind;
     for (uint32_t i = 0; i < ke->e->lanes; i++)
@@ -167,16 +148,13 @@ LLVMValueRef ke_lanes(KE *ke, LLVMTypeRef element)
 }
 
 /* 1 in one lane, 0 in the others. */
-static LLVMValueRef one_lane(KE *ke, uint32_t lane)
-{
+static LLVMValueRef one_lane(KE *ke, uint32_t lane) {
     LLVMValueRef items[64];
-    for (uint32_t i = 0; i < ke->e->lanes; i++)
-        items[i] = emit_real(ke->e, i == lane);
+    for (uint32_t i = 0; i < ke->e->lanes; i++) items[i] = emit_real(ke->e, i == lane);
     return LLVMConstVector(items, ke->e->lanes);
 }
 
-static LLVMValueRef coordinate(KE *ke, uint32_t axis, uint32_t at)
-{
+static LLVMValueRef coordinate(KE *ke, uint32_t axis, uint32_t at) {
     Emit *e = ke->e;
     LLVMValueRef i = LLVMBuildSIToFP(e->b, axis_index(ke, axis, at), e->f64, "");
     LLVMValueRef h = ke->grids[0].spacing[axis], origin = ke->grids[0].origin[axis];
@@ -188,19 +166,16 @@ static LLVMValueRef coordinate(KE *ke, uint32_t axis, uint32_t at)
     }
     i = LLVMBuildFAdd(e->b, i, emit_number(e, LLVMTypeOf(i), 0.5), "");
     LLVMValueRef x = LLVMBuildFAdd(e->b, origin, LLVMBuildFMul(e->b, i, h, ""), "");
-    if (!ke->e->plan->f64)
-        x = LLVMBuildFPTrunc(e->b, x, lanes ? value_type(ke) : e->real, "");
+    if (!ke->e->plan->f64) x = LLVMBuildFPTrunc(e->b, x, lanes ? value_type(ke) : e->real, "");
     return lanes ? x : spread(ke, x);
 }
 
-static LLVMValueRef edge(KE *ke, const KNodeData *n, const uint32_t *at)
-{
+static LLVMValueRef edge(KE *ke, const KNodeData *n, const uint32_t *at) {
     Axis a = ke->axes[n->index].data[at[n->index]];
     LLVMTypeRef t = value_type(ke);
     if (a.fixed && n->index == 0 && a.offset == 0 && ke->ends == (n->detail ? X_HIGH : X_LOW))
         return one_lane(ke, n->detail ? ke->e->lanes - 1 : 0);
-    if (a.fixed)
-        return emit_number(ke->e, t, 0); /* interior cells are out of its reach */
+    if (a.fixed) return emit_number(ke->e, t, 0); /* interior cells are out of its reach */
     LLVMValueRef side = n->detail ? ke_add(ke, ke_extent(ke, n->index), -1) : emit_i64(ke->e, 0);
     LLVMValueRef is = LLVMBuildICmp(ke->e->b, LLVMIntEQ, a.index, side, "");
     return LLVMBuildSelect(ke->e->b, is, emit_number(ke->e, t, 1), emit_number(ke->e, t, 0), "");
@@ -214,20 +189,18 @@ typedef struct {
     LLVMValueRef both;          /* is there a second one? */
 } Kin;
 
-static LLVMValueRef like(KE *ke, LLVMValueRef value, bool lanes)
-{
+static LLVMValueRef like(KE *ke, LLVMValueRef value, bool lanes) {
     return lanes ? emit_splat(ke->e, value) : value;
 }
 
 /* `scale` 1: this axis is not resampled (its extents agree). */
-static Kin kin_of(KE *ke, const GridValues *other, uint32_t axis, uint32_t at, bool finer)
-{
+static Kin kin_of(KE *ke, const GridValues *other, uint32_t axis, uint32_t at, bool finer) {
     Emit *e = ke->e;
     bool lanes = ke->vector && axis == 0;
     LLVMValueRef i = axis_index(ke, axis, at);
-    if (lanes)
-        i = LLVMBuildNSWAdd(e->b, emit_splat(e, i), ke_lanes(ke, e->i64), "");
-    LLVMValueRef same = LLVMBuildICmp(e->b, LLVMIntEQ, other->extent[axis], ke_extent(ke, axis), "");
+    if (lanes) i = LLVMBuildNSWAdd(e->b, emit_splat(e, i), ke_lanes(ke, e->i64), "");
+    LLVMValueRef same =
+        LLVMBuildICmp(e->b, LLVMIntEQ, other->extent[axis], ke_extent(ke, axis), "");
     Kin kin = {0};
     LLVMValueRef one = like(ke, emit_i64(e, 1), lanes);
     if (!finer) {
@@ -243,8 +216,7 @@ static Kin kin_of(KE *ke, const GridValues *other, uint32_t axis, uint32_t at, b
     return kin;
 }
 
-static LLVMValueRef gather(KE *ke, LLVMValueRef row, LLVMValueRef index)
-{
+static LLVMValueRef gather(KE *ke, LLVMValueRef row, LLVMValueRef index) {
     Emit *e = ke->e;
     LLVMValueRef where = ke_gep(ke, row, index);
     if (!ke->vector) {
@@ -256,22 +228,21 @@ static LLVMValueRef gather(KE *ke, LLVMValueRef row, LLVMValueRef index)
     LLVMValueRef out = LLVMGetPoison(t);
     for (uint32_t i = 0; i < e->lanes; i++) {
         LLVMValueRef lane = LLVMConstInt(e->i32, i, false);
-        LLVMValueRef v = LLVMBuildLoad2(e->b, e->real, LLVMBuildExtractElement(e->b, where, lane, ""), "");
+        LLVMValueRef v =
+            LLVMBuildLoad2(e->b, e->real, LLVMBuildExtractElement(e->b, where, lane, ""), "");
         LLVMSetAlignment(v, e->size);
         out = LLVMBuildInsertElement(e->b, out, v, lane, "");
     }
     return out;
 }
 
-static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at)
-{
+static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
     Emit *e = ke->e;
     const Kernel *k = ke->k;
     const GridValues *other = &ke->grids[k->fields.data[n->index].grid];
     bool finer = n->kind == K_RESTRICT;
     Kin kin[MAX_RANK];
-    for (uint32_t a = 0; a < k->rank; a++)
-        kin[a] = kin_of(ke, other, a, at[a], finer);
+    for (uint32_t a = 0; a < k->rank; a++) kin[a] = kin_of(ke, other, a, at[a], finer);
     LLVMTypeRef t = value_type(ke);
     LLVMValueRef sum = NULL, number = emit_number(e, t, 1), zero = emit_number(e, t, 0);
     for (uint32_t corner = 0; corner < (finer ? 1u << k->rank : 1u); corner++) {
@@ -279,24 +250,23 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at)
         for (uint32_t a = 0; a < k->rank; a++) {
             bool second = corner >> a & 1;
             index[a] = second ? kin[a].second : kin[a].first;
-            if (!second)
-                continue;
+            if (!second) continue;
             LLVMValueRef both = kin[a].both;
-            if (ke->vector && a > 0)
-                both = emit_splat(e, both);
+            if (ke->vector && a > 0) both = emit_splat(e, both);
             exists = exists ? LLVMBuildAnd(e->b, exists, both, "") : both;
         }
-        LLVMValueRef row = ke_gep(ke, ke->fields[n->index], ke_offset(ke, other, k->rank, n->detail, index));
+        LLVMValueRef row =
+            ke_gep(ke, ke->fields[n->index], ke_offset(ke, other, k->rank, n->detail, index));
         LLVMValueRef v = gather(ke, row, index[0]);
-        if (exists)
-            v = LLVMBuildSelect(e->b, exists, v, zero, "");
+        if (exists) v = LLVMBuildSelect(e->b, exists, v, zero, "");
         sum = sum ? LLVMBuildFAdd(e->b, sum, v, "") : v;
     }
-    if (!finer)
-        return sum;
+    if (!finer) return sum;
     for (uint32_t a = 0; a < k->rank; a++) {
         LLVMValueRef both = ke->vector && a > 0 ? emit_splat(e, kin[a].both) : kin[a].both;
-        number = LLVMBuildFMul(e->b, number, LLVMBuildSelect(e->b, both, emit_number(e, t, 0.5), emit_number(e, t, 1), ""), "");
+        number = LLVMBuildFMul(
+            e->b, number,
+            LLVMBuildSelect(e->b, both, emit_number(e, t, 0.5), emit_number(e, t, 1), ""), "");
     }
     return LLVMBuildFMul(e->b, sum, number, ""); /* 1, 1/2, 1/4, 1/8: exact */
 }
@@ -304,79 +274,73 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at)
 /* ---- evaluation at a position --------------------------------------------------------------- */
 
 /* Where along a later axis the value of a side is read. */
-static uint32_t value_axis(KE *ke, const KNodeData *n, uint32_t a, uint32_t from)
-{
+static uint32_t value_axis(KE *ke, const KNodeData *n, uint32_t a, uint32_t from) {
     int32_t o = n->offset[a];
     Axis pos = ke->axes[a].data[from];
-    if (pos.fixed)
-        return ke_fixed(ke, a, pos.offset + o);
-    return axis_moved(ke, a, from, o, n->sides[a][o > 0] == SIDE_PERIODIC ? SIDE_PERIODIC : MOVE_CLAMP);
+    if (pos.fixed) return ke_fixed(ke, a, pos.offset + o);
+    return axis_moved(ke, a, from, o,
+                      n->sides[a][o > 0] == SIDE_PERIODIC ? SIDE_PERIODIC : MOVE_CLAMP);
 }
 
 /* The value of a side, for the ghost that `axis` is at: that axis clamped, later ones wrapped or clamped. */
-static LLVMValueRef side_value(KE *ke, const KNodeData *n, uint32_t axis, bool high, const uint32_t *from, const uint32_t *at)
-{
+static LLVMValueRef side_value(KE *ke, const KNodeData *n, uint32_t axis, bool high,
+                               const uint32_t *from, const uint32_t *at) {
     KNode value = n->value[axis][high];
-    if (!value)
-        return NULL;
+    if (!value) return NULL;
     uint32_t p[MAX_RANK] = {at[0], at[1], at[2]};
     p[axis] = axis_moved(ke, axis, from[axis], n->offset[axis], MOVE_CLAMP);
     for (uint32_t a = axis + 1; a < ke->k->rank; a++)
-        if (n->offset[a])
-            p[a] = value_axis(ke, n, a, from[a]);
+        if (n->offset[a]) p[a] = value_axis(ke, n, a, from[a]);
     return ke_eval(ke, value, p);
 }
 
 /* What stands beyond the side, from what stands inside. NULL: the same. */
-static LLVMValueRef ghost(KE *ke, const KNodeData *n, uint32_t axis, LLVMValueRef raw, LLVMValueRef inside, LLVMValueRef v)
-{
+static LLVMValueRef ghost(KE *ke, const KNodeData *n, uint32_t axis, LLVMValueRef raw,
+                          LLVMValueRef inside, LLVMValueRef v) {
     Emit *e = ke->e;
     bool high = n->offset[axis] > 0;
     LLVMTypeRef t = value_type(ke);
     switch (n->sides[axis][high]) {
     case SIDE_ODD:
-        if (!v)
-            return LLVMBuildFNeg(e->b, inside, "");
+        if (!v) return LLVMBuildFNeg(e->b, inside, "");
         return LLVMBuildFSub(e->b, LLVMBuildFMul(e->b, emit_number(e, t, 2), v, ""), inside, "");
     case SIDE_SLOPE: {
-        if (!v)
-            return NULL;
+        if (!v) return NULL;
         LLVMValueRef j = high ? sub(ke, raw, ke_extent(ke, axis)) : sub(ke, emit_i64(e, -1), raw);
-        LLVMValueRef distance = LLVMBuildSIToFP(e->b, ke_add(ke, LLVMBuildShl(e->b, j, emit_i64(e, 1), ""), 1), e->f64, "");
+        LLVMValueRef distance = LLVMBuildSIToFP(
+            e->b, ke_add(ke, LLVMBuildShl(e->b, j, emit_i64(e, 1), ""), 1), e->f64, "");
         distance = LLVMBuildFMul(e->b, distance, ke->grids[0].spacing[axis], "");
-        if (!e->plan->f64)
-            distance = LLVMBuildFPTrunc(e->b, distance, e->real, "");
+        if (!e->plan->f64) distance = LLVMBuildFPTrunc(e->b, distance, e->real, "");
         return LLVMBuildFAdd(e->b, inside, LLVMBuildFMul(e->b, spread(ke, distance), v, ""), "");
     }
-    case SIDE_GHOST:
-        return v ? v : emit_number(e, t, 0);
-    default:
-        return NULL;
+    case SIDE_GHOST: return v ? v : emit_number(e, t, 0);
+    default: return NULL;
     }
 }
 
 /* Lanes of v by number; lanes whose number is not one of v are 0. */
-static LLVMValueRef lanes_of(KE *ke, LLVMValueRef v, const int32_t *number)
-{
+static LLVMValueRef lanes_of(KE *ke, LLVMValueRef v, const int32_t *number) {
     LLVMValueRef items[64];
     int32_t lanes = (int32_t)ke->e->lanes;
     for (int32_t l = 0; l < lanes; l++)
-        items[l] = LLVMConstInt(ke->e->i32, (unsigned)(number[l] >= 0 && number[l] < lanes ? number[l] : lanes), false);
-    return LLVMBuildShuffleVector(ke->e->b, v, emit_number(ke->e, LLVMTypeOf(v), 0), LLVMConstVector(items, ke->e->lanes), "");
+        items[l] = LLVMConstInt(
+            ke->e->i32, (unsigned)(number[l] >= 0 && number[l] < lanes ? number[l] : lanes), false);
+    return LLVMBuildShuffleVector(ke->e->b, v, emit_number(ke->e, LLVMTypeOf(v), 0),
+                                  LLVMConstVector(items, ke->e->lanes), "");
 }
 
 /* Does the first or last vector of a row, moved to `offset`, leave the row? */
-static bool leaves_row(const KE *ke, int32_t offset)
-{
+static bool leaves_row(const KE *ke, int32_t offset) {
     return (ke->ends == X_LOW && offset < 0) || (ke->ends == X_HIGH && offset > 0);
 }
 
-static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *from, const uint32_t *at);
+static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *from,
+                            const uint32_t *at);
 
 /* A shift along x that leaves the row at its end: the cells inside are lanes of the vector that stands there, and
  * so are those that ghosts are read from. */
-static LLVMValueRef shifted_at_end(KE *ke, const KNodeData *n, int32_t offset, const uint32_t *from, const uint32_t *at)
-{
+static LLVMValueRef shifted_at_end(KE *ke, const KNodeData *n, int32_t offset, const uint32_t *from,
+                                   const uint32_t *at) {
     Emit *e = ke->e;
     int32_t lanes = (int32_t)e->lanes, number[64], corner[64];
     LLVMValueRef out[64], distance[64];
@@ -395,28 +359,26 @@ static LLVMValueRef shifted_at_end(KE *ke, const KNodeData *n, int32_t offset, c
     if (n->value[0][high]) {
         uint32_t p[MAX_RANK] = {next[0], at[1], at[2]};
         for (uint32_t a = 1; a < ke->k->rank; a++)
-            if (n->offset[a])
-                p[a] = value_axis(ke, n, a, from[a]);
+            if (n->offset[a]) p[a] = value_axis(ke, n, a, from[a]);
         v = lanes_of(ke, ke_eval(ke, n->value[0][high], p), corner);
     }
     if (n->sides[0][high] == SIDE_SLOPE && v) {
-        LLVMValueRef d = LLVMBuildFMul(e->b, LLVMConstVector(distance, e->lanes), emit_splat(e, ke->grids[0].spacing[0]), "");
-        if (!e->plan->f64)
-            d = LLVMBuildFPTrunc(e->b, d, value_type(ke), "");
+        LLVMValueRef d = LLVMBuildFMul(e->b, LLVMConstVector(distance, e->lanes),
+                                       emit_splat(e, ke->grids[0].spacing[0]), "");
+        if (!e->plan->f64) d = LLVMBuildFPTrunc(e->b, d, value_type(ke), "");
         other = LLVMBuildFAdd(e->b, inside, LLVMBuildFMul(e->b, d, v, ""), "");
     } else {
         other = ghost(ke, n, 0, NULL, inside, v);
     }
-    return other ? LLVMBuildSelect(e->b, LLVMConstVector(out, e->lanes), other, inside, "") : inside;
+    return other ? LLVMBuildSelect(e->b, LLVMConstVector(out, e->lanes), other, inside, "")
+                 : inside;
 }
 
 /* Axes below `axis` are done: `at`; the others still stand at `from`. */
-static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *from, const uint32_t *at)
-{
-    while (axis < ke->k->rank && n->offset[axis] == 0)
-        axis++;
-    if (axis >= ke->k->rank)
-        return ke_eval(ke, n->operand[0], at);
+static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *from,
+                            const uint32_t *at) {
+    while (axis < ke->k->rank && n->offset[axis] == 0) axis++;
+    if (axis >= ke->k->rank) return ke_eval(ke, n->operand[0], at);
     uint32_t next[MAX_RANK] = {at[0], at[1], at[2]};
     int32_t o = n->offset[axis];
     bool high = o > 0;
@@ -431,18 +393,20 @@ static LLVMValueRef shifted(KE *ke, const KNodeData *n, uint32_t axis, const uin
     LLVMValueRef inside = shifted(ke, n, axis + 1, from, next);
     LLVMValueRef raw = ke_add(ke, pos.index, o);
     LLVMValueRef other = ghost(ke, n, axis, raw, inside, side_value(ke, n, axis, high, from, at));
-    return other ? LLVMBuildSelect(ke->e->b, beyond(ke, axis, raw, high), other, inside, "") : inside;
+    return other ? LLVMBuildSelect(ke->e->b, beyond(ke, axis, raw, high), other, inside, "")
+                 : inside;
 }
 
 static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *at);
 
 /* The transpose along x for the first or last vector of a row, which stands at `offset`. */
-static LLVMValueRef unshifted_at_end(KE *ke, const KNodeData *n, int32_t offset, const uint32_t *at)
-{
+static LLVMValueRef unshifted_at_end(KE *ke, const KNodeData *n, int32_t offset,
+                                     const uint32_t *at) {
     Emit *e = ke->e;
     int32_t lanes = (int32_t)e->lanes, o = n->offset[0], number[64], mirror[64];
     bool any = false, high = o > 0;
-    uint32_t here[MAX_RANK] = {ke_fixed(ke, 0, 0), at[1], at[2]}, there[MAX_RANK] = {here[0], at[1], at[2]};
+    uint32_t here[MAX_RANK] = {ke_fixed(ke, 0, 0), at[1], at[2]},
+             there[MAX_RANK] = {here[0], at[1], at[2]};
     SideKind side = n->sides[0][high];
     for (int32_t l = 0; l < lanes; l++) {
         number[l] = offset - o + l;
@@ -456,20 +420,17 @@ static LLVMValueRef unshifted_at_end(KE *ke, const KNodeData *n, int32_t offset,
         there[0] = ke_fixed(ke, 0, offset - o);
         direct = unshifted(ke, n, 1, there);
     }
-    if (side == SIDE_GHOST || !any || ke->ends != (high ? X_HIGH : X_LOW))
-        return direct;
+    if (side == SIDE_GHOST || !any || ke->ends != (high ? X_HIGH : X_LOW)) return direct;
     LLVMValueRef folded = lanes_of(ke, unshifted(ke, n, 1, here), mirror);
-    return side == SIDE_ODD ? LLVMBuildFSub(e->b, direct, folded, "") : LLVMBuildFAdd(e->b, direct, folded, "");
+    return side == SIDE_ODD ? LLVMBuildFSub(e->b, direct, folded, "")
+                            : LLVMBuildFAdd(e->b, direct, folded, "");
 }
 
 /* The transpose: cell i gets from cell i - offset, and, near the side, from the cell whose ghost i is. */
-static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *at)
-{
+static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const uint32_t *at) {
     Emit *e = ke->e;
-    while (axis < ke->k->rank && n->offset[axis] == 0)
-        axis++;
-    if (axis >= ke->k->rank)
-        return ke_eval(ke, n->operand[0], at);
+    while (axis < ke->k->rank && n->offset[axis] == 0) axis++;
+    if (axis >= ke->k->rank) return ke_eval(ke, n->operand[0], at);
     uint32_t next[MAX_RANK] = {at[0], at[1], at[2]};
     int32_t o = n->offset[axis];
     bool high = o > 0;
@@ -486,104 +447,92 @@ static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const u
         return unshifted(ke, n, axis + 1, next);
     }
     LLVMTypeRef t = value_type(ke);
-    LLVMValueRef n_ = ke_extent(ke, axis), zero = emit_number(e, t, 0), from = ke_add(ke, pos.index, -(int64_t)o);
+    LLVMValueRef n_ = ke_extent(ke, axis), zero = emit_number(e, t, 0),
+                 from = ke_add(ke, pos.index, -(int64_t)o);
     LLVMValueRef outside = beyond(ke, axis, from, !high);
     next[axis] = axis_at(ke, axis, at[axis], o, MOVE_BACK, from);
-    LLVMValueRef direct = LLVMBuildSelect(e->b, outside, zero, unshifted(ke, n, axis + 1, next), "");
-    if (side == SIDE_GHOST)
-        return direct;
+    LLVMValueRef direct =
+        LLVMBuildSelect(e->b, outside, zero, unshifted(ke, n, axis + 1, next), "");
+    if (side == SIDE_GHOST) return direct;
     /* the ghost of cell i on this side is read from cell `mirror` */
-    LLVMValueRef mirror = high ? sub(ke, ke_add(ke, LLVMBuildNSWAdd(e->b, n_, n_, ""), -1 - (int64_t)o), pos.index)
-                               : sub(ke, emit_i64(e, -1 - (int64_t)o), pos.index);
+    LLVMValueRef mirror =
+        high ? sub(ke, ke_add(ke, LLVMBuildNSWAdd(e->b, n_, n_, ""), -1 - (int64_t)o), pos.index)
+             : sub(ke, emit_i64(e, -1 - (int64_t)o), pos.index);
     LLVMValueRef none = high ? LLVMBuildICmp(e->b, LLVMIntSGE, mirror, n_, "")
                              : LLVMBuildICmp(e->b, LLVMIntSLT, mirror, emit_i64(e, 0), "");
     next[axis] = axis_at(ke, axis, at[axis], o, MOVE_MIRROR, mirror);
     LLVMValueRef folded = LLVMBuildSelect(e->b, none, zero, unshifted(ke, n, axis + 1, next), "");
-    return side == SIDE_ODD ? LLVMBuildFSub(e->b, direct, folded, "") : LLVMBuildFAdd(e->b, direct, folded, "");
+    return side == SIDE_ODD ? LLVMBuildFSub(e->b, direct, folded, "")
+                            : LLVMBuildFAdd(e->b, direct, folded, "");
 }
 
 /* 1 / a scalar argument, made once for all cells. In single precision a division by it is a product with
  * this: within 1.5 ulp, and right for 0 and infinity. */
-static LLVMValueRef reciprocal(KE *ke, uint32_t scalar)
-{
+static LLVMValueRef reciprocal(KE *ke, uint32_t scalar) {
     Emit *e = ke->e;
     if (!ke->reciprocals[scalar]) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
-        LLVMPositionBuilderBefore(e->b, LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(here))));
+        LLVMPositionBuilderBefore(e->b, LLVMGetBasicBlockTerminator(
+                                            LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(here))));
         ke->reciprocals[scalar] = LLVMBuildFDiv(e->b, emit_real(e, 1), ke->scalars[scalar], "");
         LLVMPositionBuilderAtEnd(e->b, here);
     }
     return ke->reciprocals[scalar];
 }
 
-static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at)
-{
+static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at) {
     switch (n->kind) {
-    case K_NUMBER:
-        return emit_number(ke->e, value_type(ke), n->number);
-    case K_SCALAR:
-        return spread(ke, ke->scalars[n->index]);
-    case K_LOAD:
-        return load(ke, n, at);
+    case K_NUMBER: return emit_number(ke->e, value_type(ke), n->number);
+    case K_SCALAR: return spread(ke, ke->scalars[n->index]);
+    case K_LOAD: return load(ke, n, at);
     case K_RESTRICT:
-    case K_PROLONG:
-        return resample(ke, n, at);
-    case K_COORD:
-        return coordinate(ke, n->index, at[n->index]);
-    case K_EDGE:
-        return edge(ke, n, at);
-    case K_SHIFT:
-        return shifted(ke, n, 0, at, at);
-    case K_UNSHIFT:
-        return unshifted(ke, n, 0, at);
+    case K_PROLONG: return resample(ke, n, at);
+    case K_COORD: return coordinate(ke, n->index, at[n->index]);
+    case K_EDGE: return edge(ke, n, at);
+    case K_SHIFT: return shifted(ke, n, 0, at, at);
+    case K_UNSHIFT: return unshifted(ke, n, 0, at);
     default: {
         LLVMValueRef x[3] = {NULL};
-        for (uint32_t i = 0; i < kernel_operands(n); i++)
-            x[i] = ke_eval(ke, n->operand[i], at);
-        if (n->op == OP_DIV && !ke->e->plan->f64 && ke->k->nodes.data[n->operand[1]].kind == K_SCALAR)
-            return LLVMBuildFMul(ke->e->b, x[0], spread(ke, reciprocal(ke, ke->k->nodes.data[n->operand[1]].index)), "");
+        for (uint32_t i = 0; i < kernel_operands(n); i++) x[i] = ke_eval(ke, n->operand[i], at);
+        if (n->op == OP_DIV && !ke->e->plan->f64 &&
+            ke->k->nodes.data[n->operand[1]].kind == K_SCALAR)
+            return LLVMBuildFMul(ke->e->b, x[0],
+                                 spread(ke, reciprocal(ke, ke->k->nodes.data[n->operand[1]].index)),
+                                 "");
         return emit_op(ke->e, n->op, x);
     }
     }
 }
 
-const Carry *ke_carry(const KE *ke, KNode id, const int32_t *at)
-{
+const Carry *ke_carry(const KE *ke, KNode id, const int32_t *at) {
     for (uint32_t i = 0; i < ke->carries.len; i++) {
         const Carry *c = &ke->carries.data[i];
-        if (c->id == id && c->at[0] == at[0] && c->at[1] == at[1] && c->at[2] == at[2])
-            return c;
+        if (c->id == id && c->at[0] == at[0] && c->at[1] == at[1] && c->at[2] == at[2]) return c;
     }
     return NULL;
 }
 
 /* The value as lanes of its neighbour to the right, here and in the vector before; NULL: not carried. */
-static LLVMValueRef eval_carried(KE *ke, KNode id, const uint32_t *at)
-{
+static LLVMValueRef eval_carried(KE *ke, KNode id, const uint32_t *at) {
     Emit *e = ke->e;
     int32_t right[MAX_RANK];
-    for (uint32_t a = 0; a < MAX_RANK; a++)
-        right[a] = ke->axes[a].data[at[a]].offset;
+    for (uint32_t a = 0; a < MAX_RANK; a++) right[a] = ke->axes[a].data[at[a]].offset;
     right[0]++;
     const Carry *c = ke_carry(ke, id, right);
-    if (!c)
-        return NULL;
+    if (!c) return NULL;
     uint32_t there[MAX_RANK] = {ke_fixed(ke, 0, right[0]), at[1], at[2]};
-    LLVMValueRef now = ke_eval(ke, id, there), before = LLVMBuildLoad2(e->b, LLVMTypeOf(now), c->variable, "before"), mask[64];
-    for (uint32_t l = 0; l < e->lanes; l++)
-        mask[l] = LLVMConstInt(e->i32, e->lanes - 1 + l, false);
+    LLVMValueRef now = ke_eval(ke, id, there),
+                 before = LLVMBuildLoad2(e->b, LLVMTypeOf(now), c->variable, "before"), mask[64];
+    for (uint32_t l = 0; l < e->lanes; l++) mask[l] = LLVMConstInt(e->i32, e->lanes - 1 + l, false);
     return LLVMBuildShuffleVector(e->b, before, now, LLVMConstVector(mask, e->lanes), "");
 }
 
-LLVMValueRef ke_eval(KE *ke, KNode id, const uint32_t *at)
-{
+LLVMValueRef ke_eval(KE *ke, KNode id, const uint32_t *at) {
     uint64_t key = (uint64_t)id << 42 | (uint64_t)at[0] << 28 | (uint64_t)at[1] << 14 | at[2];
     uint32_t found;
-    if (map_get(&ke->memo, key, &found))
-        return ke->values.data[found];
+    if (map_get(&ke->memo, key, &found)) return ke->values.data[found];
     LLVMValueRef v = ke->carrying && ke->ends == X_INSIDE ? eval_carried(ke, id, at) : NULL;
-    if (!v)
-        v = eval_new(ke, &ke->k->nodes.data[id], at);
+    if (!v) v = eval_new(ke, &ke->k->nodes.data[id], at);
     vec_push(&ke->values, v);
     map_set(&ke->memo, key, ke->values.len - 1);
     return v;

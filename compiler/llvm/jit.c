@@ -13,8 +13,7 @@
 #ifdef PDN_TIME_STAGES
 #include <stdio.h>
 #include <time.h>
-static void stage(const char *name)
-{
+static void stage(const char *name) {
     static double last;
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -26,14 +25,12 @@ static void stage(const char *name)
 #define stage(name) ((void)0)
 #endif
 
-static bool make_object(const Plan *plan, const CodeTarget *target, const Machine *machine, void **bytes, size_t *size,
-                        char **error)
-{
+static bool make_object(const Plan *plan, const CodeTarget *target, const Machine *machine,
+                        void **bytes, size_t *size, char **error) {
     Target t;
     Emit e;
     stage("before");
-    if (!target_open(target, machine, &t, error))
-        return false;
+    if (!target_open(target, machine, &t, error)) return false;
     stage("target");
     emit_start(&e, plan, &t.machine, false);
     emit_program(&e);
@@ -54,15 +51,14 @@ static bool make_object(const Plan *plan, const CodeTarget *target, const Machin
     return ok;
 }
 
-static char *take_error(LLVMErrorRef failed)
-{
-    char *why = LLVMGetErrorMessage(failed), *copy = target_message("compiled code could not be linked: %s", why);
+static char *take_error(LLVMErrorRef failed) {
+    char *why = LLVMGetErrorMessage(failed),
+         *copy = target_message("compiled code could not be linked: %s", why);
     LLVMDisposeErrorMessage(why);
     return copy;
 }
 
-static bool look_up(LLVMOrcLLJITRef jit, const char *name, void *to, char **error)
-{
+static bool look_up(LLVMOrcLLJITRef jit, const char *name, void *to, char **error) {
     LLVMOrcExecutorAddress address;
     LLVMErrorRef failed = LLVMOrcLLJITLookup(jit, &address, name);
     if (failed) {
@@ -74,8 +70,7 @@ static bool look_up(LLVMOrcLLJITRef jit, const char *name, void *to, char **erro
     return true;
 }
 
-static void *link_object(const void *bytes, size_t size, CodeEntry *entry, char **error)
-{
+static void *link_object(const void *bytes, size_t size, CodeEntry *entry, char **error) {
     LLVMInitializeNativeTarget();
     LLVMInitializeNativeAsmPrinter();
     LLVMOrcLLJITRef jit;
@@ -86,34 +81,31 @@ static void *link_object(const void *bytes, size_t size, CodeEntry *entry, char 
     }
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit);
     LLVMOrcDefinitionGeneratorRef process;
-    failed = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL);
+    failed = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+        &process, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL);
     if (!failed) {
         LLVMOrcJITDylibAddGenerator(library, process);
         LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(bytes, size, "pdn");
         failed = LLVMOrcLLJITAddObjectFile(jit, library, buffer);
     }
-    if (failed)
-        *error = take_error(failed);
+    if (failed) *error = take_error(failed);
     if (failed || !look_up(jit, "pdn_program_run", &entry->run, error) ||
         !look_up(jit, "pdn_program_workspace", &entry->workspace, error)) {
         LLVMErrorRef late = LLVMOrcDisposeLLJIT(jit);
-        if (late)
-            LLVMConsumeError(late);
+        if (late) LLVMConsumeError(late);
         return NULL;
     }
     stage("link");
     return jit;
 }
 
-static void unlink_object(void *linked)
-{
+static void unlink_object(void *linked) {
     LLVMErrorRef late = LLVMOrcDisposeLLJIT(linked);
-    if (late)
-        LLVMConsumeError(late);
+    if (late) LLVMConsumeError(late);
 }
 
-__attribute__((visibility("default"))) const CodeBackend *pdn_code_backend(void)
-{
-    static const CodeBackend backend = {CODE_BACKEND_VERSION, make_object, link_object, unlink_object, aot_build};
+__attribute__((visibility("default"))) const CodeBackend *pdn_code_backend(void) {
+    static const CodeBackend backend = {CODE_BACKEND_VERSION, make_object, link_object,
+                                        unlink_object, aot_build};
     return &backend;
 }

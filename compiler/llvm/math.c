@@ -15,70 +15,69 @@ typedef struct {
     bool f64;
 } M;
 
-static M open_math(Emit *e, LLVMValueRef x)
-{
+static M open_math(Emit *e, LLVMValueRef x) {
     M m = {e, LLVMTypeOf(x), NULL, e->plan->f64};
     LLVMTypeRef one = m.f64 ? e->i64 : e->i32;
-    m.it = LLVMGetTypeKind(m.t) == LLVMVectorTypeKind ? LLVMVectorType(one, LLVMGetVectorSize(m.t)) : one;
+    m.it = LLVMGetTypeKind(m.t) == LLVMVectorTypeKind ? LLVMVectorType(one, LLVMGetVectorSize(m.t))
+                                                      : one;
     return m;
 }
 
-static LLVMValueRef num(M *m, double value)
-{
-    return emit_number(m->e, m->t, value);
-}
+static LLVMValueRef num(M *m, double value) { return emit_number(m->e, m->t, value); }
 
-static LLVMValueRef integer(M *m, int64_t value)
-{
+static LLVMValueRef integer(M *m, int64_t value) {
     LLVMTypeRef one = m->f64 ? m->e->i64 : m->e->i32;
     LLVMValueRef c = LLVMConstInt(one, (unsigned long long)value, true), all[64];
-    if (LLVMGetTypeKind(m->it) != LLVMVectorTypeKind)
-        return c;
-    for (uint32_t i = 0; i < LLVMGetVectorSize(m->it); i++)
-        all[i] = c;
+    if (LLVMGetTypeKind(m->it) != LLVMVectorTypeKind) return c;
+    for (uint32_t i = 0; i < LLVMGetVectorSize(m->it); i++) all[i] = c;
     return LLVMConstVector(all, LLVMGetVectorSize(m->it));
 }
 
-static LLVMValueRef add(M *m, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFAdd(m->e->b, a, b, ""); }
-static LLVMValueRef sub(M *m, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(m->e->b, a, b, ""); }
-static LLVMValueRef mul(M *m, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFMul(m->e->b, a, b, ""); }
-static LLVMValueRef divide(M *m, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFDiv(m->e->b, a, b, ""); }
+static LLVMValueRef add(M *m, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildFAdd(m->e->b, a, b, "");
+}
+static LLVMValueRef sub(M *m, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildFSub(m->e->b, a, b, "");
+}
+static LLVMValueRef mul(M *m, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildFMul(m->e->b, a, b, "");
+}
+static LLVMValueRef divide(M *m, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildFDiv(m->e->b, a, b, "");
+}
 
 /* a b + c */
-static LLVMValueRef mad(M *m, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
-{
+static LLVMValueRef mad(M *m, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
     if (m->e->machine.fma)
         return emit_intrinsic(m->e, "llvm.fma", m->t, (LLVMValueRef[]){a, b, c}, 3);
     return add(m, mul(m, a, b), c);
 }
 
-static LLVMValueRef pick(M *m, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b, LLVMValueRef yes, LLVMValueRef no)
-{
+static LLVMValueRef pick(M *m, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b,
+                         LLVMValueRef yes, LLVMValueRef no) {
     return LLVMBuildSelect(m->e->b, LLVMBuildFCmp(m->e->b, p, a, b, ""), yes, no, "");
 }
 
 /* Horner's scheme; the leading coefficient first. */
-static LLVMValueRef polynomial(M *m, LLVMValueRef x, const double *c, uint32_t count)
-{
+static LLVMValueRef polynomial(M *m, LLVMValueRef x, const double *c, uint32_t count) {
     LLVMValueRef p = num(m, c[0]);
-    for (uint32_t i = 1; i < count; i++)
-        p = mad(m, p, x, num(m, c[i]));
+    for (uint32_t i = 1; i < count; i++) p = mad(m, p, x, num(m, c[i]));
     return p;
 }
 #define POLYNOMIAL(m, x, ...)                                                                      \
-    polynomial((m), (x), (const double[]){__VA_ARGS__}, sizeof((const double[]){__VA_ARGS__}) / sizeof(double))
+    polynomial((m), (x), (const double[]){__VA_ARGS__},                                            \
+               sizeof((const double[]){__VA_ARGS__}) / sizeof(double))
 
 /* 2^k for an integer k within the range of normal exponents. */
-static LLVMValueRef power_of_two(M *m, LLVMValueRef k)
-{
+static LLVMValueRef power_of_two(M *m, LLVMValueRef k) {
     LLVMValueRef biased = LLVMBuildAdd(m->e->b, k, integer(m, m->f64 ? 1023 : 127), "");
-    return LLVMBuildBitCast(m->e->b, LLVMBuildShl(m->e->b, biased, integer(m, m->f64 ? 52 : 23), ""), m->t, "");
+    return LLVMBuildBitCast(
+        m->e->b, LLVMBuildShl(m->e->b, biased, integer(m, m->f64 ? 52 : 23), ""), m->t, "");
 }
 
 /* x = n ln 2 + r; exp(r) by polynomial (f32) or 1 + 2 r P(r²) / (Q(r²) - r P(r²)) (f64); times 2^n in two steps, so
  * that results that are not normal come out right. */
-static LLVMValueRef math_exp(Emit *e, const LLVMValueRef *x)
-{
+static LLVMValueRef math_exp(Emit *e, const LLVMValueRef *x) {
     M m = open_math(e, x[0]);
     double high = m.f64 ? 710 : 89, low = m.f64 ? -746 : -104;
     LLVMValueRef v = pick(&m, LLVMRealOGT, x[0], num(&m, high), num(&m, high), x[0]);
@@ -90,13 +89,15 @@ static LLVMValueRef math_exp(Emit *e, const LLVMValueRef *x)
     r = mad(&m, n, num(&m, m.f64 ? -1.42860682030941723212e-6 : 2.12194440054690583e-4), r);
     LLVMValueRef rr = mul(&m, r, r);
     if (m.f64) {
-        LLVMValueRef p = mul(&m, r, POLYNOMIAL(&m, rr, 1.26177193074810590878e-4, 3.02994407707441961300e-2, 1.0));
-        LLVMValueRef q = POLYNOMIAL(&m, rr, 3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1, 2.0);
+        LLVMValueRef p = mul(
+            &m, r, POLYNOMIAL(&m, rr, 1.26177193074810590878e-4, 3.02994407707441961300e-2, 1.0));
+        LLVMValueRef q = POLYNOMIAL(&m, rr, 3.00198505138664455042e-6, 2.52448340349684104192e-3,
+                                    2.27265548208155028766e-1, 2.0);
         LLVMValueRef ratio = divide(&m, p, sub(&m, q, p));
         y = mad(&m, ratio, num(&m, 2), num(&m, 1));
     } else {
-        LLVMValueRef p = POLYNOMIAL(&m, r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-                                    5.0000001201e-1);
+        LLVMValueRef p = POLYNOMIAL(&m, r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
+                                    4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1);
         y = add(&m, mad(&m, p, rr, r), num(&m, 1));
     }
     LLVMValueRef k = LLVMBuildFPToSI(e->b, n, m.it, "");
@@ -107,8 +108,7 @@ static LLVMValueRef math_exp(Emit *e, const LLVMValueRef *x)
 }
 
 /* x = m 2^k with sqrt(1/2) <= m < sqrt(2); log(1 + f), f = m - 1, as f - f²/2 + f³ R(f); plus k ln 2. */
-static LLVMValueRef math_log(Emit *e, const LLVMValueRef *x)
-{
+static LLVMValueRef math_log(Emit *e, const LLVMValueRef *x) {
     M m = open_math(e, x[0]);
     LLVMBuilderRef b = e->b;
     int bits = m.f64 ? 52 : 23;
@@ -119,19 +119,24 @@ static LLVMValueRef math_log(Emit *e, const LLVMValueRef *x)
     /* exponent such that the mantissa lies around 1 */
     LLVMValueRef root = integer(&m, m.f64 ? 0x3fe6a09e667f3bcd : 0x3f3504f3);
     LLVMValueRef k = LLVMBuildAShr(b, LLVMBuildSub(b, word, root, ""), integer(&m, bits), "");
-    LLVMValueRef mantissa = LLVMBuildBitCast(b, LLVMBuildSub(b, word, LLVMBuildShl(b, k, integer(&m, bits), ""), ""), m.t, "");
+    LLVMValueRef mantissa = LLVMBuildBitCast(
+        b, LLVMBuildSub(b, word, LLVMBuildShl(b, k, integer(&m, bits), ""), ""), m.t, "");
     LLVMValueRef exponent = LLVMBuildSIToFP(b, k, m.t, "");
     exponent = LLVMBuildSelect(b, small, sub(&m, exponent, num(&m, m.f64 ? 54 : 25)), exponent, "");
     LLVMValueRef f = sub(&m, mantissa, num(&m, 1)), ff = mul(&m, f, f), y;
     if (m.f64) {
-        LLVMValueRef p = POLYNOMIAL(&m, f, 1.01875663804580931796e-4, 4.97494994976747001425e-1, 4.70579119878881725854e0,
-                                    1.44989225341610930846e1, 1.79368678507819816313e1, 7.70838733755885391666e0);
-        LLVMValueRef q = POLYNOMIAL(&m, f, 1.0, 1.12873587189167450590e1, 4.52279145837532221105e1, 8.29875266912776603211e1,
-                                    7.11544750618563894466e1, 2.31251620126765340583e1);
+        LLVMValueRef p = POLYNOMIAL(&m, f, 1.01875663804580931796e-4, 4.97494994976747001425e-1,
+                                    4.70579119878881725854e0, 1.44989225341610930846e1,
+                                    1.79368678507819816313e1, 7.70838733755885391666e0);
+        LLVMValueRef q = POLYNOMIAL(&m, f, 1.0, 1.12873587189167450590e1, 4.52279145837532221105e1,
+                                    8.29875266912776603211e1, 7.11544750618563894466e1,
+                                    2.31251620126765340583e1);
         y = mul(&m, f, mul(&m, ff, divide(&m, p, q)));
     } else {
-        y = mul(&m, mul(&m, f, ff), POLYNOMIAL(&m, f, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1,
-                                               1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1));
+        y = mul(&m, mul(&m, f, ff),
+                POLYNOMIAL(&m, f, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1,
+                           -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1,
+                           -2.4999993993e-1, 3.3333331174e-1));
     }
     y = mad(&m, exponent, num(&m, -2.121944400546905827679e-4), y);
     y = mad(&m, ff, num(&m, -0.5), y);
@@ -142,16 +147,18 @@ static LLVMValueRef math_log(Emit *e, const LLVMValueRef *x)
 }
 
 /* Odd polynomial or rational function near 0, else 1 - 2 / (exp(2 |x|) + 1). */
-static LLVMValueRef math_tanh(Emit *e, const LLVMValueRef *x)
-{
+static LLVMValueRef math_tanh(Emit *e, const LLVMValueRef *x) {
     M m = open_math(e, x[0]);
     LLVMValueRef z = mul(&m, x[0], x[0]), near, size = emit_intrinsic(e, "llvm.fabs", m.t, x, 1);
     if (m.f64) {
-        LLVMValueRef p = POLYNOMIAL(&m, z, -9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3);
-        LLVMValueRef q = POLYNOMIAL(&m, z, 1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3);
+        LLVMValueRef p = POLYNOMIAL(&m, z, -9.64399179425052238628e-1, -9.92877231001918586564e1,
+                                    -1.61468768441708447952e3);
+        LLVMValueRef q = POLYNOMIAL(&m, z, 1.0, 1.12811678491632931402e2, 2.23548839060100448583e3,
+                                    4.84406305325125486048e3);
         near = mad(&m, mul(&m, x[0], z), divide(&m, p, q), x[0]);
     } else {
-        LLVMValueRef p = POLYNOMIAL(&m, z, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1);
+        LLVMValueRef p = POLYNOMIAL(&m, z, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2,
+                                    1.33314422036e-1, -3.33332819422e-1);
         near = mad(&m, mul(&m, p, z), x[0], x[0]);
     }
     LLVMValueRef twice = add(&m, size, size), grown = math_exp(e, &twice);
@@ -170,10 +177,8 @@ static const struct {
     {OP_TANH, math_tanh},
 };
 
-LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x)
-{
+LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x) {
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-        if (functions[i].op == op)
-            return functions[i].emit(e, x);
+        if (functions[i].op == op) return functions[i].emit(e, x);
     return NULL;
 }

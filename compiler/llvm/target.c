@@ -8,8 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-char *target_message(const char *format, ...)
-{
+char *target_message(const char *format, ...) {
     va_list args;
     va_start(args, format);
     Text text = {0};
@@ -21,8 +20,7 @@ char *target_message(const char *format, ...)
     return copy;
 }
 
-static void start_targets(bool native)
-{
+static void start_targets(bool native) {
     if (native) {
         LLVMInitializeNativeTarget();
         LLVMInitializeNativeAsmPrinter();
@@ -48,8 +46,7 @@ static void start_targets(bool native)
 #endif
 }
 
-bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error)
-{
+bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error) {
     *out = (Target){.machine = *machine};
     bool native = !target || !target->triple;
     start_targets(native);
@@ -76,7 +73,8 @@ bool target_open(const CodeTarget *target, const Machine *machine, Target *out, 
     LLVMTargetMachineOptionsRef o = LLVMCreateTargetMachineOptions();
     LLVMTargetMachineOptionsSetCPU(o, out->cpu);
     LLVMTargetMachineOptionsSetFeatures(o, out->features);
-    LLVMTargetMachineOptionsSetCodeGenOptLevel(o, level <= 0 ? LLVMCodeGenLevelNone : LLVMCodeGenLevelDefault);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(o, level <= 0 ? LLVMCodeGenLevelNone
+                                                             : LLVMCodeGenLevelDefault);
     LLVMTargetMachineOptionsSetRelocMode(o, LLVMRelocPIC);
     LLVMTargetMachineOptionsSetCodeModel(o, LLVMCodeModelDefault);
     out->tm = LLVMCreateTargetMachineWithOptions(which, out->triple, o);
@@ -85,37 +83,34 @@ bool target_open(const CodeTarget *target, const Machine *machine, Target *out, 
     return true;
 }
 
-void target_close(Target *t)
-{
-    if (t->tm)
-        LLVMDisposeTargetMachine(t->tm);
+void target_close(Target *t) {
+    if (t->tm) LLVMDisposeTargetMachine(t->tm);
     LLVMDisposeMessage(t->triple);
     LLVMDisposeMessage(t->cpu);
     LLVMDisposeMessage(t->features);
 }
 
-bool target_optimise(const Target *t, LLVMModuleRef module, char **error)
-{
+bool target_optimise(const Target *t, LLVMModuleRef module, char **error) {
     LLVMSetTarget(module, t->triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t->tm);
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
-    const char *passes = t->level <= 0 ? "function(mem2reg)"
-                                       : "function(sroa,early-cse,loop-mssa(licm),instcombine<no-verify-fixpoint>,"
-                                         "simplifycfg)";
+    const char *passes =
+        t->level <= 0 ? "function(mem2reg)"
+                      : "function(sroa,early-cse,loop-mssa(licm),instcombine<no-verify-fixpoint>,"
+                        "simplifycfg)";
     LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
     LLVMErrorRef failed = LLVMRunPasses(module, passes, t->tm, o);
     LLVMDisposePassBuilderOptions(o);
-    if (!failed)
-        return true;
+    if (!failed) return true;
     char *why = LLVMGetErrorMessage(failed);
     *error = target_message("optimisation failed: %s", why);
     LLVMDisposeErrorMessage(why);
     return false;
 }
 
-bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes, size_t *size, char **error)
-{
+bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes,
+                 size_t *size, char **error) {
     LLVMMemoryBufferRef buffer;
     char *why = NULL;
     if (LLVMTargetMachineEmitToMemoryBuffer(t->tm, module, kind, &why, &buffer)) {

@@ -17,10 +17,12 @@ bool target_open(const CodeTarget *target, const Machine *machine, Target *out, 
 void target_close(Target *t);
 /* Sets triple and layout, and runs the passes. */
 bool target_optimise(const Target *t, LLVMModuleRef module, char **error);
-bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes, size_t *size, char **error);
+bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes,
+                 size_t *size, char **error);
 
 /* aot.c: standalone files. */
-bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build, const Machine *machine, char **error);
+bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
+               const Machine *machine, char **error);
 
 /* A message from mem_alloc. */
 char *target_message(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -11,15 +11,14 @@
 
 struct Code {
     double *constants;
-    Linked cached;        /* from the cache */
+    Linked cached; /* from the cache */
     const CodeBackend *backend;
-    void *linked;         /* by the backend */
+    void *linked; /* by the backend */
     CodeEntry entry;
     bool hit;
 };
 
-char *load_message(const char *format, ...)
-{
+char *load_message(const char *format, ...) {
     va_list args;
     va_start(args, format);
     Text text = {0};
@@ -38,29 +37,27 @@ char *load_message(const char *format, ...)
 #endif
 
 /* Where libpdn_code.so is: $PDN_CODE_LIBRARY, beside the program, or where it was built. */
-static bool backend_path(char *path, size_t size)
-{
-    static const char *const places[] = {"%s/libpdn_code.so", "%s/../lib/pdn/libpdn_code.so", "%s/../lib/libpdn_code.so",
-                                         "%s/../" PDN_LIBDIR "/pdn/libpdn_code.so", "%s/compiler/llvm/libpdn_code.so"};
+static bool backend_path(char *path, size_t size) {
+    static const char *const places[] = {
+        "%s/libpdn_code.so", "%s/../lib/pdn/libpdn_code.so", "%s/../lib/libpdn_code.so",
+        "%s/../" PDN_LIBDIR "/pdn/libpdn_code.so", "%s/compiler/llvm/libpdn_code.so"};
     const char *given = getenv("PDN_CODE_LIBRARY");
-    if (given)
-        return snprintf(path, size, "%s", given) < (int)size;
+    if (given) return snprintf(path, size, "%s", given) < (int)size;
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     self[length > 0 ? length : 0] = 0;
     char *slash = strrchr(self, '/');
-    if (slash)
-        *slash = 0;
+    if (slash) *slash = 0;
     for (size_t i = 0; i < sizeof places / sizeof *places && slash; i++)
         if (snprintf(path, size, places[i], self) < (int)size && access(path, R_OK) == 0)
             return true;
     return snprintf(path, size, "%s", PDN_CODE_PATH) < (int)size && access(path, R_OK) == 0;
 }
 
-const CodeBackend *backend_open(char **error)
-{
+const CodeBackend *backend_open(char **error) {
     char path[4200];
-    void *library = dlopen(backend_path(path, sizeof path) ? path : "libpdn_code.so", RTLD_NOW | RTLD_LOCAL);
+    void *library =
+        dlopen(backend_path(path, sizeof path) ? path : "libpdn_code.so", RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         *error = load_message("the code generator cannot be loaded: %s", dlerror());
         return NULL;
@@ -79,15 +76,13 @@ const CodeBackend *backend_open(char **error)
 /* ---- keys ----------------------------------------------------------------------------------- */
 
 /* The text of a plan says all of its code; constants are arguments. */
-static uint64_t key_of(const Plan *plan, const CodeTarget *target)
-{
+static uint64_t key_of(const Plan *plan, const CodeTarget *target) {
     Text text = {0};
     plan_print_code(plan, &text);
     machine_describe(target, &text);
     char path[4200];
     struct stat made = {0};
-    if (backend_path(path, sizeof path))
-        stat(path, &made); /* another code generator, other code */
+    if (backend_path(path, sizeof path)) stat(path, &made); /* another code generator, other code */
     text_printf(&text, "backend %d %lld %lld.%ld\n", CODE_BACKEND_VERSION, (long long)made.st_size,
                 (long long)made.st_mtim.tv_sec, made.st_mtim.tv_nsec);
     uint64_t key = hash_bytes(0x70646e, text.data, text.len);
@@ -97,27 +92,24 @@ static uint64_t key_of(const Plan *plan, const CodeTarget *target)
 
 /* ---- code.h --------------------------------------------------------------------------------- */
 
-static bool compile(const Plan *plan, const CodeTarget *target, const char *cache, uint64_t key, Code *code, char **error)
-{
+static bool compile(const Plan *plan, const CodeTarget *target, const char *cache, uint64_t key,
+                    Code *code, char **error) {
     void *bytes = NULL;
     size_t size = 0;
     Machine machine = machine_of(target);
     code->backend = backend_open(error);
     if (!code->backend || !code->backend->object(plan, target, &machine, &bytes, &size, error))
         return false;
-    if (cache)
-        cache_store(cache, key, bytes, size);
+    if (cache) cache_store(cache, key, bytes, size);
     code->linked = code->backend->link(bytes, size, &code->entry, error);
     mem_free(bytes);
     return code->linked != NULL;
 }
 
-static bool from_cache(const char *cache, uint64_t key, Code *code)
-{
+static bool from_cache(const char *cache, uint64_t key, Code *code) {
     size_t size;
     void *object = cache_find(cache, key, &size);
-    if (!object)
-        return false;
+    if (!object) return false;
     char *error = NULL;
     if (object_link(object, size, &code->cached)) {
         code->entry = code->cached.entry;
@@ -131,59 +123,45 @@ static bool from_cache(const char *cache, uint64_t key, Code *code)
     return code->hit;
 }
 
-Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, char **error)
-{
+Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, char **error) {
     Code *code = mem_alloc(sizeof *code);
     *code = (Code){0};
     size_t bytes = sizeof(double) * plan->constants.len;
     code->constants = mem_alloc(bytes + 1);
-    if (bytes)
-        memcpy(code->constants, plan->constants.data, bytes);
+    if (bytes) memcpy(code->constants, plan->constants.data, bytes);
     uint64_t key = cache ? key_of(plan, target) : 0;
-    if (cache && from_cache(cache, key, code))
-        return code;
-    if (compile(plan, target, cache, key, code, error))
-        return code;
+    if (cache && from_cache(cache, key, code)) return code;
+    if (compile(plan, target, cache, key, code, error)) return code;
     code_free(code);
     return NULL;
 }
 
-void code_free(Code *code)
-{
-    if (!code)
-        return;
-    if (code->linked)
-        code->backend->unlink(code->linked);
+void code_free(Code *code) {
+    if (!code) return;
+    if (code->linked) code->backend->unlink(code->linked);
     object_unlink(&code->cached);
     mem_free(code->constants);
     mem_free(code);
 }
 
-bool code_from_cache(const Code *code)
-{
-    return code->hit;
-}
+bool code_from_cache(const Code *code) { return code->hit; }
 
-static CodeRun run_of(const Code *code, const CodeArguments *a)
-{
+static CodeRun run_of(const Code *code, const CodeArguments *a) {
     return (CodeRun){a->host, a->grids, a->inputs, a->outputs, a->workspace, code->constants};
 }
 
-uint64_t code_workspace(const Code *code, const CodeArguments *arguments)
-{
+uint64_t code_workspace(const Code *code, const CodeArguments *arguments) {
     CodeRun run = run_of(code, arguments);
     int64_t bytes = code->entry.workspace(&run);
     return bytes < 0 ? UINT64_C(1) << 62 : (uint64_t)bytes;
 }
 
-int code_run(const Code *code, const CodeArguments *arguments)
-{
+int code_run(const Code *code, const CodeArguments *arguments) {
     CodeRun run = run_of(code, arguments);
     return code->entry.run(&run);
 }
 
-bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error)
-{
+bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error) {
     Machine machine = machine_of(&build->target);
     const CodeBackend *backend = backend_open(error);
     return backend && backend->build(plan, module, build, &machine, error);

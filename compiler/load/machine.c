@@ -13,27 +13,24 @@ static const struct {
     const char *name;
     uint32_t bits;
 } cpus[] = {
-    {"x86-64-v3", 256},      {"haswell", 256},     {"broadwell", 256},       {"skylake", 256},
-    {"znver1", 256},         {"znver2", 256},      {"znver3", 256},          {"alderlake", 256},
-    {"raptorlake", 256},     {"x86-64-v4", 512},   {"skylake-avx512", 512},  {"cascadelake", 512},
-    {"cooperlake", 512},     {"icelake-client", 512}, {"icelake-server", 512}, {"tigerlake", 512},
-    {"rocketlake", 512},     {"sapphirerapids", 512}, {"emeraldrapids", 512}, {"graniterapids", 512},
-    {"znver4", 512},         {"znver5", 512},
+    {"x86-64-v3", 256},  {"haswell", 256},        {"broadwell", 256},      {"skylake", 256},
+    {"znver1", 256},     {"znver2", 256},         {"znver3", 256},         {"alderlake", 256},
+    {"raptorlake", 256}, {"x86-64-v4", 512},      {"skylake-avx512", 512}, {"cascadelake", 512},
+    {"cooperlake", 512}, {"icelake-client", 512}, {"icelake-server", 512}, {"tigerlake", 512},
+    {"rocketlake", 512}, {"sapphirerapids", 512}, {"emeraldrapids", 512},  {"graniterapids", 512},
+    {"znver4", 512},     {"znver5", 512},
 };
 
-static bool starts(const char *text, const char *with)
-{
+static bool starts(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-static bool has(const char *features, const char *feature)
-{
+static bool has(const char *features, const char *feature) {
     return features && strstr(features, feature) != NULL;
 }
 
 #if defined(__x86_64__)
-static void this_x86(Machine *m)
-{
+static void this_x86(Machine *m) {
     __builtin_cpu_init();
     m->fma = __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2");
     m->vector_bits = m->fma ? 256 : 128;
@@ -45,25 +42,22 @@ static void this_x86(Machine *m)
 }
 #endif
 
-static void named_x86(const CodeTarget *target, Machine *m)
-{
+static void named_x86(const CodeTarget *target, Machine *m) {
     m->vector_bits = 128;
     for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++)
-        if (target->cpu && strcmp(target->cpu, cpus[i].name) == 0)
-            m->vector_bits = cpus[i].bits;
+        if (target->cpu && strcmp(target->cpu, cpus[i].name) == 0) m->vector_bits = cpus[i].bits;
     if (has(target->features, "+avx512vl") && has(target->features, "+avx512dq"))
         m->vector_bits = 512;
-    else if (m->vector_bits < 256 && has(target->features, "+avx2") && has(target->features, "+fma"))
+    else if (m->vector_bits < 256 && has(target->features, "+avx2") &&
+             has(target->features, "+fma"))
         m->vector_bits = 256;
-    if (m->vector_bits == 512 && has(target->features, "-avx512"))
-        m->vector_bits = 256;
+    if (m->vector_bits == 512 && has(target->features, "-avx512")) m->vector_bits = 256;
     m->fma = m->vector_bits >= 256;
     m->estimates = m->vector_bits == 512 && !(target->cpu && starts(target->cpu, "znver"));
     m->streams = true;
 }
 
-Machine machine_of(const CodeTarget *target)
-{
+Machine machine_of(const CodeTarget *target) {
     static const CodeTarget none = {0};
     const CodeTarget *t = target ? target : &none;
     Machine m = {.vector_bits = 128, .cpu = t->cpu, .features = t->features};
@@ -94,25 +88,22 @@ Machine machine_of(const CodeTarget *target)
     return m;
 }
 
-bool code_target_has_fma(const CodeTarget *target)
-{
-    return machine_of(target).fma;
-}
+bool code_target_has_fma(const CodeTarget *target) { return machine_of(target).fma; }
 
-void machine_describe(const CodeTarget *target, Text *out)
-{
+void machine_describe(const CodeTarget *target, Text *out) {
     Machine m = machine_of(target);
-    text_printf(out, "triple %s cpu %s features %s level %d bits %u estimates %d\n", target && target->triple ? target->triple : "",
-                m.cpu ? m.cpu : "", m.features ? m.features : "", target ? target->optimise : 3, m.vector_bits,
+    text_printf(out, "triple %s cpu %s features %s level %d bits %u estimates %d\n",
+                target && target->triple ? target->triple : "", m.cpu ? m.cpu : "",
+                m.features ? m.features : "", target ? target->optimise : 3, m.vector_bits,
                 m.estimates);
-    if (!m.native)
-        return;
+    if (!m.native) return;
 #if defined(__x86_64__)
-    for (unsigned leaf = 0; leaf < 8; leaf += leaf ? 6 : 1) { /* 0: maker; 1, 7: family and features */
+    for (unsigned leaf = 0; leaf < 8;
+         leaf += leaf ? 6 : 1) { /* 0: maker; 1, 7: family and features */
         unsigned a = 0, b = 0, c = 0, d = 0;
         __get_cpuid_count(leaf, 0, &a, &b, &c, &d);
         if (leaf == 1) {
-            b = 0;              /* holds the number of the core */
+            b = 0; /* holds the number of the core */
             c &= ~(1u << 27);
         }
         text_printf(out, "%x %x %x %x\n", a, b, c, d);

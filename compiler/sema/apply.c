@@ -12,13 +12,16 @@ const Env *operator_env(const Operator *op) { return op->home ? op->home->env : 
 
 /* ---- binding arguments to parameters ----------------------------------------------- */
 
-static void unknown_argument(Elab *e, const Argument *a, const char *owner, const ParamList *params) {
+static void unknown_argument(Elab *e, const Argument *a, const char *owner,
+                             const ParamList *params) {
     const char **names = ARENA_ARRAY(e->arena, const char *, params->count + 1);
-    for (uint32_t i = 0; i < params->count; i++) names[i] = names_text(e->names, params->items[i].name);
+    for (uint32_t i = 0; i < params->count; i++)
+        names[i] = names_text(e->names, params->items[i].name);
     Diagnostic *d = report(e, UNKNOWN_ARGUMENT, a->span, owner, names_text(e->names, a->name));
     const char *near = diag_nearest(names_text(e->names, a->name), names, params->count);
     if (near) diag_help(d, "did you mean '%s'?", near);
-    if (params->count && params->items[0].span.file) diag_note(d, params->items[0].span, "its parameters stand here");
+    if (params->count && params->items[0].span.file)
+        diag_note(d, params->items[0].span, "its parameters stand here");
 }
 
 static bool check_annotation(Elab *e, const Env *env, const Param *p, const Value *v) {
@@ -29,11 +32,16 @@ static bool check_annotation(Elab *e, const Env *env, const Param *p, const Valu
         int64_t n;
         return value_static_int(e, v, arena_format(e->arena, "'%s'", name), -1e15, 1e15, &n);
     }
-    if (strcmp(type, "number") == 0) ok = v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && !value_is_field(e, v));
-    else if (strcmp(type, "field") == 0) ok = value_is_field(e, v);
-    else if (strcmp(type, "function") == 0) ok = v->kind == VALUE_OPERATOR;
-    else if (strcmp(type, "list") == 0) ok = v->kind == VALUE_LIST;
-    else if (strcmp(type, "text") == 0) ok = v->kind == VALUE_STRING;
+    if (strcmp(type, "number") == 0)
+        ok = v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && !value_is_field(e, v));
+    else if (strcmp(type, "field") == 0)
+        ok = value_is_field(e, v);
+    else if (strcmp(type, "function") == 0)
+        ok = v->kind == VALUE_OPERATOR;
+    else if (strcmp(type, "list") == 0)
+        ok = v->kind == VALUE_LIST;
+    else if (strcmp(type, "text") == 0)
+        ok = v->kind == VALUE_STRING;
     if (!ok) {
         Diagnostic *d = report(e, WRONG_KIND, v->span, name, type, value_describe(e, v));
         diag_note(d, p->span, "the parameter stands here");
@@ -41,9 +49,11 @@ static bool check_annotation(Elab *e, const Env *env, const Param *p, const Valu
     }
     int64_t channels;
     if (p->channels && value_is_field(e, v) &&
-        value_static_int(e, eval_expr(e, env, p->channels), "a number of channels", 1, 1e6, &channels) &&
+        value_static_int(e, eval_expr(e, env, p->channels), "a number of channels", 1, 1e6,
+                         &channels) &&
         value_type(e, v).channels != (uint32_t)channels) {
-        Diagnostic *d = report(e, WRONG_CHANNELS, v->span, name, (unsigned)channels, value_type(e, v).channels);
+        Diagnostic *d =
+            report(e, WRONG_CHANNELS, v->span, name, (unsigned)channels, value_type(e, v).channels);
         diag_note(d, p->span, "the parameter stands here");
         return false;
     }
@@ -52,8 +62,8 @@ static bool check_annotation(Elab *e, const Env *env, const Param *p, const Valu
 
 /* Fills `values` (one a parameter; some may be set already). `time` receives an argument `t` that is no
  * parameter; NULL where none may be given. */
-static bool bind_arguments(Elab *e, const char *owner, const ParamList *params, const Arguments *args,
-                           const Value **values, const Value **time) {
+static bool bind_arguments(Elab *e, const char *owner, const ParamList *params,
+                           const Arguments *args, const Value **values, const Value **time) {
     uint32_t next = 0;
     bool ok = true;
     for (uint32_t i = 0; i < args->count; i++) {
@@ -74,7 +84,8 @@ static bool bind_arguments(Elab *e, const char *owner, const ParamList *params, 
             while (next < params->count && values[next]) next++;
             at = next;
             if (at == params->count) {
-                Diagnostic *d = report(e, TOO_MANY_ARGUMENTS, a->span, owner, params->count, params->count == 1 ? "" : "s");
+                Diagnostic *d = report(e, TOO_MANY_ARGUMENTS, a->span, owner, params->count,
+                                       params->count == 1 ? "" : "s");
                 if (params->count) diag_note(d, params->items[0].span, "its parameters stand here");
                 return false;
             }
@@ -90,8 +101,8 @@ static bool bind_arguments(Elab *e, const char *owner, const ParamList *params, 
 }
 
 /* Defaults for what was not given; the environment with all parameters bound. */
-static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params, const Value **values,
-                            const Env *env, Span span) {
+static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params,
+                            const Value **values, const Env *env, Span span) {
     bool ok = true;
     for (uint32_t i = 0; i < params->count; i++) {
         const Param *p = &params->items[i];
@@ -102,8 +113,10 @@ static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params,
             ok = false;
             values[i] = value_error(e);
         }
-        if (values[i]->kind == VALUE_ERROR) ok = false;
-        else if (!check_annotation(e, env, p, values[i])) ok = false;
+        if (values[i]->kind == VALUE_ERROR)
+            ok = false;
+        else if (!check_annotation(e, env, p, values[i]))
+            ok = false;
         env = env_bind(e, env, p->name, values[i], p->span);
     }
     return ok ? env : NULL;
@@ -112,7 +125,8 @@ static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params,
 static const Value *not_configured(Elab *e, const Operator *op, Span span) {
     const char *name = operator_name(e, op);
     Diagnostic *d = report(e, NOT_CONFIGURED, span, name);
-    diag_help(d, "%s(…) with its configuration, or %s() for the defaults, is the operator", name, name);
+    diag_help(d, "%s(…) with its configuration, or %s() for the defaults, is the operator", name,
+              name);
     return value_error(e);
 }
 
@@ -126,7 +140,8 @@ static const Value *configure(Elab *e, const Operator *op, const Arguments *args
     const ParamList *params = &op->item->def.config;
     Name time = names_of(e->names, "t");
     for (uint32_t i = 0; i < args->count; i++) /* a scheme applies it, and passes the time */
-        if (args->items[i].name == time && !has_param(params, time)) return not_configured(e, op, args->span);
+        if (args->items[i].name == time && !has_param(params, time))
+            return not_configured(e, op, args->span);
     const Value **values = ARENA_ARRAY(e->arena, const Value *, params->count + 1);
     const char *owner = operator_name(e, op);
     if (!bind_arguments(e, owner, params, args, values, NULL)) return value_error(e);
@@ -164,8 +179,8 @@ static bool enter(Elab *e, const Operator *op, Span span) {
 }
 
 /* `tau = stable` stands for stable(F, f): F is the first operator among the configuration, f the first input. */
-static const Value *resolve_stable(Elab *e, const Operator *op, const Value *v, const Value *const *inputs,
-                                   uint32_t count) {
+static const Value *resolve_stable(Elab *e, const Operator *op, const Value *v,
+                                   const Value *const *inputs, uint32_t count) {
     if (!value_is_builtin(v, "stable")) return v;
     const ParamList *params = &op->item->def.config;
     for (uint32_t i = 0; i < params->count; i++) {
@@ -178,7 +193,8 @@ static const Value *resolve_stable(Elab *e, const Operator *op, const Value *v, 
     return value_error(e);
 }
 
-static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs, const Value *time, Span span) {
+static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs, const Value *time,
+                              Span span) {
     const Item *item = op->item;
     const char *owner = operator_name(e, op);
     const ParamList *config = &item->def.config;
@@ -202,8 +218,8 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
     return v;
 }
 
-static const Value *apply_closure(Elab *e, const Operator *op, const ParamList *params, const Expr *body,
-                                  const Value **values, Span span) {
+static const Value *apply_closure(Elab *e, const Operator *op, const ParamList *params,
+                                  const Expr *body, const Value **values, Span span) {
     const Env *env = bind_rest(e, operator_name(e, op), params, values, operator_env(op), span);
     if (!env || !enter(e, op, span)) return value_error(e);
     const Value *v = eval_expr(e, env, body);
@@ -218,16 +234,21 @@ static const Value *apply_named(Elab *e, const Operator *op, const Arguments *ar
     const Value **values = ARENA_ARRAY(e->arena, const Value *, params->count + 1);
     const Value *time = NULL;
     /* an operator of n unknowns takes a list of n */
-    if (params->count > 1 && args->count && !args->items[0].name && args->items[0].value->kind == VALUE_LIST &&
-        args->items[0].value->list.count == params->count && (args->count == 1 || args->items[1].name)) {
-        for (uint32_t i = 0; i < params->count; i++) values[i] = args->items[0].value->list.items[i];
+    if (params->count > 1 && args->count && !args->items[0].name &&
+        args->items[0].value->kind == VALUE_LIST &&
+        args->items[0].value->list.count == params->count &&
+        (args->count == 1 || args->items[1].name)) {
+        for (uint32_t i = 0; i < params->count; i++)
+            values[i] = args->items[0].value->list.items[i];
         Arguments rest = {args->items + 1, args->count - 1, args->span};
-        if (!bind_arguments(e, operator_name(e, op), params, &rest, values, &time)) return value_error(e);
+        if (!bind_arguments(e, operator_name(e, op), params, &rest, values, &time))
+            return value_error(e);
     } else if (!bind_arguments(e, operator_name(e, op), params, args, values, &time)) {
         return value_error(e);
     }
     if (op->kind == OPERATOR_DEF) return apply_def(e, op, values, time, args->span);
-    if (op->kind == OPERATOR_FN) return apply_closure(e, op, params, op->item->fn.value, values, args->span);
+    if (op->kind == OPERATOR_FN)
+        return apply_closure(e, op, params, op->item->fn.value, values, args->span);
     return apply_closure(e, op, params, op->stmt->let_fn.value, values, args->span);
 }
 
@@ -240,12 +261,14 @@ typedef struct {
 } PowerContext;
 
 /* States of a loop come one by one; an operator of n unknowns wants them as a list. */
-static bool power_body(Elab *e, void *context, const Value *k, const Value **states, const Value **stop) {
+static bool power_body(Elab *e, void *context, const Value *k, const Value **states,
+                       const Value **stop) {
     const PowerContext *p = context;
     (void)k, (void)stop;
     uint32_t n = p->like->kind == VALUE_LIST ? p->like->list.count : 1;
     const Value *in = states[0];
-    if (p->like->kind == VALUE_LIST) in = value_list(e, arena_copy(e->arena, states, n * sizeof *states), n, p->span);
+    if (p->like->kind == VALUE_LIST)
+        in = value_list(e, arena_copy(e->arena, states, n * sizeof *states), n, p->span);
     const Value *out = apply_operator(e, p->a, &in, 1, p->time, p->span);
     if (out->kind == VALUE_ERROR) return false;
     if (p->like->kind != VALUE_LIST) {
@@ -260,22 +283,26 @@ static bool power_body(Elab *e, void *context, const Value *k, const Value **sta
     return true;
 }
 
-static const Value *apply_power(Elab *e, const Operator *op, const Value *u, const Value *time, Span span) {
+static const Value *apply_power(Elab *e, const Operator *op, const Value *u, const Value *time,
+                                Span span) {
     if (op->count == 0) return u;
     if (op->count == 1) return apply_operator(e, op->a, &u, 1, time, span);
     bool list = u->kind == VALUE_LIST;
     uint32_t n = list ? u->list.count : 1;
     const Value **states = ARENA_ARRAY(e->arena, const Value *, n + 1);
-    if (list) memcpy(states, u->list.items, n * sizeof *states);
-    else states[0] = u;
+    if (list)
+        memcpy(states, u->list.items, n * sizeof *states);
+    else
+        states[0] = u;
     PowerContext context = {op->a, time, u, span};
-    if (!build_loop(e, op->a->name, value_number(e, op->count, span), 0, states, n, power_body, &context, span))
+    if (!build_loop(e, op->a->name, value_number(e, op->count, span), 0, states, n, power_body,
+                    &context, span))
         return value_error(e);
     return list ? value_list(e, states, n, span) : states[0];
 }
 
-static const Value *apply_sum(Elab *e, const Operator *op, const Value *const *inputs, uint32_t count,
-                              const Value *time, Span span) {
+static const Value *apply_sum(Elab *e, const Operator *op, const Value *const *inputs,
+                              uint32_t count, const Value *time, Span span) {
     const Value *sum = NULL;
     for (uint32_t i = 0; i < op->count; i++) {
         const Value *v = apply_operator(e, op->items[i], inputs, count, time, span);
@@ -284,8 +311,8 @@ static const Value *apply_sum(Elab *e, const Operator *op, const Value *const *i
     return sum;
 }
 
-static const Value *apply_compose(Elab *e, const Operator *op, const Value *const *inputs, uint32_t count,
-                                  const Value *time, Span span) {
+static const Value *apply_compose(Elab *e, const Operator *op, const Value *const *inputs,
+                                  uint32_t count, const Value *time, Span span) {
     const Value *v = NULL;
     for (uint32_t i = op->count; i-- > 0;) {
         v = apply_operator(e, op->items[i], v ? &v : inputs, v ? 1 : count, time, span);
@@ -294,8 +321,8 @@ static const Value *apply_compose(Elab *e, const Operator *op, const Value *cons
     return v;
 }
 
-static const Value *apply_trajectory(Elab *e, const Operator *op, const Value *const *inputs, uint32_t count,
-                                     const Value *time, Span span);
+static const Value *apply_trajectory(Elab *e, const Operator *op, const Value *const *inputs,
+                                     uint32_t count, const Value *time, Span span);
 
 const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inputs, uint32_t count,
                             const Value *time, Span span) {
@@ -309,10 +336,12 @@ const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inp
     case OPERATOR_LOCAL:
     case OPERATOR_BUILTIN: {
         Arguments args = {ARENA_ARRAY(e->arena, Argument, count + 1), count, span};
-        for (uint32_t i = 0; i < count; i++) args.items[i] = (Argument){0, inputs[i]->span, inputs[i], NULL};
+        for (uint32_t i = 0; i < count; i++)
+            args.items[i] = (Argument){0, inputs[i]->span, inputs[i], NULL};
         if (time && op->kind != OPERATOR_BUILTIN)
             args.items[args.count++] = (Argument){names_of(e->names, "t"), time->span, time, NULL};
-        if (op->kind == OPERATOR_BUILTIN) return builtin_call(e, e->unit->globals, op->builtin, &args);
+        if (op->kind == OPERATOR_BUILTIN)
+            return builtin_call(e, e->unit->globals, op->builtin, &args);
         if (op->kind != OPERATOR_DEF && time) args.count--; /* scalar functions know no time */
         return apply_named(e, op, &args);
     }
@@ -321,7 +350,8 @@ const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inp
     if (op->kind == OPERATOR_SUM) return apply_sum(e, op, inputs, count, time, span);
     if (op->kind == OPERATOR_COMPOSE) return apply_compose(e, op, inputs, count, time, span);
     if (op->kind == OPERATOR_SCALE)
-        return eval_binary(e, AST_MUL, op->factor, apply_operator(e, op->a, inputs, count, time, span), span);
+        return eval_binary(e, AST_MUL, op->factor,
+                           apply_operator(e, op->a, inputs, count, time, span), span);
     if (op->kind == OPERATOR_TRAJECTORY) return apply_trajectory(e, op, inputs, count, time, span);
     if (count != 1) {
         report(e, ONE_INPUT, span, count);
@@ -349,11 +379,13 @@ const Value *apply(Elab *e, const Value *callee, const Arguments *args) {
     if (callee->kind != VALUE_OPERATOR) {
         Diagnostic *d = report(e, CANNOT_APPLY, callee->span, value_describe(e, callee));
         if (callee->kind == VALUE_NUMBER) diag_help(d, "a product is written with *");
-        if (callee->kind == VALUE_SEQUENCE) diag_help(d, "the unknown of a recurrence has an index: u[k]");
+        if (callee->kind == VALUE_SEQUENCE)
+            diag_help(d, "the unknown of a recurrence has an index: u[k]");
         return value_error(e);
     }
     const Operator *op = callee->op;
-    if (op->kind == OPERATOR_DEF && op->item->def.has_config && !op->configured) return configure(e, op, args);
+    if (op->kind == OPERATOR_DEF && op->item->def.has_config && !op->configured)
+        return configure(e, op, args);
     if (op->kind == OPERATOR_DEF || op->kind == OPERATOR_FN || op->kind == OPERATOR_LOCAL)
         return apply_named(e, op, args);
     if (op->kind == OPERATOR_BUILTIN) return builtin_call(e, e->unit->globals, op->builtin, args);
@@ -362,11 +394,13 @@ const Value *apply(Elab *e, const Value *callee, const Arguments *args) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < args->count; i++) {
         const Argument *a = &args->items[i];
-        if (a->name && strcmp(names_text(e->names, a->name), "t") == 0) time = a->value;
+        if (a->name && strcmp(names_text(e->names, a->name), "t") == 0)
+            time = a->value;
         else if (a->name) {
             report(e, UNKNOWN_ARGUMENT, a->span, "this operator", names_text(e->names, a->name));
             return value_error(e);
-        } else inputs[count++] = a->value;
+        } else
+            inputs[count++] = a->value;
     }
     return apply_operator(e, op, inputs, count, time, args->span);
 }
@@ -374,7 +408,8 @@ const Value *apply(Elab *e, const Value *callee, const Arguments *args) {
 /* ---- trajectories ------------------------------------------------------------------------------ */
 
 /* The loop node again, with states `which` collected. */
-static Node collecting_loop(Elab *e, Node loop, const uint32_t *which, uint32_t count, int64_t stride, Span span) {
+static Node collecting_loop(Elab *e, Node loop, const uint32_t *which, uint32_t count,
+                            int64_t stride, Span span) {
     Func *f = graph_get(e->module, e->frame->func);
     Loop made = e->module->loops.data[graph_node(f, loop)->index];
     made.collect = arena_copy(e->arena, which, count * sizeof *which);
@@ -398,8 +433,8 @@ static bool is_loop_state(Elab *e, const Value *v, Node *loop, uint32_t *state) 
     return l->op == OP_LOOP && d->index < e->module->loops.data[l->index].states;
 }
 
-static const Value *apply_trajectory(Elab *e, const Operator *op, const Value *const *inputs, uint32_t count,
-                                     const Value *time, Span span) {
+static const Value *apply_trajectory(Elab *e, const Operator *op, const Value *const *inputs,
+                                     uint32_t count, const Value *time, Span span) {
     const Value *last = apply_operator(e, op->a, inputs, count, time, span);
     if (last->kind == VALUE_ERROR) return last;
     uint32_t n = last->kind == VALUE_LIST ? last->list.count : 1;
@@ -409,7 +444,9 @@ static const Value *apply_trajectory(Elab *e, const Operator *op, const Value *c
         const Value *v = last->kind == VALUE_LIST ? last->list.items[i] : last;
         if (!is_loop_state(e, v, &other, &states[i]) || (loop && loop != other)) {
             Diagnostic *d = report(e, NO_TRAJECTORY, span, operator_name(e, op->a));
-            diag_help(d, "trajectory() keeps the states of one recurrence: a scheme that returns u[steps] itself");
+            diag_help(
+                d,
+                "trajectory() keeps the states of one recurrence: a scheme that returns u[steps] itself");
             return value_error(e);
         }
         loop = other;
@@ -423,13 +460,18 @@ static const Value *apply_trajectory(Elab *e, const Operator *op, const Value *c
     }
     if (steps >= FAR_ITERATION) {
         Diagnostic *d = report(e, ENDLESS_TRAJECTORY, span);
-        diag_help(d, "say when to give up, so that it is known how much to keep: until … or k >= 1000");
+        diag_help(
+            d, "say when to give up, so that it is known how much to keep: until … or k >= 1000");
         return value_error(e);
     }
     Node made = collecting_loop(e, loop, states, n, op->count, span);
-    uint32_t base = e->module->loops.data[graph_node(graph_get(e->module, e->frame->func), made)->index].states + 1;
+    uint32_t base =
+        e->module->loops.data[graph_node(graph_get(e->module, e->frame->func), made)->index]
+            .states +
+        1;
     const Value **films = ARENA_ARRAY(e->arena, const Value *, n);
     for (uint32_t i = 0; i < n; i++)
-        films[i] = value_node(e, graph_result(e->module, e->frame->func, made, base + i), NULL, span);
+        films[i] =
+            value_node(e, graph_result(e->module, e->frame->func, made, base + i), NULL, span);
     return last->kind == VALUE_LIST ? value_list(e, films, n, span) : films[0];
 }

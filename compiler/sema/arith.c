@@ -8,8 +8,7 @@ static const Value *bad_operand(Elab *e, const Value *v, Span span) {
     if (v->kind == VALUE_ERROR) return v;
     Diagnostic *d = report(e, BAD_OPERAND, span, value_describe(e, v));
     if (v->span.file) diag_label(d, report_span(e, v->span), "this is %s", value_describe(e, v));
-    if (v->kind == VALUE_OPERATOR)
-        diag_help(d, "apply the operator to a field first: A(u)");
+    if (v->kind == VALUE_OPERATOR) diag_help(d, "apply the operator to a field first: A(u)");
     return value_error(e);
 }
 
@@ -20,8 +19,10 @@ static const Value *shapes_disagree(Elab *e, const Value *const *operands, uint3
     for (uint32_t i = 0; i < count; i++) {
         Type t = value_type(e, operands[i]);
         if (t.kind != TYPE_FIELD) continue;
-        if (!a) a = operands[i], first = t;
-        else if (t.grid != first.grid || (t.channels != first.channels && t.channels != 1 && first.channels != 1))
+        if (!a)
+            a = operands[i], first = t;
+        else if (t.grid != first.grid ||
+                 (t.channels != first.channels && t.channels != 1 && first.channels != 1))
             b = operands[i], other = t;
     }
     if (!a || !b) {
@@ -29,13 +30,16 @@ static const Value *shapes_disagree(Elab *e, const Value *const *operands, uint3
         return value_error(e);
     }
     bool grids = first.grid != other.grid;
-    Diagnostic *d = grids ? report(e, GRIDS_DIFFER, span) : report(e, CHANNELS_DIFFER, span, first.channels, other.channels);
+    Diagnostic *d = grids ? report(e, GRIDS_DIFFER, span)
+                          : report(e, CHANNELS_DIFFER, span, first.channels, other.channels);
     diag_label(d, report_span(e, a->span), "%s", type_text(e->module, first, e->arena));
     diag_label(d, report_span(e, b->span), "%s", type_text(e->module, other, e->arena));
     if (grids) {
         const Grid *g = &e->module->grids.data[first.grid], *h = &e->module->grids.data[other.grid];
         if (g->finer == other.grid || h->finer == first.grid)
-            diag_help(d, "prolong() brings a field to the next finer grid, restrict() to the next coarser one");
+            diag_help(
+                d,
+                "prolong() brings a field to the next finer grid, restrict() to the next coarser one");
     }
     return value_error(e);
 }
@@ -52,7 +56,8 @@ static const Value *spread_over_list(Elab *e, Op op, const Value *const *operand
     return value_list(e, items, length, span);
 }
 
-const Value *eval_pointwise(Elab *e, Op op, const Value *const *operands, uint32_t count, Span span) {
+const Value *eval_pointwise(Elab *e, Op op, const Value *const *operands, uint32_t count,
+                            Span span) {
     int64_t length = -1;
     bool known = true;
     for (uint32_t i = 0; i < count; i++) {
@@ -119,7 +124,8 @@ static const Value *operator_sum(Elab *e, const Operator *a, const Operator *b, 
 
 static const Value *operator_power(Elab *e, const Value *base, const Value *exponent, Span span) {
     int64_t n;
-    if (!value_static_int(e, exponent, "the power of an operator", 0, 1e9, &n)) return value_error(e);
+    if (!value_static_int(e, exponent, "the power of an operator", 0, 1e9, &n))
+        return value_error(e);
     Operator *op = operator_new(e, OPERATOR_POWER, span);
     op->a = base->op;
     op->count = (uint32_t)n;
@@ -127,10 +133,12 @@ static const Value *operator_power(Elab *e, const Value *base, const Value *expo
 }
 
 static bool is_scalar(Elab *e, const Value *v) {
-    return v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
+    return v->kind == VALUE_NUMBER ||
+           (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
 }
 
-static const Value *operator_arithmetic(Elab *e, AstOp op, const Value *a, const Value *b, Span span) {
+static const Value *operator_arithmetic(Elab *e, AstOp op, const Value *a, const Value *b,
+                                        Span span) {
     bool left = a->kind == VALUE_OPERATOR, right = b->kind == VALUE_OPERATOR;
     if (op == AST_POW && left && !right) return operator_power(e, a, b, span);
     if (op == AST_ADD && left && right) return operator_sum(e, a->op, b->op, span);
@@ -141,11 +149,14 @@ static const Value *operator_arithmetic(Elab *e, AstOp op, const Value *a, const
     if (op == AST_MUL && right && is_scalar(e, a)) return operator_scale(e, a, b->op, span);
     if (op == AST_MUL && left && is_scalar(e, b)) return operator_scale(e, b, a->op, span);
     if (op == AST_DIV && left && is_scalar(e, b))
-        return operator_scale(e, eval_binary(e, AST_DIV, value_number(e, 1, span), b, span), a->op, span);
+        return operator_scale(e, eval_binary(e, AST_DIV, value_number(e, 1, span), b, span), a->op,
+                              span);
     Diagnostic *d = report(e, OPERATOR_ARITHMETIC, span, ast_op_text(op));
     diag_label(d, report_span(e, a->span), "%s", value_describe(e, a));
     diag_label(d, report_span(e, b->span), "%s", value_describe(e, b));
-    diag_help(d, "operators know A + B, A - B, c * A, A / c, A^n and compose(A, B); fields come from applying them: A(u)");
+    diag_help(
+        d,
+        "operators know A + B, A - B, c * A, A / c, A^n and compose(A, B); fields come from applying them: A(u)");
     return value_error(e);
 }
 
@@ -176,9 +187,10 @@ static const Value *make_range(Elab *e, const Value *a, const Value *b, Span spa
 
 const Value *eval_binary(Elab *e, AstOp op, const Value *a, const Value *b, Span span) {
     static const Op ops[] = {
-        [AST_OR] = OP_OR, [AST_AND] = OP_AND, [AST_EQ] = OP_EQ, [AST_NE] = OP_NE, [AST_LT] = OP_LT,
-        [AST_LE] = OP_LE, [AST_GT] = OP_LT, [AST_GE] = OP_LE, [AST_ADD] = OP_ADD, [AST_SUB] = OP_SUB,
-        [AST_MUL] = OP_MUL, [AST_DIV] = OP_DIV, [AST_MOD] = OP_MOD, [AST_POW] = OP_POW,
+        [AST_OR] = OP_OR,   [AST_AND] = OP_AND, [AST_EQ] = OP_EQ,   [AST_NE] = OP_NE,
+        [AST_LT] = OP_LT,   [AST_LE] = OP_LE,   [AST_GT] = OP_LT,   [AST_GE] = OP_LE,
+        [AST_ADD] = OP_ADD, [AST_SUB] = OP_SUB, [AST_MUL] = OP_MUL, [AST_DIV] = OP_DIV,
+        [AST_MOD] = OP_MOD, [AST_POW] = OP_POW,
     };
     if (a->kind == VALUE_ERROR) return a;
     if (b->kind == VALUE_ERROR) return b;
@@ -190,7 +202,8 @@ const Value *eval_binary(Elab *e, AstOp op, const Value *a, const Value *b, Span
             return value_error(e);
         return value_new(e, VALUE_ARROW, span);
     }
-    if (a->kind == VALUE_OPERATOR || b->kind == VALUE_OPERATOR) return operator_arithmetic(e, op, a, b, span);
+    if (a->kind == VALUE_OPERATOR || b->kind == VALUE_OPERATOR)
+        return operator_arithmetic(e, op, a, b, span);
     if ((op == AST_EQ || op == AST_NE) && a->kind == VALUE_STRING && b->kind == VALUE_STRING)
         return compare_strings(e, op, a, b, span);
     const Value *operands[2] = {a, b};

@@ -7,8 +7,8 @@
 
 typedef struct {
     const Env *env;
-    const Item *item;        /* of a definition; NULL in experiments */
-    const Value *returned;   /* NULL while running */
+    const Item *item;      /* of a definition; NULL in experiments */
+    const Value *returned; /* NULL while running */
     VEC(const Stmt *) equations;
     bool experiment, failed;
 } Scope;
@@ -26,15 +26,23 @@ static const Env *bind_many(Elab *e, const Env *env, const Stmt *s, const Value 
     }
     for (uint32_t i = 0; i < n; i++)
         env = env_bind(e, env, s->let.names[i].name,
-                       fits ? v->list.items[i] : v->kind == VALUE_LATER ? v : value_error(e), s->let.names[i].span);
+                       fits                     ? v->list.items[i]
+                       : v->kind == VALUE_LATER ? v
+                                                : value_error(e),
+                       s->let.names[i].span);
     return env;
 }
 
 const Env *let_bind(Elab *e, const Env *env, const Stmt *s) {
     if (s->kind == STMT_LET_FN) {
         Operator *op = ARENA_NEW(e->arena, Operator);
-        *op = (Operator){.kind = OPERATOR_LOCAL, .span = s->span, .name = s->let_fn.name.name, .stmt = s, .env = env};
-        return env_bind(e, env, s->let_fn.name.name, value_operator(e, op, s->span), s->let_fn.name.span);
+        *op = (Operator){.kind = OPERATOR_LOCAL,
+                         .span = s->span,
+                         .name = s->let_fn.name.name,
+                         .stmt = s,
+                         .env = env};
+        return env_bind(e, env, s->let_fn.name.name, value_operator(e, op, s->span),
+                        s->let_fn.name.span);
     }
     const Value *v = eval_expr(e, env, s->let.value);
     if (s->let.count == 1) return env_bind(e, env, s->let.names[0].name, v, s->let.names[0].span);
@@ -51,8 +59,10 @@ static void exec_if(Elab *e, Scope *s, const Stmt *stmt) {
         return;
     }
     const Env *env = s->env;
-    if (c != 0) exec_block(e, s, stmt->branch.then);
-    else if (stmt->branch.otherwise) exec_block(e, s, stmt->branch.otherwise);
+    if (c != 0)
+        exec_block(e, s, stmt->branch.then);
+    else if (stmt->branch.otherwise)
+        exec_block(e, s, stmt->branch.otherwise);
     s->env = env; /* what was bound inside stays inside */
 }
 
@@ -65,14 +75,16 @@ static void exec_for(Elab *e, Scope *s, const Stmt *stmt) {
     }
     if (range->kind != VALUE_LIST && range->kind != VALUE_RANGE) {
         if (range->kind != VALUE_ERROR) {
-            Diagnostic *d = report(e, NOT_A_RANGE, stmt->loop.range->span, value_describe(e, range));
+            Diagnostic *d =
+                report(e, NOT_A_RANGE, stmt->loop.range->span, value_describe(e, range));
             diag_help(d, "ranges 0..n, lists [1, 2] and data sets are");
         }
         s->failed = true;
         return;
     }
     const Env *env = s->env;
-    double n = range->kind == VALUE_LIST ? range->list.count : range->range.last - range->range.first;
+    double n =
+        range->kind == VALUE_LIST ? range->list.count : range->range.last - range->range.first;
     if (n > UNROLL_LIMIT) {
         Diagnostic *d = report(e, TOO_MANY_PASSES, stmt->loop.range->span, n, UNROLL_LIMIT);
         diag_help(d, "a recurrence (u[k+1] = …) runs as a loop and may be as long as you like");
@@ -84,8 +96,9 @@ static void exec_for(Elab *e, Scope *s, const Stmt *stmt) {
             s->failed = true;
             break;
         }
-        const Value *v = range->kind == VALUE_LIST ? range->list.items[(uint32_t)i]
-                                                   : value_number(e, range->range.first + i, stmt->span);
+        const Value *v = range->kind == VALUE_LIST
+                             ? range->list.items[(uint32_t)i]
+                             : value_number(e, range->range.first + i, stmt->span);
         s->env = env_bind(e, env, stmt->loop.name.name, v, stmt->loop.name.span);
         exec_block(e, s, stmt->loop.body);
     }
@@ -121,8 +134,11 @@ static void exec_input(Elab *e, Scope *s, const Stmt *stmt) {
 
 static bool exec_later(Elab *e, Scope *s, const Stmt *stmt) {
     static const char *const what[] = {
-        [STMT_PARAM] = "a trainable parameter (param)", [STMT_SOLVE] = "solve", [STMT_TRAIN] = "training (train)",
-        [STMT_LOAD] = "loading a network (load)", [STMT_DATA] = "a data set (data)",
+        [STMT_PARAM] = "a trainable parameter (param)",
+        [STMT_SOLVE] = "solve",
+        [STMT_TRAIN] = "training (train)",
+        [STMT_LOAD] = "loading a network (load)",
+        [STMT_DATA] = "a data set (data)",
     };
     if (stmt->kind != STMT_PARAM && stmt->kind != STMT_SOLVE && stmt->kind != STMT_TRAIN &&
         stmt->kind != STMT_LOAD && stmt->kind != STMT_DATA)
@@ -175,7 +191,8 @@ static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
         }
     }
     bool an = s->experiment || s->item->def.kind == DEF_OPERATOR;
-    report(e, MISPLACED, stmt->span, an ? "an" : "a", s->experiment ? "experiment" : ast_def_text(s->item->def.kind));
+    report(e, MISPLACED, stmt->span, an ? "an" : "a",
+           s->experiment ? "experiment" : ast_def_text(s->item->def.kind));
     s->failed = true;
 }
 
@@ -195,7 +212,8 @@ static int64_t derived_unknown(Elab *e, const Item *item, const Expr *left) {
     Name u = left->call.args[0].value->name;
     for (uint32_t i = 0; i < item->def.inputs.count; i++)
         if (item->def.inputs.items[i].name == u) return i;
-    Diagnostic *d = report(e, NOT_AN_UNKNOWN, left->span, names_text(e->names, u), names_text(e->names, item->name.name));
+    Diagnostic *d = report(e, NOT_AN_UNKNOWN, left->span, names_text(e->names, u),
+                           names_text(e->names, item->name.name));
     diag_note(d, item->name.span, "the unknowns stand in its parameter list");
     return -2;
 }
@@ -214,7 +232,8 @@ static const Value *evaluate_equations(Elab *e, Scope *s) {
             return value_error(e);
         }
         if (rates[at]) {
-            report(e, EQUATION_TWICE, q->span, names_text(e->names, item->def.inputs.items[at].name));
+            report(e, EQUATION_TWICE, q->span,
+                   names_text(e->names, item->def.inputs.items[at].name));
             return value_error(e);
         }
         rates[at] = eval_expr(e, s->env, q->equation.right);
@@ -224,8 +243,11 @@ static const Value *evaluate_equations(Elab *e, Scope *s) {
     for (uint32_t i = 0; i < n; i++)
         if (!rates[i]) {
             const char *u = names_text(e->names, item->def.inputs.items[i].name);
-            Diagnostic *d = report(e, NO_EQUATION, item->name.span, names_text(e->names, item->name.name), u);
-            diag_help(d, "write dt(%s) = …; a given coefficient belongs into the first parameter list", u);
+            Diagnostic *d =
+                report(e, NO_EQUATION, item->name.span, names_text(e->names, item->name.name), u);
+            diag_help(d,
+                      "write dt(%s) = …; a given coefficient belongs into the first parameter list",
+                      u);
             return value_error(e);
         }
     return given == 1 ? rates[0] : value_list(e, rates, n, item->span);
@@ -238,16 +260,21 @@ static void hoist_boundaries(Elab *e, Scope *s, const Block *block) {
     for (uint32_t i = 0; i < block->count; i++) {
         const Stmt *stmt = block->items[i];
         if (stmt->kind == STMT_LET)
-            for (uint32_t k = 0; k < stmt->let.count; k++) vec_push(&local, stmt->let.names[k].name);
+            for (uint32_t k = 0; k < stmt->let.count; k++)
+                vec_push(&local, stmt->let.names[k].name);
         if (stmt->kind == STMT_LET_FN || stmt->kind == STMT_GRID)
-            vec_push(&local, stmt->kind == STMT_GRID ? stmt->bind.name.name : stmt->let_fn.name.name);
+            vec_push(&local,
+                     stmt->kind == STMT_GRID ? stmt->bind.name.name : stmt->let_fn.name.name);
     }
     for (uint32_t i = 0; i < block->count; i++) {
         const Stmt *stmt = block->items[i];
-        if (stmt->kind != STMT_BOUNDARY || expr_mentions(stmt->boundary.value, local.data, local.len)) continue;
+        if (stmt->kind != STMT_BOUNDARY ||
+            expr_mentions(stmt->boundary.value, local.data, local.len))
+            continue;
         bool inputs = true;
         for (uint32_t k = 0; k < stmt->boundary.count; k++)
-            for (uint32_t l = 0; l < local.len; l++) inputs = inputs && local.data[l] != stmt->boundary.names[k].name;
+            for (uint32_t l = 0; l < local.len; l++)
+                inputs = inputs && local.data[l] != stmt->boundary.names[k].name;
         if (inputs) s->env = boundary_statement(e, s->env, s->env, stmt);
     }
     vec_free(&local);
@@ -264,8 +291,10 @@ const Value *eval_block(Elab *e, const Env *env, const Item *item, const Block *
     vec_free(&s.equations);
     if (v) return v;
     if (!silent) {
-        Diagnostic *d = report(e, NO_RETURN, item->name.span, names_text(e->names, item->name.name));
-        diag_help(d, item->def.kind == DEF_PDE ? "give it an equation: dt(u) = …" : "end its block with: return …");
+        Diagnostic *d =
+            report(e, NO_RETURN, item->name.span, names_text(e->names, item->name.name));
+        diag_help(d, item->def.kind == DEF_PDE ? "give it an equation: dt(u) = …"
+                                               : "end its block with: return …");
     }
     return value_error(e);
 }

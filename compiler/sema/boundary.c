@@ -7,11 +7,14 @@
 
 #include <string.h>
 
-static bool has_value(SideKind kind) { return kind == SIDE_ODD || kind == SIDE_SLOPE || kind == SIDE_GHOST; }
+static bool has_value(SideKind kind) {
+    return kind == SIDE_ODD || kind == SIDE_SLOPE || kind == SIDE_GHOST;
+}
 
 static bool is_zero(Elab *e, Node n) {
     double x;
-    return n == NODE_NONE || (graph_is_const(graph_get(e->module, e->frame->func), n, &x) && x == 0);
+    return n == NODE_NONE ||
+           (graph_is_const(graph_get(e->module, e->frame->func), n, &x) && x == 0);
 }
 
 static const Boundary *clash(Elab *e, Op op, const Value *a, const Value *b, const char *reason) {
@@ -24,8 +27,8 @@ static const Boundary *clash(Elab *e, Op op, const Value *a, const Value *b, con
 }
 
 /* The value at one side of op(operands): the function of the operands' values there. */
-static Node map_value(Elab *e, Op op, const Value *const *operands, const Boundary *const *sides, uint32_t count,
-                      int axis, int side, Span span) {
+static Node map_value(Elab *e, Op op, const Value *const *operands, const Boundary *const *sides,
+                      uint32_t count, int axis, int side, Span span) {
     Node nodes[3];
     bool zeros[3];
     for (uint32_t i = 0; i < count; i++) {
@@ -42,12 +45,14 @@ static Node map_value(Elab *e, Op op, const Value *const *operands, const Bounda
 }
 
 /* A slope maps through linear functions alone, unless it is 0 everywhere. */
-static bool slope_maps(Elab *e, Op op, const Value *const *operands, const Boundary *const *sides, uint32_t count,
-                       int axis, int side) {
+static bool slope_maps(Elab *e, Op op, const Value *const *operands, const Boundary *const *sides,
+                       uint32_t count, int axis, int side) {
     bool zero = true, fields = true;
     for (uint32_t i = 0; i < count; i++) {
-        if (sides[i]) zero = zero && is_zero(e, sides[i]->value[axis][side]);
-        else if (value_is_field(e, operands[i])) fields = false;
+        if (sides[i])
+            zero = zero && is_zero(e, sides[i]->value[axis][side]);
+        else if (value_is_field(e, operands[i]))
+            fields = false;
     }
     if (zero) return true;
     if (!fields) return false;
@@ -57,7 +62,8 @@ static bool slope_maps(Elab *e, Op op, const Value *const *operands, const Bound
     return op == OP_DIV && sides[0] && !sides[1];
 }
 
-const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count, Span span) {
+const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count,
+                              Span span) {
     const Boundary *sides[3] = {NULL, NULL, NULL}, *first = NULL;
     const Value *owner = NULL;
     for (uint32_t i = 0; i < count; i++) {
@@ -66,13 +72,16 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
     }
     if (!first) return NULL;
     if (first->left || first->reason)
-        return clash(e, count == 1 && op == OP_NEG ? OP_NONE : op, operands[0], count > 1 ? operands[1] : NULL, first->reason);
+        return clash(e, count == 1 && op == OP_NEG ? OP_NONE : op, operands[0],
+                     count > 1 ? operands[1] : NULL, first->reason);
     Boundary *b = ARENA_NEW(e->arena, Boundary);
     *b = *first;
     memset(b->value, 0, sizeof b->value);
-    for (uint32_t i = 0; i < count; i++) b->gradient = b->gradient || (sides[i] && sides[i]->gradient);
     for (uint32_t i = 0; i < count; i++)
-        if (sides[i] && (sides[i]->left || sides[i]->reason || memcmp(sides[i]->kind, first->kind, sizeof b->kind) != 0))
+        b->gradient = b->gradient || (sides[i] && sides[i]->gradient);
+    for (uint32_t i = 0; i < count; i++)
+        if (sides[i] && (sides[i]->left || sides[i]->reason ||
+                         memcmp(sides[i]->kind, first->kind, sizeof b->kind) != 0))
             return clash(e, op, owner, operands[i], sides[i]->reason);
     uint32_t rank = e->module->grids.data[value_type(e, owner).grid].rank;
     for (uint32_t a = 0; a < rank; a++)
@@ -80,8 +89,9 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
             if (!has_value(b->kind[a][s])) continue;
             if (b->kind[a][s] == SIDE_SLOPE) {
                 if (!slope_maps(e, op, operands, sides, count, (int)a, s))
-                    return clash(e, op, owner, NULL,
-                                 "the slope of a nonlinear expression at its boundary is not known");
+                    return clash(
+                        e, op, owner, NULL,
+                        "the slope of a nonlinear expression at its boundary is not known");
                 bool zero = true;
                 for (uint32_t i = 0; i < count; i++)
                     zero = zero && (!sides[i] || is_zero(e, sides[i]->value[a][s]));
@@ -98,14 +108,18 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
 static Node at_face(Elab *e, Node node, GridId grid, int axis, int side) {
     FuncId func = e->frame->func;
     const Grid *g = &e->module->grids.data[grid];
-    Node coord = graph_add_typed(e->module, func, OP_COORD, type_field(grid, 1), NULL, 0, (uint32_t)axis, 0, SPAN_NONE);
+    Node coord = graph_add_typed(e->module, func, OP_COORD, type_field(grid, 1), NULL, 0,
+                                 (uint32_t)axis, 0, SPAN_NONE);
     if (node < coord && !graph_node(graph_get(e->module, func), node)->count) return node;
     Node face;
-    if (side == 0) face = graph_const(e->module, func, g->origin[axis]);
+    if (side == 0)
+        face = graph_const(e->module, func, g->origin[axis]);
     else if (g->extent[axis] >= 0)
-        face = graph_const(e->module, func, g->origin[axis] + (double)g->extent[axis] * g->spacing[axis]);
+        face = graph_const(e->module, func,
+                           g->origin[axis] + (double)g->extent[axis] * g->spacing[axis]);
     else
-        face = graph_binary(e->module, func, OP_ADD, coord, graph_const(e->module, func, g->spacing[axis] / 2), SPAN_NONE);
+        face = graph_binary(e->module, func, OP_ADD, coord,
+                            graph_const(e->module, func, g->spacing[axis] / 2), SPAN_NONE);
     Map known = {0};
     map_set(&known, coord, face);
     Node made = graph_copy(e->module, func, node, func, &known);
@@ -116,14 +130,16 @@ static Node at_face(Elab *e, Node node, GridId grid, int axis, int side) {
 static const Boundary *start_boundary(Elab *e, const Value *field, Span span) {
     const Boundary *old = value_boundary(e, field);
     Boundary *b = ARENA_NEW(e->arena, Boundary);
-    if (old && !old->left && !old->reason) *b = *old;
+    if (old && !old->left && !old->reason)
+        *b = *old;
     else
         for (int a = 0; a < MAX_RANK; a++) b->kind[a][0] = b->kind[a][1] = SIDE_EVEN;
     b->span = span;
     return b;
 }
 
-static bool side_value(Elab *e, const Value *side, const Value *field, int axis, int which, Node *node) {
+static bool side_value(Elab *e, const Value *side, const Value *field, int axis, int which,
+                       Node *node) {
     *node = NODE_NONE;
     const Value *v = side->side.value;
     if (!v) return true;
@@ -132,24 +148,30 @@ static bool side_value(Elab *e, const Value *side, const Value *field, int axis,
         return false;
     }
     Type t = value_type(e, v), u = value_type(e, field);
-    if (t.kind == TYPE_FIELD && (t.grid != u.grid || (t.channels != 1 && t.channels != u.channels))) {
+    if (t.kind == TYPE_FIELD &&
+        (t.grid != u.grid || (t.channels != 1 && t.channels != u.channels))) {
         Diagnostic *d = report(e, BOUNDARY_SHAPE, v->span);
         diag_label(d, report_span(e, v->span), "%s", type_text(e->module, t, e->arena));
         diag_label(d, report_span(e, field->span), "%s", type_text(e->module, u, e->arena));
         return false;
     }
     *node = value_to_node(e, v);
-    if (is_zero(e, *node)) *node = NODE_NONE;
-    else if (t.kind == TYPE_FIELD) *node = at_face(e, *node, u.grid, axis, which);
+    if (is_zero(e, *node))
+        *node = NODE_NONE;
+    else if (t.kind == TYPE_FIELD)
+        *node = at_face(e, *node, u.grid, axis, which);
     return true;
 }
 
 /* axis -1: all sides */
-const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int axis, int which, Span span) {
+const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int axis, int which,
+                             Span span) {
     if (field->kind == VALUE_ERROR || side->kind == VALUE_ERROR) return field;
     if (!value_is_field(e, field)) {
         Diagnostic *d = report(e, BOUNDARY_OF, span, value_describe(e, field));
-        diag_help(d, "boundaries belong to fields: the unknowns of a pde, the inputs of an operator, a `let`");
+        diag_help(
+            d,
+            "boundaries belong to fields: the unknowns of a pde, the inputs of an operator, a `let`");
         return value_error(e);
     }
     if (side->kind != VALUE_SIDE) {
@@ -170,7 +192,8 @@ const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int
         bool both = axis < 0 || side->side.side == SIDE_PERIODIC || b->kind[a][0] == SIDE_PERIODIC;
         for (int s = 0; s < 2; s++) {
             if (axis >= 0 && s != which && !both) continue;
-            if (axis >= 0 && s != which && side->side.side != SIDE_PERIODIC) { /* leaves a periodic pair */
+            if (axis >= 0 && s != which &&
+                side->side.side != SIDE_PERIODIC) { /* leaves a periodic pair */
                 b->kind[a][s] = SIDE_EVEN;
                 b->value[a][s] = NODE_NONE;
                 continue;
@@ -189,8 +212,10 @@ const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int
 
 static bool side_of(Elab *e, const Expr *x, int *axis, int *which) {
     if (x->kind == EXPR_MEMBER && x->member.base->kind == EXPR_NAME) {
-        const char *a = names_text(e->names, x->member.base->name), *s = names_text(e->names, x->member.name);
-        if (strlen(a) == 1 && a[0] >= 'x' && a[0] <= 'z' && (strcmp(s, "low") == 0 || strcmp(s, "high") == 0)) {
+        const char *a = names_text(e->names, x->member.base->name),
+                   *s = names_text(e->names, x->member.name);
+        if (strlen(a) == 1 && a[0] >= 'x' && a[0] <= 'z' &&
+            (strcmp(s, "low") == 0 || strcmp(s, "high") == 0)) {
             *axis = a[0] - 'x';
             *which = s[0] == 'h';
             return true;
@@ -219,10 +244,12 @@ const Env *boundary_statement(Elab *e, const Env *env, const Env *target, const 
             uint32_t n = found->value->list.count;
             const Value **items = ARENA_ARRAY(e->arena, const Value *, n);
             for (uint32_t k = 0; k < n; k++)
-                items[k] = assign_boundary(e, found->value->list.items[k], side, axis, which, stmt->span);
+                items[k] =
+                    assign_boundary(e, found->value->list.items[k], side, axis, which, stmt->span);
             v = value_list(e, items, n, name->span);
         } else {
-            v = assign_boundary(e, value_at(e, found->value, name->span), side, axis, which, stmt->span);
+            v = assign_boundary(e, value_at(e, found->value, name->span), side, axis, which,
+                                stmt->span);
         }
         target = env_bind(e, target, name->name, v, name->span);
     }

@@ -5,14 +5,17 @@
 #include <string.h>
 
 static const BuiltinInfo table[] = {
-#define BUILTIN(name, call, least, most, words, op, number) {name, call, least, most, words, op, number},
+#define BUILTIN(name, call, least, most, words, op, number)                                        \
+    {name, call, least, most, words, op, number},
 #define WORD(name, number) {name, NULL, -1, -1, "", OP_NONE, number},
 #include "compiler/sema/builtins.def"
 #undef WORD
 #undef BUILTIN
 };
 
-const BuiltinInfo *builtin_at(uint32_t i) { return i < sizeof table / sizeof *table ? &table[i] : NULL; }
+const BuiltinInfo *builtin_at(uint32_t i) {
+    return i < sizeof table / sizeof *table ? &table[i] : NULL;
+}
 
 const BuiltinInfo *builtin_find(const Names *names, Name name) {
     const char *text = names_text(names, name);
@@ -46,11 +49,13 @@ static int word_index(const BuiltinInfo *info, const char *name) {
     return -1;
 }
 
-const Value *argument_get(Elab *e, const BuiltinInfo *info, const Arguments *arguments, uint32_t i) {
+const Value *argument_get(Elab *e, const BuiltinInfo *info, const Arguments *arguments,
+                          uint32_t i) {
     uint32_t position = 0;
     for (uint32_t k = 0; k < arguments->count; k++) {
         const Argument *a = &arguments->items[k];
-        if (a->name ? word_index(info, names_text(e->names, a->name)) == (int)i : position++ == i) return a->value;
+        if (a->name ? word_index(info, names_text(e->names, a->name)) == (int)i : position++ == i)
+            return a->value;
     }
     return NULL;
 }
@@ -68,12 +73,15 @@ static bool check_names(Elab *e, const BuiltinInfo *info, const Arguments *argum
     return true;
 }
 
-const Value *builtin_call(Elab *e, const Env *env, const BuiltinInfo *info, const Arguments *arguments) {
+const Value *builtin_call(Elab *e, const Env *env, const BuiltinInfo *info,
+                          const Arguments *arguments) {
     (void)env;
     int count = (int)arguments->count;
     /* one that applies to fields ignores the time that schemes pass along */
     if (count < info->least || (info->most >= 0 && count > info->most)) {
-        const char *most = info->most < 0 ? " or more" : info->most > info->least ? arena_format(e->arena, " to %d", info->most) : "";
+        const char *most = info->most < 0             ? " or more"
+                           : info->most > info->least ? arena_format(e->arena, " to %d", info->most)
+                                                      : "";
         Diagnostic *d = report(e, ARGUMENT_COUNT, arguments->span, info->name, info->least, most,
                                info->least == 1 && !*most ? "" : "s", count);
         if (*info->words) diag_help(d, "%s takes: %s", info->name, info->words);

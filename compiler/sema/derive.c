@@ -6,7 +6,8 @@
 /* ---- weights ---------------------------------------------------------------------- */
 
 /* B. Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, Math. Comp. 51 (1988). */
-static void fornberg(const double *x, int n, int order, double weights[][2 * DERIVATIVE_REACH_LIMIT + 1]) {
+static void fornberg(const double *x, int n, int order,
+                     double weights[][2 * DERIVATIVE_REACH_LIMIT + 1]) {
     double c1 = 1, c4 = x[0];
     weights[0][0] = 1;
     for (int i = 1; i < n; i++) {
@@ -21,7 +22,8 @@ static void fornberg(const double *x, int n, int order, double weights[][2 * DER
                     weights[k][i] = c1 * (k * weights[k - 1][i - 1] - c5 * weights[k][i - 1]) / c2;
                 weights[0][i] = -c1 * c5 * weights[0][i - 1] / c2;
             }
-            for (int k = top; k >= 1; k--) weights[k][j] = (c4 * weights[k][j] - k * weights[k - 1][j]) / c3;
+            for (int k = top; k >= 1; k--)
+                weights[k][j] = (c4 * weights[k][j] - k * weights[k - 1][j]) / c3;
             weights[0][j] = c4 * weights[0][j] / c3;
         }
         c1 = c2;
@@ -61,8 +63,10 @@ const Boundary *boundary_derived(Elab *e, const Boundary *b, const bool odd[MAX_
         for (int s = 0; s < 2; s++) {
             SideKind k = b->kind[a][s];
             if (k == SIDE_SLOPE) k = SIDE_EVEN;
-            if (odd[a] && k == SIDE_EVEN) k = SIDE_ODD;
-            else if (odd[a] && k == SIDE_ODD) k = SIDE_EVEN;
+            if (odd[a] && k == SIDE_EVEN)
+                k = SIDE_ODD;
+            else if (odd[a] && k == SIDE_ODD)
+                k = SIDE_EVEN;
             d->kind[a][s] = k;
         }
     return d;
@@ -74,7 +78,8 @@ static void boundary_unknown(Elab *e, const Boundary *b, Span span) {
     for (int i = 0; i < 2; i++) {
         const Value *v = i ? b->right : b->left;
         const Boundary *of = v && v->kind == VALUE_NODE ? v->node.boundary : NULL;
-        if (of && of->span.file) diag_note(d, of->span, "%s boundary is stated here", i ? "another" : "one");
+        if (of && of->span.file)
+            diag_note(d, of->span, "%s boundary is stated here", i ? "another" : "one");
     }
     diag_help(d, "give the expression a name and a boundary: let w = …, then boundary w = …");
 }
@@ -85,7 +90,8 @@ static bool check_extent(Elab *e, GridId grid, const Stencil *s, Span span) {
         for (uint32_t a = 0; a < s->rank; a++) {
             int64_t reach = s->taps[i].offset[a] < 0 ? -s->taps[i].offset[a] : s->taps[i].offset[a];
             if (g->extent[a] >= 0 && g->extent[a] < reach) {
-                Diagnostic *d = report(e, GRID_TOO_SMALL, span, (long long)g->extent[a], "xyz"[a], (long long)reach);
+                Diagnostic *d = report(e, GRID_TOO_SMALL, span, (long long)g->extent[a], "xyz"[a],
+                                       (long long)reach);
                 diag_help(d, "use a finer grid or a lower accuracy");
                 return false;
             }
@@ -127,13 +133,19 @@ static bool derivable(Elab *e, const Value *u, Span span) {
 const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void *what, Span span) {
     if (u->kind == VALUE_LIST) {
         const Value **items = ARENA_ARRAY(e->arena, const Value *, u->list.count);
-        for (uint32_t i = 0; i < u->list.count; i++) items[i] = take_apart(e, u->list.items[i], one, what, span);
+        for (uint32_t i = 0; i < u->list.count; i++)
+            items[i] = take_apart(e, u->list.items[i], one, what, span);
         return value_list(e, items, u->list.count, span);
     }
     if (!derivable(e, u, span)) return value_error(e);
+    if (value_type(e, u).channels > CHANNELS_LIMIT) {
+        report(e, TOO_MANY_CHANNELS, span, value_type(e, u).channels, CHANNELS_LIMIT);
+        return value_error(e);
+    }
     const Boundary *b = u->node.boundary;
     if (b && (b->left || b->reason)) {
-        if (b->clash == OP_NONE || !b->right || !value_is_field(e, b->left) || !value_is_field(e, b->right)) {
+        if (b->clash == OP_NONE || !b->right || !value_is_field(e, b->left) ||
+            !value_is_field(e, b->right)) {
             boundary_unknown(e, b, span);
             return value_error(e);
         }
@@ -174,18 +186,21 @@ static const Value *stencil_one(Elab *e, const Value *u, const void *what, Span 
     return value_node(e, n, boundary_derived(e, b, use->odd), span);
 }
 
-const Value *derive_stencil(Elab *e, const Value *u, const Stencil *stencil, bool odd[MAX_RANK], Span span) {
+const Value *derive_stencil(Elab *e, const Value *u, const Stencil *stencil, bool odd[MAX_RANK],
+                            Span span) {
     StencilUse use = {stencil, odd};
     return take_apart(e, u, stencil_one, &use, span);
 }
 
-typedef struct { int axis, order, accuracy; } AxisUse;
+typedef struct {
+    int axis, order, accuracy;
+} AxisUse;
 
 static const Value *axis_one(Elab *e, const Value *u, const void *what, Span span) {
     const AxisUse *use = what;
     const Grid *g = &e->module->grids.data[value_type(e, u).grid];
     if (use->axis >= (int)g->rank) {
-        report(e, NO_SUCH_AXIS, span, "xyz"[use->axis], g->rank);
+        report(e, NO_SUCH_AXIS, span, "xyz"[use->axis], g -> rank);
         return value_error(e);
     }
     double weights[2 * DERIVATIVE_REACH_LIMIT + 1];
@@ -220,7 +235,8 @@ static Stencil face_differences(Elab *e, const Grid *g, uint32_t channels, int s
     s.taps = ARENA_ARRAY(e->arena, Tap, 2 * s.out_channels);
     for (uint32_t c = 0; c < channels; c++)
         for (uint32_t a = 0; a < g->rank; a++) {
-            Tap here = {.from = c, .to = c * g->rank + a, .weight = -step / g->spacing[a]}, there = here;
+            Tap here = {.from = c, .to = c * g->rank + a, .weight = -step / g->spacing[a]},
+                there = here;
             there.weight = -here.weight;
             there.offset[a] = step;
             s.taps[s.count++] = here;
@@ -251,13 +267,17 @@ static const Value *grad_one(Elab *e, const Value *u, const void *what, Span spa
         kept->gradient = true;
     }
     if (has_low_values(b, g->rank)) {
-        GradientFace faces = {e->frame->func, high, stencil_node(e, node, face_differences(e, g, t.channels, -1), b, span)};
+        GradientFace faces = {
+            e->frame->func, high,
+            stencil_node(e, node, face_differences(e, g, t.channels, -1), b, span)};
         vec_push(&e->gradients, faces);
     }
     return value_node(e, high, kept, span);
 }
 
-const Value *derive_grad(Elab *e, const Value *u, Span span) { return take_apart(e, u, grad_one, NULL, span); }
+const Value *derive_grad(Elab *e, const Value *u, Span span) {
+    return take_apart(e, u, grad_one, NULL, span);
+}
 
 static Node low_gradient(const Elab *e, Node high) {
     for (uint32_t i = 0; i < e->gradients.len; i++)
@@ -278,10 +298,12 @@ static Node with_low_faces(Elab *e, Node n, Map *done, bool *found) {
     if (map_get(done, n, &known)) return known;
     NodeData d = *graph_node(graph_get(e->module, func), n);
     Node made = n;
-    if (d.count && (op_info(d.op)->class == CLASS_POINTWISE || d.op == OP_CHANNEL || d.op == OP_CONCAT)) {
+    if (d.count &&
+        (op_info(d.op)->class == CLASS_POINTWISE || d.op == OP_CHANNEL || d.op == OP_CONCAT)) {
         Node *operands = ARENA_ARRAY(e->arena, Node, d.count);
         for (uint32_t i = 0; i < d.count; i++)
-            operands[i] = with_low_faces(e, graph_operand(graph_get(e->module, func), n, i), done, found);
+            operands[i] =
+                with_low_faces(e, graph_operand(graph_get(e->module, func), n, i), done, found);
         made = graph_add(e->module, func, d.op, operands, d.count, d.index, d.detail, d.span);
     }
     map_set(done, n, made);
@@ -314,7 +336,8 @@ static Node take_axis(Elab *e, Node n, uint32_t axis, uint32_t rank, Span span) 
     Node *parts = ARENA_ARRAY(e->arena, Node, channels);
     for (uint32_t c = 0; c < channels; c++)
         parts[c] = graph_add(e->module, func, OP_CHANNEL, &n, 1, c * rank + axis, 0, span);
-    return channels == 1 ? parts[0] : graph_add(e->module, func, OP_CONCAT, parts, channels, 0, 0, span);
+    return channels == 1 ? parts[0]
+                         : graph_add(e->module, func, OP_CONCAT, parts, channels, 0, 0, span);
 }
 
 static const Value *div_one(Elab *e, const Value *w, const void *what, Span span) {
@@ -336,14 +359,16 @@ static const Value *div_one(Elab *e, const Value *w, const void *what, Span span
     Stencil s = face_differences(e, g, t.channels / g->rank, 1);
     s.transposed = true;
     if (!check_extent(e, t.grid, &s, span)) return value_error(e);
-    Node n = graph_unary(e->module, func, OP_NEG, stencil_node(e, value_to_node(e, w), s, &faces, span), span);
+    Node n = graph_unary(e->module, func, OP_NEG,
+                         stencil_node(e, value_to_node(e, w), s, &faces, span), span);
     Node flux = NODE_NONE;
     if (has_low_values(b, g->rank) && !low_fluxes(e, w, b, &flux, span)) return value_error(e);
     for (uint32_t a = 0; b && a < g->rank; a++) {
         if (faces.kind[a][0] != SIDE_GHOST) continue;
         Node at = flux ? flux : b->value[a][0];
         if (!at) continue;
-        Node edge = graph_add_typed(e->module, func, OP_EDGE, type_field(t.grid, 1), NULL, 0, a, 0, span);
+        Node edge =
+            graph_add_typed(e->module, func, OP_EDGE, type_field(t.grid, 1), NULL, 0, a, 0, span);
         Node in = graph_binary(e->module, func, OP_DIV, take_axis(e, at, a, g->rank, span),
                                graph_const(e->module, func, g->spacing[a]), span);
         Node there[3] = {edge, in, graph_const(e->module, func, 0)};
@@ -355,7 +380,9 @@ static const Value *div_one(Elab *e, const Value *w, const void *what, Span span
     return value_node(e, n, out, span);
 }
 
-const Value *derive_div(Elab *e, const Value *w, Span span) { return take_apart(e, w, div_one, NULL, span); }
+const Value *derive_div(Elab *e, const Value *w, Span span) {
+    return take_apart(e, w, div_one, NULL, span);
+}
 
 /* ---- laplacian -------------------------------------------------------------------------------------- */
 

@@ -10,7 +10,8 @@ typedef struct {
 /* Adds the action and its effect in the main function. */
 static void add_effect(Elab *e, Action action, const Shown *shown) {
     uint32_t n = shown->values.len;
-    Effect effect = {.kind = action.kind, .number = e->out->actions.len, .count = n, .span = action.span};
+    Effect effect = {
+        .kind = action.kind, .number = e->out->actions.len, .count = n, .span = action.span};
     effect.values = ARENA_ARRAY(e->arena, Node, n + 1);
     action.count = n;
     action.numbers = ARENA_ARRAY(e->arena, double, n + 1);
@@ -35,14 +36,20 @@ static bool show(Elab *e, Shown *shown, const Value *v, Span span) {
             if (!show(e, shown, v->list.items[i], span)) return false;
         return true;
     }
-    if (v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR)) {
+    if (v->kind == VALUE_NUMBER ||
+        (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR)) {
         vec_push(&shown->values, v);
         vec_push(&shown->spans, span);
         return true;
     }
     Diagnostic *d = report(e, CANNOT_PRINT, span, value_describe(e, v));
-    if (v->kind == VALUE_NODE) diag_help(d, "print a number of it, such as mean(u), min(u), max(u); `save u to \"u.png\"` writes it");
-    if (v->kind == VALUE_STRING) diag_help(d, "a text is the label of what is printed: print \"%.*s\": 1", (int)v->string.length, v->string.bytes);
+    if (v->kind == VALUE_NODE)
+        diag_help(
+            d,
+            "print a number of it, such as mean(u), min(u), max(u); `save u to \"u.png\"` writes it");
+    if (v->kind == VALUE_STRING)
+        diag_help(d, "a text is the label of what is printed: print \"%.*s\": 1",
+                  (int)v->string.length, v->string.bytes);
     return false;
 }
 
@@ -53,7 +60,9 @@ void effect_print(Elab *e, const Env *env, const Stmt *s) {
         const Expr *x = s->print.values.items[i];
         ok = show(e, &shown, eval_expr(e, env, x), x->span) && ok;
     }
-    Action a = {.kind = EFFECT_PRINT, .label = s->print.label ? s->print.label->string.bytes : NULL, .span = s->span};
+    Action a = {.kind = EFFECT_PRINT,
+                .label = s->print.label ? s->print.label->string.bytes : NULL,
+                .span = s->span};
     if (ok) add_effect(e, a, &shown);
     vec_free(&shown.values);
     vec_free(&shown.spans);
@@ -69,7 +78,8 @@ static const char *source_text(Elab *e, Span span) {
 static const Value *as_truth(Elab *e, const Value *v, Span span) {
     if (!value_is_field(e, v)) return v;
     Node n = value_to_node(e, v);
-    return value_node(e, graph_add(e->module, e->frame->func, OP_LEAST, &n, 1, 0, 0, span), NULL, span);
+    return value_node(e, graph_add(e->module, e->frame->func, OP_LEAST, &n, 1, 0, 0, span), NULL,
+                      span);
 }
 
 static bool is_comparison(const Expr *x) {
@@ -77,7 +87,8 @@ static bool is_comparison(const Expr *x) {
 }
 
 static bool is_scalar(Elab *e, const Value *v) {
-    return v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
+    return v->kind == VALUE_NUMBER ||
+           (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
 }
 
 void effect_assert(Elab *e, const Env *env, const Stmt *s) {
@@ -88,7 +99,8 @@ void effect_assert(Elab *e, const Env *env, const Stmt *s) {
         left = eval_expr(e, env, x->binary.left);
         right = eval_expr(e, env, x->binary.right);
         v = eval_binary(e, x->binary.op, left, right, x->span);
-    } else v = eval_expr(e, env, x);
+    } else
+        v = eval_expr(e, env, x);
     if (v->kind == VALUE_ERROR) return;
     v = as_truth(e, v, x->span);
     if (!is_scalar(e, v)) {
@@ -103,7 +115,8 @@ void effect_assert(Elab *e, const Env *env, const Stmt *s) {
         vec_push(&shown.values, right);
         vec_push(&shown.spans, x->binary.right->span);
     }
-    add_effect(e, (Action){.kind = EFFECT_ASSERT, .text = source_text(e, x->span), .span = s->span}, &shown);
+    add_effect(e, (Action){.kind = EFFECT_ASSERT, .text = source_text(e, x->span), .span = s->span},
+               &shown);
     vec_free(&shown.values);
     vec_free(&shown.spans);
 }
@@ -149,13 +162,19 @@ void effect_save(Elab *e, const Env *env, const Stmt *s) {
             ok = false;
         } else if (i && !type_equal(t, first)) {
             Diagnostic *d = report(e, SAVE_MIXED, s->file.what->span);
-            diag_label_primary(d, "%s and %s", type_text(e->module, first, e->arena), type_text(e->module, t, e->arena));
+            diag_label_primary(d, "%s and %s", type_text(e->module, first, e->arena),
+                               type_text(e->module, t, e->arena));
             ok = false;
-        } else if (!i) first = t;
+        } else if (!i)
+            first = t;
         vec_push(&shown.values, item);
         vec_push(&shown.spans, s->file.what->span);
     }
-    Action a = {.kind = EFFECT_SAVE, .path = where->string.bytes, .list = v->kind == VALUE_LIST ? n : 0, .names = saved_names(e, s->file.what, n), .span = s->span};
+    Action a = {.kind = EFFECT_SAVE,
+                .path = where->string.bytes,
+                .list = v->kind == VALUE_LIST ? n : 0,
+                .names = saved_names(e, s->file.what, n),
+                .span = s->span};
     if (ok) add_effect(e, a, &shown);
     vec_free(&shown.values);
     vec_free(&shown.spans);

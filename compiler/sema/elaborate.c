@@ -19,6 +19,7 @@ static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
     e->out->module = e->module;
     vec_adopt(u->arena, &e->out->actions);
     vec_adopt(u->arena, &e->out->sources);
+    vec_adopt(u->arena, &e->out->settings);
     vec_adopt(u->arena, &e->lets);
     vec_adopt(u->arena, &e->gradients);
     vec_adopt(u->arena, &e->calls);
@@ -48,7 +49,8 @@ const Value *eval_override(Elab *e, const Override *o, bool as_text) {
     uint32_t file = sources_add(e->unit->context.sources, shown, line, strlen(line), false);
     uint32_t before = diagnostics_errors(e->diagnostics);
     Program *p = syntax_parse(e->arena, e->names, e->diagnostics, file, NULL);
-    if (diagnostics_errors(e->diagnostics) > before || p->count != 1 || p->items[0].kind != ITEM_LET) {
+    if (diagnostics_errors(e->diagnostics) > before || p->count != 1 ||
+        p->items[0].kind != ITEM_LET) {
         if (diagnostics_errors(e->diagnostics) == before)
             diag_report(e->diagnostics, DIAG_BAD_OVERRIDE, SPAN_NONE, o->name, o->value);
         return value_error(e);
@@ -69,13 +71,15 @@ static void collect_inputs(Elab *e, const Block *b, Texts *out) {
     }
 }
 
-static void unused_overrides(Elab *e, const char *owner, const Texts *known) {
+static void unused_overrides(Elab *e, const char *owner, const Texts *known, bool kernel) {
     for (uint32_t i = 0; i < e->options->count; i++) {
         if (e->used_overrides[i]) continue;
         bool exists = false; /* read in a branch that was not taken */
-        for (uint32_t k = 0; k < known->len; k++) exists = exists || strcmp(known->data[k], e->options->overrides[i].name) == 0;
+        for (uint32_t k = 0; k < known->len; k++)
+            exists = exists || strcmp(known->data[k], e->options->overrides[i].name) == 0;
         if (exists) continue;
-        Diagnostic *d = diag_report(e->diagnostics, DIAG_NO_INPUT, SPAN_NONE, owner, e->options->overrides[i].name);
+        Diagnostic *d = diag_report(e->diagnostics, kernel ? DIAG_NO_CONFIGURATION : DIAG_NO_INPUT,
+                                    SPAN_NONE, owner, e->options->overrides[i].name);
         const char *near = diag_nearest(e->options->overrides[i].name, known->data, known->len);
         if (near) diag_help(d, "did you mean '%s'?", near);
     }
@@ -92,7 +96,7 @@ static Elaborated *elaborate_block(Unit *u, const Item *item, const char *name, 
     if (item->kind == ITEM_EXPERIMENT) {
         Texts known = {0};
         collect_inputs(e, block, &known);
-        unused_overrides(e, name, &known);
+        unused_overrides(e, name, &known, false);
         vec_free(&known);
     }
     return elab_finish(e, before);
@@ -100,7 +104,8 @@ static Elaborated *elaborate_block(Unit *u, const Item *item, const char *name, 
 
 Elaborated *sema_elaborate_experiment(Unit *u, uint32_t i, const ElaborateOptions *options) {
     const Item *item = u->experiments.data[i];
-    return elaborate_block(u, item, names_text(u->context.names, item->name.name), item->experiment.block, options);
+    return elaborate_block(u, item, names_text(u->context.names, item->name.name),
+                           item->experiment.block, options);
 }
 
 Elaborated *sema_elaborate_test(Unit *u, uint32_t i, const ElaborateOptions *options) {
@@ -114,7 +119,8 @@ static const Value *kernel_input(Elab *e, GridId grid, Type type, Name name, Spa
     Input input = {type, name, span};
     (void)grid;
     vec_push(&e->module->inputs, input);
-    Node n = graph_add_typed(e->module, e->frame->func, OP_INPUT, type, NULL, 0, e->module->inputs.len - 1, 0, span);
+    Node n = graph_add_typed(e->module, e->frame->func, OP_INPUT, type, NULL, 0,
+                             e->module->inputs.len - 1, 0, span);
     return value_node(e, n, NULL, span);
 }
 
@@ -131,6 +137,26 @@ static const Value *kernel_configured(Elab *e, const Value *callee, const Kernel
         }
     }
     return apply(e, callee, &args);
+}
+
+static const char *setting_text(Elab *e, const Value *v) {
+    if (v->kind == VALUE_NUMBER) {
+        const char *shortest = arena_format(e->arena, "%.15g", v->number);
+        return strtod(shortest, NULL) == v->number ? shortest
+                                                   : arena_format(e->arena, "%.17g", v->number);
+    }
+    if (v->kind == VALUE_STRING) return v->string.bytes;
+    if (v->kind == VALUE_OPERATOR && (v->op->name || v->op->kind == OPERATOR_BUILTIN))
+        return operator_name(e, v->op);
+    return value_describe(e, v);
+}
+
+static void note_settings(Elab *e, const Operator *op) {
+    const ParamList *params = &op->item->def.config;
+    for (uint32_t i = 0; op->configured && i < params->count; i++) {
+        Setting s = {names_text(e->names, params->items[i].name), setting_text(e, op->config[i])};
+        vec_push(&e->out->settings, s);
+    }
 }
 
 static bool kernel_result(Elab *e, const Value *v, Span span) {
@@ -166,16 +192,21 @@ static void apply_kernel(Elab *e, const Value *op, const Item *item, const Kerne
     for (uint32_t i = 0; i < inputs->count; i++) {
         const Param *p = &inputs->items[i];
         int64_t channels = 1;
-        if (p->channels && !value_static_int(e, eval_expr(e, operator_env(op->op), p->channels), "a number of channels", 1, 1e6, &channels)) return;
+        if (p->channels && !value_static_int(e, eval_expr(e, operator_env(op->op), p->channels),
+                                             "a number of channels", 1, 1e6, &channels))
+            return;
         Type type = is_number_param(e, p) ? type_scalar() : type_field(grid, (uint32_t)channels);
-        args.items[args.count++] = (Argument){0, p->span, kernel_input(e, grid, type, p->name, p->span), NULL};
+        args.items[args.count++] =
+            (Argument){0, p->span, kernel_input(e, grid, type, p->name, p->span), NULL};
     }
     if (item->def.kind == DEF_PDE && item->def.block) {
         bool mentions = false;
         for (uint32_t i = 0; i < item->def.block->count; i++)
             mentions = mentions || stmt_mentions(item->def.block->items[i], &time, 1);
         if (mentions)
-            args.items[args.count++] = (Argument){time, item->name.span, kernel_input(e, grid, type_scalar(), time, item->name.span), NULL};
+            args.items[args.count++] =
+                (Argument){time, item->name.span,
+                           kernel_input(e, grid, type_scalar(), time, item->name.span), NULL};
     }
     kernel_result(e, apply(e, op, &args), item->name.span);
 }
@@ -195,11 +226,14 @@ Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions
     }
     const Item *item = found->value->op->item;
     const Value *op = item->def.has_config ? kernel_configured(e, found->value, k) : found->value;
-    if (op->kind == VALUE_OPERATOR) apply_kernel(e, op, item, k);
+    if (op->kind == VALUE_OPERATOR) {
+        note_settings(e, op->op);
+        apply_kernel(e, op, item, k);
+    }
     Texts known = {0};
     for (uint32_t i = 0; item->def.has_config && i < item->def.config.count; i++)
         vec_push(&known, names_text(e->names, item->def.config.items[i].name));
-    unused_overrides(e, name, &known);
+    unused_overrides(e, name, &known, true);
     vec_free(&known);
     return elab_finish(e, before);
 }

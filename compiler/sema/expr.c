@@ -26,7 +26,9 @@ static const Value *eval_name(Elab *e, const Env *env, const Expr *x) {
     const Env *found = env_find(env, x->name);
     if (found) {
         if (found->value->kind == VALUE_THUNK)
-            return value_at(e, eval_global_let(e, found->value->thunk.item, found->value->thunk.home, x->span), x->span);
+            return value_at(
+                e, eval_global_let(e, found->value->thunk.item, found->value->thunk.home, x->span),
+                x->span);
         return value_at(e, found->value, x->span);
     }
     const BuiltinInfo *info = builtin_find(e->names, x->name);
@@ -34,7 +36,8 @@ static const Value *eval_name(Elab *e, const Env *env, const Expr *x) {
     const char *name = names_text(e->names, x->name);
     if (strcmp(name, "t") == 0) {
         Diagnostic *d = report(e, NO_TIME, x->span);
-        diag_help(d, "give it where the operator is applied: F(u, t = 0); the library's schemes do so");
+        diag_help(
+            d, "give it where the operator is applied: F(u, t = 0); the library's schemes do so");
         return value_error(e);
     }
     Diagnostic *d = report(e, UNKNOWN_NAME, x->span, name);
@@ -84,7 +87,8 @@ static const Value *grid_member(Elab *e, GridId grid, const Expr *x) {
     }
     if (v) return v;
     Diagnostic *d = report(e, NO_MEMBER, x->member.name_span, "a grid", m);
-    static const char *const list[] = {"x and h", "x, y, h, hx and hy", "x, y, z, h, hx, hy and hz"};
+    static const char *const list[] = {"x and h", "x, y, h, hx and hy",
+                                       "x, y, z, h, hx, hy and hz"};
     diag_help(d, "a grid of %u axes has %s", g->rank, list[g->rank - 1]);
     return value_error(e);
 }
@@ -107,7 +111,8 @@ static const Value *eval_member(Elab *e, const Env *env, const Expr *x) {
     }
     Diagnostic *d = report(e, NO_MEMBER, x->member.name_span, value_describe(e, base),
                            names_text(e->names, x->member.name));
-    diag_help(d, "grids have members (G.h, G.x), and what holds parameters has them by name (net.K)");
+    diag_help(d,
+              "grids have members (G.h, G.x), and what holds parameters has them by name (net.K)");
     return value_error(e);
 }
 
@@ -129,15 +134,17 @@ static const Value *eval_index(Elab *e, const Env *env, const Expr *x) {
         if (value_to_node(e, index)) return film_frame(e, base, index, x->span);
     }
     Diagnostic *d = report(e, CANNOT_INDEX, x->index.base->span, value_describe(e, base));
-    diag_help(d, "lists, films and the unknowns of a recurrence have an index; channel(u, i) takes a channel");
+    diag_help(
+        d,
+        "lists, films and the unknowns of a recurrence have an index; channel(u, i) takes a channel");
     return value_error(e);
 }
 
 /* ---- calls ------------------------------------------------------------------------------ */
 
 static bool reads_word(const Value *callee, uint32_t position, const Arg *arg, const char *text) {
-    return value_is_builtin(callee, "d") && (position == 1 || arg->name) && arg->value->kind == EXPR_NAME &&
-           strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z';
+    return value_is_builtin(callee, "d") && (position == 1 || arg->name) &&
+           arg->value->kind == EXPR_NAME && strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z';
 }
 
 Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Expr *x) {
@@ -147,7 +154,8 @@ Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Exp
         a.items[i].name = arg->name;
         a.items[i].span = arg->name ? arg->name_span : arg->value->span;
         a.items[i].expr = arg->value;
-        const char *text = arg->value->kind == EXPR_NAME ? names_text(e->names, arg->value->name) : "";
+        const char *text =
+            arg->value->kind == EXPR_NAME ? names_text(e->names, arg->value->name) : "";
         if (reads_word(callee, i, arg, text)) {
             Value *v = value_new(e, VALUE_STRING, arg->value->span);
             v->string.bytes = text;
@@ -188,7 +196,8 @@ const Value *eval_expr(Elab *e, const Env *env, const Expr *x) {
     case EXPR_CALL: return eval_call(e, env, x);
     case EXPR_INDEX: return eval_index(e, env, x);
     case EXPR_MEMBER: return eval_member(e, env, x);
-    case EXPR_UNARY: return eval_unary(e, x->unary.op, eval_expr(e, env, x->unary.operand), x->span);
+    case EXPR_UNARY:
+        return eval_unary(e, x->unary.op, eval_expr(e, env, x->unary.operand), x->span);
     case EXPR_BINARY: {
         const Value *a = eval_expr(e, env, x->binary.left);
         const Value *b = eval_expr(e, env, x->binary.right);

@@ -8,7 +8,9 @@ static const Value *first(const Arguments *a) { return a->items[0].value; }
 
 static const Value *num(Elab *e, double x, Span span) { return value_number(e, x, span); }
 
-static const Value *point1(Elab *e, Op op, const Value *a, Span span) { return eval_pointwise(e, op, &a, 1, span); }
+static const Value *point1(Elab *e, Op op, const Value *a, Span span) {
+    return eval_pointwise(e, op, &a, 1, span);
+}
 
 static const Value *point2(Elab *e, Op op, const Value *a, const Value *b, Span span) {
     const Value *operands[2] = {a, b};
@@ -28,13 +30,16 @@ const Value *prelude_pointwise(Elab *e, const BuiltinInfo *info, const Arguments
 }
 
 const Value *prelude_clamp(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    const Value *x = argument_get(e, info, a, 0), *low = argument_get(e, info, a, 1), *high = argument_get(e, info, a, 2);
+    const Value *x = argument_get(e, info, a, 0), *low = argument_get(e, info, a, 1),
+                *high = argument_get(e, info, a, 2);
     return point2(e, OP_MIN, point2(e, OP_MAX, x, low, a->span), high, a->span);
 }
 
 /* 1 / (1 + exp(-x)) */
 static const Value *sigmoid(Elab *e, const Value *x, Span s) {
-    return point2(e, OP_DIV, num(e, 1, s), point2(e, OP_ADD, num(e, 1, s), point1(e, OP_EXP, point1(e, OP_NEG, x, s), s), s), s);
+    return point2(e, OP_DIV, num(e, 1, s),
+                  point2(e, OP_ADD, num(e, 1, s), point1(e, OP_EXP, point1(e, OP_NEG, x, s), s), s),
+                  s);
 }
 
 const Value *prelude_sigmoid(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -51,7 +56,8 @@ const Value *prelude_relu(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 const Value *prelude_softplus(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
     Span s = a->span;
-    const Value *x = first(a), *tail = point1(e, OP_EXP, point1(e, OP_NEG, point1(e, OP_ABS, x, s), s), s);
+    const Value *x = first(a),
+                *tail = point1(e, OP_EXP, point1(e, OP_NEG, point1(e, OP_ABS, x, s), s), s);
     return point2(e, OP_ADD, point2(e, OP_MAX, x, num(e, 0, s), s),
                   point1(e, OP_LOG, point2(e, OP_ADD, num(e, 1, s), tail, s), s), s);
 }
@@ -60,8 +66,10 @@ const Value *prelude_softplus(Elab *e, const BuiltinInfo *info, const Arguments 
 const Value *prelude_gelu(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
     Span s = a->span;
-    const Value *x = first(a), *t = point1(e, OP_ERF, point2(e, OP_MUL, x, num(e, M_SQRT1_2, s), s), s);
-    return point2(e, OP_MUL, point2(e, OP_MUL, num(e, 0.5, s), x, s), point2(e, OP_ADD, num(e, 1, s), t, s), s);
+    const Value *x = first(a),
+                *t = point1(e, OP_ERF, point2(e, OP_MUL, x, num(e, M_SQRT1_2, s), s), s);
+    return point2(e, OP_MUL, point2(e, OP_MUL, num(e, 0.5, s), x, s),
+                  point2(e, OP_ADD, num(e, 1, s), t, s), s);
 }
 
 const Value *prelude_silu(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -75,8 +83,10 @@ const Value *prelude_silu(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 static void help_apply(Elab *e, Diagnostic *d, const Operator *op) {
     const char *name = operator_name(e, op);
     if (op->kind == OPERATOR_DEF && op->configured)
-        diag_help(d, "it has its configuration, and acts on a second list of arguments: %s(…)(u)", name);
-    else diag_help(d, "an operator gives a field when it is applied: %s(u)", name);
+        diag_help(d, "it has its configuration, and acts on a second list of arguments: %s(…)(u)",
+                  name);
+    else
+        diag_help(d, "an operator gives a field when it is applied: %s(u)", name);
 }
 
 /* Numbers are their own sum; lists give what their items give, combined. */
@@ -91,8 +101,10 @@ static const Value *reduce(Elab *e, Op op, Op combine, const Value *v, Span span
     if (v->kind == VALUE_ERROR) return v;
     if (v->kind != VALUE_NODE || value_type(e, v).kind == TYPE_STACK) {
         Diagnostic *d = report(e, NOT_A_FIELD, span, value_describe(e, v));
-        if (v->kind == VALUE_NODE) diag_help(d, "last(film) is its last field");
-        else if (v->kind == VALUE_OPERATOR) help_apply(e, d, v->op);
+        if (v->kind == VALUE_NODE)
+            diag_help(d, "last(film) is its last field");
+        else if (v->kind == VALUE_OPERATOR)
+            help_apply(e, d, v->op);
         return value_error(e);
     }
     if (!value_is_field(e, v)) return v;
@@ -115,16 +127,19 @@ const Value *prelude_sum(Elab *e, const BuiltinInfo *info, const Arguments *a) {
 static const Value *count_of(Elab *e, const Value *v, Span span) {
     if (v->kind == VALUE_LIST) {
         const Value *all = num(e, 0, span);
-        for (uint32_t i = 0; i < v->list.count; i++) all = point2(e, OP_ADD, all, count_of(e, v->list.items[i], span), span);
+        for (uint32_t i = 0; i < v->list.count; i++)
+            all = point2(e, OP_ADD, all, count_of(e, v->list.items[i], span), span);
         return all;
     }
     if (!value_is_field(e, v)) return num(e, 1, span);
     Type t = value_type(e, v);
     const Grid *g = &e->module->grids.data[t.grid];
     double cells = t.channels;
-    for (uint32_t i = 0; i < g->rank; i++) cells = g->extent[i] < 0 ? NAN : cells * (double)g->extent[i];
+    for (uint32_t i = 0; i < g->rank; i++)
+        cells = g->extent[i] < 0 ? NAN : cells * (double)g->extent[i];
     if (!isnan(cells)) return num(e, cells, span);
-    Node n = graph_add_typed(e->module, e->frame->func, OP_CELLS, type_scalar(), NULL, 0, t.grid, 0, span);
+    Node n = graph_add_typed(e->module, e->frame->func, OP_CELLS, type_scalar(), NULL, 0, t.grid, 0,
+                             span);
     return point2(e, OP_MUL, value_node(e, n, NULL, span), num(e, t.channels, span), span);
 }
 
@@ -144,7 +159,8 @@ const Value *prelude_integral(Elab *e, const BuiltinInfo *info, const Arguments 
     const Grid *g = &e->module->grids.data[value_type(e, first(a)).grid];
     double volume = 1;
     for (uint32_t i = 0; i < g->rank; i++) volume *= g->spacing[i];
-    return point2(e, OP_MUL, reduce(e, OP_SUM, OP_ADD, first(a), a->span), num(e, volume, a->span), a->span);
+    return point2(e, OP_MUL, reduce(e, OP_SUM, OP_ADD, first(a), a->span), num(e, volume, a->span),
+                  a->span);
 }
 
 const Value *prelude_norm(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -165,7 +181,8 @@ const Value *prelude_norm(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 static const Value *over_channels(Elab *e, const Value *v, Span span) {
     if (v->kind == VALUE_ERROR || !value_is_field(e, v) || value_type(e, v).channels == 1) return v;
     Node n = value_to_node(e, v);
-    return value_node(e, graph_add(e->module, e->frame->func, OP_CHSUM, &n, 1, 0, 0, span), NULL, span);
+    return value_node(e, graph_add(e->module, e->frame->func, OP_CHSUM, &n, 1, 0, 0, span), NULL,
+                      span);
 }
 
 /* norm2 and dot give what stands in the cells: no boundary is inherited (docs/language.md, "Boundaries"). */
@@ -175,12 +192,14 @@ static const Value *without_boundary(Elab *e, const Value *v, Span span) {
 
 const Value *prelude_norm2(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
-    return without_boundary(e, over_channels(e, point2(e, OP_MUL, first(a), first(a), a->span), a->span), a->span);
+    return without_boundary(
+        e, over_channels(e, point2(e, OP_MUL, first(a), first(a), a->span), a->span), a->span);
 }
 
 const Value *prelude_dot(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *u = argument_get(e, info, a, 0), *v = argument_get(e, info, a, 1);
-    return without_boundary(e, over_channels(e, point2(e, OP_MUL, u, v, a->span), a->span), a->span);
+    return without_boundary(e, over_channels(e, point2(e, OP_MUL, u, v, a->span), a->span),
+                            a->span);
 }
 
 const Value *prelude_concat(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -211,7 +230,8 @@ const Value *prelude_concat(Elab *e, const BuiltinInfo *info, const Arguments *a
     if (b && (b->left || b->reason)) b = NULL;
     for (int i = 0; b && i < MAX_RANK; i++)
         if (b->value[i][0] || b->value[i][1]) b = NULL;
-    return value_node(e, graph_add(e->module, e->frame->func, OP_CONCAT, nodes, n, 0, 0, a->span), b, a->span);
+    return value_node(e, graph_add(e->module, e->frame->func, OP_CONCAT, nodes, n, 0, 0, a->span),
+                      b, a->span);
 }
 
 const Value *prelude_channel(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -221,10 +241,12 @@ const Value *prelude_channel(Elab *e, const BuiltinInfo *info, const Arguments *
         return value_error(e);
     }
     int64_t c;
-    if (!value_static_int(e, i, "a channel", 0, value_type(e, u).channels - 1, &c)) return value_error(e);
+    if (!value_static_int(e, i, "a channel", 0, value_type(e, u).channels - 1, &c))
+        return value_error(e);
     Node n = value_to_node(e, u);
-    return value_node(e, graph_add(e->module, e->frame->func, OP_CHANNEL, &n, 1, (uint32_t)c, 0, a->span),
-                      value_boundary(e, u), a->span);
+    return value_node(
+        e, graph_add(e->module, e->frame->func, OP_CHANNEL, &n, 1, (uint32_t)c, 0, a->span),
+        value_boundary(e, u), a->span);
 }
 
 /* ---- places and shapes --------------------------------------------------------------------- */
@@ -237,7 +259,8 @@ const Value *prelude_shift(Elab *e, const BuiltinInfo *info, const Arguments *a)
         const Value *v = argument_get(e, info, a, i + 1);
         int64_t offset;
         if (!v) continue;
-        if (!value_static_int(e, v, "a shift", -STENCIL_REACH_MAX, STENCIL_REACH_MAX, &offset)) return value_error(e);
+        if (!value_static_int(e, v, "a shift", -STENCIL_REACH_MAX, STENCIL_REACH_MAX, &offset))
+            return value_error(e);
         tap.offset[i] = (int32_t)offset;
         rank = i + 1;
     }
@@ -259,14 +282,16 @@ const Value *prelude_resample(Elab *e, const BuiltinInfo *info, const Arguments 
         report(e, SHAPE, a->span, why);
         return value_error(e);
     }
-    return value_node(e, graph_add(e->module, e->frame->func, info->op, &n, 1, 0, 0, a->span), NULL, a->span);
+    return value_node(e, graph_add(e->module, e->frame->func, info->op, &n, 1, 0, 0, a->span), NULL,
+                      a->span);
 }
 
 static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value *like, Span span);
 
 static const Value *like_list(Elab *e, const BuiltinInfo *info, const Value *like, Span span) {
     const Value **items = ARENA_ARRAY(e->arena, const Value *, like->list.count);
-    for (uint32_t i = 0; i < like->list.count; i++) items[i] = for_each_like(e, info, like->list.items[i], span);
+    for (uint32_t i = 0; i < like->list.count; i++)
+        items[i] = for_each_like(e, info, like->list.items[i], span);
     return value_list(e, items, like->list.count, span);
 }
 
@@ -274,7 +299,8 @@ static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value 
     if (like->kind == VALUE_LIST) return like_list(e, info, like, span);
     if (!value_is_field(e, like)) {
         Diagnostic *d = report(e, NOT_A_FIELD, span, value_describe(e, like));
-        diag_help(d, "%s(u) is shaped like the field u; on a grid G, %s(G.x)", info->name, info->name);
+        diag_help(d, "%s(u) is shaped like the field u; on a grid G, %s(G.x)", info->name,
+                  info->name);
         return value_error(e);
     }
     Type t = value_type(e, like);
@@ -284,11 +310,13 @@ static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value 
             diag_help(d, "draw it before: let noise = %s(u)", info->name);
             return value_error(e);
         }
-        Node n = graph_add_typed(e->module, e->frame->func, info->op, t, NULL, 0, e->streams++, 0, span);
+        Node n =
+            graph_add_typed(e->module, e->frame->func, info->op, t, NULL, 0, e->streams++, 0, span);
         return value_node(e, n, NULL, span);
     }
     Node c = graph_const(e->module, e->frame->func, info->number);
-    Node one = graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(t.grid, 1), &c, 1, 0, 0, span);
+    Node one = graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(t.grid, 1), &c, 1,
+                               0, 0, span);
     if (t.channels > 1) {
         Node *all = ARENA_ARRAY(e->arena, Node, t.channels);
         for (uint32_t i = 0; i < t.channels; i++) all[i] = one;
@@ -307,7 +335,9 @@ const Value *prelude_fill(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 
 /* ---- lists and films -------------------------------------------------------------------------- */
 
-static bool is_film(Elab *e, const Value *v) { return v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_STACK; }
+static bool is_film(Elab *e, const Value *v) {
+    return v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_STACK;
+}
 
 /* Frames of a film whose loop is in the current function and as long as is known while elaborating; else -1. */
 static int64_t known_frames(Elab *e, Node film) {
@@ -317,7 +347,8 @@ static int64_t known_frames(Elab *e, Node film) {
     if (graph_node(f, loop)->op != OP_LOOP) return -1;
     const Loop *l = &e->module->loops.data[graph_node(f, loop)->index];
     const NodeData *count = graph_node(f, graph_operand(f, loop, 0));
-    if (l->has_stop || count->op != OP_CONST || !(count->number >= 0 && count->number < 1e15)) return -1;
+    if (l->has_stop || count->op != OP_CONST || !(count->number >= 0 && count->number < 1e15))
+        return -1;
     return (int64_t)count->number / l->stride + 1;
 }
 
@@ -325,10 +356,12 @@ const Value *film_frame(Elab *e, const Value *film, const Value *index, Span spa
     Node operands[2] = {value_to_node(e, film), value_to_node(e, index)};
     int64_t frames = known_frames(e, operands[0]), number;
     if (frames >= 0 && index->kind == VALUE_NUMBER &&
-        !value_static_int(e, index, arena_format(e->arena, "the index into a film of %lld", (long long)frames),
-                          -(double)frames, (double)(frames - 1), &number))
+        !value_static_int(
+            e, index, arena_format(e->arena, "the index into a film of %lld", (long long)frames),
+            -(double)frames, (double)(frames - 1), &number))
         return value_error(e);
-    return value_node(e, graph_add(e->module, e->frame->func, OP_FRAME, operands, 2, 0, 0, span), NULL, span);
+    return value_node(e, graph_add(e->module, e->frame->func, OP_FRAME, operands, 2, 0, 0, span),
+                      NULL, span);
 }
 
 static const Value *frame_of(Elab *e, const Value *film, double index, Span span) {
@@ -338,11 +371,13 @@ static const Value *frame_of(Elab *e, const Value *film, double index, Span span
 const Value *prelude_length(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
     const Value *v = first(a);
-    if (v->kind == VALUE_LIST && v->list.count && is_film(e, v->list.items[0])) v = v->list.items[0];
+    if (v->kind == VALUE_LIST && v->list.count && is_film(e, v->list.items[0]))
+        v = v->list.items[0];
     if (v->kind == VALUE_LIST) return num(e, v->list.count, a->span);
     if (is_film(e, v)) {
         Node n = value_to_node(e, v);
-        return value_node(e, graph_add(e->module, e->frame->func, OP_FRAMES, &n, 1, 0, 0, a->span), NULL, a->span);
+        return value_node(e, graph_add(e->module, e->frame->func, OP_FRAMES, &n, 1, 0, 0, a->span),
+                          NULL, a->span);
     }
     report(e, NOT_A_LIST, a->span, value_describe(e, v));
     return value_error(e);
@@ -352,9 +387,12 @@ const Value *prelude_end(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *v = first(a);
     if (is_film(e, v)) return frame_of(e, v, info->number, a->span);
     if (v->kind == VALUE_LIST && v->list.count) {
-        if (!is_film(e, v->list.items[0])) return v->list.items[info->number ? v->list.count - 1 : 0];
-        const Value **items = ARENA_ARRAY(e->arena, const Value *, v->list.count); /* a film of a system */
-        for (uint32_t i = 0; i < v->list.count; i++) items[i] = frame_of(e, v->list.items[i], info->number, a->span);
+        if (!is_film(e, v->list.items[0]))
+            return v->list.items[info->number ? v->list.count - 1 : 0];
+        const Value **items =
+            ARENA_ARRAY(e->arena, const Value *, v->list.count); /* a film of a system */
+        for (uint32_t i = 0; i < v->list.count; i++)
+            items[i] = frame_of(e, v->list.items[i], info->number, a->span);
         return value_list(e, items, v->list.count, a->span);
     }
     report(e, NOT_A_LIST, a->span, value_describe(e, v));

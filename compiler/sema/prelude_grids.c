@@ -46,7 +46,8 @@ const Value *prelude_box(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     for (uint32_t i = 0; i < g.rank; i++) {
         double high;
         if (!axes[i] || !read_interval(e, axes[i], &g.origin[i], &high)) return value_error(e);
-        if (!value_static_int(e, list ? cells->list.items[i] : cells, "a number of cells", 1, 2147483647.0, &g.extent[i]))
+        if (!value_static_int(e, list ? cells->list.items[i] : cells, "a number of cells", 1,
+                              2147483647.0, &g.extent[i]))
             return value_error(e);
         g.spacing[i] = (high - g.origin[i]) / (double)g.extent[i];
     }
@@ -58,16 +59,20 @@ const Value *prelude_box(Elab *e, const BuiltinInfo *info, const Arguments *a) {
 /* ---- files ------------------------------------------------------------------------------ */
 
 static const char *resolve_path(Elab *e, const Value *v) {
-    if (v->string.from_command_line || v->string.bytes[0] == '/' || !*e->folder) return v->string.bytes;
+    if (v->string.from_command_line || v->string.bytes[0] == '/' || !*e->folder)
+        return v->string.bytes;
     return arena_format(e->arena, "%s%s", e->folder, v->string.bytes);
 }
 
-static const Value *source_field(Elab *e, const char *path, const Grid *grid, uint32_t channels, Span span) {
+static const Value *source_field(Elab *e, const char *path, const Grid *grid, uint32_t channels,
+                                 Span span) {
     GridId id = graph_grid(e->module, grid);
     Type type = type_field(id, channels);
     uint32_t index = 0;
     for (; index < e->out->sources.len; index++)
-        if (strcmp(e->out->sources.data[index].path, path) == 0 && type_equal(e->module->inputs.data[index].type, type)) break;
+        if (strcmp(e->out->sources.data[index].path, path) == 0 &&
+            type_equal(e->module->inputs.data[index].type, type))
+            break;
     if (index == e->out->sources.len) {
         Source source = {.path = path, .channels = (int)channels, .span = span};
         vec_push(&e->out->sources, source);
@@ -84,7 +89,8 @@ static const Value *check_path(Elab *e, const Value *v) {
     return NULL;
 }
 
-static bool file_shape(Elab *e, const char *path, Span span, int *rank, int64_t shape[PDN_MAX_RANK], int unknown_rank) {
+static bool file_shape(Elab *e, const char *path, Span span, int *rank, int64_t shape[PDN_MAX_RANK],
+                       int unknown_rank) {
     PdnError error = {{0}};
     if (pdn_file_shape(path, rank, shape, &error) == PDN_OK) return true;
     if (e->options && e->options->check_only) { /* its size is then unknown */
@@ -116,7 +122,8 @@ const Value *prelude_array(Elab *e, const BuiltinInfo *info, const Arguments *a)
     const Value *v = check_path(e, argument_get(e, info, a, 0));
     const Value *grid = argument_get(e, info, a, 1), *asked = argument_get(e, info, a, 2);
     int64_t wanted = 0;
-    if (!v || (asked && !value_static_int(e, asked, "a rank", 1, MAX_RANK, &wanted))) return value_error(e);
+    if (!v || (asked && !value_static_int(e, asked, "a rank", 1, MAX_RANK, &wanted)))
+        return value_error(e);
     if (grid && grid->kind != VALUE_GRID) {
         report(e, NOT_A_GRID, grid->span, value_describe(e, grid));
         return value_error(e);
@@ -125,12 +132,15 @@ const Value *prelude_array(Elab *e, const BuiltinInfo *info, const Arguments *a)
     const char *path = resolve_path(e, v);
     int rank;
     int64_t shape[PDN_MAX_RANK];
-    if (!file_shape(e, path, v->span, &rank, shape, on ? (int)on->rank : wanted ? (int)wanted : 2)) return value_error(e);
+    if (!file_shape(e, path, v->span, &rank, shape, on ? (int)on->rank : wanted ? (int)wanted : 2))
+        return value_error(e);
     if (on && !wanted) wanted = on->rank;
     if (!wanted) wanted = rank == 3 ? 2 : rank == 4 ? 3 : rank;
     if (rank < 1 || wanted > MAX_RANK || (rank != wanted && rank != wanted + 1)) {
         Diagnostic *d = report(e, ARRAY_RANK, v->span, path, rank, (int)wanted);
-        diag_help(d, "a field of one channel has the shape of its grid, one of c channels a first axis of c");
+        diag_help(
+            d,
+            "a field of one channel has the shape of its grid, one of c channels a first axis of c");
         return value_error(e);
     }
     Grid g = {.rank = (uint32_t)wanted, .spacing = {1, 1, 1}};
@@ -139,7 +149,8 @@ const Value *prelude_array(Elab *e, const BuiltinInfo *info, const Arguments *a)
         for (uint32_t i = 0; i < g.rank; i++)
             if (g.extent[i] >= 0 && g.extent[i] != on->extent[i]) {
                 Diagnostic *d = report(e, ARRAY_GRID, v->span, path);
-                diag_label(d, report_span(e, grid->span), "%s", type_text(e->module, type_field(grid->grid, 1), e->arena));
+                diag_label(d, report_span(e, grid->span), "%s",
+                           type_text(e->module, type_field(grid->grid, 1), e->arena));
                 return value_error(e);
             }
         g = *on;
@@ -176,7 +187,8 @@ const Value *prelude_laplacian(Elab *e, const BuiltinInfo *info, const Arguments
 }
 
 const Value *prelude_partial(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    int accuracy, orders[MAX_RANK] = {info->number % 10, info->number / 10 % 10, info->number / 100};
+    int accuracy,
+        orders[MAX_RANK] = {info->number % 10, info->number / 10 % 10, info->number / 100};
     if (!read_accuracy(e, argument_get(e, info, a, 1), &accuracy)) return value_error(e);
     const Value *v = argument_get(e, info, a, 0);
     for (int axis = 0; axis < MAX_RANK && v->kind != VALUE_ERROR; axis++)
@@ -189,13 +201,16 @@ const Value *prelude_d(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     int64_t order = 1;
     const Value *axis = argument_get(e, info, a, 1), *asked = argument_get(e, info, a, 2);
     if (!read_accuracy(e, argument_get(e, info, a, 3), &accuracy)) return value_error(e);
-    if (asked && !value_static_int(e, asked, "the order of a derivative", 1, 12, &order)) return value_error(e);
-    if (!axis || axis->kind != VALUE_STRING || axis->string.length != 1 || axis->string.bytes[0] < 'x' || axis->string.bytes[0] > 'z') {
+    if (asked && !value_static_int(e, asked, "the order of a derivative", 1, 12, &order))
+        return value_error(e);
+    if (!axis || axis->kind != VALUE_STRING || axis->string.length != 1 ||
+        axis->string.bytes[0] < 'x' || axis->string.bytes[0] > 'z') {
         Diagnostic *d = report(e, NOT_AN_AXIS, axis ? axis->span : a->span);
         diag_help(d, "d(u, x, order = 2, accuracy = 4), with x, y or z");
         return value_error(e);
     }
-    return derive_axis(e, argument_get(e, info, a, 0), axis->string.bytes[0] - 'x', (int)order, accuracy, a->span);
+    return derive_axis(e, argument_get(e, info, a, 0), axis->string.bytes[0] - 'x', (int)order,
+                       accuracy, a->span);
 }
 
 /* ---- stencils -------------------------------------------------------------------------------- */
@@ -216,7 +231,8 @@ static bool read_weights(Elab *e, const Value *v, Weights *w, uint32_t level) {
         vec_push(&w->weights, x);
         return true;
     }
-    if (level == w->rank && !w->weights.len && level < MAX_RANK && v->list.count) w->size[w->rank++] = v->list.count;
+    if (level == w->rank && !w->weights.len && level < MAX_RANK && v->list.count)
+        w->size[w->rank++] = v->list.count;
     if (level >= w->rank || v->list.count != w->size[level]) {
         report(e, STENCIL_WEIGHTS, v->span);
         return false;
@@ -331,7 +347,8 @@ const Value *prelude_lipschitz(Elab *e, const BuiltinInfo *info, const Arguments
 }
 
 const Value *prelude_later(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    static const char *const executed[] = {"coarse", "diagonal", "gradient_flow", "parameters", "resize"};
+    static const char *const executed[] = {"coarse", "diagonal", "gradient_flow", "parameters",
+                                           "resize"};
     for (size_t i = 0; i < sizeof executed / sizeof *executed; i++)
         if (strcmp(executed[i], info->name) == 0) {
             report(e, NOT_YET, a->span, arena_format(e->arena, "%s()", info->name));

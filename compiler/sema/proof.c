@@ -11,7 +11,8 @@ typedef struct {
 } OperatorFunc;
 
 /* Elaborates op(u) for a u of the type, with the boundary of `like` (NULL: none stated), in a function of its own. */
-static bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span, OperatorFunc *out) {
+static bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span,
+                          OperatorFunc *out) {
     out->frame = frame_push(e, op->name, false);
     out->func = out->frame->func;
     Value *u = value_new(e, VALUE_NODE, span);
@@ -32,7 +33,8 @@ static bool operator_func(Elab *e, const Operator *op, Type type, const Value *l
 }
 
 /* The body of `func` in the current frame: its first parameters are `first`, the rest what `f` captured. */
-static const Value *inline_func(Elab *e, FuncId func, const OperatorFunc *f, const Node *first, uint32_t count, Span span) {
+static const Value *inline_func(Elab *e, FuncId func, const OperatorFunc *f, const Node *first,
+                                uint32_t count, Span span) {
     Map known = {0};
     const Func *g = graph_get(e->module, func);
     for (uint32_t i = 0; i < count; i++) map_set(&known, g->params.data[i], first[i]);
@@ -46,8 +48,10 @@ static const Value *inline_func(Elab *e, FuncId func, const OperatorFunc *f, con
 static bool needs_field(Elab *e, const Value *v, Span span) {
     if (v && value_is_field(e, v)) return true;
     if (!v || v->kind != VALUE_ERROR) {
-        Diagnostic *d = report(e, NOT_A_FIELD, v ? v->span : span, v ? value_describe(e, v) : "nothing");
-        if (v && v->kind == VALUE_LIST) diag_help(d, "systems have no such form here: take one equation at a time");
+        Diagnostic *d =
+            report(e, NOT_A_FIELD, v ? v->span : span, v ? value_describe(e, v) : "nothing");
+        if (v && v->kind == VALUE_LIST)
+            diag_help(d, "systems have no such form here: take one equation at a time");
     }
     return false;
 }
@@ -61,7 +65,8 @@ static void blame(Elab *e, Diagnostic *d, FuncId func, Node why) {
 /* ---- adjoint, jvp, vjp ---------------------------------------------------------------- */
 
 /* Elaborates with the messages thrown away. */
-static bool operator_func_quiet(Elab *e, const Operator *op, Type type, const Value *like, Span span, OperatorFunc *f) {
+static bool operator_func_quiet(Elab *e, const Operator *op, Type type, const Value *like,
+                                Span span, OperatorFunc *f) {
     Diagnostics *real = e->diagnostics;
     e->diagnostics = diagnostics_new(e->unit->context.sources, 1);
     bool ok = operator_func(e, op, type, like, span, f);
@@ -79,12 +84,14 @@ static bool same_sides(const Boundary *a, const Boundary *b, uint32_t rank) {
 /* Of the boundaries of a field of which the operator makes those of w, the first: w's own, or with even and odd
  * continuation exchanged along some axes, as a first derivative does. Where the operator does not say what boundary
  * its result has, w's own. The field has no other use than that boundary. Leaves f elaborated for it; NULL: not. */
-static const Value *adjoint_boundary(Elab *e, const Operator *op, Type in, const Value *w, Span span, OperatorFunc *f) {
+static const Value *adjoint_boundary(Elab *e, const Operator *op, Type in, const Value *w,
+                                     Span span, OperatorFunc *f) {
     uint32_t rank = e->module->grids.data[in.grid].rank;
     const Value *own = NULL;
     for (uint32_t axes = 0; axes < 1u << rank; axes++) {
         bool odd[MAX_RANK] = {axes & 1, axes >> 1 & 1, axes >> 2 & 1};
-        const Value *like = value_node(e, w->node.node, boundary_derived(e, w->node.boundary, odd), span);
+        const Value *like =
+            value_node(e, w->node.node, boundary_derived(e, w->node.boundary, odd), span);
         if (!own) own = like;
         if (!operator_func_quiet(e, op, in, like, span, f)) continue;
         if (!f->boundary || same_sides(f->boundary, own->node.boundary, rank)) return like;
@@ -100,7 +107,8 @@ static bool adjoint_input(Elab *e, const Operator *op, const Value *of, Span spa
     Type w = value_type(e, of);
     uint32_t rank = e->module->grids.data[w.grid].rank;
     uint32_t channels[3] = {w.channels, w.channels / rank, w.channels * rank};
-    GridId grids[3] = {w.grid, e->module->grids.data[w.grid].finer, graph_coarser(e->module, w.grid)};
+    GridId grids[3] = {w.grid, e->module->grids.data[w.grid].finer,
+                       graph_coarser(e->module, w.grid)};
     for (int g = 0; g < 3; g++)
         for (int c = 0; c < 3; c++) {
             if (!channels[c] || !grids[g] || (c && rank == 1)) continue;
@@ -120,7 +128,8 @@ static bool adjoint_input(Elab *e, const Operator *op, const Value *of, Span spa
         const Func *made = graph_get(e->module, f->func);
         Diagnostic *d = report(e, ADJOINT_SHAPE, span);
         diag_label_primary(d, "this is %s", type_text(e->module, w, e->arena));
-        diag_help(d, "the operator gives %s", type_text(e->module, graph_node(made, made->results.data[0])->type, e->arena));
+        diag_help(d, "the operator gives %s",
+                  type_text(e->module, graph_node(made, made->results.data[0])->type, e->arena));
     }
     return false;
 }
@@ -135,13 +144,16 @@ static const Value *adjoint_one(Elab *e, const Value *w, const void *what, Span 
     if (!transposed && op->kind == OPERATOR_JVP) { /* linear, but something has no transpose */
         Diagnostic *d = report(e, NOT_DIFFERENTIABLE, span, operator_name(e, op));
         blame(e, d, f.func, why);
-        diag_help(d, "jvp(A, u)(v) goes forward, and knows loops whose length is found while they run");
+        diag_help(
+            d, "jvp(A, u)(v) goes forward, and knows loops whose length is found while they run");
         return value_error(e);
     }
     if (!transposed) {
         Diagnostic *d = report(e, NOT_LINEAR, span, operator_name(e, op));
         blame(e, d, f.func, why);
-        diag_help(d, "only linear operators have an adjoint; vjp(A, u)(w) is that of the derivative at u");
+        diag_help(
+            d,
+            "only linear operators have an adjoint; vjp(A, u)(w) is that of the derivative at u");
         return value_error(e);
     }
     Node node = value_to_node(e, w);
@@ -152,7 +164,8 @@ static const Value *adjoint_one(Elab *e, const Value *w, const void *what, Span 
 const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span span) {
     if (!needs_field(e, w, span)) return value_error(e);
     if (op->kind == OPERATOR_ADJOINT) return apply_one(e, op->a, w, span);
-    return op->kind == OPERATOR_JVP ? adjoint_one(e, w, op, span) : take_apart(e, w, adjoint_one, op, span);
+    return op->kind == OPERATOR_JVP ? adjoint_one(e, w, op, span)
+                                    : take_apart(e, w, adjoint_one, op, span);
 }
 
 const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value *v, Span span) {
@@ -173,7 +186,8 @@ const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value
 const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value *w, Span span) {
     if (!needs_field(e, at, span) || !needs_field(e, w, span)) return value_error(e);
     Operator *derivative = ARENA_NEW(e->arena, Operator);
-    *derivative = (Operator){.kind = OPERATOR_JVP, .span = span, .name = op->name, .a = op, .factor = at};
+    *derivative =
+        (Operator){.kind = OPERATOR_JVP, .span = span, .name = op->name, .a = op, .factor = at};
     return apply_adjoint(e, derivative, w, span);
 }
 
@@ -187,7 +201,9 @@ const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span
     if (bound.proved) return value_number(e, bound.step, span);
     Diagnostic *d = report(e, NO_STABLE_STEP, span, operator_name(e, op));
     if (bound.missing) diag_label_primary(d, "missing: %s", bound.missing);
-    diag_help(d, "give the step as a number, or write the operator as -adjoint(K)(Φ(K(u))) with 0 ≤ Φ(s)/s ≤ L");
+    diag_help(
+        d,
+        "give the step as a number, or write the operator as -adjoint(K)(Φ(K(u))) with 0 ≤ Φ(s)/s ≤ L");
     return value_error(e);
 }
 
@@ -218,7 +234,8 @@ static bool increment_func(Elab *e, FuncId body, FuncId *out) {
 
 bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
     const Func *b = graph_get(e->module, body);
-    if (b->results.len != 1 || graph_node(b, b->results.data[0])->type.kind != TYPE_FIELD) return false;
+    if (b->results.len != 1 || graph_node(b, b->results.data[0])->type.kind != TYPE_FIELD)
+        return false;
     FuncId change;
     if (!increment_func(e, body, &change)) return false;
     Linearity l = analyse_linearity(e->module, change, 0, NULL);
@@ -228,23 +245,30 @@ bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
     Diagnostic *d = report(e, UNSTABLE_STEP, span);
     const Env *tau = env_find(env, names_of(e->names, "tau"));
     if (tau && tau->value && tau->value->kind == VALUE_NUMBER)
-        diag_help(d, "the largest stable step here is tau = %.6g, and tau = stable stands for it; fsi and du_fort_frankel go further",
-                  tau->value->number * bound.step);
-    else diag_help(d, "the largest stable step is %.6g of this one", bound.step);
+        diag_help(
+            d,
+            "the largest stable step here is tau = %.6g, and tau = stable stands for it; fsi and du_fort_frankel go further",
+            tau->value->number * bound.step);
+    else
+        diag_help(d, "the largest stable step is %.6g of this one", bound.step);
     return true;
 }
 
 const Value *prove_norm(Elab *e, const Operator *op, const Value *where, Span span) {
     Type type;
-    if (where && where->kind == VALUE_GRID) type = type_field(where->grid, 1);
-    else if (where && value_is_field(e, where)) type = value_type(e, where);
+    if (where && where->kind == VALUE_GRID)
+        type = type_field(where->grid, 1);
+    else if (where && value_is_field(e, where))
+        type = value_type(e, where);
     else {
         Diagnostic *d = report(e, NORM_OF, span);
-        diag_help(d, "norm(A, G) is the norm of an operator on the grid G, norm(A, f) on the grid of f");
+        diag_help(
+            d, "norm(A, G) is the norm of an operator on the grid G, norm(A, f) on the grid of f");
         return value_error(e);
     }
     OperatorFunc func;
-    if (!operator_func(e, op, type, where->kind == VALUE_GRID ? NULL : where, span, &func)) return value_error(e);
+    if (!operator_func(e, op, type, where->kind == VALUE_GRID ? NULL : where, span, &func))
+        return value_error(e);
     NormBound bound = norm_bound(e->module, func.func, e->arena);
     if (bound.proved) return value_number(e, bound.bound, span);
     Diagnostic *d = report(e, NO_NORM, span, operator_name(e, op));

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#define BASES_MAX 64
+#define BASES_MAX   64
 #define HISTORY_MAX 64
 
 typedef struct {
@@ -26,9 +26,9 @@ typedef struct {
     int64_t target;    /* the step defines u[k + target] */
     int64_t oldest;    /* smallest offset read */
     bool is_list;
-    uint32_t parts;    /* states for one index */
-    uint32_t first;    /* of its states */
-    uint32_t history;  /* indices kept */
+    uint32_t parts;   /* states for one index */
+    uint32_t first;   /* of its states */
+    uint32_t history; /* indices kept */
     VEC(const Stmt *) boundaries;
     /* during the body */
     const Value *next;
@@ -43,13 +43,13 @@ struct Recurrence {
     Name index; /* k */
     Span index_span;
     Phase phase;
-    const Env *env;           /* what is known before the body */
-    const Env *body;          /* in the body */
-    VEC(const Stmt *) steps;  /* statements of the body */
-    VEC(Name) moving;         /* k, the unknowns, and what depends on them */
+    const Env *env;          /* what is known before the body */
+    const Env *body;         /* in the body */
+    VEC(const Stmt *) steps; /* statements of the body */
+    VEC(Name) moving;        /* k, the unknowns, and what depends on them */
     const Stmt *until, *ret;
     const Value **states;
-    int64_t start, last;      /* first k; k of the last step (unless `end`) */
+    int64_t start, last; /* first k; k of the last step (unless `end`) */
     bool failed;
 };
 
@@ -57,8 +57,9 @@ bool block_has_recurrence(const Block *block) {
     for (uint32_t i = 0; i < block->count; i++) {
         const Stmt *s = block->items[i];
         if (s->kind == STMT_EQUATION && s->equation.left->kind == EXPR_INDEX) return true;
-        if (s->kind == STMT_IF && (block_has_recurrence(s->branch.then) ||
-                                   (s->branch.otherwise && block_has_recurrence(s->branch.otherwise))))
+        if (s->kind == STMT_IF &&
+            (block_has_recurrence(s->branch.then) ||
+             (s->branch.otherwise && block_has_recurrence(s->branch.otherwise))))
             return true;
         if (s->kind == STMT_SOLVE && s->solve.unknown->kind == EXPR_INDEX) return true;
     }
@@ -74,7 +75,8 @@ static Unknown *find_unknown(Recurrence *r, Name name) {
 /* ---- finding the unknowns and the index --------------------------------------------------- */
 
 static const Expr *left_index(const Stmt *s) {
-    if (s->kind == STMT_EQUATION) return s->equation.left->kind == EXPR_INDEX ? s->equation.left : NULL;
+    if (s->kind == STMT_EQUATION)
+        return s->equation.left->kind == EXPR_INDEX ? s->equation.left : NULL;
     return s->kind == STMT_SOLVE && s->solve.unknown->kind == EXPR_INDEX ? s->solve.unknown : NULL;
 }
 
@@ -86,7 +88,8 @@ typedef struct {
 
 static bool find_index_name(void *context, const Expr *x) {
     Finder *f = context;
-    if (x->kind == EXPR_NAME && !env_find(f->env, x->name) && !builtin_find(f->e->names, x->name) && !f->r->index) {
+    if (x->kind == EXPR_NAME && !env_find(f->env, x->name) && !builtin_find(f->e->names, x->name) &&
+        !f->r->index) {
         f->r->index = x->name;
         f->r->index_span = x->span;
     }
@@ -95,7 +98,8 @@ static bool find_index_name(void *context, const Expr *x) {
 
 typedef VEC(Unknown) Unknowns;
 
-static void find_unknowns(Elab *e, Recurrence *r, const Env *env, const Block *block, Unknowns *found) {
+static void find_unknowns(Elab *e, Recurrence *r, const Env *env, const Block *block,
+                          Unknowns *found) {
     for (uint32_t i = 0; i < block->count; i++) {
         const Stmt *s = block->items[i];
         if (s->kind == STMT_LET) /* a let named like the index would be static: not the index */
@@ -110,9 +114,11 @@ static void find_unknowns(Elab *e, Recurrence *r, const Env *env, const Block *b
         Finder f = {e, r, env};
         walk_expr(left->index.index, find_index_name, &f);
         bool known = false;
-        for (uint32_t k = 0; k < found->len; k++) known = known || found->data[k].name == left->index.base->name;
+        for (uint32_t k = 0; k < found->len; k++)
+            known = known || found->data[k].name == left->index.base->name;
         if (known) continue;
-        Unknown u = {.name = left->index.base->name, .span = left->index.base->span, .oldest = INT64_MAX};
+        Unknown u = {
+            .name = left->index.base->name, .span = left->index.base->span, .oldest = INT64_MAX};
         vec_push(found, u);
     }
 }
@@ -122,8 +128,8 @@ static void find_unknowns(Elab *e, Recurrence *r, const Env *env, const Block *b
 typedef enum { INDEX_BAD, INDEX_RELATIVE, INDEX_ABSOLUTE, INDEX_NODE, INDEX_END } IndexKind;
 
 /* k + offset, or a number that does not mention k. */
-static IndexKind read_index(Elab *e, const Recurrence *r, const Env *env, const Expr *x, int64_t *offset,
-                            const Value **value) {
+static IndexKind read_index(Elab *e, const Recurrence *r, const Env *env, const Expr *x,
+                            int64_t *offset, const Value **value) {
     if (x->kind == EXPR_NAME && x->name == r->index) {
         *offset = 0;
         return INDEX_RELATIVE;
@@ -131,24 +137,28 @@ static IndexKind read_index(Elab *e, const Recurrence *r, const Env *env, const 
     if (r->index && expr_mentions(x, &r->index, 1)) {
         if (x->kind == EXPR_BINARY && (x->binary.op == AST_ADD || x->binary.op == AST_SUB)) {
             const Expr *a = x->binary.left, *b = x->binary.right;
-            if (x->binary.op == AST_ADD && expr_mentions(b, &r->index, 1)) a = b, b = x->binary.left;
+            if (x->binary.op == AST_ADD && expr_mentions(b, &r->index, 1))
+                a = b, b = x->binary.left;
             int64_t inner, add;
-            if (!expr_mentions(b, &r->index, 1) && read_index(e, r, env, a, &inner, value) == INDEX_RELATIVE &&
-                value_static_int(e, eval_expr(e, env, b), "an offset of the index", -HISTORY_MAX, HISTORY_MAX, &add)) {
+            if (!expr_mentions(b, &r->index, 1) &&
+                read_index(e, r, env, a, &inner, value) == INDEX_RELATIVE &&
+                value_static_int(e, eval_expr(e, env, b), "an offset of the index", -HISTORY_MAX,
+                                 HISTORY_MAX, &add)) {
                 *offset = inner + (x->binary.op == AST_ADD ? add : -add);
                 return INDEX_RELATIVE;
             }
         }
         Diagnostic *d = report(e, BAD_INDEX, x->span);
-        diag_help(d, "%s, %s + 1, %s - 2 are", names_text(e->names, r->index), names_text(e->names, r->index),
-                  names_text(e->names, r->index));
+        diag_help(d, "%s, %s + 1, %s - 2 are", names_text(e->names, r->index),
+                  names_text(e->names, r->index), names_text(e->names, r->index));
         return INDEX_BAD;
     }
     const Value *v = eval_expr(e, env, x);
     if (value) *value = v;
     if (v->kind == VALUE_END) return INDEX_END;
     if (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR) return INDEX_NODE;
-    return value_static_int(e, v, "the index of a recurrence", -1e9, 1e15, offset) ? INDEX_ABSOLUTE : INDEX_BAD;
+    return value_static_int(e, v, "the index of a recurrence", -1e9, 1e15, offset) ? INDEX_ABSOLUTE
+                                                                                   : INDEX_BAD;
 }
 
 typedef struct {
@@ -162,7 +172,8 @@ static bool note_read(void *context, const Expr *x) {
     Unknown *u = find_unknown(reader->r, x->index.base->name);
     if (!u || !expr_mentions(x->index.index, &reader->r->index, 1)) return true;
     int64_t offset;
-    if (read_index(reader->e, reader->r, reader->r->env, x->index.index, &offset, NULL) != INDEX_RELATIVE) {
+    if (read_index(reader->e, reader->r, reader->r->env, x->index.index, &offset, NULL) !=
+        INDEX_RELATIVE) {
         reader->r->failed = true;
         return false;
     }
@@ -191,6 +202,12 @@ static const Value *gather(Elab *e, const Unknown *u, const Value **states, Span
     return value_list(e, arena_copy(e->arena, states, u->parts * sizeof *states), u->parts, span);
 }
 
+static bool is_given(const Unknown *u, int64_t index) {
+    for (uint32_t i = 0; i < u->base_count; i++)
+        if (u->bases[i].index == index) return true;
+    return false;
+}
+
 static const Value *base_value(Elab *e, const Unknown *u, int64_t index, Span span) {
     for (uint32_t i = 0; i < u->base_count; i++)
         if (u->bases[i].index == index) return u->bases[i].value;
@@ -203,7 +220,8 @@ static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
     if (u->next) return u->next;
     const char *name = names_text(e->names, u->name);
     if (u->busy) {
-        Diagnostic *d = report(e, IMPLICIT, span, name, names_text(e->names, r->index), (long long)u->target);
+        Diagnostic *d =
+            report(e, IMPLICIT, span, name, names_text(e->names, r->index), (long long)u->target);
         diag_help(d, "an implicit step is written: solve … = … for %s[%s+%lld] with SOLVER", name,
                   names_text(e->names, r->index), (long long)u->target);
         return value_error(e);
@@ -215,7 +233,8 @@ static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
     return u->next;
 }
 
-static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env *env, const Expr *x) {
+static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env *env,
+                                  const Expr *x) {
     int64_t offset;
     const Value *value;
     switch (read_index(e, r, env, x->index.index, &offset, &value)) {
@@ -223,8 +242,14 @@ static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env 
         if (offset == u->target) return next_value(e, r, u, x->span);
         int64_t back = u->target - offset;
         if (back > 0 && back <= u->history)
-            return value_at(e, with_boundaries(e, r->body, u, gather(e, u, r->states + u->first + (back - 1) * u->parts, x->span)), x->span);
-        report(e, FUTURE_INDEX, x->span, names_text(e->names, u->name), names_text(e->names, r->index), (long long)u->target);
+            return value_at(
+                e,
+                with_boundaries(
+                    e, r->body, u,
+                    gather(e, u, r->states + u->first + (back - 1) * u->parts, x->span)),
+                x->span);
+        report(e, FUTURE_INDEX, x->span, names_text(e->names, u->name),
+               names_text(e->names, r->index), (long long)u->target);
         return value_error(e);
     }
     case INDEX_ABSOLUTE: return base_value(e, u, offset, x->span);
@@ -233,17 +258,21 @@ static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env 
     }
 }
 
-static const Value *index_in_return(Elab *e, Recurrence *r, Unknown *u, const Env *env, const Expr *x) {
+static const Value *index_in_return(Elab *e, Recurrence *r, Unknown *u, const Env *env,
+                                    const Expr *x) {
     int64_t index = 0;
     const Value *value;
     IndexKind kind = read_index(e, r, env, x->index.index, &index, &value);
     if (kind == INDEX_BAD) return value_error(e);
     int64_t back = kind == INDEX_ABSOLUTE ? r->last + u->target - index : 0;
-    if (kind == INDEX_ABSOLUTE && (back < 0 || back >= u->history || index < r->start + u->target)) {
+    bool stepped = r->states && back >= 0 && back < u->history; /* of zero steps, what is given */
+    if (kind == INDEX_ABSOLUTE &&
+        (!stepped || (index < r->start + u->target && !is_given(u, index)))) {
         bool before = true; /* all that is given */
         for (uint32_t i = 0; i < u->base_count; i++) before = before && index < u->bases[i].index;
         if (!before) return base_value(e, u, index, x->span);
-        Diagnostic *d = report(e, BEFORE_START, x->span, names_text(e->names, u->name), (long long)index);
+        Diagnostic *d =
+            report(e, BEFORE_START, x->span, names_text(e->names, u->name), (long long)index);
         diag_help(d, "a recurrence runs forwards: its number of steps is 0 or more");
         return value_error(e);
     }
@@ -257,7 +286,8 @@ const Value *sequence_index(Elab *e, const Env *env, const Value *sequence, cons
     if (r->phase == PHASE_RETURN) return index_in_return(e, r, u, env, x);
     int64_t index;
     const Value *value;
-    if (read_index(e, r, env, x->index.index, &index, &value) != INDEX_ABSOLUTE) return value_error(e);
+    if (read_index(e, r, env, x->index.index, &index, &value) != INDEX_ABSOLUTE)
+        return value_error(e);
     return base_value(e, u, index, x->span);
 }
 
@@ -267,7 +297,8 @@ static void add_base(Elab *e, Recurrence *r, Unknown *u, int64_t index, const St
     const Value *v = with_boundaries(e, r->env, u, eval_expr(e, r->env, s->equation.right));
     for (uint32_t i = 0; i < u->base_count; i++)
         if (u->bases[i].index == index) {
-            report(e, DEFINED_TWICE, s->equation.left->span, names_text(e->names, u->name), (long long)index);
+            report(e, DEFINED_TWICE, s->equation.left->span, names_text(e->names, u->name),
+                   (long long)index);
             r->failed = true;
             return;
         }
@@ -292,13 +323,16 @@ static void add_equation(Elab *e, Recurrence *r, const Stmt *s) {
     int64_t offset;
     const Value *value;
     IndexKind kind = read_index(e, r, r->env, left->index.index, &offset, &value);
-    if (kind == INDEX_ABSOLUTE) add_base(e, r, u, offset, s);
+    if (kind == INDEX_ABSOLUTE)
+        add_base(e, r, u, offset, s);
     else if (kind == INDEX_RELATIVE && !u->right) {
         u->right = s->equation.right;
         u->target = offset;
     } else {
-        if (kind == INDEX_RELATIVE) report(e, STEP_TWICE, left->span, names_text(e->names, u->name));
-        else if (kind != INDEX_BAD) report(e, BAD_INDEX, left->index.index->span);
+        if (kind == INDEX_RELATIVE)
+            report(e, STEP_TWICE, left->span, names_text(e->names, u->name));
+        else if (kind != INDEX_BAD)
+            report(e, BAD_INDEX, left->index.index->span);
         r->failed = true;
     }
 }
@@ -306,7 +340,8 @@ static void add_equation(Elab *e, Recurrence *r, const Stmt *s) {
 static void note_moving(Recurrence *r, const Stmt *s) {
     if (s->kind == STMT_LET)
         for (uint32_t i = 0; i < s->let.count; i++) vec_push(&r->moving, s->let.names[i].name);
-    else vec_push(&r->moving, s->let_fn.name.name);
+    else
+        vec_push(&r->moving, s->let_fn.name.name);
 }
 
 /* A boundary of what changes from step to step. */
@@ -326,24 +361,36 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
         if (stmt_mentions(s, r->moving.data, r->moving.len)) {
             vec_push(&r->steps, s);
             note_moving(r, s);
-        } else r->env = let_bind(e, r->env, s);
+        } else
+            r->env = let_bind(e, r->env, s);
         break;
     case STMT_BOUNDARY:
-        if (of_moving(r, s)) vec_push(&r->steps, s);
-        else r->env = boundary_statement(e, r->env, r->env, s);
+        if (of_moving(r, s))
+            vec_push(&r->steps, s);
+        else
+            r->env = boundary_statement(e, r->env, r->env, s);
         break;
     case STMT_EQUATION: add_equation(e, r, s); break;
     case STMT_UNTIL: r->until = s; break;
     case STMT_RETURN: r->ret = s; break;
     case STMT_IF: {
         double c;
-        if (!value_static(e, eval_expr(e, r->env, s->branch.condition), "a condition", &c)) r->failed = true;
-        else if (c != 0) collect(e, r, s->branch.then);
-        else if (s->branch.otherwise) collect(e, r, s->branch.otherwise);
+        if (!value_static(e, eval_expr(e, r->env, s->branch.condition), "a condition", &c))
+            r->failed = true;
+        else if (c != 0)
+            collect(e, r, s->branch.then);
+        else if (s->branch.otherwise)
+            collect(e, r, s->branch.otherwise);
         break;
     }
-    case STMT_SOLVE: report(e, NOT_YET, s->span, "an implicit step (solve)"); r->failed = true; break;
-    case STMT_PARAM: report(e, NOT_YET, s->span, "a trainable parameter"); r->failed = true; break;
+    case STMT_SOLVE:
+        report(e, NOT_YET, s->span, "an implicit step (solve)");
+        r->failed = true;
+        break;
+    case STMT_PARAM:
+        report(e, NOT_YET, s->span, "a trainable parameter");
+        r->failed = true;
+        break;
     default: report(e, MISPLACED, s->span, "a", "recurrence"); r->failed = true;
     }
 }
@@ -364,8 +411,10 @@ static const Stmt *unknowns_boundary(Elab *e, Recurrence *r, const Stmt *s) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->boundary.count; i++) {
         Unknown *u = find_unknown(r, s->boundary.names[i].name);
-        if (u) vec_push(&u->boundaries, s);
-        else others[count++] = s->boundary.names[i];
+        if (u)
+            vec_push(&u->boundaries, s);
+        else
+            others[count++] = s->boundary.names[i];
     }
     Stmt *rest = arena_copy(e->arena, s, sizeof *s);
     rest->boundary.names = others;
@@ -390,7 +439,8 @@ static void collect(Elab *e, Recurrence *r, const Block *block) {
 
 /* ---- the body ----------------------------------------------------------------------------------------- */
 
-static bool recurrence_body(Elab *e, void *context, const Value *k, const Value **states, const Value **stop) {
+static bool recurrence_body(Elab *e, void *context, const Value *k, const Value **states,
+                            const Value **stop) {
     Recurrence *r = context;
     r->phase = PHASE_BODY;
     r->states = states;
@@ -398,10 +448,12 @@ static bool recurrence_body(Elab *e, void *context, const Value *k, const Value 
     for (uint32_t i = 0; i < r->count; i++) r->unknowns[i].next = NULL;
     for (uint32_t i = 0; i < r->steps.len; i++) {
         const Stmt *s = r->steps.data[i];
-        r->body = s->kind == STMT_BOUNDARY ? boundary_statement(e, r->body, r->body, s) : let_bind(e, r->body, s);
+        r->body = s->kind == STMT_BOUNDARY ? boundary_statement(e, r->body, r->body, s)
+                                           : let_bind(e, r->body, s);
     }
     for (uint32_t i = 0; i < r->count; i++)
-        if (next_value(e, r, &r->unknowns[i], r->unknowns[i].span)->kind == VALUE_ERROR) return false;
+        if (next_value(e, r, &r->unknowns[i], r->unknowns[i].span)->kind == VALUE_ERROR)
+            return false;
     if (r->until) *stop = eval_expr(e, r->body, r->until->expr.value);
     for (uint32_t i = 0; i < r->count; i++) {
         Unknown *u = &r->unknowns[i];
@@ -413,8 +465,10 @@ static bool recurrence_body(Elab *e, void *context, const Value *k, const Value 
             report(e, STATE_CHANGES, u->right->span, names_text(e->names, u->name));
             return false;
         }
-        if (u->is_list) memcpy(own, u->next->list.items, u->parts * sizeof *own);
-        else own[0] = u->next;
+        if (u->is_list)
+            memcpy(own, u->next->list.items, u->parts * sizeof *own);
+        else
+            own[0] = u->next;
     }
     return true;
 }
@@ -441,11 +495,13 @@ static bool note_returned(void *context, const Expr *x) {
     if (kind == INDEX_BAD || kind == INDEX_RELATIVE) {
         if (kind == INDEX_RELATIVE) report(ret->e, RETURNED_INDEX, x->span);
         r->failed = true;
-    } else if (kind == INDEX_END) ret->end = true;
+    } else if (kind == INDEX_END)
+        ret->end = true;
     else if (kind == INDEX_NODE) {
         ret->node = value;
         ret->node_offset = u->target;
-    } else if (!ret->any || index - u->target > r->last) r->last = index - u->target;
+    } else if (!ret->any || index - u->target > r->last)
+        r->last = index - u->target;
     ret->any = true;
     return !r->failed;
 }
@@ -456,7 +512,8 @@ static bool note_history(void *context, const Expr *x) {
     Unknown *u = find_unknown(ret->r, x->index.base->name);
     int64_t index;
     const Value *value;
-    if (u && read_index(ret->e, ret->r, ret->r->env, x->index.index, &index, &value) == INDEX_ABSOLUTE) {
+    if (u &&
+        read_index(ret->e, ret->r, ret->r->env, x->index.index, &index, &value) == INDEX_ABSOLUTE) {
         int64_t back = ret->r->last + u->target - index + 1;
         if (back > u->history && back <= HISTORY_MAX) u->history = (uint32_t)back;
     }
@@ -494,11 +551,14 @@ static const Value **lay_out(Elab *e, Recurrence *r, uint32_t *total) {
             report(e, TOO_MUCH_HISTORY, u->span, HISTORY_MAX);
             return NULL;
         }
-        u->history = u->oldest == INT64_MAX || u->oldest >= u->target ? 1 : (uint32_t)(u->target - u->oldest);
+        u->history = u->oldest == INT64_MAX || u->oldest >= u->target
+                         ? 1
+                         : (uint32_t)(u->target - u->oldest);
     }
     Returned ret = {.e = e, .r = r};
     if (!r->until)
-        for (uint32_t i = 0; i < r->ret->ret.values.count; i++) walk_expr(r->ret->ret.values.items[i], note_history, &ret);
+        for (uint32_t i = 0; i < r->ret->ret.values.count; i++)
+            walk_expr(r->ret->ret.values.items[i], note_history, &ret);
     *total = 0;
     for (uint32_t i = 0; i < r->count; i++) {
         Unknown *u = &r->unknowns[i];
@@ -513,13 +573,14 @@ static const Value **lay_out(Elab *e, Recurrence *r, uint32_t *total) {
         Unknown *u = &r->unknowns[i];
         for (uint32_t j = 0; j < u->history; j++) {
             int64_t index = r->start + u->target - 1 - j;
-            bool given = false;
-            for (uint32_t b = 0; b < u->base_count; b++) given = given || u->bases[b].index == index;
+            bool given = is_given(u, index);
             /* kept for the return alone: never read before it was computed */
             const Value *v = given || u->oldest <= u->target - 1 - (int64_t)j
-                                 ? base_value(e, u, index, u->span) : u->bases[0].value;
+                                 ? base_value(e, u, index, u->span)
+                                 : u->bases[0].value;
             if (v->kind == VALUE_ERROR) return NULL;
-            if ((v->kind == VALUE_LIST ? v->list.count : 1) != u->parts || (v->kind == VALUE_LIST) != u->is_list) {
+            if ((v->kind == VALUE_LIST ? v->list.count : 1) != u->parts ||
+                (v->kind == VALUE_LIST) != u->is_list) {
                 report(e, STATE_CHANGES, v->span, names_text(e->names, u->name));
                 return NULL;
             }
@@ -543,12 +604,16 @@ static const Value *return_value(Elab *e, Recurrence *r) {
 static const Value *step_count(Elab *e, Recurrence *r) {
     Span span = r->ret->span;
     Returned ret = {.e = e, .r = r};
-    for (uint32_t i = 0; i < r->ret->ret.values.count; i++) walk_expr(r->ret->ret.values.items[i], note_returned, &ret);
+    for (uint32_t i = 0; i < r->ret->ret.values.count; i++)
+        walk_expr(r->ret->ret.values.items[i], note_returned, &ret);
     if (r->failed) return NULL;
     if (ret.end || r->until) {
         if (!r->until || !ret.end) {
-            if (r->until) diag_help(report(e, UNTIL_WITHOUT_END, span), "return u[end], the last state");
-            else diag_help(report(e, END_WITHOUT_UNTIL, span), "`until` says when a recurrence ends");
+            if (r->until)
+                diag_help(report(e, UNTIL_WITHOUT_END, span), "return u[end], the last state");
+            else
+                diag_help(report(e, END_WITHOUT_UNTIL, span),
+                          "`until` says when a recurrence ends");
             return NULL;
         }
         return value_number(e, FAR_ITERATION, span);
@@ -572,12 +637,14 @@ static double last_by_until(Elab *e, const Recurrence *r, const Expr *x) {
         a = x->binary.right;
         b = x->binary.left;
     }
-    if ((op != AST_GT && op != AST_GE && op != AST_EQ) || a->kind != EXPR_NAME || a->name != r->index ||
-        expr_mentions(b, r->moving.data, r->moving.len))
+    if ((op != AST_GT && op != AST_GE && op != AST_EQ) || a->kind != EXPR_NAME ||
+        a->name != r->index || expr_mentions(b, r->moving.data, r->moving.len))
         return INFINITY;
     const Value *v = eval_expr(e, r->env, b);
     if (v->kind != VALUE_NUMBER || !isfinite(v->number) || fabs(v->number) > 1e9) return INFINITY;
-    if (op == AST_EQ) return v->number == floor(v->number) && v->number >= (double)r->start ? v->number : INFINITY;
+    if (op == AST_EQ)
+        return v->number == floor(v->number) && v->number >= (double)r->start ? v->number
+                                                                              : INFINITY;
     return op == AST_GT ? floor(v->number) + 1 : ceil(v->number);
 }
 
@@ -605,7 +672,8 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
     collect(e, r, block);
     if (r->failed || !check_unknowns(e, r)) return value_error(e);
     if (!r->ret) {
-        Diagnostic *d = report(e, NO_RETURN, item->name.span, names_text(e->names, item->name.name));
+        Diagnostic *d =
+            report(e, NO_RETURN, item->name.span, names_text(e->names, item->name.name));
         diag_help(d, "end with: return %s[steps]", names_text(e->names, r->unknowns[0].name));
         return value_error(e);
     }
@@ -619,16 +687,18 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
     if (!states) return value_error(e);
     if (!r->until) { /* from the last index to the number of steps */
         Unknown *u = &r->unknowns[0];
-        double shift = count->kind == VALUE_NUMBER ? (double)(r->start - 1) : (double)(r->start - 1 + u->target);
+        double shift = count->kind == VALUE_NUMBER ? (double)(r->start - 1)
+                                                   : (double)(r->start - 1 + u->target);
         count = eval_binary(e, AST_SUB, count, value_number(e, shift, r->ret->span), r->ret->span);
         if (count->kind == VALUE_ERROR) return count;
-        if (count->kind == VALUE_NUMBER && count->number <= 0) return return_value(e, r);
+        if (count->kind == VALUE_NUMBER && count->number < 0) return return_value(e, r);
     }
     if (r->until) {
         double steps = last_by_until(e, r, r->until->expr.value) - (double)r->start + 1;
         if (isfinite(steps)) count = value_number(e, fmax(steps, 1), r->until->span);
     }
-    if (!build_loop(e, item->name.name, count, r->start, states, total, recurrence_body, r, item->name.span))
+    if (!build_loop(e, item->name.name, count, r->start, states, total, recurrence_body, r,
+                    item->name.span))
         return value_error(e);
     FuncId body = vec_last(&e->module->loops).body;
     if (total == 1 && refute_step(e, body, r->env, item->name.span)) return value_error(e);

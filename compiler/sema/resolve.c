@@ -28,15 +28,19 @@ void suggest_name(Unit *u, Diagnostic *d, const Env *env, Name wanted) {
     vec_free(&all);
     if (near) return;
     const char *text = names_text(u->context.names, wanted);
-    static const struct { const char *module, *names; } modules[] = {
-        {"diffusion", " nonlinear_diffusion perona_malik charbonnier weickert exponential_perona_malik "},
+    static const struct {
+        const char *module, *names;
+    } modules[] = {
+        {"diffusion",
+         " nonlinear_diffusion perona_malik charbonnier weickert exponential_perona_malik "},
         {"schemes", " explicit heun rk4 fed fsi du_fort_frankel leapfrog "},
         {"equations", " heat wave advection burgers gray_scott allen_cahn cahn_hilliard "},
         {"metrics", " mse mae psnr ssim "},
     };
     const char *padded = arena_format(u->arena, " %s ", text);
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
-        if (strstr(modules[i].names, padded)) diag_help(d, "it stands in a module: use %s", modules[i].module);
+        if (strstr(modules[i].names, padded))
+            diag_help(d, "it stands in a module: use %s", modules[i].module);
 }
 
 /* ---- expressions ------------------------------------------------------------------ */
@@ -60,20 +64,23 @@ static void check_call(Resolver *r, const Expr *x) {
     const Env *found = env_find(r->env, x->call.callee->name);
     if (!found || !found->value || found->value->kind != VALUE_OPERATOR) return;
     const Operator *op = found->value->op;
-    const ParamList *params = op->kind == OPERATOR_FN            ? &op->item->fn.params
+    const ParamList *params = op->kind == OPERATOR_FN    ? &op->item->fn.params
                               : op->item->def.has_config ? &op->item->def.config
                                                          : &op->item->def.inputs;
     Unit *u = r->unit;
     const char *owner = names_text(u->context.names, op->name);
     for (uint32_t i = 0; i < x->call.count; i++) {
         const Arg *a = &x->call.args[i];
-        bool time = op->kind == OPERATOR_DEF && !op->item->def.has_config && strcmp(names_text(u->context.names, a->name), "t") == 0;
+        bool time = op->kind == OPERATOR_DEF && !op->item->def.has_config &&
+                    strcmp(names_text(u->context.names, a->name), "t") == 0;
         if (!a->name || has_param(params, a->name) || time) continue;
         const char **names = ARENA_ARRAY(u->arena, const char *, params->count + 1);
-        for (uint32_t k = 0; k < params->count; k++) names[k] = names_text(u->context.names, params->items[k].name);
-        Diagnostic *d = diag_report(u->context.diagnostics, DIAG_UNKNOWN_ARGUMENT, a->name_span, owner,
-                                    names_text(u->context.names, a->name));
-        const char *near = diag_nearest(names_text(u->context.names, a->name), names, params->count);
+        for (uint32_t k = 0; k < params->count; k++)
+            names[k] = names_text(u->context.names, params->items[k].name);
+        Diagnostic *d = diag_report(u->context.diagnostics, DIAG_UNKNOWN_ARGUMENT, a->name_span,
+                                    owner, names_text(u->context.names, a->name));
+        const char *near =
+            diag_nearest(names_text(u->context.names, a->name), names, params->count);
         if (near) diag_help(d, "did you mean '%s'?", near);
         if (params->count) diag_note(d, params->items[0].span, "its parameters stand here");
     }
@@ -81,7 +88,9 @@ static void check_call(Resolver *r, const Expr *x) {
 
 static bool is_axis_argument(const Unit *u, const Expr *call, uint32_t i) {
     const Expr *callee = call->call.callee, *v = call->call.args[i].value;
-    if (callee->kind != EXPR_NAME || strcmp(names_text(u->context.names, callee->name), "d") != 0 || v->kind != EXPR_NAME) return false;
+    if (callee->kind != EXPR_NAME || strcmp(names_text(u->context.names, callee->name), "d") != 0 ||
+        v->kind != EXPR_NAME)
+        return false;
     const char *t = names_text(u->context.names, v->name);
     return strlen(t) == 1 && t[0] >= 'x' && t[0] <= 'z';
 }
@@ -107,14 +116,17 @@ static bool visit(void *context, const Expr *x) {
 
 static bool bind_free(void *context, const Expr *x) {
     Resolver *r = context;
-    if (x->kind == EXPR_NAME && !env_find(r->env, x->name) && !builtin_find(r->unit->context.names, x->name))
+    if (x->kind == EXPR_NAME && !env_find(r->env, x->name) &&
+        !builtin_find(r->unit->context.names, x->name))
         bind(r, x->name, x->span);
     return true;
 }
 
 static void bind_left(Resolver *r, const Expr *left) {
-    if (left->kind == EXPR_INDEX && left->index.base->kind == EXPR_NAME) bind(r, left->index.base->name, left->index.base->span);
-    else if (left->kind == EXPR_NAME) bind(r, left->name, left->span);
+    if (left->kind == EXPR_INDEX && left->index.base->kind == EXPR_NAME)
+        bind(r, left->index.base->name, left->index.base->span);
+    else if (left->kind == EXPR_NAME)
+        bind(r, left->name, left->span);
 }
 
 /* All names that a block binds: recurrences may speak of what stands further down. */
@@ -122,7 +134,8 @@ static void bind_block(Resolver *r, const Block *b) {
     for (uint32_t i = 0; i < b->count; i++) {
         const Stmt *s = b->items[i];
         if (s->kind == STMT_LET)
-            for (uint32_t k = 0; k < s->let.count; k++) bind(r, s->let.names[k].name, s->let.names[k].span);
+            for (uint32_t k = 0; k < s->let.count; k++)
+                bind(r, s->let.names[k].name, s->let.names[k].span);
         if (s->kind == STMT_LET_FN) bind(r, s->let_fn.name.name, s->let_fn.name.span);
         if (s->kind == STMT_PARAM) bind(r, s->param.name.name, s->param.name.span);
         if (s->kind == STMT_INPUT || s->kind == STMT_GRID || s->kind == STMT_DATA)
@@ -134,11 +147,15 @@ static void bind_block(Resolver *r, const Block *b) {
             if (s->branch.otherwise) bind_block(r, s->branch.otherwise);
         }
     }
-    for (uint32_t i = 0; i < b->count; i++) { /* the index of a recurrence is free on its left side */
+    for (uint32_t i = 0; i < b->count;
+         i++) { /* the index of a recurrence is free on its left side */
         const Stmt *s = b->items[i];
-        const Expr *left = s->kind == STMT_EQUATION ? s->equation.left : s->kind == STMT_SOLVE ? s->solve.unknown : NULL;
+        const Expr *left = s->kind == STMT_EQUATION ? s->equation.left
+                           : s->kind == STMT_SOLVE  ? s->solve.unknown
+                                                    : NULL;
         if (left && left->kind == EXPR_INDEX) walk_expr(left->index.index, bind_free, r);
-        if (s->kind == STMT_UNTIL || s->kind == STMT_EQUATION || s->kind == STMT_SOLVE) bind(r, names_of(r->unit->context.names, "end"), s->span);
+        if (s->kind == STMT_UNTIL || s->kind == STMT_EQUATION || s->kind == STMT_SOLVE)
+            bind(r, names_of(r->unit->context.names, "end"), s->span);
     }
 }
 
@@ -157,13 +174,16 @@ static void resolve_stmt(Resolver *r, const Stmt *s) {
     const Env *env = r->env;
     switch (s->kind) {
     case STMT_LET_FN:
-        for (uint32_t i = 0; i < s->let_fn.params.count; i++) bind(r, s->let_fn.params.items[i].name, s->span);
+        for (uint32_t i = 0; i < s->let_fn.params.count; i++)
+            bind(r, s->let_fn.params.items[i].name, s->span);
         resolve_expr(r, s->let_fn.value);
         break;
     case STMT_EQUATION:
         if (is_rate(r->unit, s->equation.left)) {
-            for (uint32_t i = 0; i < s->equation.left->call.count; i++) resolve_expr(r, s->equation.left->call.args[i].value);
-        } else resolve_expr(r, s->equation.left);
+            for (uint32_t i = 0; i < s->equation.left->call.count; i++)
+                resolve_expr(r, s->equation.left->call.args[i].value);
+        } else
+            resolve_expr(r, s->equation.left);
         resolve_expr(r, s->equation.right);
         break;
     case STMT_IF:
@@ -218,7 +238,8 @@ static void bind_params(Resolver *r, const ParamList *list) {
         check_type(r, p);
         for (uint32_t k = 0; k < i; k++)
             if (list->items[k].name == p->name)
-                diag_report(r->unit->context.diagnostics, DIAG_PARAMETER_TWICE, p->span, names_text(r->unit->context.names, p->name));
+                diag_report(r->unit->context.diagnostics, DIAG_PARAMETER_TWICE, p->span,
+                            names_text(r->unit->context.names, p->name));
         bind(r, p->name, p->span);
     }
 }

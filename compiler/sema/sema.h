@@ -30,7 +30,9 @@ const char *sema_test_title(const Unit *unit, uint32_t i);
 Span sema_test_span(const Unit *unit, uint32_t i);
 bool sema_wants_f64(const Unit *unit); /* `precision f64` */
 
-typedef struct { const char *name, *value; } Override; /* name=value of the command line */
+typedef struct {
+    const char *name, *value;
+} Override; /* name=value of the command line */
 
 /* What an experiment does beside computing; the graph's effects point here by number. */
 typedef struct {
@@ -41,23 +43,31 @@ typedef struct {
     uint32_t list;      /* save: items of the list, 0: not a list */
     const char **names; /* save: of the items, where the program has names for all; else NULL */
     double time_step;   /* save of a film */
-    uint32_t count;     /* values of the effect; an assertion of a comparison has (truth, left, right) */
-    double *numbers;    /* those known while elaborating, in double; the effect has them as constants too */
+    uint32_t
+        count; /* values of the effect; an assertion of a comparison has (truth, left, right) */
+    double *
+        numbers; /* those known while elaborating, in double; the effect has them as constants too */
     bool *known;
     Type *types;
     Span span;
-    Span *spans;        /* of each value */
+    Span *spans; /* of each value */
 } Action;
 
 typedef struct {
-    const char *path;   /* of the file that fills Module.inputs[i] */
-    int channels;       /* as asked; 0: as the file */
+    const char *path; /* of the file that fills Module.inputs[i] */
+    int channels;     /* as asked; 0: as the file */
     Span span;
 } Source;
 
+/* A value of a kernel's configuration, as the manifest says it. */
+typedef struct {
+    const char *name, *text;
+} Setting;
+
 typedef struct {
     const char *name;
-    Module *module;     /* main is the experiment */
+    Module *module;        /* main is the experiment */
+    VEC(Setting) settings; /* of a kernel: what it was configured with, defaults included */
     VEC(Action) actions;
     VEC(Source) sources;
 } Elaborated;

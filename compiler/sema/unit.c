@@ -22,7 +22,8 @@ static bool read_file(Unit *u, const char *path, Span from, Text *out) {
     }
     char part[65536];
     size_t n;
-    while ((n = fread(part, 1, sizeof part, f)) > 0 && out->len <= (64u << 20)) text_add(out, part, n);
+    while ((n = fread(part, 1, sizeof part, f)) > 0 && out->len <= (64u << 20))
+        text_add(out, part, n);
     bool ok = !ferror(f);
     if (!ok) diag_report(u->context.diagnostics, DIAG_FILE_NOT_READ, from, path, strerror(errno));
     fclose(f);
@@ -36,7 +37,8 @@ static const char *folder_of(Arena *arena, const char *path) {
 
 /* ---- uses ------------------------------------------------------------------------ */
 
-static Home *add_text(Unit *u, const char *key, const char *shown, const char *bytes, size_t length, bool library);
+static Home *add_text(Unit *u, const char *key, const char *shown, const char *bytes, size_t length,
+                      bool library);
 
 static Home *known_home(const Unit *u, const char *key) {
     for (uint32_t i = 0; i < u->paths.len; i++)
@@ -48,7 +50,9 @@ static Home *add_file(Unit *u, const char *path, Span from) {
     Home *known = known_home(u, path);
     if (known) return known;
     Text text = {0};
-    Home *home = read_file(u, path, from, &text) ? add_text(u, path, path, text.data ? text.data : "", text.len, false) : NULL;
+    Home *home = read_file(u, path, from, &text)
+                     ? add_text(u, path, path, text.data ? text.data : "", text.len, false)
+                     : NULL;
     text_free(&text);
     return home;
 }
@@ -67,14 +71,18 @@ static Home *add_module(Unit *u, const Item *use) {
             return add_text(u, key, shown, pdn_stdlib[i].bytes, pdn_stdlib[i].length, true);
         Text text = {0};
         const char *path = arena_format(u->arena, "%s/%s.pdn", u->context.stdlib, name);
-        Home *home = read_file(u, path, use->name.span, &text) ? add_text(u, key, shown, text.data, text.len, true) : NULL;
+        Home *home = read_file(u, path, use->name.span, &text)
+                         ? add_text(u, key, shown, text.data, text.len, true)
+                         : NULL;
         text_free(&text);
         return home;
     }
     Diagnostic *d = diag_report(u->context.diagnostics, DIAG_NO_MODULE, use->name.span, name);
     const char *near = diag_nearest(name, names, (uint32_t)pdn_stdlib_count);
-    if (near) diag_help(d, "did you mean '%s'?", near);
-    else diag_help(d, "a file is used by its path: use \"%s.pdn\"", name);
+    if (near)
+        diag_help(d, "did you mean '%s'?", near);
+    else
+        diag_help(d, "a file is used by its path: use \"%s.pdn\"", name);
     return NULL;
 }
 
@@ -90,8 +98,11 @@ static const Value *item_value(Unit *u, const Home *home, const Item *item) {
         return v;
     }
     Operator *op = ARENA_NEW(u->arena, Operator);
-    *op = (Operator){.kind = item->kind == ITEM_FN ? OPERATOR_FN : OPERATOR_DEF, .span = item->name.span,
-                     .name = item->name.name, .item = item, .home = home};
+    *op = (Operator){.kind = item->kind == ITEM_FN ? OPERATOR_FN : OPERATOR_DEF,
+                     .span = item->name.span,
+                     .name = item->name.name,
+                     .item = item,
+                     .home = home};
     v->kind = VALUE_OPERATOR;
     v->op = op;
     return v;
@@ -125,12 +136,14 @@ static void check_twice(Unit *u, const Home *home) {
             Diagnostic *d = diag_report(u->context.diagnostics, DIAG_DEFINED_AGAIN, item->name.span,
                                         names_text(u->context.names, item->name.name));
             diag_note(d, p->items[before].name.span, "the first definition stands here");
-        } else map_set(&seen, key, i);
+        } else
+            map_set(&seen, key, i);
     }
     map_free(&seen);
 }
 
-static Home *add_text(Unit *u, const char *key, const char *shown, const char *bytes, size_t length, bool library) {
+static Home *add_text(Unit *u, const char *key, const char *shown, const char *bytes, size_t length,
+                      bool library) {
     const SemaContext *c = &u->context;
     Home *home = ARENA_NEW(u->arena, Home);
     vec_push(&u->homes, home);
@@ -144,7 +157,8 @@ static Home *add_text(Unit *u, const char *key, const char *shown, const char *b
         if (item->kind != ITEM_USE) continue;
         if (u->homes.len > MODULES_MAX) break;
         Home *used;
-        if (!item->use.path) used = add_module(u, item);
+        if (!item->use.path)
+            used = add_module(u, item);
         else {
             const char *path = item->use.path->string.bytes;
             if (path[0] != '/') path = arena_format(u->arena, "%s%s", home->folder, path);
@@ -161,9 +175,11 @@ static Home *add_text(Unit *u, const char *key, const char *shown, const char *b
 
 static void read_precision(Unit *u, const Item *item) {
     const char *p = names_text(u->context.names, item->name.name);
-    if (strcmp(p, "f64") == 0) u->f64 = true;
+    if (strcmp(p, "f64") == 0)
+        u->f64 = true;
     else if (strcmp(p, "f32") != 0)
-        diag_help(diag_report(u->context.diagnostics, DIAG_BAD_PRECISION, item->name.span, p), "f32 and f64 are");
+        diag_help(diag_report(u->context.diagnostics, DIAG_BAD_PRECISION, item->name.span, p),
+                  "f32 and f64 are");
 }
 
 static Unit *finish(Unit *u) {
@@ -196,7 +212,8 @@ Unit *sema_load(const SemaContext *context, const char *path) {
     return add_file(u, path, SPAN_NONE) ? finish(u) : NULL;
 }
 
-Unit *sema_load_text(const SemaContext *context, const char *name, const char *text, size_t length) {
+Unit *sema_load_text(const SemaContext *context, const char *name, const char *text,
+                     size_t length) {
     Unit *u = unit_new(context);
     add_text(u, name, name, text, length, false);
     return finish(u);
@@ -206,7 +223,9 @@ uint32_t sema_experiments(const Unit *u) { return u->experiments.len; }
 uint32_t sema_tests(const Unit *u) { return u->tests.len; }
 bool sema_wants_f64(const Unit *u) { return u->f64; }
 Span sema_test_span(const Unit *u, uint32_t i) { return u->tests.data[i]->span; }
-const char *sema_test_title(const Unit *u, uint32_t i) { return u->tests.data[i]->test.title->string.bytes; }
+const char *sema_test_title(const Unit *u, uint32_t i) {
+    return u->tests.data[i]->test.title->string.bytes;
+}
 const char *sema_experiment_name(const Unit *u, uint32_t i) {
     return names_text(u->context.names, u->experiments.data[i]->name.name);
 }

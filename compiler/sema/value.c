@@ -24,7 +24,8 @@ const Value *value_list(Elab *e, const Value **items, uint32_t count, Span span)
     v->list.items = items;
     v->list.count = count;
     uint64_t leaves = 1;
-    for (uint32_t i = 0; i < count; i++) leaves += items[i]->kind == VALUE_LIST ? items[i]->list.leaves : 1;
+    for (uint32_t i = 0; i < count; i++)
+        leaves += items[i]->kind == VALUE_LIST ? items[i]->list.leaves : 1;
     v->list.leaves = (uint32_t)leaves;
     if (leaves <= LIST_MAX) return v;
     report(e, LIST_TOO_LONG, span, LIST_MAX);
@@ -149,8 +150,9 @@ static const char *describe_operator(Elab *e, const Operator *op) {
     const char *name = op->name ? names_text(e->names, op->name) : NULL;
     switch (op->kind) {
     case OPERATOR_DEF:
-        return arena_format(e->arena, "the %s '%s'%s", ast_def_text(op->item->def.kind), name,
-                            op->item->def.has_config && !op->configured ? " without its configuration" : "");
+        return arena_format(
+            e->arena, "the %s '%s'%s", ast_def_text(op->item->def.kind), name,
+            op->item->def.has_config && !op->configured ? " without its configuration" : "");
     case OPERATOR_FN: return arena_format(e->arena, "the function '%s'", name);
     case OPERATOR_LOCAL: return arena_format(e->arena, "the operator '%s'", name);
     case OPERATOR_BUILTIN: return arena_format(e->arena, "'%s'", op->builtin->name);

@@ -10,11 +10,12 @@
 #include "compiler/sema/sema.h"
 #include "runtime/pdn.h"
 
-#define APPLY_DEPTH_LIMIT 1000       /* operators applied within operators */
-#define UNROLL_LIMIT 100000          /* passes of a `for` over a range */
-#define WORK_LIMIT 1000000           /* applications and passes in one elaboration */
-#define LIST_LIMIT 1000000           /* items of a list */
-#define FAR_ITERATION 2147483647.0   /* the count of a recurrence that ends by `until` alone */
+#define APPLY_DEPTH_LIMIT 1000         /* operators applied within operators */
+#define UNROLL_LIMIT      100000       /* passes of a `for` over a range */
+#define WORK_LIMIT        1000000      /* applications and passes in one elaboration */
+#define LIST_LIMIT        1000000      /* items of a list */
+#define CHANNELS_LIMIT    1024         /* of a field that a derivative or stencil takes */
+#define FAR_ITERATION     2147483647.0 /* the count of a recurrence that ends by `until` alone */
 
 typedef struct Value Value;
 typedef struct Operator Operator;
@@ -48,8 +49,8 @@ struct Frame {
 /* A file of the program: what its definitions see. */
 typedef struct {
     const Program *program;
-    const Env *env;      /* names of the modules it uses, then its own */
-    const char *folder;  /* for paths; ends with '/' or is "" */
+    const Env *env;     /* names of the modules it uses, then its own */
+    const char *folder; /* for paths; ends with '/' or is "" */
 } Home;
 
 /* ---- boundaries ---------------------------------------------------------------- */
@@ -61,20 +62,20 @@ typedef struct {
     /* Two operands that disagree: a derivative of their sum is taken one by one, of anything else it
      * is an error that names both. */
     const Value *left, *right;
-    Op clash;                /* OP_ADD, OP_SUB; OP_NONE: cannot be taken apart */
-    bool gradient;           /* differences across faces: what `grad` gave, times something */
-    const char *reason;      /* why the boundary of the expression is not known */
+    Op clash;           /* OP_ADD, OP_SUB; OP_NONE: cannot be taken apart */
+    bool gradient;      /* differences across faces: what `grad` gave, times something */
+    const char *reason; /* why the boundary of the expression is not known */
 } Boundary;
 
 /* ---- values -------------------------------------------------------------------- */
 
 typedef enum {
-    VALUE_ERROR,    /* was reported; silently spreads */
-    VALUE_NUMBER,   /* known while elaborating */
+    VALUE_ERROR,  /* was reported; silently spreads */
+    VALUE_NUMBER, /* known while elaborating */
     VALUE_STRING,
     VALUE_LIST,
-    VALUE_RANGE,    /* 0..n: first, and one past the last */
-    VALUE_ARROW,    /* 1 -> 16 */
+    VALUE_RANGE, /* 0..n: first, and one past the last */
+    VALUE_ARROW, /* 1 -> 16 */
     VALUE_GRID,
     VALUE_NODE,     /* a run-time number, a field, a stack of fields */
     VALUE_OPERATOR, /* whatever can be applied */
@@ -92,15 +93,37 @@ struct Value {
     Span span;
     union {
         double number;
-        struct { const char *bytes; uint32_t length; bool from_command_line; } string;
-        struct { const Value **items; uint32_t count, leaves; } list; /* leaves: with those of lists inside it */
-        struct { double first, last; } range;
+        struct {
+            const char *bytes;
+            uint32_t length;
+            bool from_command_line;
+        } string;
+        struct {
+            const Value **items;
+            uint32_t count, leaves;
+        } list; /* leaves: with those of lists inside it */
+        struct {
+            double first, last;
+        } range;
         GridId grid;
-        struct { Frame *frame; Node node; const Boundary *boundary; } node; /* boundary NULL: not stated */
+        struct {
+            Frame *frame;
+            Node node;
+            const Boundary *boundary;
+        } node; /* boundary NULL: not stated */
         const Operator *op;
-        struct { SideKind side; const Value *value; } side; /* value NULL: 0 */
-        struct { Recurrence *recurrence; uint32_t unknown; } sequence;
-        struct { const Item *item; const Home *home; } thunk;
+        struct {
+            SideKind side;
+            const Value *value;
+        } side; /* value NULL: 0 */
+        struct {
+            Recurrence *recurrence;
+            uint32_t unknown;
+        } sequence;
+        struct {
+            const Item *item;
+            const Home *home;
+        } thunk;
         const char *later; /* what it is, for messages */
     };
 };
@@ -110,9 +133,9 @@ struct Value {
 typedef struct BuiltinInfo BuiltinInfo;
 
 typedef enum {
-    OPERATOR_DEF,     /* operator, pde, scheme, network, solver; with or without its configuration */
-    OPERATOR_FN,      /* fn */
-    OPERATOR_LOCAL,   /* let A(u) = … */
+    OPERATOR_DEF,   /* operator, pde, scheme, network, solver; with or without its configuration */
+    OPERATOR_FN,    /* fn */
+    OPERATOR_LOCAL, /* let A(u) = … */
     OPERATOR_BUILTIN,
     OPERATOR_STENCIL, /* stencil([…]) */
     OPERATOR_POWER,   /* a ^ count */
@@ -120,19 +143,20 @@ typedef enum {
     OPERATOR_SUM,     /* items added */
     OPERATOR_SCALE,   /* factor * a */
     OPERATOR_ADJOINT, /* of a */
-    OPERATOR_JVP, OPERATOR_VJP, /* of a, at `at` */
-    OPERATOR_TRAJECTORY,        /* of a, every count-th state */
+    OPERATOR_JVP,
+    OPERATOR_VJP,        /* of a, at `at` */
+    OPERATOR_TRAJECTORY, /* of a, every count-th state */
 } OperatorKind;
 
 struct Operator {
     OperatorKind kind;
     Span span;
-    Name name; /* 0: none */
-    const Item *item;       /* DEF, FN */
-    const Stmt *stmt;       /* LOCAL */
-    const Env *env;         /* LOCAL: where it was made */
-    const Home *home;       /* DEF, FN: whose names it sees */
-    bool configured;        /* DEF: config holds a value for every parameter of the first list */
+    Name name;        /* 0: none */
+    const Item *item; /* DEF, FN */
+    const Stmt *stmt; /* LOCAL */
+    const Env *env;   /* LOCAL: where it was made */
+    const Home *home; /* DEF, FN: whose names it sees */
+    bool configured;  /* DEF: config holds a value for every parameter of the first list */
     const Value **config;
     const BuiltinInfo *builtin;
     const Operator *a;
@@ -147,7 +171,7 @@ struct Operator {
 struct Unit {
     SemaContext context;
     Arena *arena;
-    VEC(Home *) homes; /* the program first, then what it uses */
+    VEC(Home *) homes;       /* the program first, then what it uses */
     VEC(const char *) paths; /* of the homes: module names and files */
     VEC(const Item *) experiments;
     VEC(const Item *) tests;
@@ -169,7 +193,7 @@ typedef struct {
 
 struct Elab {
     Unit *unit;
-    Frame *root;          /* of the main function */
+    Frame *root; /* of the main function */
     VEC(GlobalLet) lets;
     Arena *arena;
     Diagnostics *diagnostics;
@@ -178,13 +202,13 @@ struct Elab {
     Frame *frame;
     Elaborated *out;
     const ElaborateOptions *options;
-    uint32_t depth;       /* of applications */
-    uint32_t work;        /* applications and passes so far */
-    uint32_t streams;     /* random streams handed out */
-    const char *folder;   /* of the program's file, see Home */
+    uint32_t depth;     /* of applications */
+    uint32_t work;      /* applications and passes so far */
+    uint32_t streams;   /* random streams handed out */
+    const char *folder; /* of the program's file, see Home */
     bool *used_overrides;
     VEC(GradientFace) gradients;
-    VEC(Span) calls;      /* spans of the user's calls that are being applied, outermost first */
+    VEC(Span) calls; /* spans of the user's calls that are being applied, outermost first */
 };
 
 /* Arguments of a call, evaluated. */
@@ -209,34 +233,43 @@ typedef struct {
 Value *value_new(Elab *e, ValueKind kind, Span span);
 const Value *value_error(Elab *e);
 const Value *value_number(Elab *e, double number, Span span);
-#define LIST_MAX 1000000 /* values in a list and the lists inside it: lists that share parts stay small enough to visit */
+#define LIST_MAX                                                                                   \
+    1000000 /* values in a list and the lists inside it: lists that share parts stay small enough to visit */
 const Value *value_list(Elab *e, const Value **items, uint32_t count, Span span);
 const Value *value_operator(Elab *e, const Operator *op, Span span);
-const Value *value_node(Elab *e, Node node, const Boundary *boundary, Span span); /* of the current frame */
+const Value *value_node(Elab *e, Node node, const Boundary *boundary,
+                        Span span); /* of the current frame */
 const Value *value_later(Elab *e, const char *what, Span span);
-const Value *value_at(Elab *e, const Value *value, Span span); /* the same value, at another place */
-Node value_to_node(Elab *e, const Value *value); /* numbers and nodes, in the current frame; else 0 */
+const Value *value_at(Elab *e, const Value *value,
+                      Span span); /* the same value, at another place */
+Node value_to_node(Elab *e,
+                   const Value *value); /* numbers and nodes, in the current frame; else 0 */
 /* The boundary of a run-time value with its value nodes brought into the current frame. */
 const Boundary *value_boundary(Elab *e, const Value *value);
-Type value_type(Elab *e, const Value *value);  /* of a NODE; a NUMBER is a scalar */
+Type value_type(Elab *e, const Value *value); /* of a NODE; a NUMBER is a scalar */
 bool value_is_field(Elab *e, const Value *value);
 bool value_is_builtin(const Value *value, const char *name);
-const char *value_describe(Elab *e, const Value *value); /* "a field of 3 channels on 64×64", "the number 2" */
+const char *
+value_describe(Elab *e, const Value *value); /* "a field of 3 channels on 64×64", "the number 2" */
 /* A static number, or a message that `what` must be known while elaborating. */
 bool value_static(Elab *e, const Value *value, const char *what, double *number);
-bool value_static_int(Elab *e, const Value *value, const char *what, double low, double high, int64_t *number);
+bool value_static_int(Elab *e, const Value *value, const char *what, double low, double high,
+                      int64_t *number);
 
 const Env *env_bind(Elab *e, const Env *env, Name name, const Value *value, Span span);
 const Env *env_find(const Env *env, Name name);
 
 Frame *frame_push(Elab *e, Name name, bool loop);
 void frame_pop(Elab *e);
-Node frame_use(Elab *e, Frame *owner, Node node); /* the node in the current frame, captured where needed */
+Node frame_use(Elab *e, Frame *owner,
+               Node node); /* the node in the current frame, captured where needed */
 
 /* A message at `span`. Inside library code the place is the user's call, and the line of the library is a
  * note (docs/language.md, "Errors"). */
 #define report(e, id, span, ...)                                                                   \
-    report_place((e), diag_report((e)->diagnostics, DIAG_##id, report_span((e), (span)), ##__VA_ARGS__), (span))
+    report_place(                                                                                  \
+        (e), diag_report((e)->diagnostics, DIAG_##id, report_span((e), (span)), ##__VA_ARGS__),    \
+        (span))
 Span report_span(const Elab *e, Span span);
 Diagnostic *report_place(const Elab *e, Diagnostic *d, Span span);
 
@@ -246,7 +279,8 @@ const Value *eval_expr(Elab *e, const Env *env, const Expr *expr);
 const Value *eval_unary(Elab *e, AstOp op, const Value *a, Span span);
 const Value *eval_binary(Elab *e, AstOp op, const Value *a, const Value *b, Span span);
 /* A graph op on run-time values, boundaries joined; lists componentwise. */
-const Value *eval_pointwise(Elab *e, Op op, const Value *const *operands, uint32_t count, Span span);
+const Value *eval_pointwise(Elab *e, Op op, const Value *const *operands, uint32_t count,
+                            Span span);
 
 /* ---- apply.c ----------------------------------------------------------------------------- */
 
@@ -272,30 +306,34 @@ void eval_experiment(Elab *e, const Env *env, const Block *block);
 const Value *eval_override(Elab *e, const Override *override, bool as_text);
 /* A loop region: `body` gets k and the states of one step (in the loop's frame) and returns the next
  * ones. The last states come back in `states`. `stop` may be left NULL. */
-typedef bool LoopBody(Elab *e, void *context, const Value *k, const Value **states, const Value **stop);
-bool build_loop(Elab *e, Name name, const Value *count, int64_t start, const Value **states, uint32_t n,
-                LoopBody *body, void *context, Span span);
+typedef bool LoopBody(Elab *e, void *context, const Value *k, const Value **states,
+                      const Value **stop);
+bool build_loop(Elab *e, Name name, const Value *count, int64_t start, const Value **states,
+                uint32_t n, LoopBody *body, void *context, Span span);
 const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Block *block);
 /* `let a, b = e` and `let A(u) = e`. */
 const Env *let_bind(Elab *e, const Env *env, const Stmt *stmt);
 bool block_has_recurrence(const Block *block);
 const Value *sequence_index(Elab *e, const Env *env, const Value *sequence, const Expr *expr);
 const Env *boundary_statement(Elab *e, const Env *env, const Env *target, const Stmt *stmt);
-const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int axis, int which, Span span);
+const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int axis, int which,
+                             Span span);
 
 /* ---- derive.c --------------------------------------------------------------------------------- */
 
 /* Taps of the central difference of `order` and `accuracy` on unit spacing: weights for offsets
  * -reach..reach. Returns reach. Source: Fornberg 1988. */
 int derivative_weights(int order, int accuracy, double *weights);
-#define STENCIL_REACH_MAX 100 /* cells along an axis: what a kernel holds at the sides of its interior */
+#define STENCIL_REACH_MAX                                                                          \
+    100 /* cells along an axis: what a kernel holds at the sides of its interior */
 #define DERIVATIVE_REACH_LIMIT 16
 const Value *derive_grad(Elab *e, const Value *u, Span span);
 const Value *derive_div(Elab *e, const Value *w, Span span);
 const Value *derive_axis(Elab *e, const Value *u, int axis, int order, int accuracy, Span span);
 const Value *derive_laplacian(Elab *e, const Value *u, int accuracy, Span span);
 /* A stencil of one channel applied to every channel of u. */
-const Value *derive_stencil(Elab *e, const Value *u, const Stencil *stencil, bool odd[MAX_RANK], Span span);
+const Value *derive_stencil(Elab *e, const Value *u, const Stencil *stencil, bool odd[MAX_RANK],
+                            Span span);
 /* What a derivative, odd along some axes, makes of the boundary of its field: values become 0, and where it is
  * odd, even and odd continuation change places. NULL stays NULL. */
 const Boundary *boundary_derived(Elab *e, const Boundary *b, const bool odd[MAX_RANK]);
@@ -303,7 +341,8 @@ const Boundary *boundary_derived(Elab *e, const Boundary *b, const bool odd[MAX_
  * expression whose boundary is not known gets a message. */
 typedef const Value *OneDerivative(Elab *e, const Value *u, const void *what, Span span);
 const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void *what, Span span);
-const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count, Span span);
+const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count,
+                              Span span);
 
 /* ---- prelude_fields.c: films ----------------------------------------------------------------------- */
 
@@ -337,7 +376,8 @@ const BuiltinInfo *builtin_find(const Names *names, Name name);
 const BuiltinInfo *builtin_at(uint32_t i); /* NULL past the last */
 const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span);
 /* Checks number and names of the arguments, then calls. */
-const Value *builtin_call(Elab *e, const Env *env, const BuiltinInfo *info, const Arguments *arguments);
+const Value *builtin_call(Elab *e, const Env *env, const BuiltinInfo *info,
+                          const Arguments *arguments);
 /* Argument `i` of a call to a builtin, by position or by name; NULL when absent. */
 const Value *argument_get(Elab *e, const BuiltinInfo *info, const Arguments *arguments, uint32_t i);
 #define BUILTIN(name, call, least, most, words, op, number)                                        \

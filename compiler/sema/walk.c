@@ -8,7 +8,8 @@ void walk_expr(const Expr *x, ExprVisit *visit, void *context) {
         break;
     case EXPR_CALL:
         walk_expr(x->call.callee, visit, context);
-        for (uint32_t i = 0; i < x->call.count; i++) walk_expr(x->call.args[i].value, visit, context);
+        for (uint32_t i = 0; i < x->call.count; i++)
+            walk_expr(x->call.args[i].value, visit, context);
         break;
     case EXPR_INDEX:
         walk_expr(x->index.base, visit, context);

@@ -48,9 +48,10 @@ def outputs():
 
 
 def builds():
-    operators = "operator ok(u) = u\noperator words(u) = \"text\"\noperator σ2(u) = 2 * u\n"
+    operators = "operator ok(u) = u\noperator scaled(a = 2)(u) = a * u\noperator words(u) = \"text\"\noperator σ2(u) = 2 * u\n"
     build = ("build", "program.pdn")
     expect("NO_DEFINITION", "defines no operator 'kk'", operators, *build, "kk")
+    expect("NO_CONFIGURATION", "the configuration of 'scaled' has no 'b'", operators, *build, "scaled", "b=3")
     expect("KERNEL_RESULT", "a kernel returns fields and numbers", operators, *build, "words")
     expect("NOT_A_C_NAME", "is no name in C", operators, *build, "σ2")
     expect("CODE_FAILED", "no machine code", operators, *build, "ok", "--target", "nonsense-of-a-triple")
