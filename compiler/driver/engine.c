@@ -117,7 +117,9 @@ static bool run_code(Execution *x, const Code *code) {
         int status = code_run(code, &arguments);
         if (status != PDN_OK && status != PDN_ERROR_STOPPED)
             diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
-                        pdn_status_name((PdnStatus)status));
+                        status == PDN_ERROR_ARGUMENT
+                            ? "a number of steps is negative or not a number, or a film lacks a frame"
+                            : pdn_status_name((PdnStatus)status));
         ok = status == PDN_OK;
     }
     free(workspace);

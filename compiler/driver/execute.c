@@ -45,7 +45,8 @@ static void interpret(Execution *x) {
     int status = eval_func(m, m->main, NULL, results, &options, arena);
     if (status < 0)
         diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
-                    "a grid is too small for a stencil, or a film too short");
+                    "a number of steps is negative or not a number, a film lacks a frame, or a grid is "
+                    "too small for a stencil");
     if (status != 0) x->failed = true;
     arena_free(arena);
     mem_free(inputs);

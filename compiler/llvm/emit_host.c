@@ -418,8 +418,19 @@ static void loop_iteration(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockR
                     head);
 }
 
+/* A number of steps found at run time must be one. */
+static void check_count(HE *h, const HLoop *l) {
+    Emit *e = h->e;
+    if (l->count == NONE) return;
+    LLVMValueRef zero = LLVMConstReal(e->f64, 0);
+    LLVMValueRef good =
+        LLVMBuildFCmp(e->b, LLVMRealOGE, to_f64(e, h->regs[l->count].value), zero, "");
+    return_if(h, LLVMBuildNot(e->b, good, ""), status(e, PDN_ERROR_ARGUMENT));
+}
+
 static void emit_loop(HE *h, const HLoop *l) {
     Emit *e = h->e;
+    check_count(h, l);
     LoopValues v = {.count = loop_count(h, l), .start = constant_f64(h, l->start_constant)};
     v.stride = to_integer(e, constant_f64(h, l->stride_constant));
     v.i = emit_variable(e, e->i64, "i");

@@ -194,6 +194,7 @@ void eval_loop(Evaluator *e, FuncId f, Node n, const Array *const *operands, Arr
         stacks[i].type.kind = TYPE_STACK;
         stack_push(&stacks[i], first);
     }
+    if (!(operands[0]->data[0] >= 0)) e->status = EVAL_COUNT;
     int64_t done = run_loop(e, &loop, operands[0]->data[0], args, stacks);
     for (uint32_t i = 0; i < loop.states; i++) items[i] = args[1 + i];
     mem_free(args);

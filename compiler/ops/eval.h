@@ -13,8 +13,8 @@ struct Evaluator {
 };
 
 /* Besides what an effect returns: a grid smaller than a stencil's reach; a frame that a stack
- * lacks; no inputs where there are some. */
-enum { EVAL_SIZE = -1, EVAL_FRAME = -2, EVAL_INPUT = -3 };
+ * lacks; no inputs where there are some; a number of steps that is none. */
+enum { EVAL_SIZE = -1, EVAL_FRAME = -2, EVAL_INPUT = -3, EVAL_COUNT = -4 };
 
 /* Actual extents of a grid, 1 beyond its rank, and their product. */
 int64_t eval_extents(const Evaluator *e, GridId grid, int64_t extent[MAX_RANK]);
