@@ -2,6 +2,7 @@
 #include "compiler/driver/options.h"
 #include "compiler/driver/version.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -64,6 +65,14 @@ static void *run_job(void *context) {
     return NULL;
 }
 
+/* The compiler runs on a thread of its own. One heap for all, that grows in large steps, saves it a
+ * system call for every few pages: some per cent of what a cold start costs. */
+static void prepare_heap(void) {
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_TOP_PAD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 static int run_on_large_stack(Job *job) {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -98,6 +107,7 @@ int main(int count, char **words) {
     if (!command) return unknown(words[1]);
     Options options;
     OptionsResult parsed = options_parse(command, count - 1, (const char **)words + 1, &options);
+    prepare_heap();
     Job job = {command, &options, parsed == OPTIONS_HELP ? 0 : 2};
     if (parsed == OPTIONS_OK) run_on_large_stack(&job);
     options_free(&options);

@@ -40,36 +40,62 @@ LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
     return LLVMBuildCall2(e->b, type, f, (LLVMValueRef *)(uintptr_t)args, count, "");
 }
 
-/* A function of the maths library, lane by lane. */
+/* Calls of such a function may be shared, moved, and dropped. */
+static void mark_pure(Emit *e, LLVMValueRef f) {
+    for (const char *const *a = (const char *const[]){"nounwind", "willreturn", "memory", NULL}; *a;
+         a++) /* memory: 0 is none */
+        LLVMAddAttributeAtIndex(
+            f, (unsigned)LLVMAttributeFunctionIndex,
+            LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName(*a, strlen(*a)),
+                                    0));
+}
+
+/* `f` of every lane, as a function of vectors of its own: written once, however often it is called. */
+static LLVMValueRef lanes_function(Emit *e, const char *symbol, LLVMValueRef f, LLVMTypeRef type,
+                                   LLVMTypeRef vector, uint32_t count) {
+    char name[48];
+    uint32_t lanes = LLVMGetVectorSize(vector);
+    snprintf(name, sizeof name, "pdn_%s_x%u", symbol, lanes);
+    LLVMValueRef made = LLVMGetNamedFunction(e->module, name);
+    if (made) return made;
+    LLVMTypeRef args[3] = {vector, vector, vector};
+    made = emit_function(e, name, LLVMFunctionType(vector, args, count, false), false);
+    mark_pure(e, made);
+    LLVMAddAttributeAtIndex(
+        made, (unsigned)LLVMAttributeFunctionIndex,
+        LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("noinline", 8), 0));
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, made, ""));
+    LLVMValueRef out = LLVMGetPoison(vector);
+    for (uint32_t i = 0; i < lanes; i++) {
+        LLVMValueRef lane = LLVMConstInt(e->i32, i, false), item[3];
+        for (uint32_t k = 0; k < count; k++)
+            item[k] = LLVMBuildExtractElement(e->b, LLVMGetParam(made, k), lane, "");
+        out = LLVMBuildInsertElement(e->b, out, LLVMBuildCall2(e->b, type, f, item, count, ""),
+                                     lane, "");
+    }
+    LLVMBuildRet(e->b, out);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return made;
+}
+
+/* A function of the maths library. */
 static LLVMValueRef call_library(Emit *e, const char *name, const LLVMValueRef *x, uint32_t count) {
     char symbol[32];
     snprintf(symbol, sizeof symbol, "%s%s", name, e->plan->f64 ? "" : "f");
-    LLVMTypeRef args[3] = {e->real, e->real, e->real};
+    LLVMTypeRef args[3] = {e->real, e->real, e->real}, vector = LLVMTypeOf(x[0]);
     LLVMTypeRef type = LLVMFunctionType(e->real, args, count, false);
     LLVMValueRef f = LLVMGetNamedFunction(e->module, symbol);
     if (!f) {
         f = LLVMAddFunction(e->module, symbol, type);
-        for (const char *const *a = (const char *const[]){"nounwind", "willreturn", NULL}; *a; a++)
-            LLVMAddAttributeAtIndex(
-                f, (unsigned)LLVMAttributeFunctionIndex,
-                LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName(*a, strlen(*a)),
-                                        0));
-        LLVMAddAttributeAtIndex(
-            f, (unsigned)LLVMAttributeFunctionIndex,
-            LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("memory", 6),
-                                    0)); /* none */
+        mark_pure(e, f);
     }
-    if (LLVMGetTypeKind(LLVMTypeOf(x[0])) != LLVMVectorTypeKind)
-        return LLVMBuildCall2(e->b, type, f, (LLVMValueRef *)(uintptr_t)x, count, "");
-    LLVMValueRef out = LLVMGetPoison(LLVMTypeOf(x[0]));
-    for (uint32_t i = 0; i < LLVMGetVectorSize(LLVMTypeOf(x[0])); i++) {
-        LLVMValueRef lane = LLVMConstInt(e->i32, i, false), item[3];
-        for (uint32_t k = 0; k < count; k++)
-            item[k] = LLVMBuildExtractElement(e->b, x[k], lane, "");
-        out = LLVMBuildInsertElement(e->b, out, LLVMBuildCall2(e->b, type, f, item, count, ""),
-                                     lane, "");
+    if (LLVMGetTypeKind(vector) == LLVMVectorTypeKind) {
+        f = lanes_function(e, symbol, f, type, vector, count);
+        for (uint32_t k = 0; k < 3; k++) args[k] = vector;
+        type = LLVMFunctionType(vector, args, count, false);
     }
-    return out;
+    return LLVMBuildCall2(e->b, type, f, (LLVMValueRef *)(uintptr_t)x, count, "");
 }
 
 static LLVMValueRef compare(Emit *e, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) {
