@@ -16,7 +16,7 @@ enum {
     PROGRESS_EVERY = 16,
     ROW_BYTES = 262144,      /* of the second-level cache, for the planes of a block */
     STREAM_BYTES = 40 << 20, /* a pass over more than this finds nothing in the caches again */
-    STREAM_ROW = 4096,       /* shorter rows are not worth it: their ends are written twice */
+    STREAM_ROW = 1024,       /* shorter rows are not worth it: their ends are written twice */
 };
 
 typedef struct {
