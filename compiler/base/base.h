@@ -60,6 +60,8 @@ void text_puts(Text *text, const char *string);
 void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vprintf(Text *text, const char *format, va_list args);
 void text_free(Text *text);
+/* What printf would write, from mem_alloc: messages that outlive every arena. */
+char *text_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The code point at `at` and its length in bytes; UINT32_MAX and length 1 where the bytes are not
  * valid UTF-8 (overlong forms, surrogates and numbers above 10FFFF included). `left` >= 1. */

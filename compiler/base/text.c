@@ -59,3 +59,15 @@ uint32_t utf8_decode(const char *at, size_t left, uint32_t *length) {
     *length = count;
     return point;
 }
+
+char *text_message(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    Text text = {0};
+    text_vprintf(&text, format, args);
+    va_end(args);
+    char *copy = mem_alloc(text.len + 1);
+    memcpy(copy, text.data ? text.data : "", text.len + 1);
+    text_free(&text);
+    return copy;
+}

@@ -249,7 +249,7 @@ static bool write_file(const char *folder, const char *prefix, const char *name,
     char path[4096], aside[4160];
     if (snprintf(path, sizeof path, "%s/%s%s%s", folder, prefix, name, suffix) >=
         (int)sizeof path) {
-        *error = target_message("the path is too long");
+        *error = text_message("the path is too long");
         return false;
     }
     snprintf(aside, sizeof aside, "%s.%ld.tmp", path, (long)getpid());
@@ -257,7 +257,7 @@ static bool write_file(const char *folder, const char *prefix, const char *name,
     bool ok = file && fwrite(bytes, 1, size, file) == size;
     if (file) ok = fclose(file) == 0 && ok;
     if (ok && rename(aside, path) == 0) return true;
-    *error = target_message("%s cannot be written: %s", path, strerror(errno));
+    *error = text_message("%s cannot be written: %s", path, strerror(errno));
     remove(aside);
     return false;
 }
@@ -315,7 +315,7 @@ static bool link_shared(const CodeBuild *b, const Target *t, const void *object,
                          (native && run_tool(ld));
     ok = ok && rename(aside, to) == 0;
     if (!ok)
-        *error = target_message("%s cannot be linked: %s is needed", to,
+        *error = text_message("%s cannot be linked: %s is needed", to,
                                 wasm     ? "wasm-ld"
                                 : native ? "cc, ld.lld or ld"
                                          : "ld.lld");
@@ -378,12 +378,12 @@ bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
                const Machine *machine, char **error) {
     for (uint32_t i = 0; i < plan->funcs.len; i++)
         if (has_noise(&plan->funcs.data[i]->body)) {
-            *error = target_message(
+            *error = text_message(
                 "a standalone kernel cannot draw random numbers: pass the noise as an input");
             return false;
         }
     if (graph_get(module, module->main)->results.len == 0) {
-        *error = target_message("there is nothing that the kernel would give");
+        *error = text_message("there is nothing that the kernel would give");
         return false;
     }
     Target t;
@@ -398,7 +398,7 @@ bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
     emit_workspace_entry(&e, module, build->name, pointer_bits);
     char *why = NULL;
     bool ok = !LLVMVerifyModule(e.module, LLVMReturnStatusAction, &why);
-    if (!ok) *error = target_message("unsound LLVM module: %s", why);
+    if (!ok) *error = text_message("unsound LLVM module: %s", why);
     LLVMDisposeMessage(why);
     ok = ok && target_optimise(&t, e.module, error) &&
          write_files(plan, module, build, &t, e.module, error);

@@ -38,7 +38,7 @@ static bool make_object(const Plan *plan, const CodeTarget *target, const Machin
     char *why = NULL;
     bool ok = true;
     if (getenv("PDN_VERIFY_LLVM") && LLVMVerifyModule(e.module, LLVMReturnStatusAction, &why)) {
-        *error = target_message("unsound LLVM module: %s", why);
+        *error = text_message("unsound LLVM module: %s", why);
         ok = false;
     }
     LLVMDisposeMessage(why);
@@ -53,7 +53,7 @@ static bool make_object(const Plan *plan, const CodeTarget *target, const Machin
 
 static char *take_error(LLVMErrorRef failed) {
     char *why = LLVMGetErrorMessage(failed),
-         *copy = target_message("compiled code could not be linked: %s", why);
+         *copy = text_message("compiled code could not be linked: %s", why);
     LLVMDisposeErrorMessage(why);
     return copy;
 }

@@ -8,18 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-char *target_message(const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    Text text = {0};
-    text_vprintf(&text, format, args);
-    va_end(args);
-    char *copy = mem_alloc(text.len + 1);
-    memcpy(copy, text.data ? text.data : "", text.len + 1);
-    text_free(&text);
-    return copy;
-}
-
 static void start_targets(bool native) {
     if (native) {
         LLVMInitializeNativeTarget();
@@ -64,7 +52,7 @@ bool target_open(const CodeTarget *target, const Machine *machine, Target *out, 
     LLVMTargetRef which;
     char *why = NULL;
     if (LLVMGetTargetFromTriple(out->triple, &which, &why)) {
-        *error = target_message("no code can be made for '%s': %s", out->triple, why);
+        *error = text_message("no code can be made for '%s': %s", out->triple, why);
         LLVMDisposeMessage(why);
         target_close(out);
         return false;
@@ -102,7 +90,7 @@ bool target_optimise(const Target *t, LLVMModuleRef module, char **error) {
     LLVMDisposePassBuilderOptions(o);
     if (!failed) return true;
     char *why = LLVMGetErrorMessage(failed);
-    *error = target_message("optimisation failed: %s", why);
+    *error = text_message("optimisation failed: %s", why);
     LLVMDisposeErrorMessage(why);
     return false;
 }
@@ -112,7 +100,7 @@ bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind
     LLVMMemoryBufferRef buffer;
     char *why = NULL;
     if (LLVMTargetMachineEmitToMemoryBuffer(t->tm, module, kind, &why, &buffer)) {
-        *error = target_message("no machine code could be made: %s", why);
+        *error = text_message("no machine code could be made: %s", why);
         LLVMDisposeMessage(why);
         return false;
     }

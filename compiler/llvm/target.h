@@ -24,7 +24,5 @@ bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind
 bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
                const Machine *machine, char **error);
 
-/* A message from mem_alloc. */
-char *target_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -18,18 +18,6 @@ struct Code {
     bool hit;
 };
 
-char *load_message(const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    Text text = {0};
-    text_vprintf(&text, format, args);
-    va_end(args);
-    char *copy = mem_alloc(text.len + 1);
-    memcpy(copy, text.data ? text.data : "", text.len + 1);
-    text_free(&text);
-    return copy;
-}
-
 /* ---- the back end -------------------------------------------------------------------------- */
 
 #ifndef PDN_CODE_PATH
@@ -59,7 +47,7 @@ const CodeBackend *backend_open(char **error) {
     void *library =
         dlopen(backend_path(path, sizeof path) ? path : "libpdn_code.so", RTLD_NOW | RTLD_LOCAL);
     if (!library) {
-        *error = load_message("the code generator cannot be loaded: %s", dlerror());
+        *error = text_message("the code generator cannot be loaded: %s", dlerror());
         return NULL;
     }
     const CodeBackend *(*get)(void);
@@ -67,7 +55,7 @@ const CodeBackend *backend_open(char **error) {
     memcpy(&get, &symbol, sizeof get);
     const CodeBackend *backend = symbol ? get() : NULL;
     if (!backend || backend->version != CODE_BACKEND_VERSION) {
-        *error = load_message("libpdn_code.so does not belong to this program");
+        *error = text_message("libpdn_code.so does not belong to this program");
         return NULL;
     }
     return backend;

@@ -132,11 +132,6 @@ static const Value *operator_power(Elab *e, const Value *base, const Value *expo
     return value_operator(e, op, span);
 }
 
-static bool is_scalar(Elab *e, const Value *v) {
-    return v->kind == VALUE_NUMBER ||
-           (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
-}
-
 static const Value *operator_arithmetic(Elab *e, AstOp op, const Value *a, const Value *b,
                                         Span span) {
     bool left = a->kind == VALUE_OPERATOR, right = b->kind == VALUE_OPERATOR;
@@ -146,9 +141,9 @@ static const Value *operator_arithmetic(Elab *e, AstOp op, const Value *a, const
         const Value *minus = operator_scale(e, value_number(e, -1, span), b->op, span);
         return operator_sum(e, a->op, minus->op, span);
     }
-    if (op == AST_MUL && right && is_scalar(e, a)) return operator_scale(e, a, b->op, span);
-    if (op == AST_MUL && left && is_scalar(e, b)) return operator_scale(e, b, a->op, span);
-    if (op == AST_DIV && left && is_scalar(e, b))
+    if (op == AST_MUL && right && value_is_scalar(e, a)) return operator_scale(e, a, b->op, span);
+    if (op == AST_MUL && left && value_is_scalar(e, b)) return operator_scale(e, b, a->op, span);
+    if (op == AST_DIV && left && value_is_scalar(e, b))
         return operator_scale(e, eval_binary(e, AST_DIV, value_number(e, 1, span), b, span), a->op,
                               span);
     Diagnostic *d = report(e, OPERATOR_ARITHMETIC, span, ast_op_text(op));

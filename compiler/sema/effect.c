@@ -86,11 +86,6 @@ static bool is_comparison(const Expr *x) {
     return x->kind == EXPR_BINARY && x->binary.op >= AST_EQ && x->binary.op <= AST_GE;
 }
 
-static bool is_scalar(Elab *e, const Value *v) {
-    return v->kind == VALUE_NUMBER ||
-           (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
-}
-
 void effect_assert(Elab *e, const Env *env, const Stmt *s) {
     const Expr *x = s->expr.value;
     Shown shown = {0};
@@ -103,13 +98,13 @@ void effect_assert(Elab *e, const Env *env, const Stmt *s) {
         v = eval_expr(e, env, x);
     if (v->kind == VALUE_ERROR) return;
     v = as_truth(e, v, x->span);
-    if (!is_scalar(e, v)) {
+    if (!value_is_scalar(e, v)) {
         report(e, NOT_A_CONDITION, x->span, value_describe(e, v));
         return;
     }
     vec_push(&shown.values, v);
     vec_push(&shown.spans, x->span);
-    if (left && is_scalar(e, left) && is_scalar(e, right)) {
+    if (left && value_is_scalar(e, left) && value_is_scalar(e, right)) {
         vec_push(&shown.values, left);
         vec_push(&shown.spans, x->binary.left->span);
         vec_push(&shown.values, right);

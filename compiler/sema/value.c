@@ -141,6 +141,11 @@ bool value_is_field(Elab *e, const Value *value) {
     return value->kind == VALUE_NODE && value_type(e, value).kind == TYPE_FIELD;
 }
 
+bool value_is_scalar(Elab *e, const Value *value) {
+    return value->kind == VALUE_NUMBER ||
+           (value->kind == VALUE_NODE && value_type(e, value).kind == TYPE_SCALAR);
+}
+
 bool value_is_builtin(const Value *value, const char *name) {
     return value->kind == VALUE_OPERATOR && value->op->kind == OPERATOR_BUILTIN &&
            strcmp(value->op->builtin->name, name) == 0;

@@ -248,6 +248,7 @@ Node value_to_node(Elab *e,
 const Boundary *value_boundary(Elab *e, const Value *value);
 Type value_type(Elab *e, const Value *value); /* of a NODE; a NUMBER is a scalar */
 bool value_is_field(Elab *e, const Value *value);
+bool value_is_scalar(Elab *e, const Value *value); /* a number, known or not */
 bool value_is_builtin(const Value *value, const char *name);
 const char *
 value_describe(Elab *e, const Value *value); /* "a field of 3 channels on 64×64", "the number 2" */
