@@ -18,6 +18,10 @@ bool type_equal(Type a, Type b) {
 static void put_grid(const Module *module, GridId id, Text *out) {
     const Grid *grid = &module->grids.data[id];
     bool uniform = true;
+    if (grid->row) {
+        text_printf(out, "a row of %lld numbers", (long long)grid->extent[0]);
+        return;
+    }
     for (uint32_t axis = 0; axis < grid->rank; axis++) {
         text_puts(out, axis ? "×" : "");
         if (grid->extent[axis] < 0)

@@ -42,6 +42,8 @@ typedef struct {
     double spacing[MAX_RANK];
     double origin[MAX_RANK]; /* coordinate of the low face */
     GridId finer;            /* the grid that this one halves, or GRID_NONE */
+    bool row; /* no domain, but a row of numbers: the entries of a parameter, a number for each channel.
+               * Rank 1, spacing 1; fields on it have 1 channel */
     Name name;               /* for messages, or 0 */
 } Grid;
 
@@ -154,6 +156,7 @@ void graph_free(Module *module);
 
 GridId graph_grid(Module *module, const Grid *grid);          /* equal grids are one */
 GridId graph_coarser(Module *module, GridId fine);            /* half the cells, rounded up */
+GridId graph_row(Module *module, int64_t count);              /* a row of so many numbers */
 StencilId graph_stencil(Module *module, const Stencil *stencil); /* sorts; equal ones are one */
 LoopId graph_loop(Module *module, const Loop *loop);          /* copies */
 FuncId graph_func(Module *module, Name name);

@@ -47,7 +47,7 @@ void graph_fault(const Module *module, const char *what) {
 /* ---- grids ------------------------------------------------------------------ */
 
 static bool grid_equal(const Grid *a, const Grid *b) {
-    if (a->rank != b->rank || a->finer != b->finer) return false;
+    if (a->rank != b->rank || a->finer != b->finer || a->row != b->row) return false;
     for (uint32_t axis = 0; axis < a->rank; axis++)
         if (a->extent[axis] != b->extent[axis] || a->spacing[axis] != b->spacing[axis] ||
             a->origin[axis] != b->origin[axis])
@@ -66,6 +66,10 @@ GridId graph_grid(Module *module, const Grid *grid) {
         if (grid_equal(&module->grids.data[i], &clean)) return i;
     vec_push(&module->grids, clean);
     return module->grids.len - 1;
+}
+
+GridId graph_row(Module *module, int64_t count) {
+    return graph_grid(module, &(Grid){.rank = 1, .extent = {count}, .spacing = {1}, .row = true});
 }
 
 GridId graph_coarser(Module *module, GridId fine) {

@@ -18,6 +18,8 @@ static const char *verify_grids(Module *module) {
             WRONG("grid %u halves grid %u, which does not stand before it", i, grid->finer);
         if (grid->finer && module->grids.data[grid->finer].rank != grid->rank)
             WRONG("grid %u halves one of another rank", i);
+        if (grid->row && (grid->rank != 1 || grid->finer || grid->spacing[0] != 1))
+            WRONG("grid %u is a row of numbers, which has one axis of spacing 1", i);
         for (uint32_t a = 0; a < grid->rank; a++) {
             if (grid->extent[a] < -1 || grid->extent[a] == 0 || grid->extent[a] > INT32_MAX)
                 WRONG("grid %u has an extent of %lld", i, (long long)grid->extent[a]);

@@ -241,6 +241,7 @@ Test(graph, verifier_refuses) {
     Names *names = names_new();
 #define GRID1 "grid 1 extent 8 spacing 1 origin 0 finer 0\n"
     refuses(names, "grid 1 extent 0 spacing 1 origin 0 finer 0\n", "extent of 0");
+    refuses(names, "grid 1 extent 8 spacing 2 origin 0 finer 0 row\n", "row of numbers");
     refuses(names, "grid 1 extent 8 spacing 0 origin 0 finer 0\n", "not positive");
     refuses(names, "func 1\n  %1 = add 0 (%2, %1) : scalar\n", "does not stand before it");
     refuses(names, "func 1\n  %1 = nothing 0 : scalar\n", "there is no op `nothing`");
