@@ -15,9 +15,13 @@ typedef struct Plan Plan;
 typedef struct {
     bool f64;
     bool fma; /* the target has fused multiply-add (code_target_has_fma): stencils use it too */
+    /* What becomes the program; 0: the main function of the module. Of another function the parameters
+     * are the program's inputs and the results its outputs (CodeArguments): numbers, fields, and stacks, of
+     * which an input is a PdnStack and an output room for the frames of the result. */
+    FuncId func;
 } PlanOptions;
 
-/* Fuses and lays out the main function of `module`. Never fails on a verified module. */
+/* Fuses and lays out a function of `module`. Never fails on a verified module. */
 Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena);
 void plan_print(const Plan *plan, Text *out);
 Plan *plan_read(const char *text, size_t length, Arena *arena, char **error);

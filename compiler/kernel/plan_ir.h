@@ -101,7 +101,7 @@ typedef struct {
 
 typedef enum {
     H_CONSTANT, /* dst = constants[index] */
-    H_INPUT,    /* dst = input `index`, scalar or field */
+    H_INPUT,    /* dst = input `index`: scalar, field or stack */
     H_OP,       /* dst = op(args) on scalars */
     H_CELLS,    /* dst = cells of grid `index` */
     H_LAUNCH,   /* kernel `index`; see fields below */

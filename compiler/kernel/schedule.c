@@ -566,11 +566,16 @@ static FuncId flatten(Planner *p, FuncId id) {
     return to;
 }
 
-static void build_func(Planner *p, FuncId id, HFunc *f) {
+/* The parameters of the `whole` program are its inputs. */
+static void build_func(Planner *p, FuncId id, HFunc *f, bool whole) {
     Block b;
     block_start(&b, p, id, f, &f->body);
     for (uint32_t i = 0; i < b.f->params.len; i++) {
         Node param = b.f->params.data[i];
+        if (whole) {
+            if (b.needed[param]) b.reg[param] = simple(&b, param, H_INPUT, i);
+            continue;
+        }
         b.reg[param] = new_reg(&b, graph_node(b.f, param)->type);
         vec_push(&f->params, b.reg[param]);
     }
@@ -586,7 +591,7 @@ static uint32_t host_func(Planner *p, FuncId id) {
     uint32_t done;
     if (map_get(&p->hosts, id, &done)) return done;
     HFunc *f = ARENA_NEW(p->plan->arena, HFunc);
-    build_func(p, id, f);
+    build_func(p, id, f, false);
     vec_push(&p->plan->funcs, f);
     map_set(&p->hosts, id, p->plan->funcs.len - 1);
     return p->plan->funcs.len - 1;
@@ -594,7 +599,7 @@ static uint32_t host_func(Planner *p, FuncId id) {
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static void describe_grids(Plan *plan, const Module *module) {
+static void describe(Plan *plan, const Module *module, FuncId func) {
     plan->grids = module->grids.len;
     plan->grid_rank = ARENA_ARRAY(plan->arena, uint32_t, plan->grids);
     plan->finer = ARENA_ARRAY(plan->arena, GridId, plan->grids);
@@ -602,8 +607,11 @@ static void describe_grids(Plan *plan, const Module *module) {
         plan->grid_rank[g] = module->grids.data[g].rank;
         plan->finer[g] = module->grids.data[g].finer;
     }
-    for (uint32_t i = 0; i < module->inputs.len; i++)
+    const Func *f = graph_get(module, func);
+    for (uint32_t i = 0; func == module->main && i < module->inputs.len; i++)
         vec_push(&plan->inputs, module->inputs.data[i].type);
+    for (uint32_t i = 0; func != module->main && i < f->params.len; i++)
+        vec_push(&plan->inputs, graph_node(f, f->params.data[i])->type);
 }
 
 Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
@@ -611,11 +619,12 @@ Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
     plan->arena = arena;
     plan->f64 = options && options->f64;
     plan->fma = options && options->fma;
-    describe_grids(plan, module);
+    FuncId func = options && options->func ? options->func : module->main;
+    describe(plan, module, func);
     Planner p = {.module = module, .plan = plan, .arena = arena_new()};
     HFunc *main = ARENA_NEW(arena, HFunc);
     vec_push(&plan->funcs, main);
-    build_func(&p, module->main, main);
+    build_func(&p, func, main, true);
     arena_free(p.arena);
     map_free(&p.flat);
     map_free(&p.hosts);

@@ -550,9 +550,12 @@ static void emit_instruction(HE *h, const HInstr *in) {
     case H_CONSTANT: h->regs[in->dst].value = to_real(e, constant_f64(h, in->index)); break;
     case H_INPUT: {
         LLVMValueRef p = pointer_at(e, e->ptr, h->inputs, in->index, "input");
-        h->regs[in->dst].value = h->f->regs.data[in->dst].type.kind == TYPE_SCALAR
-                                     ? LLVMBuildLoad2(e->b, e->real, p, "")
-                                     : p;
+        h->regs[in->dst].value = p;
+        TypeKind kind = h->f->regs.data[in->dst].type.kind;
+        if (kind == TYPE_SCALAR) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, p, "");
+        if (kind == TYPE_STACK) /* a PdnStack */
+            h->regs[in->dst] = (Reg){pointer_at(e, e->ptr, p, 1, "frames"),
+                                     emit_word(e, e->i64, p, 0, "frames")};
         break;
     }
     case H_OP: {
@@ -621,6 +624,21 @@ static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMVal
     return at;
 }
 
+/* The frames of a stack that is a result, number by number. */
+static void copy_stack(HE *h, HReg reg, LLVMValueRef to) {
+    Emit *e = h->e;
+    Type t = h->f->regs.data[reg].type;
+    LLVMValueRef bytes =
+        mul(e, h->regs[reg].frames, field_bytes(e, h->grids, t.grid, t.channels));
+    LLVMValueRef count = LLVMBuildSDiv(e->b, bytes, emit_i64(e, e->size), "");
+    Counting c;
+    LLVMValueRef i = emit_loop_begin(e, &c, emit_i64(e, 0), count, emit_i64(e, 1), "i");
+    LLVMValueRef from = LLVMBuildInBoundsGEP2(e->b, e->real, h->regs[reg].value, &i, 1, "");
+    LLVMBuildStore(e->b, LLVMBuildLoad2(e->b, e->real, from, ""),
+                   LLVMBuildInBoundsGEP2(e->b, e->real, to, &i, 1, ""));
+    emit_loop_end(e, &c);
+}
+
 static void emit_host(Emit *e, uint32_t number) {
     const HFunc *f = e->plan->funcs.data[number];
     HE h = {.e = e, .f = f, .number = number, .function = e->hosts[number]};
@@ -644,10 +662,12 @@ static void emit_host(Emit *e, uint32_t number) {
         if (f->regs.data[f->results.data[i]].type.kind == TYPE_FIELD)
             h.regs[f->results.data[i]].value = LLVMGetParam(h.function, 2 + f->params.len + i);
     emit_code(&h, &f->body);
-    for (uint32_t i = 0; i < f->results.len; i++)
-        if (f->regs.data[f->results.data[i]].type.kind == TYPE_SCALAR)
-            LLVMBuildStore(e->b, h.regs[f->results.data[i]].value,
-                           LLVMGetParam(h.function, 2 + f->params.len + i));
+    for (uint32_t i = 0; i < f->results.len; i++) {
+        LLVMValueRef to = LLVMGetParam(h.function, 2 + f->params.len + i);
+        TypeKind kind = f->regs.data[f->results.data[i]].type.kind;
+        if (kind == TYPE_SCALAR) LLVMBuildStore(e->b, h.regs[f->results.data[i]].value, to);
+        if (kind == TYPE_STACK) copy_stack(&h, f->results.data[i], to);
+    }
     LLVMBuildRet(e->b, status(e, PDN_OK));
 }
 

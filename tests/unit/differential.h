@@ -184,7 +184,7 @@ static inline double numbers_differ(const Numbers *a, const Numbers *b)
 static inline double run_differential(Run *r, char **error)
 {
     Arena *arena = arena_new();
-    Plan *plan = plan_make(r->module, &(PlanOptions){r->f64, code_target_has_fma(NULL)}, arena);
+    Plan *plan = plan_make(r->module, &(PlanOptions){.f64 = r->f64, .fma = code_target_has_fma(NULL)}, arena);
     const char *unsound = plan_verify(plan, arena);
     if (unsound) {
         fprintf(stderr, "%s\n", unsound);

@@ -60,7 +60,7 @@ static bool shell(const char *format, ...)
 static void just_in_time(Case *c, const CodeTarget *target, int64_t nx, int64_t ny, const float *in, float *out, float *sum)
 {
     Arena *arena = arena_new();
-    Plan *plan = plan_make(c->m, &(PlanOptions){false, code_target_has_fma(target)}, arena);
+    Plan *plan = plan_make(c->m, &(PlanOptions){.fma = code_target_has_fma(target)}, arena);
     char *error = NULL;
     Code *code = code_load(plan, NULL, NULL, &error);
     cr_assert_not_null(code, "%s", error);
@@ -81,7 +81,7 @@ static void just_in_time(Case *c, const CodeTarget *target, int64_t nx, int64_t 
 static bool build(Case *c, const char *folder, const CodeTarget *target, unsigned emit)
 {
     Arena *arena = arena_new();
-    Plan *plan = plan_make(c->m, &(PlanOptions){false, code_target_has_fma(target)}, arena);
+    Plan *plan = plan_make(c->m, &(PlanOptions){.fma = code_target_has_fma(target)}, arena);
     char *error = NULL;
     CodeBuild b = {"smooth", folder, emit, *target, "{}\n"};
     bool ok = code_build(plan, c->m, &b, &error);
