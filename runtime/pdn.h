@@ -174,6 +174,122 @@ PdnStatus pdn_file_can_write(const char *path, const PdnSave *shape, PdnError *e
 /* A text written to a temporary file and renamed. */
 PdnStatus pdn_text_write(const char *path, const char *bytes, size_t count, PdnError *error);
 
+/* ---- data sources ------------------------------------------------------------------- */
+
+/* A set of samples, each of one or several fields, that is drawn in batches: pictures, generated signals,
+ * arrays. What is drawn is a function of (seed, epoch, place in the epoch, source) alone, by Philox blocks
+ * that pdn_random never reaches: the same bits for any number of threads, and after a new start at any
+ * epoch. Everything that can be wrong with a set is an error when it is made. */
+typedef struct PdnData PdnData;
+
+#define PDN_DATA_FIELDS  8                  /* of a sample, at most */
+#define PDN_DATA_FILES   1000000            /* pictures of a folder, at most */
+#define PDN_DATA_SAMPLES INT64_C(100000000) /* of an epoch, at most */
+#define PDN_ABSENT       INT64_MIN          /* an option that the user has not given */
+
+/* What is drawn from a set, whatever its kind. */
+typedef struct {
+    int64_t patch;  /* cells along each axis of the random window taken; absent: the whole sample */
+    int64_t batch;  /* samples of a batch; absent: 1. More than an epoch has is an error */
+    int64_t limit;  /* only the first so many samples; absent: all. More than there are: all */
+    int64_t repeat; /* windows of each sample an epoch; absent: 1 */
+    /* A random symmetry of the square (or line, or cube): 2 in 1D; in 2D the 8 of flips and quarter turns,
+     * in 3D 48; only the flips (4 and 8) where the extents differ. Off by default, as what is drawn should
+     * be what the user gave, and digits have no symmetries. Channels are carried along unchanged: do not
+     * use it for the components of vectors. */
+    bool augment;
+    int64_t memory; /* bytes for decoded pictures; absent: a quarter of what the machine can give */
+    uint16_t source; /* a number of its own for each source of a program: independent draws */
+} PdnDataOptions;
+#define PDN_DATA_OPTIONS                                                                           \
+    { PDN_ABSENT, PDN_ABSENT, PDN_ABSENT, PDN_ABSENT, false, PDN_ABSENT, 0 }
+
+typedef struct {
+    int rank; /* of the grid, 1 to 3; 0: a number */
+    int64_t channels;
+    int64_t extent[3]; /* x first, as drawn; unused axes 1; -1 where samples differ */
+} PdnDataField;
+typedef struct {
+    int fields;
+    PdnDataField field[PDN_DATA_FIELDS];
+    int64_t count;     /* samples in the set */
+    int64_t per_epoch; /* count * repeat */
+    int64_t batch;
+    bool decoded; /* all is in memory; else pictures are decoded anew when they are drawn */
+} PdnDataInfo;
+
+/* Pictures, whole or a random window of each. `path`: a folder (not those inside it), or a pattern as of the
+ * shell ("photos/b*.png") where there is no file of that name; files that begin with a dot and those that do
+ * not have the extension of a picture (runtime/formats.def) do not count. In the order of their names,
+ * compared byte by byte. `channels` absent: as the files, which must agree; 1: grey, of colours
+ * 0.299 R + 0.587 G + 0.114 B of the samples as they are (ITU-R BT.601); 3: grey three times.
+ * Values in [0, 1], to the bit those of pdn_file_read. The header of every picture is read now. Where all
+ * fit options->memory, as 8 or 16 bits a sample, they are decoded now (by several threads), so
+ * that broken ones are found now; else when they are drawn. */
+PdnStatus pdn_data_images(const char *path, int64_t channels, const PdnDataOptions *options,
+                          PdnType type, PdnData **data, PdnError *error);
+
+typedef struct {
+    int64_t cells; /* absent: 256 */
+    int64_t count; /* absent: 1000 */
+    uint64_t seed; /* signals of another seed or options->source are others */
+} PdnSignals;
+#define PDN_SIGNALS                                                                                \
+    { PDN_ABSENT, PDN_ABSENT, 0 }
+/* Signals on a line, generated when they are drawn, one channel, values in [0, 1]. Kinds:
+ *
+ *   "piecewise_affine"    segments with jumps between them. Of n cells, the length of a segment is uniform in
+ *                         {max(1, n/10), …, max(1, 3n/10)} (rounded down), the last one is cut at the end;
+ *                         over a segment of l cells u_i = a + (b - a) (i + 1/2)/l, i = 0 … l - 1, with a and
+ *                         b uniform in [0, 1): 4 to 10 segments, with random values, slopes and jumps
+ *   "piecewise_constant"  the same with b = a
+ *
+ * after the training signals of Alt, Schrader, Augustin, Peter, Weickert, "Connections between numerical
+ * algorithms for PDEs and neural networks", J. Math. Imaging Vis. 65, 2023. Signal k is a function of
+ * (seed, source, k) only: more signals begin with the same ones.
+ * Anything else names a file (npy or npz) of axes [samples, cells] or [samples, channels, cells]; then
+ * cells and count must be absent. `kind` NULL: "piecewise_affine". */
+PdnStatus pdn_data_signals(const char *kind, const PdnSignals *signals,
+                           const PdnDataOptions *options, PdnType type, PdnData **data,
+                           PdnError *error);
+
+/* Arrays of files, a field each (npy, npz, or one array of an npz as in "set.npz:x"): samples along the first
+ * axis, which all have as long. The other axes of a sample: none: a number; [x]; [y, x]; [c, y, x];
+ * [c, z, y, x]; with `rank` given 1 to 3 that many grid axes, and channels where one more is in front.
+ * A value that is no finite number is an error. With a patch or augmentation all fields must have the same
+ * extents, and get the same window and symmetry. All is read into memory. */
+PdnStatus pdn_data_arrays(const char *const *paths, int64_t count, int64_t rank,
+                          const PdnDataOptions *options, PdnType type, PdnData **data,
+                          PdnError *error);
+
+void pdn_data_info(const PdnData *data, PdnDataInfo *info);
+/* For messages: the file that holds sample `number`, or the kind of a generator. Valid as long as `data`. */
+const char *pdn_data_name(const PdnData *data, int64_t number);
+void pdn_data_free(PdnData *data);
+
+typedef struct {
+    int64_t number; /* in the set */
+    struct {
+        int64_t channels, extent[3];
+        const void *data; /* [channel][z][y][x] in the set's type, 64-byte aligned */
+    } field[PDN_DATA_FIELDS];
+} PdnSample;
+typedef struct {
+    int64_t first; /* the place in the epoch of the first sample */
+    int64_t count; /* 0: the epoch is over */
+    const PdnSample *samples;
+} PdnBatch;
+typedef struct PdnLoader PdnLoader;
+
+/* The batches of one epoch, in the order that (seed, epoch) gives (`shuffle`) or in the order of the set,
+ * `repeat` times over; a last partial batch is kept. A thread reads and prepares two batches ahead. Several
+ * loaders may read one set at once. */
+PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, bool shuffle,
+                          PdnLoader **loader, PdnError *error);
+/* Pointers are valid until the next call or pdn_loader_close. After an error, again that error. */
+PdnStatus pdn_loader_next(PdnLoader *loader, PdnBatch *batch, PdnError *error);
+void pdn_loader_close(PdnLoader *loader); /* at any moment; NULL is allowed */
+
 #ifdef __cplusplus
 }
 #endif
