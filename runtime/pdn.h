@@ -22,6 +22,7 @@ typedef enum {
     PDN_ERROR_FORMAT,   /* a file is broken, truncated or of another kind */
     PDN_ERROR_LIMIT,    /* a file asks for more than the limits below */
     PDN_ERROR_STOPPED,  /* a callback asked to stop */
+    PDN_ERROR_DIVERGED, /* a loss or a gradient that is not finite */
 } PdnStatus;
 const char *pdn_status_name(PdnStatus status);
 
@@ -106,6 +107,84 @@ void pdn_random(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to
 /* Values begin <= i < end of the same sequence, to to[begin] … to[end - 1]: parts for several threads. */
 void pdn_random_range(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t begin,
                       int64_t end);
+
+/* ---- optimisers ------------------------------------------------------------------- */
+
+/* The optimisers and their arguments are the rows of runtime/optimisers.def, the schedules of the rate those of
+ * runtime/schedules.def; an argument that is not given has the default that stands there. */
+typedef struct {
+    const char *name;
+    double value; /* a switch is 0 or 1 */
+} PdnArgument;
+
+typedef struct {
+    const char *name;
+    const PdnArgument *arguments;
+    int argument_count;
+} PdnScheduleOptions;
+
+typedef struct {
+    const char *name;
+    const PdnArgument *arguments;
+    int argument_count;
+    /* Applied to the rate one after the other; none: it is constant. After `warmup` the others count
+     * from its end: {warmup, cosine} rises, then falls over the steps that are left. */
+    const PdnScheduleOptions *schedules;
+    int schedule_count;
+    /* The loss is the same function in every step (no batches, no fresh noise): lbfgs then begins a step
+     * with what it knows from the last one, instead of an evaluation. */
+    bool fixed;
+} PdnOptimiserOptions;
+
+typedef struct PdnOptimiser PdnOptimiser;
+
+/* Are the options such that pdn_optimiser_new takes them? PDN_ERROR_ARGUMENT and a message that names what
+ * exists, or the range, where not. */
+PdnStatus pdn_optimiser_check(const PdnOptimiserOptions *options, PdnError *error);
+/* For `count` > 0 parameters of `type`. PDN_ERROR_ARGUMENT as above, PDN_ERROR_MEMORY. Options are copied. */
+PdnStatus pdn_optimiser_new(const PdnOptimiserOptions *options, PdnType type, int64_t count,
+                            PdnOptimiser **optimiser, PdnError *error);
+void pdn_optimiser_free(PdnOptimiser *optimiser);
+
+/* What exists, for other messages than these: name number i of the table; NULL: there are no more. */
+const char *pdn_optimiser_name(int i);
+const char *pdn_schedule_name(int i);
+/* The name of argument number i of the optimiser, or schedule; NULL: no more, or no such row. */
+const char *pdn_optimiser_argument(const char *optimiser, int i);
+const char *pdn_schedule_argument(const char *schedule, int i);
+
+/* Writes the gradient of the loss at `parameters`, and the loss. Nonzero stops. `parameters` is the array that
+ * was given to pdn_optimiser_step, `gradient` the same array in every call, 64-byte aligned, not zeroed. */
+typedef int PdnEvaluate(void *context, const void *parameters, void *gradient, double *loss);
+/* Moves the parameters to the nearest point that the constraints allow (lbfgs trusts it to be the nearest;
+ * else it may stop early, though never at a greater loss). */
+typedef void PdnProject(void *context, void *parameters);
+
+/* One step, number `step` of `steps` (both are for the schedule; `steps` 0: not known). First-order methods
+ * evaluate once, update and project; lbfgs projects, evaluates as often as its line search needs, and once it
+ * has converged does nothing. `loss`: before the step; of lbfgs: after it. On an error parameters and state
+ * are as before the step: PDN_ERROR_STOPPED (evaluate asked for it), PDN_ERROR_DIVERGED (`loss` is set),
+ * PDN_ERROR_ARGUMENT (a schedule needs to know `steps`). The bits of the result depend on nothing but parameters,
+ * state and what `evaluate` and `project` give. */
+PdnStatus pdn_optimiser_step(PdnOptimiser *optimiser, void *parameters, PdnEvaluate *evaluate,
+                             PdnProject *project /* may be NULL */, void *context, int64_t step,
+                             int64_t steps, double *loss, PdnError *error);
+/* The rate that the schedules give for a step; NaN where they need to know `steps`. */
+double pdn_optimiser_rate(const PdnOptimiser *optimiser, int64_t step, int64_t steps);
+/* NULL until an optimiser finds that it is done; then why, as a sentence for the user ("the gradient is 1e-9 of
+ * what it was in the beginning"). It stays done; a change of the loss wants a new optimiser. */
+const char *pdn_optimiser_converged(const PdnOptimiser *optimiser);
+/* What the last evaluation of the last step wrote, clipped: `count` numbers of the type. */
+const void *pdn_optimiser_gradient(const PdnOptimiser *optimiser);
+
+typedef struct {
+    const char *name;
+    PdnArray array;
+} PdnNamedArray;
+/* Everything that the next steps depend on besides the parameters: `count` arrays, in a fixed order, the same
+ * in every optimiser of the same options, type and count. Copy their data out to save it, in to restore it: the
+ * steps that follow give the same bits. They belong to the optimiser. */
+const PdnNamedArray *pdn_optimiser_state(PdnOptimiser *optimiser, int *count);
 
 /* ---- progress -------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@ const char *pdn_status_name(PdnStatus status) {
     case PDN_ERROR_FORMAT: return "file is broken or of another kind";
     case PDN_ERROR_LIMIT: return "beyond the limits";
     case PDN_ERROR_STOPPED: return "stopped";
+    case PDN_ERROR_DIVERGED: return "not finite";
     }
     return "unknown status";
 }

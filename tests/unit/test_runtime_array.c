@@ -58,7 +58,7 @@ Test(array, bytes_of_shapes) {
 }
 
 Test(status, names_and_bytes) {
-    for (int status = PDN_OK; status <= PDN_ERROR_STOPPED; status++) {
+    for (int status = PDN_OK; status <= PDN_ERROR_DIVERGED; status++) {
         cr_assert_str_neq(pdn_status_name(status), "unknown status");
     }
     cr_assert_str_eq(pdn_bytes_text(1023).text, "1023 bytes");
