@@ -1,5 +1,5 @@
-/* pdn.h: the runtime's public header: status, grids, arrays, files, random numbers, threads, and
- * the table through which compiled code calls back. Everything returns a PdnStatus; on failure
+/* pdn.h: the runtime's public header: status, grids, arrays, files, tensors, checkpoints, random numbers, threads,
+ * and the table through which compiled code calls back. Everything returns a PdnStatus; on failure
  * `error` (may be NULL) holds the reason. Nothing here exits or keeps global state. */
 #ifndef PDN_H
 #define PDN_H
@@ -368,6 +368,76 @@ PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, boo
 /* Pointers are valid until the next call or pdn_loader_close. After an error, again that error. */
 PdnStatus pdn_loader_next(PdnLoader *loader, PdnBatch *batch, PdnError *error);
 void pdn_loader_close(PdnLoader *loader); /* at any moment; NULL is allowed */
+
+/* ---- tensors: files of named arrays -------------------------------------------------- */
+
+/* safetensors, as networks and checkpoints are kept, and as PyTorch and NumPy users read them: 8 bytes (little
+ * endian) that say how long the header is, a JSON header, then the numbers, little endian, in C order, one
+ * array after the other without holes. */
+
+#define PDN_TENSOR_RANK 8
+typedef struct {
+    const char *name; /* UTF-8 */
+    PdnType type;
+    int rank; /* 0: a number */
+    int64_t shape[PDN_TENSOR_RANK]; /* shape[0] is the slowest axis; an axis may be 0 long */
+    const void *data;
+} PdnTensor;
+typedef struct PdnTensors PdnTensors; /* what a file holds */
+
+/* Writes `count` arrays and `metadata_count` pairs of key and value (NULL: none) to a temporary file beside `path`,
+ * which takes its place when it is on the disk: a kill, or a machine that loses its power, leaves the old
+ * file or the new one. The order is the reference library's (wide types first, then by name; keys by name), so that
+ * the bytes depend on the content alone; every number lies at a multiple of its size. Two arrays of one name, a
+ * name that is not UTF-8 and the name `__metadata__` are PDN_ERROR_ARGUMENT. */
+PdnStatus pdn_tensors_write(const char *path, const PdnTensor *tensors, int count,
+                            const char *const (*metadata)[2], int metadata_count, PdnError *error);
+/* Reads a whole file; its arrays stay until pdn_tensors_free. F32, F16, BF16, I16, U16, I8, U8 and BOOL become
+ * PDN_F32, which holds all their values; F64, I64, U64, I32 and U32 PDN_F64 (integers beyond 2^53 are rounded). NaN and
+ * infinities are values. As the reference library, it refuses a header of more than 100 MB, names that stand
+ * twice, and arrays that overlap, leave holes, or do not end where the file does (PDN_ERROR_FORMAT); beyond it,
+ * arrays of other types and of more than PDN_TENSOR_RANK axes (PDN_ERROR_LIMIT). On failure *out is NULL. */
+PdnStatus pdn_tensors_read(const char *path, PdnTensors **out, PdnError *error);
+void pdn_tensors_free(PdnTensors *tensors);
+int pdn_tensors_count(const PdnTensors *tensors);
+const PdnTensor *pdn_tensors_at(const PdnTensors *tensors, int i); /* in the order of names (bytewise) */
+const PdnTensor *pdn_tensors_find(const PdnTensors *tensors, const char *name); /* NULL: not there */
+/* Copies the array `name` to `to`, which has this type and shape. PDN_ERROR_FORMAT, naming file and array: it is
+ * not there, its shape is another, or a finite number becomes infinite in f32. */
+PdnStatus pdn_tensors_get(const PdnTensors *tensors, const char *name, PdnType type, int rank,
+                          const int64_t *shape, void *to, PdnError *error);
+int64_t pdn_tensor_count(const PdnTensor *tensor); /* its numbers */
+const char *pdn_tensors_metadata(const PdnTensors *tensors, const char *key); /* NULL: not there */
+int pdn_tensors_metadata_count(const PdnTensors *tensors);
+const char *pdn_tensors_metadata_at(const PdnTensors *tensors, int i, const char **key); /* by key */
+
+/* ---- checkpoints of training --------------------------------------------------------------- */
+
+/* A safetensors file of everything that training needs to go on as if it had not stopped: the arrays (parameters,
+ * what the optimiser keeps), and as metadata how far it is and which training it is. */
+typedef struct {
+    const char *what; /* as in messages: "the program", "the data", "the optimiser"; no two alike */
+    const char *text; /* equal texts: the same */
+} PdnIdentity;
+typedef struct {
+    int64_t epoch, step; /* that are done */
+    uint64_t seed;
+    const PdnIdentity *identity; /* what has to be the same for going on to make sense */
+    int identity_count;
+    const PdnTensor *tensors;
+    int count;
+} PdnCheckpoint;
+
+/* As pdn_tensors_write: whatever happens, `path` is the last checkpoint or the one before, whole. */
+PdnStatus pdn_checkpoint_write(const char *path, const PdnCheckpoint *checkpoint, PdnError *error);
+/* `training` is the one that wants to go on: its seed, identity and tensors (without data) are compared with the
+ * file's, then its epoch and step are set. A difference is PDN_ERROR_FORMAT: the message says what differs
+ * and what can be done. The file's arrays, exactly those of `training`, in their types, are in *out. */
+PdnStatus pdn_checkpoint_read(const char *path, PdnCheckpoint *training, PdnTensors **out,
+                              PdnError *error);
+/* At the start of training: removes what runs that were killed while they wrote `path` left beside it (of a
+ * process that lives, nothing), and finds out whether a checkpoint can be written there. */
+PdnStatus pdn_checkpoint_prepare(const char *path, PdnError *error);
 
 #ifdef __cplusplus
 }
