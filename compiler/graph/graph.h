@@ -17,6 +17,7 @@
 typedef uint32_t Node;
 typedef uint32_t GridId;
 typedef uint32_t StencilId;
+typedef uint32_t ConvId;
 typedef uint32_t LoopId;
 typedef uint32_t FuncId;
 
@@ -77,6 +78,34 @@ typedef struct {
     Tap *taps;
     uint32_t count;
 } Stencil;
+
+/* ---- convolutions -------------------------------------------------------- */
+
+/* A convolution whose weights are an operand: a field on the row of conv_weights numbers, in the order
+ * [out][in / groups][size z][size y][size x]. Cross-correlation, as networks have it: with g = out
+ * channels a group, output o reads the inputs i of group o / g,
+ *   v[o](p) = sum over i, t of w[o][i][t] u[i](stride p + dilation t - low), low = dilation (size - 1) / 2
+ * rounded down, an axis each; ghosts as the sides say, their values 0. Forward from a grid to itself (stride 1)
+ * or to its coarser one (stride 2); the node's op says which of the three operands is computed. */
+typedef struct {
+    uint32_t rank, in, out, groups; /* channels; groups divides both */
+    uint32_t size[MAX_RANK];        /* taps an axis; this and what follows is 1 beyond the rank */
+    uint32_t stride[MAX_RANK];      /* 1 or 2, the same on all axes */
+    uint32_t dilation[MAX_RANK];    /* cells from tap to tap */
+    SideKind sides[MAX_RANK][2]; /* SLOPE is EVEN, as the values are 0; PERIODIC beyond the rank */
+} Conv;
+
+/* Cells that a convolution reads beyond the low and the high side of an axis, at most. */
+static inline int64_t conv_low(const Conv *c, uint32_t axis) {
+    return (int64_t)c->dilation[axis] * (c->size[axis] - 1) / 2;
+}
+static inline int64_t conv_high(const Conv *c, uint32_t axis) {
+    return (int64_t)c->dilation[axis] * (c->size[axis] - 1) - conv_low(c, axis);
+}
+/* Number of weights. */
+static inline int64_t conv_weights(const Conv *c) {
+    return (int64_t)c->out * (c->in / c->groups) * c->size[0] * c->size[1] * c->size[2];
+}
 
 /* ---- nodes ------------------------------------------------------------- */
 
@@ -145,6 +174,7 @@ typedef struct Module {
     Names *names;
     VEC(Grid) grids;
     VEC(Stencil) stencils;
+    VEC(Conv) convs;
     VEC(Loop) loops;
     VEC(Input) inputs;
     VEC(Func *) funcs;
@@ -158,6 +188,7 @@ GridId graph_grid(Module *module, const Grid *grid);          /* equal grids are
 GridId graph_coarser(Module *module, GridId fine);            /* half the cells, rounded up */
 GridId graph_row(Module *module, int64_t count);              /* a row of so many numbers */
 StencilId graph_stencil(Module *module, const Stencil *stencil); /* sorts; equal ones are one */
+ConvId graph_conv(Module *module, const Conv *conv);          /* equal ones are one */
 LoopId graph_loop(Module *module, const Loop *loop);          /* copies */
 FuncId graph_func(Module *module, Name name);
 static inline Func *graph_get(const Module *module, FuncId id) { return module->funcs.data[id]; }

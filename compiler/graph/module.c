@@ -11,6 +11,7 @@ Module *graph_new(Names *names) {
     module->names = names;
     vec_push(&module->grids, (Grid){0});
     vec_push(&module->stencils, (Stencil){0});
+    vec_push(&module->convs, (Conv){0});
     vec_push(&module->loops, (Loop){0});
     vec_push(&module->funcs, NULL);
     return module;
@@ -29,6 +30,7 @@ void graph_free(Module *module) {
     }
     vec_free(&module->grids);
     vec_free(&module->stencils);
+    vec_free(&module->convs);
     vec_free(&module->loops);
     vec_free(&module->inputs);
     vec_free(&module->funcs);
@@ -133,6 +135,31 @@ StencilId graph_stencil(Module *module, const Stencil *stencil) {
         if (stencil_equal(&module->stencils.data[i], &s)) return i;
     vec_push(&module->stencils, s);
     return module->stencils.len - 1;
+}
+
+/* ---- convolutions ---------------------------------------------------------------- */
+
+static bool conv_equal(const Conv *a, const Conv *b) {
+    return a->rank == b->rank && a->in == b->in && a->out == b->out && a->groups == b->groups &&
+           memcmp(a->size, b->size, sizeof a->size) == 0 &&
+           memcmp(a->stride, b->stride, sizeof a->stride) == 0 &&
+           memcmp(a->dilation, b->dilation, sizeof a->dilation) == 0 &&
+           memcmp(a->sides, b->sides, sizeof a->sides) == 0;
+}
+
+ConvId graph_conv(Module *module, const Conv *conv) {
+    Conv c = *conv;
+    for (uint32_t axis = 0; axis < MAX_RANK; axis++) {
+        if (axis >= c.rank) c.size[axis] = c.stride[axis] = c.dilation[axis] = 1;
+        for (int side = 0; side < 2; side++) {
+            if (axis >= c.rank) c.sides[axis][side] = SIDE_PERIODIC;
+            if (c.sides[axis][side] == SIDE_SLOPE) c.sides[axis][side] = SIDE_EVEN;
+        }
+    }
+    for (ConvId i = 1; i < module->convs.len; i++)
+        if (conv_equal(&module->convs.data[i], &c)) return i;
+    vec_push(&module->convs, c);
+    return module->convs.len - 1;
 }
 
 /* ---- loops and functions ------------------------------------------------------- */

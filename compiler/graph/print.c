@@ -3,6 +3,7 @@
  *   grid 1 extent 64 -1 spacing 0x1p-6 0x1p-6 origin 0x0p+0 0x0p+0 finer 0 name "G"
  *   stencil 1 rank 1 in 1 out 1 sides even even values 0 0 taps 2
  *     tap to 0 from 0 offset 0 weight -0x1p+0
+ *   conv 1 rank 1 in 1 out 16 groups 1 size 5 stride 1 dilation 1 sides ghost ghost
  *   loop 1 body 1 start 0 states 1 captured 0 stop 0 stride 1 collect 0 name "k"
  *   input 1 type field 1 1 name "photo"        (from 0; types: scalar, field, stack, tuple)
  *   func 1 name "step"
@@ -89,6 +90,25 @@ static void put_stencil(const Module *module, uint32_t number, Text *out) {
     }
 }
 
+static void put_axes(const char *word, const uint32_t *numbers, uint32_t rank, Text *out) {
+    text_printf(out, " %s", word);
+    for (uint32_t a = 0; a < rank; a++) text_printf(out, " %u", numbers[a]);
+}
+
+static void put_conv(const Module *module, uint32_t number, Text *out) {
+    const Conv *c = &module->convs.data[number];
+    text_printf(out, "conv %u rank %u in %u out %u groups %u", number, c->rank, c->in, c->out,
+                c->groups);
+    put_axes("size", c->size, c->rank, out);
+    put_axes("stride", c->stride, c->rank, out);
+    put_axes("dilation", c->dilation, c->rank, out);
+    text_puts(out, " sides");
+    for (uint32_t a = 0; a < c->rank; a++)
+        text_printf(out, " %s %s", graph_side_words[c->sides[a][0]],
+                    graph_side_words[c->sides[a][1]]);
+    text_puts(out, "\n");
+}
+
 static void put_loop(const Module *module, uint32_t number, Text *out) {
     const Loop *loop = &module->loops.data[number];
     text_printf(out,
@@ -135,6 +155,7 @@ static void put_func(const Module *module, FuncId id, Text *out) {
 void graph_print(const Module *module, Text *out) {
     for (uint32_t i = 1; i < module->grids.len; i++) put_grid(module, i, out);
     for (uint32_t i = 1; i < module->stencils.len; i++) put_stencil(module, i, out);
+    for (uint32_t i = 1; i < module->convs.len; i++) put_conv(module, i, out);
     for (uint32_t i = 1; i < module->loops.len; i++) put_loop(module, i, out);
     for (uint32_t i = 0; i < module->inputs.len; i++) {
         text_printf(out, "input %u type", i);

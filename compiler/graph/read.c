@@ -224,6 +224,14 @@ static void read_tap(Parser *p, const Stencil *s, Tap *tap) {
     tap->weight = take_number(p);
 }
 
+static void read_sides(Parser *p, uint32_t rank, SideKind sides[MAX_RANK][2]) {
+    expect(p, "sides");
+    for (uint32_t a = 0; a < rank; a++)
+        for (int k = 0; k < 2; k++)
+            sides[a][k] =
+                (SideKind)take_choice(p, graph_side_words, SIDE_WORDS, "a kind of side is missing");
+}
+
 static void read_stencil(Parser *p) {
     Stencil s = {0};
     expect_number(p, p->module->stencils.len);
@@ -238,11 +246,7 @@ static void read_stencil(Parser *p) {
     expect(p, "out");
     s.out_channels = take_count(p);
     s.transposed = take(p, "transposed");
-    expect(p, "sides");
-    for (uint32_t a = 0; a < s.rank; a++)
-        for (int k = 0; k < 2; k++)
-            s.sides[a][k] =
-                (SideKind)take_choice(p, graph_side_words, SIDE_WORDS, "a kind of side is missing");
+    read_sides(p, s.rank, s.sides);
     expect(p, "values");
     for (uint32_t a = 0; a < s.rank; a++)
         for (int k = 0; k < 2; k++) s.has_value[a][k] = take_count(p) != 0;
@@ -259,6 +263,33 @@ static void read_stencil(Parser *p) {
     s.taps = arena_copy(p->module->arena, taps.data, sizeof(Tap) * taps.len);
     vec_free(&taps);
     vec_push(&p->module->stencils, s);
+}
+
+static void read_axes(Parser *p, const char *word, uint32_t rank, uint32_t numbers[MAX_RANK]) {
+    expect(p, word);
+    for (uint32_t a = 0; a < rank; a++) numbers[a] = take_count(p);
+}
+
+static void read_conv(Parser *p) {
+    Conv c = {.size = {1, 1, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+    expect_number(p, p->module->convs.len);
+    expect(p, "rank");
+    c.rank = take_count(p);
+    if (c.rank > MAX_RANK) {
+        fail(p, "too many dimensions");
+        c.rank = 0;
+    }
+    expect(p, "in");
+    c.in = take_count(p);
+    expect(p, "out");
+    c.out = take_count(p);
+    expect(p, "groups");
+    c.groups = take_count(p);
+    read_axes(p, "size", c.rank, c.size);
+    read_axes(p, "stride", c.rank, c.stride);
+    read_axes(p, "dilation", c.rank, c.dilation);
+    read_sides(p, c.rank, c.sides);
+    vec_push(&p->module->convs, c);
 }
 
 static void read_loop(Parser *p) {
@@ -365,6 +396,8 @@ static void read_line(Parser *p) {
         read_grid(p);
     else if (take(p, "stencil"))
         read_stencil(p);
+    else if (take(p, "conv"))
+        read_conv(p);
     else if (take(p, "loop"))
         read_loop(p);
     else if (take(p, "input"))
@@ -382,7 +415,7 @@ static void read_line(Parser *p) {
     else
         fail(
             p,
-            "a line that is none of grid, stencil, loop, input, func, node, results, effect, main");
+            "a line that is none of grid, stencil, conv, loop, input, func, node, results, effect, main");
     if (!p->wrong && !end_of_line(p)) fail(p, "the line goes on where it should end");
 }
 

@@ -61,6 +61,33 @@ static const char *verify_stencils(Module *module) {
     return NULL;
 }
 
+static const char *verify_convs(Module *module) {
+    for (ConvId i = 1; i < module->convs.len; i++) {
+        const Conv *c = &module->convs.data[i];
+        if (c->rank < 1 || c->rank > MAX_RANK)
+            WRONG("convolution %u has %u dimensions", i, c->rank);
+        if (c->in < 1 || c->out < 1 || c->in > MOST_CHANNELS || c->out > MOST_CHANNELS)
+            WRONG("convolution %u has no channels, or too many", i);
+        if (c->groups < 1 || c->in % c->groups || c->out % c->groups)
+            WRONG("convolution %u has groups that its channels cannot be divided into", i);
+        double weights = (double)c->out * (c->in / c->groups);
+        for (uint32_t a = 0; a < c->rank; a++) {
+            if (c->size[a] < 1 || c->size[a] > MOST_REACH || c->dilation[a] < 1 ||
+                c->dilation[a] > MOST_REACH || conv_high(c, a) > MOST_REACH)
+                WRONG("convolution %u has no taps on an axis, or reaches too far", i);
+            if (c->stride[a] < 1 || c->stride[a] > 2 || c->stride[a] != c->stride[0])
+                WRONG("convolution %u has a stride that is neither 1 nor 2 on all axes", i);
+            if ((c->sides[a][0] == SIDE_PERIODIC) != (c->sides[a][1] == SIDE_PERIODIC))
+                WRONG("convolution %u is periodic on one side of an axis only", i);
+            if (c->sides[a][0] == SIDE_SLOPE || c->sides[a][1] == SIDE_SLOPE)
+                WRONG("convolution %u has a slope at a side, which without a value is even", i);
+            weights *= c->size[a];
+        }
+        if (weights > INT32_MAX) WRONG("convolution %u has too many weights", i);
+    }
+    return NULL;
+}
+
 static const char *verify_type(Module *module, Type type) {
     if (type.grid >= module->grids.len)
         WRONG("a type names grid %u, which does not exist", type.grid);
@@ -152,6 +179,12 @@ static const char *verify_types(Module *module, FuncId id) {
                       n);
             continue;
         }
+        if (op_info(d.op)->class == CLASS_BILINEAR) { /* its rule could add a grid, too */
+            if (!conv_fits(module, id, d.op, d.count ? f->operands.data + d.first : NULL, d.count,
+                           d.index, d.type, &why))
+                WRONG("function %u: %%%u = %s: %s", id, n, op_info(d.op)->name, why);
+            continue;
+        }
         if (!op_shape(module, id, d.op, d.count ? f->operands.data + d.first : NULL, d.count,
                       d.index, d.detail, &type, &why))
             WRONG("function %u: %%%u = %s: %s", id, n, op_info(d.op)->name, why);
@@ -201,6 +234,7 @@ static const char *verify_calls(Module *module) {
 const char *graph_verify(Module *module) {
     const char *wrong = verify_grids(module);
     if (!wrong) wrong = verify_stencils(module);
+    if (!wrong) wrong = verify_convs(module);
     if (!wrong) wrong = verify_inputs(module);
     for (LoopId i = 1; i < module->loops.len && !wrong; i++)
         if (module->loops.data[i].body == 0 || module->loops.data[i].body >= module->funcs.len)

@@ -1,12 +1,19 @@
 /* ops: the table of ops and each op's behaviour. Adding an op is a row in ops.def and its functions
- * in the file of its family (pointwise.c, channel.c, stencil.c, reduce.c, source.c, control.c). */
+ * in the file of its family (pointwise.c, channel.c, stencil.c, conv.c, reduce.c, source.c, control.c). */
 #ifndef PDN_OPS_H
 #define PDN_OPS_H
 
 #include "compiler/analysis/analysis.h"
 #include "compiler/graph/graph.h"
 
-typedef enum { CLASS_POINTWISE, CLASS_LINEAR, CLASS_REDUCE, CLASS_SOURCE, CLASS_CONTROL } OpClass;
+typedef enum {
+    CLASS_POINTWISE,
+    CLASS_LINEAR,   /* in the first operand */
+    CLASS_BILINEAR, /* two operands, linear in each: a convolution in its field and its weights */
+    CLASS_REDUCE,
+    CLASS_SOURCE,
+    CLASS_CONTROL
+} OpClass;
 
 typedef struct Evaluator Evaluator; /* the interpreter's state; see ops/eval.h */
 
@@ -20,7 +27,7 @@ typedef Node FoldRule(Module *m, FuncId f, Op op, const Node *operands, uint32_t
 /* Computes node n from the values of its operands into `out` (allocated, sized by type). */
 typedef void EvalRule(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out);
 /* POINTWISE: the partial derivative of n by operand i (a node, possibly constant).
- * LINEAR, REDUCE: the contribution to operand i's cotangent when n's cotangent is w. */
+ * LINEAR, BILINEAR, REDUCE: the contribution to operand i's cotangent when n's cotangent is w. */
 typedef Node DerivativeRule(Module *m, FuncId f, Node n, uint32_t i, Node w);
 
 typedef struct {
@@ -42,5 +49,8 @@ Op op_by_name(const char *name, size_t length); /* OP_NONE if unknown */
 /* Would these operands fit? As ShapeRule; used by elaboration before it adds. */
 bool op_shape(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
               uint32_t detail, Type *out, const char **why);
+/* Do the operands of CONV, CONVT or CONVW and its type go together? Adds nothing to the module. */
+bool conv_fits(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, ConvId index,
+               Type type, const char **why);
 
 #endif

@@ -46,6 +46,7 @@ typedef struct {
     double value_factor;
     int side; /* 0 low, 1 high, -1: inside */
 } GhostRead;
+GhostRead ghost_read(const SideKind sides[2], int64_t position, int64_t extent, double spacing);
 GhostRead stencil_read(const Stencil *s, uint32_t axis, int64_t position, int64_t extent,
                        double spacing);
 /* Operand number of the value of a side, or 0 when it has none. */

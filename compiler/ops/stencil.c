@@ -37,11 +37,15 @@ int32_t stencil_reach(const Stencil *s, uint32_t axis) {
 }
 
 GhostRead stencil_read(const Stencil *s, uint32_t axis, int64_t p, int64_t n, double h) {
+    return ghost_read(s->sides[axis], p, n, h);
+}
+
+GhostRead ghost_read(const SideKind sides[2], int64_t p, int64_t n, double h) {
     if (p >= 0 && p < n) return (GhostRead){p, 1, 0, -1};
     int side = p >= n;
     int64_t j = side ? p - n : -1 - p; /* number of the ghost */
     int64_t mirror = side ? n - 1 - j : j;
-    switch (s->sides[axis][side]) {
+    switch (sides[side]) {
     case SIDE_PERIODIC: return (GhostRead){side ? j : n - 1 - j, 1, 0, side};
     case SIDE_EVEN: return (GhostRead){mirror, 1, 0, side};
     case SIDE_ODD: return (GhostRead){mirror, -1, 2, side};
