@@ -66,6 +66,9 @@ typedef struct PdnHost {
     int (*progress)(void *context, uint32_t number, int64_t done, int64_t total);
     /* Fills `count` values: kind 0 standard normal, 1 uniform in [0, 1). */
     void (*random)(void *context, int kind, uint64_t stream, void *to, int64_t count);
+    /* Task `number`, such as training: new values of `values` (as for effects). A number goes to *results[i]; of a
+     * field or stack a PdnStack there gets frames (of a field 1) and data, which stay until the program ends. */
+    int (*task)(void *context, uint32_t number, const void *const *values, void *const *results);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */

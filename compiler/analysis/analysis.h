@@ -20,6 +20,8 @@ typedef struct {
     uint64_t seed;
     /* Called for every effect of the main function, in order; nonzero stops. May be NULL. */
     int (*effect)(void *context, const Effect *effect, const Array *values);
+    /* Does what the host does at a TASK: replaces the values in place. NULL: leaves them. Nonzero stops. */
+    int (*task)(void *context, uint32_t number, Array *values, uint32_t count);
     /* Called after every node with its value and those of its operands, and the arguments of the
      * function that runs (of a loop's body: k first); nonzero stops. May be NULL. */
     int (*inspect)(void *context, FuncId func, Node node, const Array *value,

@@ -99,7 +99,7 @@ static Span program_span(const Execution *x) {
 
 static bool run_code(Execution *x, const Code *code) {
     const Module *m = x->what->module;
-    PdnHost host = {x, host_launch, host_effect, host_progress, host_random};
+    PdnHost host = {.context = x, .launch = host_launch, .effect = host_effect, .progress = host_progress, .random = host_random};
     PdnGrid *grids = describe_grids(m);
     const void **inputs = calloc(m->inputs.len + 1, sizeof *inputs);
     for (uint32_t i = 0; inputs && i < m->inputs.len; i++) inputs[i] = x->inputs[i].data;

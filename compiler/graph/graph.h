@@ -149,7 +149,14 @@ typedef struct {
     Span span;
 } Input; /* a field or scalar that comes from outside: a file at run time, an argument of a kernel */
 
-typedef enum { EFFECT_PRINT, EFFECT_REPORT, EFFECT_ASSERT, EFFECT_SAVE } EffectKind;
+typedef enum {
+    EFFECT_PRINT,
+    EFFECT_REPORT,
+    EFFECT_ASSERT,
+    EFFECT_SAVE,
+    EFFECT_EACH,  /* a loop over data: the host runs another function for every sample */
+    EFFECT_TRAIN, /* its values are results of a TASK, which is thereby done here, needed or not */
+} EffectKind;
 
 typedef struct {
     EffectKind kind;
@@ -157,7 +164,7 @@ typedef struct {
     Node *values;
     uint32_t count;
     Span span;
-} Effect; /* in the order of the program; only the main function has any */
+} Effect; /* in the order of the program; only functions that are programs have any */
 
 typedef struct {
     Name name;

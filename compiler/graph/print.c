@@ -21,7 +21,8 @@
 
 const char *const graph_side_words[SIDE_WORDS] = {"periodic", "even", "odd", "slope", "ghost"};
 const char *const graph_type_words[TYPE_WORDS] = {"scalar", "field", "stack", "tuple"};
-const char *const graph_effect_words[EFFECT_WORDS] = {"print", "report", "assert", "save"};
+const char *const graph_effect_words[EFFECT_WORDS] = {"print", "report", "assert",
+                                                      "save",  "each",   "train"};
 
 static void put_number(Text *out, double x) {
     if (isnan(x)) {

@@ -290,8 +290,8 @@ static void mark_needed(Block *b) {
     for (Node n = f->nodes.len; n-- > 1;) {
         const NodeData *d = graph_node(f, n);
         if (!b->needed[n]) continue;
-        bool memory =
-            d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESTRICT || d->op == OP_PROLONG;
+        bool memory = d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_TASK ||
+                      d->op == OP_RESTRICT || d->op == OP_PROLONG;
         for (uint32_t i = 0; i < d->count; i++) {
             Node u = f->operands.data[d->first + i];
             b->needed[u] = true;

@@ -38,7 +38,8 @@ void host_visit(const HInstr *h, const Plan *plan, HVisit *visit, void *context)
         visit(context, l->steps, true);
         for (uint32_t i = 0; i < l->collected; i++) visit(context, l->stack[i], true);
     }
-    for (uint32_t i = 0; i < h->dsts_count; i++) visit(context, h->dsts[i], true);
+    for (uint32_t i = 0; i < h->dsts_count; i++)
+        if (h->dsts[i] != NONE) visit(context, h->dsts[i], true);
     if (h->dst != NONE) visit(context, h->dst, true);
 }
 

@@ -111,6 +111,7 @@ typedef enum {
     H_FRAME,    /* dst = frame args[1] of stack args[0] */
     H_FRAMES,   /* dst = length of stack args[0] */
     H_EFFECT,   /* effect `index` of args */
+    H_TASK,     /* the host does task `index`: dsts (NONE: not needed) are new values of args */
 } HKind;
 
 typedef struct HBlock HBlock;

@@ -71,7 +71,7 @@ static void put_loop(const Plan *plan, const HLoop *l, int depth, Text *out) {
 
 static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *out) {
     static const char *const names[] = {"constant", "input", "op",    "cells",  "launch", "random",
-                                        "loop",     "call",  "frame", "frames", "effect"};
+                                        "loop",     "call",  "frame", "frames", "effect", "task"};
     if (h->kind == H_LAUNCH) {
         put_launch(plan, h, out);
         return;

@@ -322,7 +322,7 @@ static void read_loop(Reader *r, HInstr *h, uint32_t depth) {
 
 static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
     static const char *const names[] = {"constant", "input", "op",    "cells",  "launch", "random",
-                                        "loop",     "call",  "frame", "frames", "effect"};
+                                        "loop",     "call",  "frame", "frames", "effect", "task"};
     *h = (HInstr){.dst = NONE, .kind = (HKind)one_of(r, names, 11, "an instruction expected")};
     if (h->kind == H_LAUNCH) {
         read_launch(r, h);

@@ -433,6 +433,23 @@ static void require_call(Block *b, Node n) {
     b->tuple[n] = results;
 }
 
+static void require_task(Block *b, Node n) {
+    NodeData d = *graph_node(b->f, n);
+    HReg *args = regs_of(b, b->f->operands.data + d.first, d.count);
+    HReg *results = ARENA_ARRAY(b->planner->plan->arena, HReg, d.count + 1);
+    for (uint32_t i = 0; i < d.count; i++)
+        results[i] = result_needed(b, n, i)
+                         ? new_reg(b, graph_node(b->f, graph_operand(b->f, n, i))->type)
+                         : NONE;
+    HInstr *h = emit(b, H_TASK);
+    h->index = d.index;
+    h->args = args;
+    h->args_count = d.count;
+    h->dsts = results;
+    h->dsts_count = d.count;
+    b->tuple[n] = results;
+}
+
 /* ---- demand -------------------------------------------------------------------------------- */
 
 static HReg simple(Block *b, Node n, HKind kind, uint32_t index) {
@@ -473,9 +490,9 @@ static HReg require(Block *b, Node n) {
     case OP_FRAMES: reg = with_operands(b, n, H_FRAMES); break;
     case OP_RESULT: {
         Node tuple = b->f->operands.data[d->first];
+        Op op = graph_node(b->f, tuple)->op;
         if (!b->tuple[tuple])
-            graph_node(b->f, tuple)->op == OP_LOOP ? require_loop(b, tuple)
-                                                   : require_call(b, tuple);
+            (op == OP_LOOP ? require_loop : op == OP_TASK ? require_task : require_call)(b, tuple);
         reg = b->tuple[tuple][d->index];
         break;
     }
@@ -497,7 +514,7 @@ static bool is_small(Planner *p, FuncId id) {
     if (f->nodes.len > INLINE_NODES) return false;
     for (Node n = 1; n < f->nodes.len; n++) {
         Op op = graph_node(f, n)->op;
-        if (op == OP_LOOP || op == OP_CALL) return false;
+        if (op == OP_LOOP || op == OP_CALL || op == OP_TASK) return false;
     }
     return true;
 }

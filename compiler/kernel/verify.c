@@ -248,6 +248,22 @@ static void check_call(Check *c, const HInstr *h) {
     }
 }
 
+static void check_task(Check *c, const HInstr *h) {
+    if (h->args_count != h->dsts_count) {
+        fail(c, "func", "a task with too many or too few values");
+        return;
+    }
+    for (uint32_t i = 0; i < h->args_count && !c->wrong; i++) {
+        TypeKind kind =
+            h->args[i] < c->f->regs.len ? c->f->regs.data[h->args[i]].type.kind : TYPE_TUPLE;
+        reads(c, h->args[i], kind, "a task's value");
+        if (c->wrong || h->dsts[i] == NONE) continue;
+        writes(c, h->dsts[i], kind, "a task's result");
+        if (!c->wrong && c->f->regs.data[h->dsts[i]].place > PLACE_POINTER)
+            fail(c, "func", "a task's result is where the host says");
+    }
+}
+
 static void check_simple(Check *c, const HInstr *h) {
     uint32_t wanted = h->kind == H_FRAME    ? 2
                       : h->kind == H_FRAMES ? 1
@@ -292,6 +308,8 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
             check_loop(c, h->loop, depth);
         else if (h->kind == H_CALL)
             check_call(c, h);
+        else if (h->kind == H_TASK)
+            check_task(c, h);
         else
             check_simple(c, h);
     }

@@ -10,7 +10,7 @@
 /* Pointers that a run is given, in this order. */
 enum { RUN_HOST, RUN_GRIDS, RUN_INPUTS, RUN_OUTPUTS, RUN_WORKSPACE, RUN_CONSTANTS };
 /* Members of PdnHost, all pointers. */
-enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM };
+enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM, HOST_TASK };
 
 enum {
     PROGRESS_EVERY = 16,
@@ -480,29 +480,68 @@ static void emit_frame(HE *h, const HInstr *in) {
     h->regs[in->dst].value = t.kind == TYPE_SCALAR ? LLVMBuildLoad2(e->b, e->real, at, "") : at;
 }
 
+/* Where the host finds a value: a number, the cells of a field, a PdnStack. */
+static LLVMValueRef value_place(HE *h, HReg reg) {
+    Emit *e = h->e;
+    Type t = h->f->regs.data[reg].type;
+    Reg r = h->regs[reg];
+    if (t.kind == TYPE_FIELD) return r.value;
+    if (t.kind == TYPE_SCALAR) {
+        LLVMValueRef p = emit_variable(e, e->real, "number");
+        LLVMBuildStore(e->b, r.value, p);
+        return p;
+    }
+    LLVMValueRef p = emit_variable(e, LLVMArrayType2(e->i64, 2), "stack"), one = emit_i64(e, 1);
+    LLVMBuildStore(e->b, r.frames, p);
+    LLVMBuildStore(e->b, r.value, LLVMBuildInBoundsGEP2(e->b, e->i64, p, &one, 1, ""));
+    return p;
+}
+
+static void put_pointer(HE *h, LLVMValueRef list, uint32_t i, LLVMValueRef p) {
+    LLVMValueRef index = emit_i64(h->e, i);
+    LLVMBuildStore(h->e->b, p, LLVMBuildInBoundsGEP2(h->e->b, h->e->ptr, list, &index, 1, ""));
+}
+
+static LLVMValueRef value_list(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    LLVMValueRef list = emit_variable(e, LLVMArrayType2(e->ptr, in->args_count + 1), "values");
+    for (uint32_t i = 0; i < in->args_count; i++)
+        put_pointer(h, list, i, value_place(h, in->args[i]));
+    return list;
+}
+
+static void stop_unless_zero(HE *h, LLVMValueRef stop) {
+    return_if(h, LLVMBuildICmp(h->e->b, LLVMIntNE, stop, LLVMConstInt(h->e->i32, 0, false), ""),
+              status(h->e, PDN_ERROR_STOPPED));
+}
+
 static void emit_effect(HE *h, const HInstr *in) {
     Emit *e = h->e;
     if (e->standalone) return;
-    LLVMValueRef list = emit_variable(e, LLVMArrayType2(e->ptr, in->args_count + 1), "values");
-    for (uint32_t i = 0; i < in->args_count; i++) {
-        Type t = h->f->regs.data[in->args[i]].type;
-        Reg r = h->regs[in->args[i]];
-        LLVMValueRef p = r.value, index = emit_i64(e, i);
-        if (t.kind == TYPE_SCALAR) {
-            p = emit_variable(e, e->real, "number");
-            LLVMBuildStore(e->b, r.value, p);
-        } else if (t.kind == TYPE_STACK) { /* PdnStack */
-            p = emit_variable(e, LLVMArrayType2(e->i64, 2), "stack");
-            LLVMValueRef one = emit_i64(e, 1);
-            LLVMBuildStore(e->b, r.frames, p);
-            LLVMBuildStore(e->b, r.value, LLVMBuildInBoundsGEP2(e->b, e->i64, p, &one, 1, ""));
-        }
-        LLVMBuildStore(e->b, p, LLVMBuildInBoundsGEP2(e->b, e->ptr, list, &index, 1, ""));
+    LLVMValueRef args[3] = {NULL, LLVMConstInt(e->i32, in->index, false), value_list(h, in)};
+    stop_unless_zero(h, host_call(h, HOST_EFFECT, e->i32, args, 3));
+}
+
+/* The host says where results are: a number in place of what it was given, else a PdnStack. */
+static void emit_task(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    LLVMValueRef results = emit_variable(e, LLVMArrayType2(e->ptr, in->dsts_count + 1), "results");
+    LLVMValueRef *place = ARENA_ARRAY(e->arena, LLVMValueRef, in->dsts_count + 1);
+    for (uint32_t i = 0; i < in->dsts_count; i++) {
+        bool scalar = h->f->regs.data[in->args[i]].type.kind == TYPE_SCALAR;
+        place[i] = emit_variable(e, scalar ? e->real : LLVMArrayType2(e->i64, 2), "result");
+        put_pointer(h, results, i, place[i]);
     }
-    LLVMValueRef args[3] = {NULL, LLVMConstInt(e->i32, in->index, false), list};
-    LLVMValueRef stop = host_call(h, HOST_EFFECT, e->i32, args, 3);
-    return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, stop, LLVMConstInt(e->i32, 0, false), ""),
-              status(e, PDN_ERROR_STOPPED));
+    LLVMValueRef args[4] = {NULL, LLVMConstInt(e->i32, in->index, false), value_list(h, in),
+                            results};
+    stop_unless_zero(h, host_call(h, HOST_TASK, e->i32, args, 4));
+    for (uint32_t i = 0; i < in->dsts_count; i++) {
+        if (in->dsts[i] == NONE) continue;
+        bool scalar = h->f->regs.data[in->args[i]].type.kind == TYPE_SCALAR;
+        h->regs[in->dsts[i]] = scalar ? (Reg){LLVMBuildLoad2(e->b, e->real, place[i], ""), NULL}
+                                      : (Reg){pointer_at(e, e->ptr, place[i], 1, "data"),
+                                              emit_word(e, e->i64, place[i], 0, "frames")};
+    }
 }
 
 static void emit_call(HE *h, const HInstr *in) {
@@ -554,8 +593,8 @@ static void emit_instruction(HE *h, const HInstr *in) {
         TypeKind kind = h->f->regs.data[in->dst].type.kind;
         if (kind == TYPE_SCALAR) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, p, "");
         if (kind == TYPE_STACK) /* a PdnStack */
-            h->regs[in->dst] = (Reg){pointer_at(e, e->ptr, p, 1, "frames"),
-                                     emit_word(e, e->i64, p, 0, "frames")};
+            h->regs[in->dst] =
+                (Reg){pointer_at(e, e->ptr, p, 1, "frames"), emit_word(e, e->i64, p, 0, "frames")};
         break;
     }
     case H_OP: {
@@ -577,6 +616,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
         h->regs[in->dst].value = LLVMBuildSIToFP(e->b, h->regs[in->args[0]].frames, e->real, "");
         break;
     case H_EFFECT: emit_effect(h, in); break;
+    case H_TASK: emit_task(h, in); break;
     }
 }
 
@@ -628,8 +668,7 @@ static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMVal
 static void copy_stack(HE *h, HReg reg, LLVMValueRef to) {
     Emit *e = h->e;
     Type t = h->f->regs.data[reg].type;
-    LLVMValueRef bytes =
-        mul(e, h->regs[reg].frames, field_bytes(e, h->grids, t.grid, t.channels));
+    LLVMValueRef bytes = mul(e, h->regs[reg].frames, field_bytes(e, h->grids, t.grid, t.channels));
     LLVMValueRef count = LLVMBuildSDiv(e->b, bytes, emit_i64(e, e->size), "");
     Counting c;
     LLVMValueRef i = emit_loop_begin(e, &c, emit_i64(e, 0), count, emit_i64(e, 1), "i");

@@ -57,6 +57,7 @@ bool shape_tuple(Module *m, FuncId f, Op op, const Node *operands, uint32_t coun
         }
         return fits_loop(m, f, &m->loops.data[index], operands, count, why);
     }
+    if (op == OP_TASK) return true;
     if (index == 0 || index >= m->funcs.len || index == f) {
         *why = "no such function to call";
         return false;
@@ -79,6 +80,11 @@ bool shape_result(Module *m, FuncId f, Op op, const Node *operands, uint32_t cou
                   uint32_t detail, Type *out, const char **why) {
     NodeData d = *graph_node(graph_get(m, f), operands[0]);
     *why = "no such result of the loop or call";
+    if (d.op == OP_TASK) {
+        if (index >= d.count) return false;
+        *out = type_in(m, f, graph_operand(graph_get(m, f), operands[0], index));
+        return out->kind != TYPE_TUPLE;
+    }
     if (d.op == OP_CALL) {
         const Func *callee = graph_get(m, d.index);
         if (index >= callee->results.len) return false;
@@ -143,6 +149,14 @@ void eval_call(Evaluator *e, FuncId f, Node n, const Array *const *operands, Arr
     Array *items = tuple_make(out, graph_get(e->module, d.index)->results.len);
     eval_run(e, d.index, args, items);
     mem_free(args);
+}
+
+void eval_task(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
+    const NodeData *d = graph_node(graph_get(e->module, f), n);
+    Array *items = tuple_make(out, d->count);
+    for (uint32_t i = 0; i < d->count; i++) array_copy(&items[i], operands[i]);
+    if (e->options->task)
+        e->status = e->options->task(e->options->context, d->index, items, d->count);
 }
 
 static void stack_push(Array *stack, const Array *frame) {
@@ -224,6 +238,8 @@ void eval_frames(Evaluator *e, FuncId f, Node n, const Array *const *operands, A
 /* ---- derivatives: of whole functions, so analysis/transpose.c and jvp.c treat these ops ------- */
 
 Node deriv_loop(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }
+
+Node deriv_task(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }
 
 Node deriv_call(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }
 

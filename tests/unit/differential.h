@@ -117,7 +117,7 @@ static inline void **run_inputs(const Run *r)
 /* Returns NULL, or what went wrong. */
 static inline char *run_code(Run *r, const Code *code)
 {
-    PdnHost host = {r, run_launch, run_effect, run_progress, run_random};
+    PdnHost host = {.context = r, .launch = run_launch, .effect = run_effect, .progress = run_progress, .random = run_random};
     void **inputs = run_inputs(r);
     CodeArguments a = {&host, r->grids, (const void *const *)inputs, NULL, NULL};
     uint64_t bytes = code_workspace(code, &a);
