@@ -18,14 +18,14 @@ bool pdn_shape_bytes(int rank, const int64_t *shape, int64_t size, int64_t *byte
     return empty || fits;
 }
 
-/* "512 x 512", for messages. */
-static void shape_text(int rank, const int64_t *shape, char *to, size_t room) {
+PdnShapeText pdn_shape_text(int rank, const int64_t *shape) {
+    PdnShapeText text = {"a number"};
     size_t used = 0;
-    to[0] = 0;
-    for (int axis = 0; axis < rank && used < room; axis++) {
-        used += (size_t)snprintf(to + used, room - used, "%s%lld", axis ? " x " : "",
-                                 (long long)shape[axis]);
+    for (int axis = 0; axis < rank && used < sizeof text.text; axis++) {
+        used += (size_t)snprintf(text.text + used, sizeof text.text - used, "%s%lld",
+                                 axis ? " x " : "", (long long)shape[axis]);
     }
+    return text;
 }
 
 PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *shape,
@@ -35,21 +35,21 @@ PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *
         return pdn_fail(error, PDN_ERROR_ARGUMENT, "an array of %d axes: at most %d are possible",
                         rank, PDN_MAX_RANK);
     }
-    char text[120];
-    shape_text(rank, shape, text, sizeof text);
     int64_t bytes;
     if (!pdn_shape_bytes(rank, shape, (int64_t)pdn_type_size(type), &bytes) ||
         bytes > INT64_MAX - ALIGNMENT) {
         return pdn_fail(error, PDN_ERROR_MEMORY,
-                        "an array of %s values needs more bytes than can be counted", text);
+                        "an array of %s values needs more bytes than can be counted",
+                        pdn_shape_text(rank, shape).text);
     }
     int64_t rounded = bytes == 0 ? ALIGNMENT : (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     int64_t available = rounded < (1 << 20) ? INT64_MAX : pdn_memory_available();
     void *data = rounded <= available ? aligned_alloc(ALIGNMENT, (size_t)rounded) : NULL;
     if (!data) {
         return pdn_fail(error, PDN_ERROR_MEMORY,
-                        "an array of %s values needs %s of memory; %s are available", text,
-                        pdn_bytes_text(bytes).text, pdn_bytes_text(pdn_memory_available()).text);
+                        "an array of %s values needs %s of memory; %s are available",
+                        pdn_shape_text(rank, shape).text, pdn_bytes_text(bytes).text,
+                        pdn_bytes_text(pdn_memory_available()).text);
     }
     memset(data, 0, (size_t)rounded);
     array->type = type;

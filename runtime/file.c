@@ -161,6 +161,31 @@ static char *split_entry(const char *path, const char **entry) {
     return copy;
 }
 
+PdnStatus pdn_file_open(const char *path, FILE **file, int64_t *size, PdnError *error) {
+    *file = NULL;
+    *size = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not hang */
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        PdnStatus status =
+            pdn_fail(error, PDN_ERROR_OPEN, "%s cannot be opened: %s", path, strerror(errno));
+        if (fd >= 0) { close(fd); }
+        return status;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(fd);
+        return pdn_fail(error, PDN_ERROR_OPEN, "%s is %s, not a file", path,
+                        S_ISDIR(info.st_mode) ? "a folder" : "a device or a pipe");
+    }
+    *size = info.st_size;
+    *file = fdopen(fd, "rb");
+    if (!*file) {
+        close(fd);
+        return pdn_fail(error, PDN_ERROR_OPEN, "%s cannot be opened: %s", path, strerror(errno));
+    }
+    return PDN_OK;
+}
+
 static PdnStatus open_and_read(PdnInput *in) {
     const char *path = in->name;
     const Format *named = format_by_extension(path);
@@ -170,27 +195,9 @@ static PdnStatus open_and_read(PdnInput *in) {
                         "%s: %s files are written, not read; read are: %s", path, named->extension,
                         extensions(false, list, sizeof list));
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe must not hang */
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        PdnStatus status =
-            pdn_fail(in->error, PDN_ERROR_OPEN, "%s cannot be opened: %s", path, strerror(errno));
-        if (fd >= 0) { close(fd); }
-        return status;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        close(fd);
-        return pdn_fail(in->error, PDN_ERROR_OPEN, "%s is %s, not a file", path,
-                        S_ISDIR(info.st_mode) ? "a folder" : "a device or a pipe");
-    }
-    in->size = info.st_size;
-    in->file = fdopen(fd, "rb");
-    if (!in->file) {
-        close(fd);
-        return pdn_fail(in->error, PDN_ERROR_OPEN, "%s cannot be opened: %s", path,
-                        strerror(errno));
-    }
-    PdnStatus status = read_input(in, named);
+    PdnStatus status = pdn_file_open(path, &in->file, &in->size, in->error);
+    if (status) { return status; }
+    status = read_input(in, named);
     fclose(in->file);
     return status;
 }

@@ -15,6 +15,12 @@ PdnStatus pdn_fail(PdnError *error, PdnStatus status, const char *format, ...)
 /* The product of the shape times `size`; false when it does not fit an int64_t or an axis is < 0. */
 bool pdn_shape_bytes(int rank, const int64_t *shape, int64_t size, int64_t *bytes);
 
+/* "512 x 512", for messages; of rank 0 "a number". */
+typedef struct {
+    char text[192];
+} PdnShapeText;
+PdnShapeText pdn_shape_text(int rank, const int64_t *shape);
+
 /* "1.5 GiB" and the like, for messages. */
 typedef struct {
     char text[32];
@@ -50,6 +56,9 @@ PdnStatus pdn_input_shape(PdnInput *in, int rank, const int64_t *shape);
 /* Reads from bytes in memory, whatever their format; `name` is for messages. For tests and fuzzers. */
 PdnStatus pdn_bytes_read(const char *name, const void *bytes, size_t count, PdnType type,
                          PdnArray *array, PdnError *error);
+
+/* Opens a regular file for reading: `size` is its bytes. Anything else, a pipe that would hang too, is an error. */
+PdnStatus pdn_file_open(const char *path, FILE **file, int64_t *size, PdnError *error);
 
 /* A file that is shorter than it must be. */
 PdnStatus pdn_truncated(PdnInput *in);
@@ -123,6 +132,18 @@ PdnStatus pdn_npy_read_from(PdnInput *in, PdnSource *source);
 #define PDN_NPY_HEADER 256
 /* The header of an array with these axes; its length (a multiple of 64) is returned. */
 size_t pdn_npy_header(PdnType type, int rank, const int64_t *shape, char to[PDN_NPY_HEADER]);
+
+/* The number of an IEEE half. */
+double pdn_half_value(uint16_t bits);
+
+/* ---- safetensors ----------------------------------------------------------------------- */
+
+/* As pdn_tensors_read, from bytes in memory; `name` is for messages. For tests and fuzzers. */
+PdnStatus pdn_tensors_read_bytes(const char *name, const void *bytes, size_t count,
+                                 PdnTensors **out, PdnError *error);
+/* Likewise a checkpoint. */
+PdnStatus pdn_checkpoint_read_bytes(const char *name, const void *bytes, size_t count,
+                                    PdnCheckpoint *training, PdnTensors **out, PdnError *error);
 
 /* ---- the rows of formats.def ------------------------------------------------------------ */
 

@@ -179,7 +179,7 @@ static PdnStatus parse(Header *header) {
 
 /* ---- the values ---------------------------------------------------------------------- */
 
-static double half_value(uint16_t bits) {
+double pdn_half_value(uint16_t bits) {
     int exponent = bits >> 10 & 31, mantissa = bits & 1023;
     double value = exponent == 0    ? ldexp(mantissa, -24)
                    : exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
@@ -207,7 +207,7 @@ static void convert(const Header *header, const uint8_t *from, const PdnArray *a
     switch (header->kind * 16 + header->size) {
     case 'f' * 16 + 2:
         memcpy(&half, bytes, 2);
-        pdn_array_set(array, i, half_value(half));
+        pdn_array_set(array, i, pdn_half_value(half));
         break;
     case 'f' * 16 + 4: LOAD(float); break;
     case 'f' * 16 + 8: LOAD(double); break;

@@ -3,6 +3,7 @@
 #include "runtime/pending.h"
 #include "runtime/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,14 +24,23 @@ static int folder_length(const char *path) {
     return slash ? (int)(slash + 1 - path) : 0;
 }
 
+/* FNV-1a of the target's own name: its temporary files are told by it. */
+static unsigned name_hash(const char *target) {
+    uint32_t hash = 2166136261u;
+    for (const char *c = target + folder_length(target); *c; c++) {
+        hash = (hash ^ (unsigned char)*c) * 16777619u;
+    }
+    return hash;
+}
+
 /* Creates a file of a new name in the target's folder. The mode is that of the old file, or the usual. */
 static int create_beside(PendingFile *file, const struct stat *old) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     unsigned long nonce = (unsigned long)t.tv_nsec + (unsigned long)t.tv_sec * 1000000007ul;
     for (int attempt = 0; attempt < 1000; attempt++) {
-        if (asprintf(&file->temp, "%.*s.pdn-%ld-%08lx.tmp", folder_length(file->target),
-                     file->target, (long)getpid(),
+        if (asprintf(&file->temp, "%.*s.pdn-%08x-%ld-%08lx.tmp", folder_length(file->target),
+                     file->target, name_hash(file->target), (long)getpid(),
                      (nonce + (unsigned long)attempt) & 0xffffffff) < 0) {
             file->temp = NULL;
             errno = ENOMEM;
@@ -143,11 +153,30 @@ PdnStatus pending_close(Pending *pending, PdnError *error) {
         failed = fflush(file) != 0;
         reason = errno;
     }
+    if (!failed && pending->durable && pending->files[pending->count - 1].temp) {
+        failed = fsync(fileno(file)) != 0;
+        reason = errno;
+    }
     if (fclose(file) != 0 && !failed) {
         failed = true;
         reason = errno;
     }
     return failed ? cannot(pending->name, reason ? reason : EIO, error) : PDN_OK;
+}
+
+/* The new name, too, is to be on the disk. Where a folder cannot be opened, or cannot do that, nothing more can
+ * be done: the file is whole under the old name or the new one. */
+static PdnStatus sync_folder(const char *target, PdnError *error) {
+    int length = folder_length(target);
+    char *folder = length ? strndup(target, (size_t)length) : strdup(".");
+    if (!folder) { return cannot(target, ENOMEM, error); }
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(folder);
+    if (fd < 0) { return PDN_OK; }
+    int reason = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    return reason == EIO || reason == ENOSPC || reason == EDQUOT ? cannot(target, reason, error)
+                                                                 : PDN_OK;
 }
 
 PdnStatus pending_commit(Pending *pending, PdnError *error) {
@@ -159,9 +188,35 @@ PdnStatus pending_commit(Pending *pending, PdnError *error) {
             }
             free(file->temp);
             file->temp = NULL;
+            if (pending->durable) {
+                PdnStatus status = sync_folder(file->target, error);
+                if (status) { return status; }
+            }
         }
     }
     return PDN_OK;
+}
+
+void pending_clean(const char *path) {
+    char *target = realpath(path, NULL); /* a link is followed, as when it is written */
+    if (!target) { target = strdup(path); }
+    int length = target ? folder_length(target) : 0;
+    char *name = length ? strndup(target, (size_t)length) : strdup(".");
+    DIR *folder = target && name ? opendir(name) : NULL;
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        unsigned hash, nonce;
+        long pid;
+        int end = 0;
+        if (sscanf(entry->d_name, ".pdn-%8x-%ld-%8x.tmp%n", &hash, &pid, &nonce, &end) == 3 &&
+            end && !entry->d_name[end] && hash == name_hash(target) && pid > 0) {
+            /* in containers this process may have the number of the one before */
+            bool gone = pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
+            if (gone) { unlinkat(dirfd(folder), entry->d_name, 0); }
+        }
+    }
+    if (folder) { closedir(folder); }
+    free(name);
+    free(target);
 }
 
 void pending_discard(Pending *pending) {

@@ -18,6 +18,7 @@ typedef struct {
     size_t count, room;
     FILE *open; /* the last one, while it is written */
     const char *name;
+    bool durable;  /* set after pending_begin: what is written is on the disk before it takes its target's place */
     sigset_t mask; /* of signals, before */
     bool masked;
 } Pending;
@@ -32,6 +33,8 @@ PdnStatus pending_open(Pending *pending, const char *path, FILE **file, const ch
 PdnStatus pending_close(Pending *pending, PdnError *error);
 /* Renames all files to their targets. */
 PdnStatus pending_commit(Pending *pending, PdnError *error);
+/* Removes what processes that are no more left beside `path` when they were killed while they wrote it. */
+void pending_clean(const char *path);
 /* The end: removes what has not been renamed, frees the list. */
 void pending_discard(Pending *pending);
 
