@@ -18,11 +18,12 @@ typedef struct {
     PdnCheck *check;
     PdnWriter *writer;
     int series;
+    bool picture;
 } Format;
 
 static const Format formats[] = {
-#define FORMAT(extension, title, magic, reader, check, writer, series)                             \
-    {extension, title, magic, reader, check, writer, series},
+#define FORMAT(extension, title, magic, reader, check, writer, series, picture)                    \
+    {extension, title, magic, reader, check, writer, series, picture},
 #include "runtime/formats.def"
 #undef FORMAT
 };
@@ -66,12 +67,16 @@ static const Format *format_by_extension(const char *path) {
     return NULL;
 }
 
-/* The extensions of the formats that are read or written, as a text. */
-static const char *extensions(bool writing, char *to, size_t room) {
+enum { READ, WRITTEN, PICTURES };
+
+/* The extensions of the formats that are read, that are written, or that are pictures, as a text. */
+static const char *extensions(int which, char *to, size_t room) {
     size_t used = 0;
     to[0] = 0;
     for (size_t i = 0; i < FORMAT_COUNT && used < room; i++) {
-        if (writing ? formats[i].writer != NULL : formats[i].reader != NULL) {
+        if (which == WRITTEN    ? formats[i].writer != NULL
+            : which == PICTURES ? formats[i].picture
+                                : formats[i].reader != NULL) {
             used += (size_t)snprintf(to + used, room - used, "%s%s", used ? " " : "",
                                      formats[i].extension);
         }
@@ -106,7 +111,21 @@ PdnStatus pdn_input_shape(PdnInput *in, int rank, const int64_t *shape) {
     }
     in->rank = rank;
     for (int axis = 0; axis < rank; axis++) { in->shape[axis] = shape[axis]; }
+    if (in->picture) {
+        in->picture->channels = rank == 3 ? (int)shape[0] : 1;
+        in->picture->height = shape[rank - 2];
+        in->picture->width = shape[rank - 1];
+    }
     if (in->shape_only) { return PDN_OK; }
+    if (in->picture) {
+        int64_t stored = bytes / (int64_t)sizeof(double) * in->picture->bytes;
+        bool fits = stored < (1 << 20) || stored <= pdn_memory_available();
+        in->picture->samples = fits ? malloc((size_t)stored) : NULL;
+        return in->picture->samples
+                   ? PDN_OK
+                   : pdn_fail(in->error, PDN_ERROR_MEMORY, "%s needs %s of memory to be decoded",
+                              in->name, pdn_bytes_text(stored).text);
+    }
     PdnError reason;
     PdnStatus status = pdn_array_new(&in->array, in->type, rank, shape, &reason);
     return status ? pdn_fail(in->error, status, "%s: %.400s", in->name, reason.message) : PDN_OK;
@@ -130,7 +149,7 @@ static PdnStatus read_input(PdnInput *in, const Format *named) {
     }
     if (format) { return format->reader(in); }
     char list[64];
-    extensions(false, list, sizeof list);
+    extensions(READ, list, sizeof list);
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
         if (count >= (size_t)foreign[i].count &&
             memcmp(head, foreign[i].bytes, (size_t)foreign[i].count) == 0) {
@@ -193,7 +212,7 @@ static PdnStatus open_and_read(PdnInput *in) {
         char list[64];
         return pdn_fail(in->error, PDN_ERROR_FORMAT,
                         "%s: %s files are written, not read; read are: %s", path, named->extension,
-                        extensions(false, list, sizeof list));
+                        extensions(READ, list, sizeof list));
     }
     PdnStatus status = pdn_file_open(path, &in->file, &in->size, in->error);
     if (status) { return status; }
@@ -227,6 +246,30 @@ PdnStatus pdn_file_read(const char *path, PdnType type, PdnArray *array, PdnErro
     PdnInput in = {.type = type, .error = error};
     PdnStatus status = read_path(path, &in);
     *array = in.array;
+    return status;
+}
+
+bool pdn_picture_named(const char *path) {
+    const Format *format = format_by_extension(path);
+    return format && format->picture;
+}
+
+const char *pdn_picture_extensions(char *to, size_t room) { return extensions(PICTURES, to, room); }
+
+PdnStatus pdn_picture_read(const char *path, bool header_only, PdnPicture *picture,
+                           PdnError *error) {
+    *picture = (PdnPicture){0};
+    if (!pdn_picture_named(path)) {
+        char list[64];
+        return pdn_fail(error, PDN_ERROR_FORMAT, "%s is no picture; pictures are: %s", path,
+                        extensions(PICTURES, list, sizeof list));
+    }
+    PdnInput in = {.shape_only = header_only, .picture = picture, .error = error};
+    PdnStatus status = read_path(path, &in);
+    if (status) {
+        free(picture->samples);
+        picture->samples = NULL;
+    }
     return status;
 }
 
@@ -296,7 +339,7 @@ PdnStatus pdn_file_can_write(const char *path, const PdnSave *shape, PdnError *e
         char list[64];
         return pdn_fail(error, PDN_ERROR_ARGUMENT,
                         "%s: what to write is told by the extension, one of: %s", path,
-                        extensions(true, list, sizeof list));
+                        extensions(WRITTEN, list, sizeof list));
     }
     if (shape->rank < 0 || shape->rank > 3 || shape->channels < 1 || shape->items < 0 ||
         shape->frames < 0) {

@@ -36,6 +36,20 @@ void pdn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t block
 
 /* ---- reading ---------------------------------------------------------------------- */
 
+/* A picture as it is stored: samples of 1 or 2 bytes, from 0 to `most`, as [channel][y][x]. */
+typedef struct {
+    int64_t width, height;
+    int channels, bytes; /* 1 or 3 channels */
+    unsigned most;
+    void *samples; /* freed by the caller; NULL when only the header was read */
+} PdnPicture;
+/* Only files that have a picture's extension, as pdn_picture_named says, are read. */
+PdnStatus pdn_picture_read(const char *path, bool header_only, PdnPicture *picture,
+                           PdnError *error);
+bool pdn_picture_named(const char *path);
+/* Those extensions, as a text: "png pgm ppm". */
+const char *pdn_picture_extensions(char *to, size_t room);
+
 typedef struct {
     const char *name;     /* of the file, for messages */
     FILE *file;           /* at its start */
@@ -43,6 +57,7 @@ typedef struct {
     const uint8_t *bytes; /* the content, where it is in memory already, else NULL */
     const char *entry;    /* of an archive: the wanted array; NULL: the first */
     bool shape_only;
+    PdnPicture *picture; /* not NULL: the samples of a picture go there, and not to `array` */
     PdnType type;
     PdnArray array; /* made by pdn_input_shape unless shape_only */
     int rank;
@@ -110,6 +125,13 @@ PdnNumberText pdn_number_text(double value, PdnType type);
 
 /* ---- pictures ----------------------------------------------------------------------- */
 
+/* Said by the readers of pictures before the shape: the greatest sample. */
+static inline void pdn_input_most(PdnInput *in, unsigned most) {
+    if (in->picture) {
+        in->picture->most = most;
+        in->picture->bytes = most > 255 ? 2 : 1;
+    }
+}
 /* One row of samples (of 1 or 2 bytes, big endian, `stride` a pixel) to row y of the array, divided
  * by `most`. False when a sample is greater than `most`. */
 bool pdn_picture_row(PdnInput *in, const uint8_t *row, int64_t y, int stride, int bytes,

@@ -323,7 +323,7 @@ typedef struct {
  *   "piecewise_affine"    segments with jumps between them. Of n cells, the length of a segment is uniform in
  *                         {max(1, n/10), …, max(1, 3n/10)} (rounded down), the last one is cut at the end;
  *                         over a segment of l cells u_i = a + (b - a) (i + 1/2)/l, i = 0 … l - 1, with a and
- *                         b uniform in [0, 1): 4 to 10 segments, with random values, slopes and jumps
+ *                         b uniform in [0, 1): mostly 4 to 11 segments, with random values, slopes and jumps
  *   "piecewise_constant"  the same with b = a
  *
  * after the training signals of Alt, Schrader, Augustin, Peter, Weickert, "Connections between numerical

@@ -3,8 +3,28 @@
 
 #include <math.h>
 
+/* The same, as they are. */
+static bool keep_row(PdnPicture *picture, const uint8_t *row, int64_t y, int stride, int bytes,
+                     unsigned most) {
+    for (int channel = 0; channel < picture->channels; channel++) {
+        int64_t to = (channel * picture->height + y) * picture->width;
+        const uint8_t *from = row + channel * bytes;
+        for (int64_t x = 0; x < picture->width; x++, from += stride * bytes) {
+            unsigned sample = bytes == 1 ? from[0] : (unsigned)from[0] << 8 | from[1];
+            if (sample > most) { return false; }
+            if (picture->bytes == 1) {
+                ((uint8_t *)picture->samples)[to + x] = (uint8_t)sample;
+            } else {
+                ((uint16_t *)picture->samples)[to + x] = (uint16_t)sample;
+            }
+        }
+    }
+    return true;
+}
+
 bool pdn_picture_row(PdnInput *in, const uint8_t *row, int64_t y, int stride, int bytes,
                      unsigned most) {
+    if (in->picture) { return keep_row(in->picture, row, y, stride, bytes, most); }
     PdnArray *array = &in->array;
     int channels = array->rank == 3 ? (int)array->shape[0] : 1;
     int64_t height = array->shape[array->rank - 2], width = array->shape[array->rank - 1];

@@ -68,6 +68,7 @@ static bool read_header(Codec *codec) {
         return fail(codec, pdn_truncated(in));
     }
     bool grey = !(colour & PNG_COLOR_MASK_COLOR);
+    pdn_input_most(in, png_get_bit_depth(codec->png, codec->info) == 16 ? 65535 : 255);
     int64_t shape[3] = {3, height, width};
     codec->status = pdn_input_shape(in, grey ? 2 : 3, grey ? shape + 1 : shape);
     if (codec->status || in->shape_only) { return false; }

@@ -69,6 +69,7 @@ PdnStatus pdn_pnm_read(PdnInput *in) {
         return pdn_truncated(in);
     }
     int64_t shape[3] = {channels, height, width};
+    pdn_input_most(in, (unsigned)most);
     PdnStatus status =
         pdn_input_shape(in, channels == 3 ? 3 : 2, channels == 3 ? shape : shape + 1);
     if (status || in->shape_only) { return status; }
