@@ -62,6 +62,15 @@ Node derivative_pointwise(Module *module, FuncId func, Node n, uint32_t i);
 /* d result / d u in direction v: a function of (u, v, captured…). 0 and *why if an op has none. */
 FuncId jvp_func(Module *module, FuncId func, Node *why);
 
+/* Values and gradients at once: a function of the same parameters as `func` whose results are all results of
+ * func, then, for each parameter p with wanted[p], the gradient of result 0 (a number) by it, of that parameter's
+ * type. Loops run forwards once (LOOP), then backwards (BACK). 0 and *why (the culprit node of func, may be
+ * NODE_NONE) where an op has no derivative. At kinks the gradient is the finite one that docs/language.md
+ * states; what a where() did not choose contributes nothing, whatever it is. */
+FuncId gradient_func(Module *module, FuncId func, const bool *wanted, Node *why);
+/* (derivative by u)ᵀ w: a function of (w, u, captured…), w of the type of result 0. As above. */
+FuncId vjp_func(Module *module, FuncId func, Node *why);
+
 /* ---- norms, sectors, stability ------------------------------------------------------ */
 
 typedef struct {

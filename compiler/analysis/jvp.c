@@ -39,68 +39,11 @@ Node derivative_pointwise(Module *module, FuncId func, Node n, uint32_t i) {
         ->derivative(module, func, n, i, NODE_NONE);
 }
 
-/* Which results vary when these parameters do; loops by a fixed point. */
-static void activity(Forward *fw, FuncId func, const bool *active, bool *results);
-
-static void loop_activity(Forward *fw, const Loop *loop, bool *params) {
-    bool *results = ARENA_ARRAY(fw->arena, bool, loop->states + 2);
-    for (bool again = true; again;) {
-        again = false;
-        activity(fw, loop->body, params, results);
-        for (uint32_t i = 0; i < loop->states; i++)
-            if (results[i] && !params[1 + i]) params[1 + i] = again = true;
-    }
-}
-
-static bool *tuple_activity(Forward *fw, const Func *f, Node n, const bool *nodes,
-                            uint32_t *count) {
-    const NodeData *d = graph_node(f, n);
-    bool *operands = ARENA_ARRAY(fw->arena, bool, d->count + 1);
-    for (uint32_t k = 0; k < d->count; k++) operands[k] = nodes[graph_operand(f, n, k)];
-    if (d->op == OP_CALL) {
-        *count = graph_get(fw->module, d->index)->results.len;
-        bool *results = ARENA_ARRAY(fw->arena, bool, *count + 1);
-        activity(fw, d->index, operands, results);
-        return results;
-    }
-    Loop loop = fw->module->loops.data[d->index];
-    *count = loop.states + 1 + loop.collected;
-    bool *results = ARENA_ARRAY(fw->arena, bool, *count);
-    operands[0] = false;
-    loop_activity(fw, &loop, operands);
-    for (uint32_t i = 0; i < loop.states; i++) results[i] = operands[1 + i];
-    for (uint32_t i = 0; i < loop.collected; i++)
-        results[loop.states + 1 + i] = operands[1 + loop.collect[i]];
-    return results;
-}
-
-static void activity(Forward *fw, FuncId func, const bool *active, bool *results) {
-    const Func *f = graph_get(fw->module, func);
-    bool *nodes = ARENA_ARRAY(fw->arena, bool, f->nodes.len);
-    bool **tuples = ARENA_ARRAY(fw->arena, bool *, f->nodes.len);
-    for (Node n = 1; n < f->nodes.len; n++) {
-        const NodeData *d = graph_node(f, n);
-        uint32_t ignored;
-        for (uint32_t k = 0; k < d->count; k++)
-            nodes[n] = nodes[n] || nodes[graph_operand(f, n, k)];
-        if (d->op == OP_PARAM)
-            nodes[n] = active[d->index];
-        else if (d->op == OP_RESULT)
-            nodes[n] = nodes[n] && tuples[graph_operand(f, n, 0)][d->index];
-        else if (nodes[n] && (d->op == OP_LOOP || d->op == OP_CALL))
-            tuples[n] = tuple_activity(fw, f, n, nodes, &ignored);
-        else if (op_info(d->op)->derivative == deriv_zero || d->op == OP_FRAMES)
-            nodes[n] = false;
-    }
-    for (uint32_t i = 0; i < f->results.len; i++) results[i] = nodes[f->results.data[i]];
-}
-
 /* ---- nodes ------------------------------------------------------------------------ */
 
 static Node or_zero(Sweep *s, Node tangent, Node primal) {
     Module *m = s->fw->module;
-    if (tangent != NODE_NONE) return tangent;
-    return zero_of(m, s->to, graph_node(graph_get(m, s->to), primal)->type, SPAN_NONE);
+    return tangent != NODE_NONE ? tangent : zero_like(m, s->to, primal, SPAN_NONE);
 }
 
 static bool is_zero(const Sweep *s, Node n) {
@@ -160,6 +103,22 @@ static Node linear_tangent(Sweep *s, Node n, const Node *t, uint32_t count) {
     if (graph_type_is_given(d.op))
         return graph_add_typed(m, s->to, d.op, d.type, operands, count, d.index, d.detail, d.span);
     return graph_add(m, s->to, d.op, operands, count, d.index, d.detail, d.span);
+}
+
+/* One term an operand that varies. */
+static Node bilinear_tangent(Sweep *s, Node n, const Node *t) {
+    Module *m = s->fw->module;
+    NodeData d = *graph_node(graph_get(m, s->from), n);
+    Node sum = NODE_NONE;
+    for (uint32_t i = 0; i < 2; i++) {
+        Node parts[2] = {s->primal[graph_operand(graph_get(m, s->from), n, 0)],
+                         s->primal[graph_operand(graph_get(m, s->from), n, 1)]};
+        if (t[i] == NODE_NONE) continue;
+        parts[i] = t[i];
+        Node term = graph_add(m, s->to, d.op, parts, 2, d.index, d.detail, d.span);
+        sum = sum_of(m, s->to, sum, term, d.span);
+    }
+    return sum;
 }
 
 static Node extremum_tangent(Sweep *s, Node n, Node t) {
@@ -241,7 +200,7 @@ static bool loop_tangent(Sweep *s, Node n, const Node *t) {
     bool *active = ARENA_ARRAY(s->fw->arena, bool, d.count),
          *out = ARENA_ARRAY(s->fw->arena, bool, loop.states + 2);
     for (uint32_t k = 1; k < d.count; k++) active[k] = t[k] != NODE_NONE;
-    loop_activity(s->fw, &loop, active);
+    loop_activity(s->fw->module, &loop, active, s->fw->arena);
     FuncId both = jvp_many(s->fw, loop.body, active, out);
     if (both == 0) return false;
     made.body = loop_body(s, &loop, both, active, out);
@@ -321,7 +280,7 @@ static bool node_tangent(Sweep *s, Node n) {
         : graph_type_is_given(d.op)
             ? graph_add_typed(m, s->to, d.op, d.type, operands, d.count, d.index, d.detail, d.span)
             : graph_add(m, s->to, d.op, operands, d.count, d.index, d.detail, d.span);
-    if (!any || info->derivative == deriv_zero || d.op == OP_FRAMES) return true;
+    if (!any || !op_varies(d.op)) return true;
     if (info->class == CLASS_POINTWISE)
         s->tangent[n] = pointwise_tangent(s, n, t, d.count);
     else if (d.op == OP_LEAST || d.op == OP_LARGEST)
@@ -330,6 +289,15 @@ static bool node_tangent(Sweep *s, Node n) {
         s->tangent[n] = t[0] == NODE_NONE
                             ? NODE_NONE
                             : graph_binary(m, s->to, OP_FRAME, t[0], operands[1], d.span);
+    else if (d.op == OP_SCATTER)
+        s->tangent[n] = t[0] == NODE_NONE && t[2] == NODE_NONE
+                            ? NODE_NONE
+                            : graph_add(m, s->to, OP_SCATTER,
+                                        (Node[]){or_zero(s, t[0], operands[0]), operands[1],
+                                                 or_zero(s, t[2], operands[2])},
+                                        3, 0, 0, d.span);
+    else if (info->class == CLASS_BILINEAR)
+        s->tangent[n] = bilinear_tangent(s, n, t);
     else if (info->class == CLASS_LINEAR || d.op == OP_SUM || d.op == OP_SPREAD)
         s->tangent[n] = linear_tangent(s, n, t, d.count);
     else
@@ -340,7 +308,8 @@ static bool node_tangent(Sweep *s, Node n) {
 static FuncId jvp_many(Forward *fw, FuncId func, const bool *active, bool *result_active) {
     Module *m = fw->module;
     const Func *old = graph_get(m, func);
-    activity(fw, func, active, result_active);
+    const bool *varies = activity_of(m, func, active, fw->arena);
+    for (uint32_t i = 0; i < old->results.len; i++) result_active[i] = varies[old->results.data[i]];
     for (uint32_t i = 0; i < fw->known.len; i++)
         if (fw->known.data[i].from == func &&
             memcmp(fw->known.data[i].active, active, sizeof *active * old->params.len) == 0)

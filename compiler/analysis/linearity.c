@@ -87,10 +87,15 @@ static Dependence of_node(const NodeData *d, const Dependence *x) {
     case OP_SUB:
     case OP_CONCAT:
     case OP_STENCIL: return all_joined(x, d->count);
+    case OP_CONV:
+    case OP_CONVT:
+    case OP_CONVW:
     case OP_MUL: return product(x[0], x[1]);
     case OP_FMA: return joined(product(x[0], x[1]), x[2]);
     case OP_DIV: return depends(x[1]) ? DEPENDS_NONLINEAR : x[0];
     case OP_WHERE: return depends(x[0]) ? DEPENDS_NONLINEAR : joined(x[1], x[2]);
+    case OP_ZEROSTACK: return DEPENDS_ZERO;
+    case OP_SCATTER: return depends(x[1]) ? DEPENDS_NONLINEAR : joined(x[0], x[2]);
     case OP_FRAME: return depends(x[1]) ? DEPENDS_NONLINEAR : x[0];
     default: return any(x, d->count);
     }
@@ -117,7 +122,9 @@ Dependences dependences_of(Module *module, FuncId func, const Dependence *params
             all.nodes[n] = known == DEPENDS_NOT ? DEPENDS_NOT : DEPENDS_AFFINE;
         } else if (d->op == OP_RESULT) {
             const Dependence *results = all.results[graph_operand(f, n, 0)];
-            all.nodes[n] = results ? results[d->index] : DEPENDS_NOT;
+            Op op = graph_node(f, graph_operand(f, n, 0))->op;
+            bool known = op == OP_LOOP || op == OP_CALL;
+            all.nodes[n] = results ? results[d->index] : known ? DEPENDS_NOT : any(x.data, x.len);
         } else {
             all.nodes[n] = of_node(d, x.data);
         }

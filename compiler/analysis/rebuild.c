@@ -34,9 +34,9 @@ FuncId *rebuild_order(const Module *module, uint32_t *count) {
             const Func *f = graph_get(module, id);
             while (callee == 0 && ++at[id] < f->nodes.len) {
                 const NodeData *d = graph_node(f, at[id]);
-                callee = d->op == OP_LOOP   ? module->loops.data[d->index].body
-                         : d->op == OP_CALL ? d->index
-                                            : 0;
+                callee = d->op == OP_LOOP || d->op == OP_BACK ? module->loops.data[d->index].body
+                         : d->op == OP_CALL                   ? d->index
+                                                              : 0;
                 if (seen[callee]) callee = 0;
             }
             if (callee) {

@@ -61,6 +61,12 @@ Node zero_of(Module *module, FuncId func, Type type, Span span) {
     return node_fill(module, func, graph_const(module, func, 0), type, span);
 }
 
+Node zero_like(Module *module, FuncId func, Node like, Span span) {
+    Type type = graph_node(graph_get(module, func), like)->type;
+    return type.kind == TYPE_STACK ? graph_unary(module, func, OP_ZEROSTACK, like, span)
+                                   : zero_of(module, func, type, span);
+}
+
 static FuncId transpose_many(Transposer *t, FuncId func, const Dependence *params);
 
 /* Does a node need one of the linear parameters, other than through a node that is known? */

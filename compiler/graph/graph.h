@@ -127,10 +127,16 @@ typedef struct {
     Span span;             /* where the user wrote it; not part of identity */
 } NodeData;
 
-/* A loop: operands of the LOOP node are (count, states…, captured…); its body is a function of
+/* A loop: operands of a LOOP node are (count, states…, captured…); its body is a function of
  * (k, states…, captured…) that returns (next states…[, stop]). k runs from `start` upwards by 1.
  * Results: the last states, then the number of steps done (scalar), then one stack for each collected
- * state: the initial state and every stride-th after it. */
+ * state: the initial state and every stride-th after it.
+ *
+ * A BACK node goes through the steps of a LOOP node once more, the last one first: operands (the LOOP node,
+ * states…, captured…). Its body is a function of (k, kept…, states…, captured…) that returns the next
+ * states: k as in the step that it undoes, `kept` what the states of the LOOP with the numbers in `collect`
+ * were before that step. Results: the last states. (start, has_stop and stride mean nothing here.) How the
+ * kept states are had, stored or computed again from some that are stored, is the plan's affair. */
 typedef struct {
     FuncId body;
     int64_t start;

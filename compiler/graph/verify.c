@@ -116,7 +116,7 @@ static const char *verify_inputs(Module *module) {
 }
 
 static bool has_index(Op op, uint32_t index, const Module *module) {
-    if (op == OP_LOOP) return index > 0 && index < module->loops.len;
+    if (op == OP_LOOP || op == OP_BACK) return index > 0 && index < module->loops.len;
     if (op == OP_CALL) return index > 0 && index < module->funcs.len;
     return true;
 }
@@ -193,6 +193,86 @@ static const char *verify_types(Module *module, FuncId id) {
     return NULL;
 }
 
+/* ---- stacks that are summed into: nothing else may see them, since that is done in place ---- */
+
+/* Does node n take operand k over, to change it? */
+static bool takes_over(const Module *module, const Func *f, Node n, uint32_t k) {
+    const NodeData *d = graph_node(f, n);
+    if (graph_node(f, graph_operand(f, n, k))->type.kind != TYPE_STACK) return false;
+    if (d->op == OP_SCATTER) return k == 0;
+    return (d->op == OP_LOOP || d->op == OP_BACK) && k >= 1 &&
+           k <= module->loops.data[d->index].states;
+}
+
+/* Where the memory of a stack comes from: a node that nothing before has changed. */
+static Node stack_origin(const Module *module, const Func *f, Node n) {
+    for (;;) {
+        const NodeData *d = graph_node(f, n);
+        if (d->op == OP_SCATTER) {
+            n = graph_operand(f, n, 0);
+        } else if (d->op == OP_RESULT) {
+            const NodeData *loop = graph_node(f, graph_operand(f, n, 0));
+            bool state = (loop->op == OP_LOOP || loop->op == OP_BACK) &&
+                         d->index < module->loops.data[loop->index].states;
+            if (!state) return n;
+            n = graph_operand(f, graph_operand(f, n, 0), 1 + d->index);
+        } else {
+            return n;
+        }
+    }
+}
+
+static const char *verify_stack_uses(Module *module, FuncId id) {
+    const Func *f = graph_get(module, id);
+    uint8_t *taken = ARENA_ARRAY(module->arena, uint8_t, f->nodes.len);
+    uint32_t *uses = ARENA_ARRAY(module->arena, uint32_t, f->nodes.len);
+    for (Node n = 1; n < f->nodes.len; n++)
+        for (uint32_t k = 0; k < graph_node(f, n)->count; k++) {
+            Op op = graph_node(f, n)->op;
+            uses[graph_operand(f, n, k)] += op != OP_FRAMES && op != OP_ZEROSTACK;
+            taken[graph_operand(f, n, k)] |= takes_over(module, f, n, k);
+        }
+    for (uint32_t i = 0; i < f->results.len; i++) uses[f->results.data[i]]++;
+    for (uint32_t i = 0; i < f->effects.len; i++)
+        for (uint32_t k = 0; k < f->effects.data[i].count; k++)
+            uses[f->effects.data[i].values[k]]++;
+    for (Node n = 1; n < f->nodes.len; n++) {
+        Op op = graph_node(f, stack_origin(module, f, n))->op;
+        if (taken[n] && (uses[n] > 1 || (op != OP_ZEROSTACK && op != OP_PARAM)))
+            WRONG("function %u: stack %%%u is summed into, and used elsewhere", id, n);
+    }
+    return NULL;
+}
+
+/* A loop's stack goes from step to step in the same memory; what it captured is not summed into. */
+static const char *verify_loop_stacks(Module *module, FuncId id) {
+    const Func *f = graph_get(module, id);
+    for (Node n = 1; n < f->nodes.len; n++) {
+        const NodeData *d = graph_node(f, n);
+        if (d->op != OP_LOOP && d->op != OP_BACK && d->op != OP_CALL) continue;
+        const Loop none = {.body = d->index},
+                   *loop = d->op == OP_CALL ? &none : &module->loops.data[d->index];
+        const Func *body = graph_get(module, loop->body);
+        uint32_t first = d->op == OP_BACK ? 1 + loop->collected : 1;
+        for (uint32_t i = 0; i < loop->states; i++) {
+            Node next = body->results.data[i];
+            if (graph_node(body, next)->type.kind == TYPE_STACK &&
+                stack_origin(module, body, next) != body->params.data[first + i])
+                WRONG("function %u: a stack of loop %u is another one after a step", id, d->index);
+        }
+        for (Node b = 1; b < body->nodes.len; b++)
+            for (uint32_t k = 0; k < graph_node(body, b)->count; k++) {
+                if (!takes_over(module, body, b, k)) continue;
+                const NodeData *o =
+                    graph_node(body, stack_origin(module, body, graph_operand(body, b, k)));
+                if (o->op == OP_PARAM && (o->index < first || o->index >= first + loop->states))
+                    WRONG("function %u: what %%%u runs sums into a stack that is not its own", id,
+                          n);
+            }
+    }
+    return NULL;
+}
+
 /* Calls and loops must not lead back to their own function: depth-first, with a stack of our
  * own. */
 static const char *verify_calls(Module *module) {
@@ -211,9 +291,9 @@ static const char *verify_calls(Module *module) {
             FuncId callee = 0;
             while (callee == 0 && ++at[id] < f->nodes.len) {
                 const NodeData *d = graph_node(f, at[id]);
-                callee = d->op == OP_LOOP   ? module->loops.data[d->index].body
-                         : d->op == OP_CALL ? d->index
-                                            : 0;
+                callee = d->op == OP_LOOP || d->op == OP_BACK ? module->loops.data[d->index].body
+                         : d->op == OP_CALL                   ? d->index
+                                                              : 0;
             }
             if (callee == 0) {
                 colour[id] = 2;
@@ -240,6 +320,8 @@ const char *graph_verify(Module *module) {
     for (FuncId i = 1; i < module->funcs.len && !wrong; i++) wrong = verify_numbers(module, i);
     for (FuncId i = 1; i < module->funcs.len && !wrong; i++) wrong = verify_types(module, i);
     if (!wrong) wrong = verify_calls(module);
+    for (FuncId i = 1; i < module->funcs.len && !wrong; i++) wrong = verify_stack_uses(module, i);
+    for (FuncId i = 1; i < module->funcs.len && !wrong; i++) wrong = verify_loop_stacks(module, i);
     if (!wrong && module->main >= module->funcs.len) WRONG("the main function does not exist");
     return wrong;
 }

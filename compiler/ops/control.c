@@ -6,7 +6,7 @@
 
 static Type type_in(Module *m, FuncId f, Node n) { return graph_node(graph_get(m, f), n)->type; }
 
-static bool misfit(Module *m, const char **why, const char *what, Type wanted, Type have) {
+bool control_misfit(Module *m, const char **why, const char *what, Type wanted, Type have) {
     *why = arena_format(m->arena, "%s is %s where %s is expected", what,
                         type_text(m, have, m->arena), type_text(m, wanted, m->arena));
     return false;
@@ -24,21 +24,22 @@ static bool fits_loop(Module *m, FuncId f, const Loop *loop, const Node *operand
         Type wanted = graph_node(body, body->params.data[i])->type,
              have = type_in(m, f, operands[i]);
         if (i == 0 && (wanted.kind != TYPE_SCALAR || have.kind != TYPE_SCALAR))
-            return misfit(m, why, "a loop's count", type_scalar(), have);
+            return control_misfit(m, why, "a loop's count", type_scalar(), have);
         if (!type_equal(wanted, have))
-            return misfit(m, why,
-                          i <= loop->states ? "a loop's first state" : "what a loop captured",
-                          wanted, have);
+            return control_misfit(
+                m, why, i <= loop->states ? "a loop's first state" : "what a loop captured", wanted,
+                have);
     }
     for (uint32_t i = 0; i < loop->states; i++) {
         Type wanted = graph_node(body, body->params.data[1 + i])->type;
         Type have = graph_node(body, body->results.data[i])->type;
-        if (!type_equal(wanted, have)) return misfit(m, why, "a loop's next state", wanted, have);
+        if (!type_equal(wanted, have))
+            return control_misfit(m, why, "a loop's next state", wanted, have);
     }
     if (loop->has_stop &&
         graph_node(body, body->results.data[loop->states])->type.kind != TYPE_SCALAR)
-        return misfit(m, why, "a loop's stop", type_scalar(),
-                      graph_node(body, body->results.data[loop->states])->type);
+        return control_misfit(m, why, "a loop's stop", type_scalar(),
+                              graph_node(body, body->results.data[loop->states])->type);
     for (uint32_t i = 0; i < loop->collected; i++)
         if (loop->collect[i] >= loop->states || loop->stride < 1) {
             *why = "a loop collects a state that it lacks, or with no stride";
@@ -71,7 +72,7 @@ bool shape_tuple(Module *m, FuncId f, Op op, const Node *operands, uint32_t coun
     for (uint32_t i = 0; i < count; i++) {
         Type wanted = graph_node(callee, callee->params.data[i])->type;
         if (!type_equal(wanted, type_in(m, f, operands[i])))
-            return misfit(m, why, "an argument", wanted, type_in(m, f, operands[i]));
+            return control_misfit(m, why, "an argument", wanted, type_in(m, f, operands[i]));
     }
     return true;
 }
@@ -91,10 +92,13 @@ bool shape_result(Module *m, FuncId f, Op op, const Node *operands, uint32_t cou
         *out = graph_node(callee, callee->results.data[index])->type;
         return true;
     }
-    if (d.op != OP_LOOP) return false;
+    if (d.op != OP_LOOP && d.op != OP_BACK) return false;
     const Loop *loop = &m->loops.data[d.index];
     const Func *body = graph_get(m, loop->body);
-    if (index < loop->states) {
+    if (d.op == OP_BACK) {
+        if (index >= loop->states) return false;
+        *out = graph_node(body, body->results.data[index])->type;
+    } else if (index < loop->states) {
         *out = graph_node(body, body->params.data[1 + index])->type;
     } else if (index == loop->states) {
         *out = type_scalar();
@@ -133,8 +137,7 @@ bool shape_reduce_stack(Module *m, FuncId f, Op op, const Node *operands, uint32
 
 /* ---- evaluation ------------------------------------------------------------------------ */
 
-/* The tuple owns `count` items. */
-static Array *tuple_make(Array *out, uint32_t count) {
+Array *tuple_make(Array *out, uint32_t count) {
     *out = (Array){.type = {TYPE_TUPLE, 1, GRID_NONE}, .frames = count};
     out->data = mem_alloc(sizeof(Array) * (count ? count : 1));
     Array *items = tuple_items(out);
@@ -159,7 +162,7 @@ void eval_task(Evaluator *e, FuncId f, Node n, const Array *const *operands, Arr
         e->status = e->options->task(e->options->context, d->index, items, d->count);
 }
 
-static void stack_push(Array *stack, const Array *frame) {
+void stack_push(Array *stack, const Array *frame) {
     stack->data = mem_resize(stack->data, sizeof(double) * (size_t)(stack->size + frame->size));
     memcpy(stack->data + stack->size, frame->data, sizeof(double) * (size_t)frame->size);
     stack->size += frame->size;
@@ -167,8 +170,9 @@ static void stack_push(Array *stack, const Array *frame) {
 }
 
 /* Runs the body until the count is reached, it says stop, or evaluation fails; returns the steps
- * done. args[1 …] hold the states, owned here. */
-static int64_t run_loop(Evaluator *e, const Loop *loop, double count, Array *args, Array *stacks) {
+ * done. args[1 …] hold the states, owned here. `kept` (may be NULL) gets what they were before each step. */
+static int64_t run_loop(Evaluator *e, const Loop *loop, double count, Array *args, Array *stacks,
+                        Array *kept) {
     Array *next = mem_alloc(sizeof(Array) * (loop->states + 1));
     int64_t done = 0;
     double number;
@@ -176,6 +180,7 @@ static int64_t run_loop(Evaluator *e, const Loop *loop, double count, Array *arg
     bool stop = false;
     while (!stop && (double)done < count && e->status == 0) {
         number = (double)(loop->start + done);
+        for (uint32_t i = 0; kept && i < loop->states; i++) stack_push(&kept[i], &args[1 + i]);
         memset(next, 0, sizeof(Array) * (loop->states + 1));
         eval_run(e, loop->body, args, next);
         if (e->status == 0 && loop->has_stop) stop = next[loop->states].data[0] != 0;
@@ -195,8 +200,9 @@ static int64_t run_loop(Evaluator *e, const Loop *loop, double count, Array *arg
 void eval_loop(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     NodeData d = *graph_node(graph_get(e->module, f), n);
     Loop loop = e->module->loops.data[d.index];
-    Array *items = tuple_make(out, loop.states + 1 + loop.collected);
-    Array *stacks = items + loop.states + 1;
+    bool keeps = loop_runs_back(graph_get(e->module, f), n);
+    Array *items = tuple_make(out, loop.states + 1 + loop.collected + (keeps ? loop.states : 0));
+    Array *stacks = items + loop.states + 1, *kept = keeps ? stacks + loop.collected : NULL;
     Array *args = mem_alloc(sizeof(Array) * d.count);
     for (uint32_t i = 1; i < d.count; i++) {
         args[i] = *operands[i];
@@ -209,7 +215,8 @@ void eval_loop(Evaluator *e, FuncId f, Node n, const Array *const *operands, Arr
         stack_push(&stacks[i], first);
     }
     if (!(operands[0]->data[0] >= 0)) e->status = EVAL_COUNT;
-    int64_t done = run_loop(e, &loop, operands[0]->data[0], args, stacks);
+    for (uint32_t i = 0; kept && i < loop.states; i++) kept[i].type = args[1 + i].type;
+    int64_t done = run_loop(e, &loop, operands[0]->data[0], args, stacks, kept);
     for (uint32_t i = 0; i < loop.states; i++) items[i] = args[1 + i];
     mem_free(args);
     array_make(e, &items[loop.states], type_scalar(), 1);
@@ -235,7 +242,7 @@ void eval_frames(Evaluator *e, FuncId f, Node n, const Array *const *operands, A
     out->data[0] = (double)operands[0]->frames;
 }
 
-/* ---- derivatives: of whole functions, so analysis/transpose.c and jvp.c treat these ops ------- */
+/* ---- derivatives: of whole functions, so analysis treats these ops (transpose.c, jvp.c, gradient.c) ------- */
 
 Node deriv_loop(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }
 

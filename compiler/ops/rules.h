@@ -55,4 +55,14 @@ uint32_t stencil_values(const Stencil *s);
 /* Largest distance in cells that a stencil reads along an axis. */
 int32_t stencil_reach(const Stencil *s, uint32_t axis);
 
+/* ---- control ---- */
+
+/* What does not fit, as *why; false. */
+bool control_misfit(Module *m, const char **why, const char *what, Type wanted, Type have);
+/* Is loop n run backwards, too? */
+bool loop_runs_back(const Func *f, Node n);
+/* A tuple that owns `count` items, which are returned, empty. */
+Array *tuple_make(Array *out, uint32_t count);
+void stack_push(Array *stack, const Array *frame);
+
 #endif

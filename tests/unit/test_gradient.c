@@ -1,0 +1,412 @@
+/* gradients: of every op against finite differences and against the forward derivative; loops, stacks, films. */
+#include "compiler/ops/rules.h"
+#include "tests/unit/build_graph.h"
+
+#include <criterion/criterion.h>
+
+static const int64_t sizes[3] = {6, 5, 3};
+
+/* ---- checks ---------------------------------------------------------------------- */
+
+static double value_at(Bench *b, FuncId f, const Array *args, const Array *steps, uint32_t count,
+                       double h) {
+    Array moved[16];
+    for (uint32_t i = 0; i < count; i++) {
+        moved[i] = args[i];
+        moved[i].data = ARENA_ARRAY(b->arena, double, args[i].size);
+        for (int64_t k = 0; k < args[i].size; k++)
+            moved[i].data[k] = args[i].data[k] + (steps[i].data ? h * steps[i].data[k] : 0);
+    }
+    Array r = run_func(b, f, moved);
+    cr_assert(r.data, "the function does not run");
+    return r.data[0];
+}
+
+/* f(x + h d) - f(x) = h <g, d> + O(h²): remainders without and with the gradient shrink with h and h². */
+static void check_taylor(Bench *b, FuncId f, const Array *args, const Array *steps, uint32_t count,
+                         const char *what) {
+    bool wanted[16];
+    Array results[17];
+    for (uint32_t i = 0; i < count; i++) wanted[i] = steps[i].data != NULL;
+    Node why = 0;
+    FuncId g = gradient_func(b->m, f, wanted, &why);
+    cr_assert(g, "%s: no gradient because of %u (%s)", what, why,
+              op_info(graph_node(graph_get(b->m, f), why)->op)->name);
+    const char *wrong = graph_verify(b->m);
+    cr_assert_null(wrong, "%s: %s", what, wrong);
+    EvalOptions options = {0};
+    cr_assert_eq(eval_func(b->m, g, args, results, &options, b->arena), 0, "%s", what);
+    double f0 = value_at(b, f, args, steps, count, 0), slope = 0, size = 1e-300;
+    cr_assert(results[0].data[0] == f0, "%s: the value changed, %.17g %.17g", what,
+              results[0].data[0], f0);
+    for (uint32_t i = 0, r = graph_get(b->m, f)->results.len; i < count; i++) {
+        if (!wanted[i]) continue;
+        cr_assert(type_equal(results[r].type, args[i].type), "%s: type of gradient %u", what, i);
+        cr_assert_eq(results[r].size, args[i].size, "%s: size of gradient %u", what, i);
+        slope += dot(&results[r++], &steps[i]);
+    }
+    double first[2], second[2];
+    for (int i = 0; i < 2; i++) {
+        double h = i ? 5e-5 : 1e-4, change = value_at(b, f, args, steps, count, h) - f0;
+        first[i] = fabs(change);
+        second[i] = fabs(change - h * slope);
+        size = fmax(size, first[i]);
+    }
+    cr_assert(isfinite(slope), "%s: slope %g", what, slope);
+    /* rounding of f is far below; a function that is linear in h leaves nothing but that */
+    double floor = 1e-13 * fmax(1, fabs(f0));
+    if (first[0] > 1e3 * floor)
+        cr_assert(fabs(log2(first[0] / first[1]) - 1) < 0.2, "%s: slope 1: %g %g", what, first[0],
+                  first[1]);
+    if (second[0] > 100 * floor)
+        cr_assert(log2(second[0] / second[1]) > 1.7, "%s: slope 2: %g %g of %g", what, second[0],
+                  second[1], first[0]);
+    else
+        cr_assert(second[0] <= 1e-6 * size + 100 * floor, "%s: %g of %g", what, second[0], size);
+}
+
+/* ---- every op ----------------------------------------------------------------------- */
+
+/* Where it is smooth, and far from where it is not. */
+static double domain(Op op, uint32_t operand, double x) {
+    switch (op) {
+    case OP_LOG:
+    case OP_LOG2:
+    case OP_SQRT: return 1.5 + x;
+    case OP_POW: return operand == 0 ? 1.5 + 0.9 * x : x;
+    case OP_DIV: return operand == 1 ? 2 + x : x;
+    case OP_MOD: return operand == 1 ? 5 + 0.3 * x : 1.2 + 0.5 * x;
+    case OP_ASIN:
+    case OP_ACOS: return 0.8 * x;
+    case OP_ATAN2: return operand == 0 ? 1.5 + x : x;
+    case OP_ABS: return x < 0 ? x - 0.2 : x + 0.2;
+    case OP_MIN:
+    case OP_MAX: return operand == 0 ? x : -x + 0.01;
+    default: return x;
+    }
+}
+
+static Node weighted(Bench *b, Node n) {
+    Type t = graph_node(bench_func(b), n)->type;
+    if (t.kind == TYPE_SCALAR) return bin(b, OP_MUL, n, n);
+    Node w = graph_add_typed(b->m, b->f, OP_NORMAL, type_field(t.grid, t.channels), NULL, 0, 7, 0,
+                             SPAN_NONE);
+    return un(b, OP_SUM, bin(b, OP_MUL, w, n));
+}
+
+/* 2 -> 3 channels, 3 taps along every axis, halving the grid. */
+static Node say_conv(Bench *b, Op op) {
+    uint32_t rank = b->m->grids.data[b->grid].rank;
+    Conv c = {.rank = rank, .in = 2, .out = 3, .groups = 1};
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        c.size[a] = a < rank ? 3 : 1;
+        c.stride[a] = a < rank ? 2 : 1;
+        c.dilation[a] = 1;
+        c.sides[a][0] = c.sides[a][1] = a < rank ? SIDE_ODD : SIDE_EVEN;
+    }
+    ConvId id = graph_conv(b->m, &c);
+    GridId row = graph_row(b->m, conv_weights(&c)), coarse = graph_coarser(b->m, b->grid);
+    Node x[2];
+    x[0] = op == OP_CONVT ? graph_param(b->m, b->f, type_field(coarse, 3), 0) : field_param(b, 2);
+    x[1] = op == OP_CONVW ? graph_param(b->m, b->f, type_field(coarse, 3), 0)
+                          : graph_param(b->m, b->f, type_field(row, 1), 0);
+    return graph_add(b->m, b->f, op, x, 2, id, 0, SPAN_NONE);
+}
+
+/* One op of operands of its own; NODE_NONE where this test has no way to say it. */
+static Node say(Bench *b, Op op, uint32_t channels) {
+    const OpInfo *info = op_info(op);
+    Node x[3];
+    if (info->class == CLASS_POINTWISE) {
+        for (int i = 0; i < info->operands; i++) x[i] = field_param(b, i == 2 ? 1 : channels);
+        return graph_add(b->m, b->f, op, x, (uint32_t)info->operands, 0, 0, SPAN_NONE);
+    }
+    switch (op) {
+    case OP_SPREAD:
+        x[0] = graph_param(b->m, b->f, type_scalar(), 0);
+        return graph_add_typed(b->m, b->f, op, type_field(b->grid, 1), x, 1, 0, 0, SPAN_NONE);
+    case OP_CHANNEL:
+        x[0] = field_param(b, 3);
+        return graph_add(b->m, b->f, op, x, 1, 1, 0, SPAN_NONE);
+    case OP_CONCAT:
+        x[0] = field_param(b, 1), x[1] = field_param(b, 2);
+        return graph_add(b->m, b->f, op, x, 2, 0, 0, SPAN_NONE);
+    case OP_CHSUM: return un(b, op, field_param(b, 3));
+    case OP_STENCIL: return apply(b, gradient_stencil(b, SIDE_ODD, false), field_param(b, 1));
+    case OP_RESTRICT:
+    case OP_SUM:
+    case OP_LEAST:
+    case OP_LARGEST: return un(b, op, field_param(b, 2));
+    case OP_PROLONG: return un(b, op, un(b, OP_RESTRICT, field_param(b, 2)));
+    case OP_CONV:
+    case OP_CONVT:
+    case OP_CONVW: return say_conv(b, op);
+    default: return NODE_NONE;
+    }
+}
+
+static void check_op(Op op, uint32_t rank, uint32_t channels) {
+    Bench b = bench_new(rank, sizes, 0.7);
+    Node n = say(&b, op, channels);
+    cr_assert(n, "%s has a derivative and no test: say() needs a line", op_info(op)->name);
+    returns(&b, weighted(&b, n));
+    Array args[4] = {0}, steps[4] = {0};
+    uint32_t count = bench_func(&b)->params.len;
+    for (uint32_t i = 0; i < count; i++) {
+        Type t = graph_node(bench_func(&b), bench_func(&b)->params.data[i])->type;
+        args[i] = random_array(&b, t, 10 + i);
+        for (int64_t k = 0; k < args[i].size; k++) args[i].data[k] = domain(op, i, args[i].data[k]);
+        if (op != OP_WHERE || i > 0) steps[i] = random_array(&b, t, 20 + i);
+    }
+    check_taylor(&b, b.f, args, steps, count, op_info(op)->name);
+    bench_free(&b);
+}
+
+Test(gradient, of_every_op) {
+    uint32_t checked = 0;
+    for (Op op = 1; op < OP_COUNT; op++) {
+        const OpInfo *info = op_info(op);
+        if (info->derivative == deriv_none || info->derivative == deriv_zero) continue;
+        if (info->class == CLASS_CONTROL) continue; /* of whole functions: below */
+        for (uint32_t rank = 1; rank <= 2; rank++) check_op(op, rank, 1 + rank % 2);
+        checked++;
+    }
+    cr_assert(checked > 30);
+}
+
+/* ---- loops ------------------------------------------------------------------------------ */
+
+typedef struct {
+    Bench b;
+    Node u, K, tau;
+} Net;
+
+static Node at(Bench *b, FuncId f, Op op, Node x, Node y) {
+    return graph_binary(b->m, f, op, x, y, SPAN_NONE);
+}
+
+/* A stack of numbers or fields as a parameter. */
+static Node stack_param(Bench *b, bool field) {
+    Type t = field ? type_field(b->grid, 1) : type_scalar();
+    t.kind = TYPE_STACK;
+    return graph_param(b->m, b->f, t, 0);
+}
+
+static Array random_stack(Bench *b, bool field, int64_t frames, uint64_t seed) {
+    Type t = field ? type_field(b->grid, 1) : type_scalar();
+    Array one = array_of(b, t), a = one;
+    a.type.kind = TYPE_STACK;
+    a.frames = frames;
+    a.size = one.size * frames;
+    a.data = ARENA_ARRAY(b->arena, double, a.size);
+    for (int64_t i = 0; i < a.size; i++) a.data[i] = noise(&seed);
+    return a;
+}
+
+/* u -> u - tau_k adjoint(K_k grad)(flux(K_k grad u)), K_k a field that weighs, twice used. */
+static FuncId step_body(Bench *b, bool two_steps) {
+    FuncId f = graph_func(b->m, names_of(b->names, "step"));
+    Type field = type_field(b->grid, 1), fields = field, numbers = {TYPE_STACK, 1, GRID_NONE};
+    fields.kind = TYPE_STACK;
+    Node k = graph_param(b->m, f, type_scalar(), 0), old = 0;
+    if (two_steps) old = graph_param(b->m, f, field, 0);
+    Node u = graph_param(b->m, f, field, 0), K = graph_param(b->m, f, fields, 0),
+         tau = graph_param(b->m, f, numbers, 0), same = graph_param(b->m, f, fields, 0);
+    Node w = at(b, f, OP_FRAME, K, k), again = at(b, f, OP_FRAME, same, k);
+    Node g =
+        graph_add(b->m, f, OP_STENCIL, &u, 1, gradient_stencil(b, SIDE_EVEN, false), 0, SPAN_NONE);
+    g = at(b, f, OP_MUL, w, g);
+    Node s = graph_unary(b->m, f, OP_CHSUM, at(b, f, OP_MUL, g, g), SPAN_NONE);
+    g = at(b, f, OP_DIV, g, at(b, f, OP_ADD, s, graph_const(b->m, f, 1)));
+    g = at(b, f, OP_MUL, again, g);
+    Node div =
+        graph_add(b->m, f, OP_STENCIL, &g, 1, gradient_stencil(b, SIDE_EVEN, true), 0, SPAN_NONE);
+    Node next = at(b, f, OP_SUB, u, at(b, f, OP_MUL, at(b, f, OP_FRAME, tau, k), div));
+    if (two_steps) {
+        Node a = at(b, f, OP_DIV, at(b, f, OP_ADD, k, graph_const(b->m, f, 1)),
+                    at(b, f, OP_ADD, k, graph_const(b->m, f, 2)));
+        next = at(b, f, OP_ADD, at(b, f, OP_MUL, a, next), at(b, f, OP_MUL, old, a));
+        vec_push(&graph_get(b->m, f)->results, u);
+    }
+    vec_push(&graph_get(b->m, f)->results, next);
+    return f;
+}
+
+/* The loss of a network of steps; `stop`: ends before the count by a test of the state; `film`: reads
+ * states on the way. */
+static void network(Bench *b, bool two_steps, int64_t stride) {
+    FuncId body = step_body(b, two_steps);
+    uint32_t collect[] = {two_steps};
+    Loop loop = {.body = body,
+                 .states = 1 + two_steps,
+                 .captured = 3,
+                 .stride = stride ? stride : 1,
+                 .collect = collect,
+                 .collected = stride > 0};
+    Node u = field_param(b, 1), K = stack_param(b, true), tau = stack_param(b, false);
+    Node operands[6] = {number(b, 5), u, two_steps ? un(b, OP_NEG, u) : K, K, tau, K};
+    if (!two_steps) operands[3] = tau, operands[4] = K;
+    uint32_t count = two_steps ? 6 : 5;
+    Node made =
+        graph_add(b->m, b->f, OP_LOOP, operands, count, graph_loop(b->m, &loop), 0, SPAN_NONE);
+    Node loss = weighted(b, graph_result(b->m, b->f, made, two_steps));
+    if (stride) {
+        Node film = graph_result(b->m, b->f, made, loop.states + 1);
+        Node last = bin(b, OP_FRAME, film, number(b, -1)),
+             first = bin(b, OP_FRAME, film, number(b, 0));
+        Node middle = bin(b, OP_FRAME, film, number(b, 1));
+        Node all = bin(b, OP_MUL, bin(b, OP_MUL, last, middle), un(b, OP_EXP, first));
+        loss = bin(b, OP_ADD, loss, weighted(b, all));
+    }
+    /* a frame used outside of the loop, too */
+    loss = bin(b, OP_ADD, loss, weighted(b, bin(b, OP_FRAME, K, number(b, 2))));
+    returns(b, loss);
+    returns(b, graph_result(b->m, b->f, made, 0));
+}
+
+static void network_arrays(Bench *b, Array *args, Array *steps) {
+    args[0] = random_array(b, type_field(b->grid, 1), 1);
+    args[1] = random_stack(b, true, 5, 2);
+    args[2] = random_stack(b, false, 5, 3);
+    steps[0] = random_array(b, type_field(b->grid, 1), 4);
+    steps[1] = random_stack(b, true, 5, 5);
+    steps[2] = random_stack(b, false, 5, 6);
+}
+
+Test(gradient, through_loops_with_indexed_parameters) {
+    for (uint32_t rank = 1; rank <= 2; rank++)
+        for (int two = 0; two < 2; two++)
+            for (int64_t stride = 0; stride < 4; stride++) {
+                Bench b = bench_new(rank, sizes, 0.9);
+                Array args[3], steps[3];
+                network(&b, two, stride);
+                cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+                network_arrays(&b, args, steps);
+                check_taylor(&b, b.f, args, steps, 3, "network");
+                Array none = {0};
+                check_taylor(&b, b.f, args, (Array[]){none, steps[1], none}, 3, "K alone");
+                check_taylor(&b, b.f, args, (Array[]){none, none, steps[2]}, 3, "tau alone");
+                bench_free(&b);
+            }
+}
+
+/* Simplified before and after: the same gradient. */
+Test(gradient, survives_simplification) {
+    Bench b = bench_new(2, sizes, 0.9);
+    Array args[3], steps[3], before[5], after[5];
+    bool wanted[3] = {true, true, true};
+    network(&b, true, 2);
+    network_arrays(&b, args, steps);
+    FuncId g = gradient_func(b.m, b.f, wanted, NULL);
+    cr_assert(g);
+    EvalOptions options = {0};
+    cr_assert_eq(eval_func(b.m, g, args, before, &options, b.arena), 0);
+    for (int round = 0; round < 2; round++) {
+        pass_simplify(b.m);
+        cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+        cr_assert_eq(eval_func(b.m, g, args, after, &options, b.arena), 0);
+        for (int i = 0; i < 5; i++)
+            for (int64_t k = 0; k < before[i].size; k++)
+                cr_assert_float_eq(before[i].data[k], after[i].data[k], 1e-12);
+    }
+    Text text = {0};
+    graph_print(b.m, &text);
+    char *error = NULL;
+    Module *read = graph_read(b.names, text.data, text.len, &error);
+    cr_assert(read, "%s", error);
+    graph_free(read);
+    text_free(&text);
+    bench_free(&b);
+}
+
+/* while: u <- u (1 + a u) until its largest value exceeds 2, in a loop around a loop: sum of it all. */
+Test(gradient, of_loops_that_stop_and_loops_in_loops) {
+    Bench b = bench_new(1, sizes, 1);
+    Type field = type_field(b.grid, 1);
+    FuncId inner = graph_func(b.m, 0), outer = graph_func(b.m, 0);
+    graph_param(b.m, inner, type_scalar(), 0);
+    Node x = graph_param(b.m, inner, field, 0), a = graph_param(b.m, inner, field, 0);
+    Node grown = at(&b, inner, OP_MUL, x,
+                    at(&b, inner, OP_ADD, graph_const(b.m, inner, 1), at(&b, inner, OP_MUL, a, x)));
+    vec_push(&graph_get(b.m, inner)->results, grown);
+    vec_push(&graph_get(b.m, inner)->results,
+             at(&b, inner, OP_LT, graph_const(b.m, inner, 2),
+                graph_unary(b.m, inner, OP_LARGEST, grown, SPAN_NONE)));
+    Loop stops = {.body = inner, .states = 1, .captured = 1, .has_stop = true, .stride = 1};
+    Node k = graph_param(b.m, outer, type_scalar(), 0), y = graph_param(b.m, outer, field, 0),
+         rate = graph_param(b.m, outer, field, 0);
+    Node start = at(&b, outer, OP_DIV, y, at(&b, outer, OP_ADD, k, graph_const(b.m, outer, 3)));
+    Node loop = graph_add(b.m, outer, OP_LOOP, (Node[]){graph_const(b.m, outer, 100), start, rate},
+                          3, graph_loop(b.m, &stops), 0, SPAN_NONE);
+    vec_push(
+        &graph_get(b.m, outer)->results,
+        at(&b, outer, OP_SUB, graph_result(b.m, outer, loop, 0), at(&b, outer, OP_MUL, rate, y)));
+    Loop around = {.body = outer, .states = 1, .captured = 1, .stride = 1};
+    Node u = field_param(&b, 1), r = field_param(&b, 1);
+    Node made = graph_add(b.m, b.f, OP_LOOP, (Node[]){number(&b, 3), u, r}, 3,
+                          graph_loop(b.m, &around), 0, SPAN_NONE);
+    returns(&b, weighted(&b, graph_result(b.m, b.f, made, 0)));
+    cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+    Array args[2] = {random_array(&b, field, 1), random_array(&b, field, 2)}, steps[2];
+    for (int64_t i = 0; i < args[0].size; i++) {
+        args[0].data[i] = 1 + 0.3 * args[0].data[i];
+        args[1].data[i] = 0.4 + 0.1 * args[1].data[i];
+    }
+    steps[0] = random_array(&b, field, 3), steps[1] = random_array(&b, field, 4);
+    check_taylor(&b, b.f, args, steps, 2, "loops in loops");
+    bench_free(&b);
+}
+
+/* Forward and reverse agree: <J v, w> = <v, Jᵀ w>. */
+Test(gradient, forward_agrees_with_reverse) {
+    for (int two = 0; two < 2; two++) {
+        Bench b = bench_new(2, sizes, 0.9);
+        network(&b, two, 2);
+        Func *f = bench_func(&b);
+        f->results.data[0] = f->results.data[1]; /* the field */
+        f->results.len = 1;
+        Array args[3], steps[3];
+        network_arrays(&b, args, steps);
+        FuncId jvp = jvp_func(b.m, b.f, NULL), vjp = vjp_func(b.m, b.f, NULL);
+        cr_assert(jvp && vjp);
+        cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+        Array w = random_array(&b, args[0].type, 9);
+        Array jv = run_func(&b, jvp, (Array[]){args[0], steps[0], args[1], args[2]});
+        Array jw = run_func(&b, vjp, (Array[]){w, args[0], args[1], args[2]});
+        cr_assert_float_eq(dot(&jv, &w), dot(&steps[0], &jw), 1e-12);
+        cr_assert(fabs(dot(&jv, &w)) > 1e-3);
+        bench_free(&b);
+    }
+}
+
+Test(gradient, of_calls_and_of_what_is_refused) {
+    Bench b = bench_new(1, sizes, 1);
+    Type field = type_field(b.grid, 1);
+    FuncId callee = graph_func(b.m, 0);
+    Node x = graph_param(b.m, callee, field, 0), c = graph_param(b.m, callee, type_scalar(), 0);
+    vec_push(&graph_get(b.m, callee)->results,
+             at(&b, callee, OP_MUL, c, graph_unary(b.m, callee, OP_SIN, x, SPAN_NONE)));
+    Node u = field_param(&b, 1), s = graph_param(b.m, b.f, type_scalar(), 0);
+    Node call = graph_add(b.m, b.f, OP_CALL, (Node[]){u, s}, 2, callee, 0, SPAN_NONE);
+    Node once = graph_result(b.m, b.f, call, 0);
+    Node twice = graph_result(
+        b.m, b.f, graph_add(b.m, b.f, OP_CALL, (Node[]){once, s}, 2, callee, 0, SPAN_NONE), 0);
+    returns(&b, weighted(&b, twice));
+    Array args[2] = {random_array(&b, field, 1), random_array(&b, type_scalar(), 2)};
+    check_taylor(&b, b.f, args,
+                 (Array[]){random_array(&b, field, 3), random_array(&b, type_scalar(), 4)}, 2,
+                 "calls");
+    /* a gradient's gradient through its loops: refused, and the node named */
+    Bench d = bench_new(1, sizes, 1);
+    network(&d, false, 0);
+    bool wanted[3] = {true, false, false}, all[3] = {true, true, true};
+    FuncId once_more = gradient_func(d.m, d.f, wanted, NULL);
+    Node why = NODE_NONE;
+    cr_assert(once_more);
+    graph_get(d.m, once_more)->results.data[0] =
+        graph_unary(d.m, once_more, OP_SUM, graph_get(d.m, once_more)->results.data[2], SPAN_NONE);
+    cr_assert_eq(gradient_func(d.m, once_more, all, &why), 0);
+    cr_assert_neq(why, NODE_NONE);
+    bench_free(&b);
+    bench_free(&d);
+}
