@@ -300,12 +300,16 @@ static Interval node_range(Module *module, const NodeData *d, const Interval *x,
     case OP_CHANNEL:
     case OP_RESTRICT:
     case OP_PROLONG:
+    case OP_ENTRY:
+    case OP_BYCHANNEL:
     case OP_LEAST:
     case OP_LARGEST: return x[0];
+    case OP_ROW:
     case OP_CONCAT:
         for (uint32_t k = 0; k < d->count; k++) r = interval_hull(r, x[k]);
         return r;
     case OP_STENCIL: return stencil_range(&module->stencils.data[d->index], x, d->count);
+    case OP_TOTALS:
     case OP_SUM: /* of fields of one sign */
         return (Interval){x[0].low >= 0 ? 0 : -INFINITY, x[0].high <= 0 ? 0 : INFINITY};
     default: return interval_all();

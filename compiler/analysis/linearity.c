@@ -82,10 +82,14 @@ static Dependence of_node(const NodeData *d, const Dependence *x) {
     case OP_RESTRICT:
     case OP_PROLONG:
     case OP_SUM:
-    case OP_SPREAD: return x[0];
+    case OP_SPREAD:
+    case OP_ENTRY:
+    case OP_BYCHANNEL:
+    case OP_TOTALS: return x[0];
     case OP_ADD:
     case OP_SUB:
     case OP_CONCAT:
+    case OP_ROW:
     case OP_STENCIL: return all_joined(x, d->count);
     case OP_CONV:
     case OP_CONVT:

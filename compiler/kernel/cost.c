@@ -87,7 +87,7 @@ static double func_bytes(const Costs *c, uint32_t number) {
 /* Least extents of the grids that are not coarser ones of others: n cells have (n + 1) / 2 coarse ones. */
 static void smallest(Costs *c) {
     for (GridId g = 1; g < c->plan->grids; g++)
-        for (uint32_t a = 0; a < c->plan->grid_rank[g]; a++) {
+        for (uint32_t a = 0; a < c->plan->grid_rank[g] && !c->module->grids.data[g].row; a++) {
             int64_t least = c->plan->smallest[g][a];
             for (GridId up = c->plan->finer[g]; up != GRID_NONE && least > 1;
                  up = c->plan->finer[up])

@@ -19,9 +19,9 @@ uint32_t kernel_operands(const KNodeData *n) {
 
 /* ---- text ------------------------------------------------------------------------ */
 
-static const char *const kind_names[K_KINDS] = {"none",     "number",  "scalar", "load",
-                                                "restrict", "prolong", "coord",  "edge",
-                                                "shift",    "unshift", "op"};
+const char *const kernel_kinds[K_KINDS] = {"none",     "number",  "scalar",  "load",
+                                           "restrict", "prolong", "entry",   "coord",
+                                           "edge",     "shift",   "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
 static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
@@ -30,7 +30,7 @@ static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
         text_puts(out, op_info(n->op)->name);
         for (uint32_t i = 0; i < kernel_operands(n); i++) text_printf(out, " %%%u", n->operand[i]);
     } else {
-        text_puts(out, kind_names[n->kind]);
+        text_puts(out, kernel_kinds[n->kind]);
         switch (n->kind) {
         case K_NUMBER: text_printf(out, " %g", n->number); break;
         case K_SCALAR:
@@ -38,6 +38,7 @@ static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
         case K_LOAD:
         case K_RESTRICT:
         case K_PROLONG:
+        case K_ENTRY:
         case K_EDGE: text_printf(out, " %u %u", n->index, n->detail); break;
         case K_SHIFT:
         case K_UNSHIFT:

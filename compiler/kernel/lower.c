@@ -19,7 +19,7 @@ enum {
 
 bool block_is_source(Op op) {
     return op == OP_PARAM || op == OP_INPUT || op == OP_RESULT || op == OP_FRAME ||
-           op == OP_NORMAL || op == OP_UNIFORM;
+           op == OP_NORMAL || op == OP_UNIFORM || op == OP_ROW || op == OP_TOTALS;
 }
 
 /* ---- kernel nodes, hash-consed -------------------------------------------------------- */
@@ -97,7 +97,7 @@ static KNode shift(Block *b, const NodeData *node, const Stencil *s, KNode of, c
         }
     }
     KKind kind = b->nodes.data[of].kind;
-    bool constant = kind == K_NUMBER || kind == K_SCALAR;
+    bool constant = kind == K_NUMBER || kind == K_SCALAR || kind == K_ENTRY;
     if (!moves || (plain && constant && !s->transposed)) return of;
     return intern(b, &d);
 }
@@ -205,6 +205,7 @@ static KNode *lower_node(Block *b, Node n) {
             break;
         case OP_RESTRICT: out[c] = leaf(b, K_RESTRICT, operands[0], c); break;
         case OP_PROLONG: out[c] = leaf(b, K_PROLONG, operands[0], c); break;
+        case OP_BYCHANNEL: out[c] = leaf(b, K_ENTRY, operands[0], c); break;
         default: /* pointwise */
             out[c] = apply(b, d->op, channel_of(b, operands[0], c),
                            d->count > 1 ? channel_of(b, operands[1], c) : 0,
@@ -219,7 +220,7 @@ static KNode *lower_node(Block *b, Node n) {
 static bool trivial(const Block *b, Node n) {
     for (uint32_t c = 0; c < graph_node(b->f, n)->type.channels; c++) {
         KKind kind = b->nodes.data[b->value[n][c]].kind;
-        if (kind != K_LOAD && kind != K_NUMBER && kind != K_SCALAR) return false;
+        if (kind != K_LOAD && kind != K_NUMBER && kind != K_SCALAR && kind != K_ENTRY) return false;
     }
     return true;
 }
@@ -291,7 +292,8 @@ static void mark_needed(Block *b) {
         const NodeData *d = graph_node(f, n);
         if (!b->needed[n]) continue;
         bool memory = d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_TASK ||
-                      d->op == OP_RESTRICT || d->op == OP_PROLONG;
+                      d->op == OP_RESTRICT || d->op == OP_PROLONG || d->op == OP_BYCHANNEL ||
+                      d->op == OP_ENTRY;
         for (uint32_t i = 0; i < d->count; i++) {
             Node u = f->operands.data[d->first + i];
             b->needed[u] = true;

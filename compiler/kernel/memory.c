@@ -86,7 +86,7 @@ static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
 
 /* Can the instruction write to a buffer of our choice? */
 static bool writes_anywhere(const HInstr *h) {
-    return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL;
+    return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL || h->kind == H_ROW;
 }
 
 static struct HPool *pool_of(HLoop *l, Type t, Arena *arena) {
@@ -309,7 +309,7 @@ static void want_slots(Memory *m, HBlock *block) {
         const Kernel *k = h->kind == H_LAUNCH ? m->plan->kernels.data[h->index] : NULL;
         uint32_t count = k                   ? k->written.len
                          : h->kind == H_CALL ? h->dsts_count
-                                             : h->kind == H_RANDOM;
+                                             : h->kind == H_RANDOM || h->kind == H_ROW;
         const HReg *made = k ? h->outputs : h->kind == H_CALL ? h->dsts : &h->dst;
         for (uint32_t o = 0; o < count; o++) {
             HRegData *r = &m->f->regs.data[made[o]];
@@ -357,22 +357,35 @@ void plan_memory(Plan *plan) {
 
 /* ---- the least extents ---------------------------------------------------------------------- */
 
-static void smallest_block(Plan *plan, const HBlock *block) {
+static void smallest_block(Plan *plan, const HFunc *f, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_LOOP) smallest_block(plan, h->loop->body);
+        if (h->kind == H_LOOP) smallest_block(plan, f, h->loop->body);
+        if (h->kind == H_ROW || h->kind == H_ENTRY) {
+            HReg row = h->kind == H_ROW ? h->dst : h->args[0];
+            int64_t *least = plan->smallest[f->regs.data[row].type.grid],
+                    count = h->kind == H_ROW ? h->args_count : (int64_t)h->index + 1;
+            if (least[0] < count) least[0] = count;
+        }
         if (h->kind != H_LAUNCH) continue;
         const Kernel *k = plan->kernels.data[h->index];
         int64_t *least = plan->smallest[h->grids[0]];
         for (uint32_t a = 0; a < MAX_RANK; a++)
             if (least[a] < k->smallest[a]) least[a] = k->smallest[a];
+        for (KNode n = 1; n < k->nodes.len; n++) { /* rows have the numbers that are read */
+            const KNodeData *d = &k->nodes.data[n];
+            if (d->kind != K_ENTRY) continue;
+            least = plan->smallest[h->grids[k->fields.data[d->index].grid]];
+            if (least[0] <= d->detail) least[0] = (int64_t)d->detail + 1;
+        }
     }
 }
 
 /* 0 where no kernel runs. */
 void plan_smallest(Plan *plan) {
     plan->smallest = arena_alloc(plan->arena, sizeof *plan->smallest * plan->grids);
-    for (uint32_t i = 0; i < plan->funcs.len; i++) smallest_block(plan, &plan->funcs.data[i]->body);
+    for (uint32_t i = 0; i < plan->funcs.len; i++)
+        smallest_block(plan, plan->funcs.data[i], &plan->funcs.data[i]->body);
 }
 
 /* ---- sealing ------------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@ typedef enum {
     K_LOAD,     /* index: field argument; detail: channel */
     K_RESTRICT, /* the same on the finer grid: mean of the cells that the cell holds */
     K_PROLONG,  /* the same on the coarser grid: the cell that holds the cell */
+    K_ENTRY,    /* index: field argument, a row; detail: a number of it, for every cell */
     K_COORD,    /* index: axis */
     K_EDGE,     /* index: axis; detail: 0 low, 1 high */
     K_SHIFT,    /* operand 0 at the cell + offset, as the sides say */
@@ -67,7 +68,7 @@ typedef struct {
 typedef struct {
     uint32_t rank;
     KNodes nodes;   /* operands before users */
-    uint32_t grids; /* 0: what is iterated over; others: of fields that are resampled */
+    uint32_t grids; /* 0: what is iterated over; others: of resampled fields and of rows */
     uint32_t *grid_rank;
     VEC(KField) fields; /* read */
     uint32_t scalars;
@@ -112,7 +113,10 @@ typedef enum {
     H_FRAMES,   /* dst = length of stack args[0] */
     H_EFFECT,   /* effect `index` of args */
     H_TASK,     /* the host does task `index`: dsts (NONE: not needed) are new values of args */
+    H_ROW,      /* dst = the row of the numbers args */
+    H_ENTRY,    /* dst = number `index` of row args[0] */
 } HKind;
+#define H_KINDS (H_ENTRY + 1)
 
 typedef struct HBlock HBlock;
 
@@ -224,6 +228,7 @@ void plan_seal(Plan *plan);     /* moves growing arrays into the arena */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */
 void plan_smallest(Plan *plan); /* the least extents, per grid */
 
+extern const char *const kernel_kinds[K_KINDS], *const host_words[H_KINDS]; /* in texts */
 /* Everything that becomes code: all but the constants and the names. Equal texts, equal code. */
 void plan_print_code(const Plan *plan, Text *out);
 

@@ -6,6 +6,10 @@
 static const char *const places[] = {"none", "pointer", "slot", "pool", "result"};
 static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 
+const char *const host_words[H_KINDS] = {"constant", "input", "op",   "cells", "launch",
+                                         "random",   "loop",  "call", "frame", "frames",
+                                         "effect",   "task",  "row",  "entry"};
+
 static void put_type(Type t, Text *out) {
     text_printf(out, " %s", types[t.kind]);
     if (t.kind != TYPE_SCALAR) text_printf(out, " %u %u", t.grid, t.channels);
@@ -70,8 +74,6 @@ static void put_loop(const Plan *plan, const HLoop *l, int depth, Text *out) {
 }
 
 static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *out) {
-    static const char *const names[] = {"constant", "input", "op",    "cells",  "launch", "random",
-                                        "loop",     "call",  "frame", "frames", "effect", "task"};
     if (h->kind == H_LAUNCH) {
         put_launch(plan, h, out);
         return;
@@ -80,7 +82,7 @@ static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *
         put_loop(plan, h->loop, depth, out);
         return;
     }
-    text_puts(out, names[h->kind]);
+    text_puts(out, host_words[h->kind]);
     if (h->kind == H_OP)
         text_printf(out, " %s", op_info(h->op)->name);
     else

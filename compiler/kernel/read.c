@@ -93,9 +93,6 @@ static uint32_t one_of(Reader *r, const char *const *names, uint32_t total, cons
 
 /* ---- kernels ------------------------------------------------------------------------------ */
 
-static const char *const kind_names[K_KINDS] = {"",         "number",  "scalar", "load",
-                                                "restrict", "prolong", "coord",  "edge",
-                                                "shift",    "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
 static void read_shift(Reader *r, const Kernel *k, KNodeData *d) {
@@ -117,7 +114,7 @@ static void read_node(Reader *r, Kernel *k) {
     expect(r, "=");
     next(r);
     for (KKind kind = K_NUMBER; kind < K_OP; kind++)
-        if (is(r, kind_names[kind])) d.kind = kind;
+        if (is(r, kernel_kinds[kind])) d.kind = kind;
     switch (d.kind) {
     case K_NONE:
         d.kind = K_OP;
@@ -321,9 +318,8 @@ static void read_loop(Reader *r, HInstr *h, uint32_t depth) {
 }
 
 static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
-    static const char *const names[] = {"constant", "input", "op",    "cells",  "launch", "random",
-                                        "loop",     "call",  "frame", "frames", "effect", "task"};
-    *h = (HInstr){.dst = NONE, .kind = (HKind)one_of(r, names, 11, "an instruction expected")};
+    *h = (HInstr){.dst = NONE,
+                  .kind = (HKind)one_of(r, host_words, H_KINDS, "an instruction expected")};
     if (h->kind == H_LAUNCH) {
         read_launch(r, h);
         return;

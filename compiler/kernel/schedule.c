@@ -6,7 +6,13 @@
 
 #include <string.h>
 
-enum { GROUP_CAP = 16, GROUP_FLOPS = 2000, INLINE_NODES = 500 };
+enum {
+    GROUP_CAP = 16,
+    GROUP_FLOPS = 2000,
+    GROUP_TOTALS = 32, /* numbers that one launch reduces to */
+    TOTALS_CAP = 16,   /* sums by channel of more channels take several launches */
+    INLINE_NODES = 500
+};
 
 static HReg require(Block *b, Node n);
 
@@ -35,6 +41,7 @@ typedef struct {
     VEC(Node) fields;  /* read from memory */
     VEC(Node) shifted; /* read elsewhere than at the cell itself */
     VEC(Node) scalars;
+    VEC(Node) rows; /* of numbers, the same in every cell */
 } Leaves;
 
 static bool contains(const Node *list, uint32_t len, Node n) {
@@ -56,6 +63,9 @@ static void find_leaves(Leaves *l, KNode k, bool shifted) {
         if (shifted && !contains(l->shifted.data, l->shifted.len, d->index))
             vec_push(&l->shifted, d->index);
         break;
+    case K_ENTRY:
+        if (!contains(l->rows.data, l->rows.len, d->index)) vec_push(&l->rows, d->index);
+        break;
     case K_SCALAR:
         if (!contains(l->scalars.data, l->scalars.len, d->index)) vec_push(&l->scalars, d->index);
         break;
@@ -71,18 +81,29 @@ static void find_leaves(Leaves *l, KNode k, bool shifted) {
     for (uint32_t i = 0; i < kernel_operands(d); i++) find_leaves(l, d->operand[i], shifted);
 }
 
-/* The kernel nodes that a root (a stored field or a reduction) stands for. */
-static const KNode *root_nodes(const Block *b, Node root, uint32_t *count) {
+/* Does a root reduce its operand: to a number, or to one for each channel? Else it is a stored field. */
+static bool reduces(const Block *b, Node root) {
     const NodeData *d = graph_node(b->f, root);
-    Node field = d->type.kind == TYPE_FIELD ? root : b->f->operands.data[d->first];
+    return d->type.kind != TYPE_FIELD || d->op == OP_TOTALS;
+}
+
+/* The kernel nodes that a root stands for. */
+static const KNode *root_nodes(const Block *b, Node root, uint32_t *count) {
+    Node field = reduces(b, root) ? graph_operand(b->f, root, 0) : root;
     *count = graph_node(b->f, field)->type.channels;
-    return d->type.kind == TYPE_FIELD ? b->define[root] : b->value[field];
+    return field == root ? b->define[root] : b->value[field];
 }
 
 static GridId root_grid(const Block *b, Node root) {
-    const NodeData *d = graph_node(b->f, root);
-    return d->type.kind == TYPE_FIELD ? d->type.grid
-                                      : graph_node(b->f, b->f->operands.data[d->first])->type.grid;
+    return graph_node(b->f, reduces(b, root) ? graph_operand(b->f, root, 0) : root)->type.grid;
+}
+
+/* Numbers that a root is reduced to. */
+static uint32_t root_totals(const Block *b, Node root) {
+    if (!reduces(b, root)) return 0;
+    return graph_node(b->f, root)->op == OP_TOTALS
+               ? graph_node(b->f, graph_operand(b->f, root, 0))->type.channels
+               : 1;
 }
 
 static Leaves leaves_of(Block *b, Node root) {
@@ -98,6 +119,7 @@ static void leaves_free(Leaves *l) {
     vec_free(&l->fields);
     vec_free(&l->shifted);
     vec_free(&l->scalars);
+    vec_free(&l->rows);
 }
 
 /* ---- groups ----------------------------------------------------------------------------- */
@@ -105,6 +127,7 @@ static void leaves_free(Leaves *l) {
 static bool is_root(const Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     if (!b->needed[n] || b->reg[n] != NONE) return false;
+    if (d->op == OP_TOTALS) return root_totals(b, n) <= TOTALS_CAP;
     return d->type.kind == TYPE_FIELD ? b->stored[n] && !block_is_source(d->op)
                                       : op_info(d->op)->class == CLASS_REDUCE;
 }
@@ -131,6 +154,7 @@ typedef struct {
     uint32_t count;
     VEC(Node) reads;
     double flops;
+    uint32_t totals;
 } Gang;
 
 static double root_flops(Block *b, Node root) {
@@ -148,11 +172,13 @@ static bool may_join(Block *b, const Gang *g, Node n) {
     for (uint32_t i = 0; i < l.fields.len && ready; i++) {
         Node field = l.fields.data[i];
         bool member = contains(g->roots, g->count, field);
-        ready = at_hand(b, field) || (member && !contains(l.shifted.data, l.shifted.len, field));
+        ready = at_hand(b, field) ||
+                (member && !reduces(b, field) && !contains(l.shifted.data, l.shifted.len, field));
         common = common || member || contains(g->reads.data, g->reads.len, field);
     }
     for (uint32_t i = 0; i < l.scalars.len && ready; i++)
         ready = scalar_ready(b, l.scalars.data[i], 0);
+    for (uint32_t i = 0; i < l.rows.len && ready; i++) ready = at_hand(b, l.rows.data[i]);
     leaves_free(&l);
     return ready && common;
 }
@@ -162,9 +188,13 @@ static void gather(Block *b, Gang *g) {
     for (Node n = 1; n < b->f->nodes.len && g->count < GROUP_CAP; n++) {
         if (!is_root(b, n) || contains(g->roots, g->count, n) || root_grid(b, n) != grid) continue;
         double flops = root_flops(b, n);
-        if (g->flops + flops > GROUP_FLOPS || !may_join(b, g, n)) continue;
+        uint32_t totals = root_totals(b, n);
+        if (g->flops + flops > GROUP_FLOPS || g->totals + totals > GROUP_TOTALS ||
+            !may_join(b, g, n))
+            continue;
         g->roots[g->count++] = n;
         g->flops += flops;
+        g->totals += totals;
     }
 }
 
@@ -178,6 +208,7 @@ typedef struct {
     VEC(GridId) grids;
     VEC(Node) fields, scalars; /* of the graph, by argument; 0 where the scalar is a constant */
     VEC(double) numbers;       /* of the scalar arguments that are constants */
+    VEC(HReg) sums;            /* by channel, of the TOTALS of the gang */
 } Cut;
 
 static uint32_t cut_scalar(Cut *c, Node node, double value) {
@@ -219,7 +250,8 @@ static KNode cut_copy(Cut *c, KNode from) {
         d = (KNodeData){.kind = K_SCALAR, .index = cut_scalar(c, NODE_NONE, d.number)};
     } else if (d.kind == K_SCALAR) {
         d.index = cut_scalar(c, d.index, 0);
-    } else if (d.kind == K_LOAD || d.kind == K_RESTRICT || d.kind == K_PROLONG) {
+    } else if (d.kind == K_LOAD || d.kind == K_RESTRICT || d.kind == K_PROLONG ||
+               d.kind == K_ENTRY) {
         d.index = cut_field(c, d.index);
     }
     vec_push(&c->k->nodes, d);
@@ -227,17 +259,32 @@ static KNode cut_copy(Cut *c, KNode from) {
     return c->k->nodes.len - 1;
 }
 
+/* Reduces these nodes to one number. */
+static HReg cut_reduction(Cut *c, HInstr *launch, Op op, const KNode *nodes, uint32_t count) {
+    KReduction r = {op, ARENA_ARRAY(c->b->planner->plan->arena, KNode, count), count};
+    for (uint32_t i = 0; i < count; i++) r.nodes[i] = cut_copy(c, nodes[i]);
+    HReg reg = launch->reductions[c->k->reductions.len] = new_reg(c->b, type_scalar());
+    vec_push(&c->k->reductions, r);
+    return reg;
+}
+
 static void cut_roots(Cut *c, HInstr *launch) {
     Block *b = c->b;
     Arena *arena = b->planner->plan->arena;
     launch->outputs = ARENA_ARRAY(arena, HReg, c->gang->count);
-    launch->reductions = ARENA_ARRAY(arena, HReg, c->gang->count);
+    launch->reductions = ARENA_ARRAY(arena, HReg, c->gang->totals + 1);
     for (uint32_t i = 0; i < c->gang->count; i++) {
         Node root = c->gang->roots[i];
         const NodeData *d = graph_node(b->f, root);
         uint32_t count;
         const KNode *nodes = root_nodes(b, root, &count);
-        if (d->type.kind == TYPE_FIELD) {
+        if (d->op == OP_TOTALS) {
+            b->reg[root] = new_reg(b, d->type);
+            for (uint32_t ch = 0; ch < count; ch++) {
+                HReg sum = cut_reduction(c, launch, OP_SUM, &nodes[ch], 1);
+                vec_push(&c->sums, sum);
+            }
+        } else if (d->type.kind == TYPE_FIELD) {
             launch->outputs[c->k->written.len] = new_reg(b, d->type);
             b->reg[root] = launch->outputs[c->k->written.len];
             vec_push(&c->k->written, count);
@@ -245,53 +292,100 @@ static void cut_roots(Cut *c, HInstr *launch) {
                 vec_push(&c->k->outputs,
                          ((KOutput){cut_copy(c, nodes[ch]), c->k->written.len - 1, ch}));
         } else {
-            KReduction r = {d->op, ARENA_ARRAY(arena, KNode, count), count};
-            for (uint32_t ch = 0; ch < count; ch++) r.nodes[ch] = cut_copy(c, nodes[ch]);
-            launch->reductions[c->k->reductions.len] = new_reg(b, type_scalar());
-            b->reg[root] = launch->reductions[c->k->reductions.len];
-            vec_push(&c->k->reductions, r);
+            b->reg[root] = cut_reduction(c, launch, d->op, nodes, count);
         }
     }
 }
 
-static void launch(Block *b, const Gang *gang) {
-    Plan *plan = b->planner->plan;
-    GridId grid = root_grid(b, gang->roots[0]);
-    Kernel *k = ARENA_NEW(plan->arena, Kernel);
-    k->rank = plan->grid_rank[grid];
-    vec_push(&k->nodes, ((KNodeData){0}));
-    Cut c = {.b = b, .gang = gang, .k = k};
+static Cut cut_start(Block *b, const Gang *gang, GridId grid) {
+    Cut c = {.b = b, .gang = gang, .k = ARENA_NEW(b->planner->plan->arena, Kernel)};
+    c.k->rank = b->planner->plan->grid_rank[grid];
+    vec_push(&c.k->nodes, ((KNodeData){0}));
     vec_push(&c.grids, grid);
+    return c;
+}
+
+/* Emits the launch of what was cut. */
+static void cut_launch(Cut *c, HInstr *made) {
+    Block *b = c->b;
+    Plan *plan = b->planner->plan;
+    Kernel *k = c->k;
+    k->grids = c->grids.len;
+    k->grid_rank = ARENA_ARRAY(plan->arena, uint32_t, k->grids);
+    for (uint32_t i = 0; i < k->grids; i++) k->grid_rank[i] = plan->grid_rank[c->grids.data[i]];
+    k->scalars = c->scalars.len;
+    made->index = plan_add_kernel(plan, k);
+    made->grids = arena_copy(plan->arena, c->grids.data, sizeof(GridId) * c->grids.len);
+    made->fields = ARENA_ARRAY(plan->arena, HReg, c->fields.len + 1);
+    for (uint32_t i = 0; i < c->fields.len; i++) made->fields[i] = require(b, c->fields.data[i]);
+    uint32_t scalars = c->scalars.len;
+    made->scalars = ARENA_ARRAY(plan->arena, HReg, scalars + 1);
+    made->scalar_constant = ARENA_ARRAY(plan->arena, uint32_t, scalars + 1);
+    for (uint32_t i = 0; i < scalars; i++) {
+        made->scalars[i] = c->scalars.data[i] ? require(b, c->scalars.data[i]) : NONE;
+        made->scalar_constant[i] = c->scalars.data[i] ? 0 : plan_constant(plan, c->numbers.data[i]);
+    }
+    vec_push(&b->code->code, *made);
+    map_free(&c->copied);
+    vec_free(&c->grids);
+    vec_free(&c->fields);
+    vec_free(&c->scalars);
+    vec_free(&c->numbers);
+}
+
+static void emit_row(Block *b, HReg row, const HReg *numbers, uint32_t count) {
+    HInstr *h = emit(b, H_ROW);
+    h->dst = row;
+    h->args = arena_copy(b->planner->plan->arena, numbers, sizeof *numbers * count);
+    h->args_count = count;
+}
+
+static void launch(Block *b, const Gang *gang) {
+    Cut c = cut_start(b, gang, root_grid(b, gang->roots[0]));
     HInstr made = {.kind = H_LAUNCH, .dst = NONE};
     cut_roots(&c, &made);
-    k->grids = c.grids.len;
-    k->grid_rank = ARENA_ARRAY(plan->arena, uint32_t, k->grids);
-    for (uint32_t i = 0; i < k->grids; i++) k->grid_rank[i] = plan->grid_rank[c.grids.data[i]];
-    k->scalars = c.scalars.len;
-    made.index = plan_add_kernel(plan, k);
-    made.grids = arena_copy(plan->arena, c.grids.data, sizeof(GridId) * c.grids.len);
-    made.fields = ARENA_ARRAY(plan->arena, HReg, c.fields.len + 1);
-    for (uint32_t i = 0; i < c.fields.len; i++) made.fields[i] = require(b, c.fields.data[i]);
-    made.scalars = ARENA_ARRAY(plan->arena, HReg, k->scalars + 1);
-    made.scalar_constant = ARENA_ARRAY(plan->arena, uint32_t, k->scalars + 1);
-    for (uint32_t i = 0; i < k->scalars; i++) {
-        made.scalars[i] = c.scalars.data[i] ? require(b, c.scalars.data[i]) : NONE;
-        made.scalar_constant[i] = c.scalars.data[i] ? 0 : plan_constant(plan, c.numbers.data[i]);
+    cut_launch(&c, &made);
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < gang->count; i++) {
+        Node root = gang->roots[i];
+        if (graph_node(b->f, root)->op != OP_TOTALS) continue;
+        emit_row(b, b->reg[root], c.sums.data + first, root_totals(b, root));
+        first += root_totals(b, root);
     }
-    vec_push(&b->code->code, made);
-    map_free(&c.copied);
-    vec_free(&c.grids);
-    vec_free(&c.fields);
-    vec_free(&c.scalars);
-    vec_free(&c.numbers);
+    vec_free(&c.sums);
+}
+
+/* The sums of many channels: some at a time, so that kernels stay small. */
+static void launch_totals(Block *b, Node root) {
+    uint32_t count;
+    VEC(HReg) sums = {0};
+    root_nodes(b, root, &count);
+    Gang gang = {.count = 0};
+    for (uint32_t ch = 0; ch < count;) {
+        Cut c = cut_start(b, &gang, root_grid(b, root));
+        HInstr made = {.kind = H_LAUNCH, .dst = NONE};
+        made.outputs = ARENA_ARRAY(b->planner->plan->arena, HReg, 1);
+        made.reductions = ARENA_ARRAY(b->planner->plan->arena, HReg, TOTALS_CAP);
+        for (uint32_t last = ch + TOTALS_CAP; ch < count && ch < last; ch++) {
+            HReg sum = cut_reduction(&c, &made, OP_SUM, &root_nodes(b, root, &count)[ch], 1);
+            vec_push(&sums, sum);
+        }
+        cut_launch(&c, &made);
+    }
+    b->reg[root] = new_reg(b, graph_node(b->f, root)->type);
+    emit_row(b, b->reg[root], sums.data, sums.len);
+    vec_free(&sums);
 }
 
 static void require_root(Block *b, Node root) {
     Leaves l = leaves_of(b, root);
     for (uint32_t i = 0; i < l.fields.len; i++) require(b, l.fields.data[i]);
     for (uint32_t i = 0; i < l.scalars.len; i++) require(b, l.scalars.data[i]);
-    if (b->reg[root] == NONE) { /* else it joined one of those */
-        Gang gang = {.roots = {root}, .count = 1};
+    for (uint32_t i = 0; i < l.rows.len; i++) require(b, l.rows.data[i]);
+    if (b->reg[root] == NONE && root_totals(b, root) > TOTALS_CAP) {
+        launch_totals(b, root);
+    } else if (b->reg[root] == NONE) { /* else it joined one of those */
+        Gang gang = {.roots = {root}, .count = 1, .totals = root_totals(b, root)};
         for (uint32_t i = 0; i < l.fields.len; i++) vec_push(&gang.reads, l.fields.data[i]);
         gang.flops = root_flops(b, root);
         gather(b, &gang);
@@ -488,6 +582,8 @@ static HReg require(Block *b, Node n) {
         break;
     case OP_FRAME: reg = with_operands(b, n, H_FRAME); break;
     case OP_FRAMES: reg = with_operands(b, n, H_FRAMES); break;
+    case OP_ROW: reg = with_operands(b, n, H_ROW); break;
+    case OP_ENTRY: reg = with_operands(b, n, H_ENTRY); break;
     case OP_RESULT: {
         Node tuple = b->f->operands.data[d->first];
         Op op = graph_node(b->f, tuple)->op;

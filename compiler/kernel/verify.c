@@ -38,7 +38,11 @@ static bool node_sound(const Kernel *k, KNode id) {
     case K_RESTRICT:
     case K_PROLONG:
         return n->index < k->fields.len && k->fields.data[n->index].grid > 0 &&
+               k->grid_rank[k->fields.data[n->index].grid] == k->rank &&
                n->detail < k->fields.data[n->index].channels;
+    case K_ENTRY:
+        return n->index < k->fields.len && k->grid_rank[k->fields.data[n->index].grid] == 1 &&
+               n->detail < 1u << 20;
     case K_COORD: return n->index < k->rank;
     case K_EDGE: return n->index < k->rank && n->detail < 2;
     case K_SHIFT:
@@ -60,10 +64,13 @@ static void check_kernel(Check *c, const Kernel *k) {
         return;
     }
     for (uint32_t i = 0; i < k->grids; i++)
-        if (k->grid_rank[i] != k->rank) fail(c, "kernel", "grids of other ranks");
+        if (k->grid_rank[i] != k->rank && k->grid_rank[i] != 1)
+            fail(c, "kernel", "grids of other ranks");
     for (uint32_t i = 0; i < k->fields.len; i++)
-        if (k->fields.data[i].grid >= k->grids || k->fields.data[i].channels == 0)
+        if (k->fields.data[i].grid >= k->grids || k->fields.data[i].channels == 0) {
             fail(c, "kernel", "a field without grid or channels");
+            return;
+        }
     for (KNode n = 1; n < k->nodes.len; n++)
         if (!node_sound(k, n)) {
             fail(c, "kernel", arena_format(c->arena, "node %%%u is unsound", n));
@@ -111,7 +118,7 @@ static void check_launch(Check *c, const HInstr *h) {
     const Kernel *k = c->plan->kernels.data[h->index];
     for (uint32_t i = 0; i < k->grids; i++)
         if (h->grids[i] == GRID_NONE || h->grids[i] >= c->plan->grids ||
-            c->plan->grid_rank[h->grids[i]] != k->rank)
+            c->plan->grid_rank[h->grids[i]] != k->grid_rank[i])
             fail(c, "func", "a launch over a grid of another rank");
     if (c->wrong) return;
     for (uint32_t i = 0; i < k->fields.len; i++) {
@@ -135,6 +142,12 @@ static void check_launch(Check *c, const HInstr *h) {
     }
     for (uint32_t i = 0; i < k->reductions.len; i++)
         writes(c, h->reductions[i], TYPE_SCALAR, "a reduction gives a new number");
+    for (KNode n = 1; n < k->nodes.len && !c->wrong; n++)
+        if (k->nodes.data[n].kind == K_ENTRY) {
+            GridId row = h->grids[k->fields.data[k->nodes.data[n].index].grid];
+            if (c->plan->smallest[row][0] <= k->nodes.data[n].detail)
+                fail(c, "func", "a launch reads past the end of a row");
+        }
     uint32_t p = 0;
     while (p < c->f->partials.len && c->f->partials.data[p].grid != h->grids[0]) p++;
     if (k->reductions.len &&
@@ -265,10 +278,11 @@ static void check_task(Check *c, const HInstr *h) {
 }
 
 static void check_simple(Check *c, const HInstr *h) {
-    uint32_t wanted = h->kind == H_FRAME    ? 2
-                      : h->kind == H_FRAMES ? 1
-                      : h->kind == H_OP     ? (uint32_t)op_info(h->op)->operands
-                                            : 0;
+    uint32_t wanted = h->kind == H_FRAME                          ? 2
+                      : h->kind == H_FRAMES || h->kind == H_ENTRY ? 1
+                      : h->kind == H_OP  ? (uint32_t)op_info(h->op)->operands
+                      : h->kind == H_ROW ? h->args_count
+                                         : 0;
     if (h->kind != H_EFFECT && h->args_count != wanted) {
         fail(c, "func", "an instruction with too many or too few values");
         return;
@@ -277,8 +291,9 @@ static void check_simple(Check *c, const HInstr *h) {
         bool stack = i == 0 && (h->kind == H_FRAME || h->kind == H_FRAMES);
         TypeKind kind = h->kind == H_EFFECT && h->args[i] < c->f->regs.len
                             ? c->f->regs.data[h->args[i]].type.kind
-                        : stack ? TYPE_STACK
-                                : TYPE_SCALAR;
+                        : stack              ? TYPE_STACK
+                        : h->kind == H_ENTRY ? TYPE_FIELD
+                                             : TYPE_SCALAR;
         reads(c, h->args[i], kind, "an instruction reads what is not there");
     }
     if (h->kind == H_EFFECT) return;
@@ -288,7 +303,20 @@ static void check_simple(Check *c, const HInstr *h) {
     }
     Type t = c->f->regs.data[h->dst].type;
     bool any = h->kind == H_INPUT || h->kind == H_RANDOM || h->kind == H_FRAME;
-    writes(c, h->dst, any ? t.kind : TYPE_SCALAR, "an instruction's result");
+    writes(c, h->dst,
+           any                ? t.kind
+           : h->kind == H_ROW ? TYPE_FIELD
+                              : TYPE_SCALAR,
+           "an instruction's result");
+    if (h->kind == H_ROW && (c->plan->grid_rank[t.grid] != 1 || t.channels != 1 ||
+                             h->args_count == 0 || c->plan->smallest[t.grid][0] < h->args_count ||
+                             c->f->regs.data[h->dst].place < PLACE_SLOT))
+        fail(c, "func", "a row without its place");
+    if (h->kind == H_ENTRY && !c->wrong) {
+        Type row = c->f->regs.data[h->args[0]].type;
+        if (c->plan->grid_rank[row.grid] != 1 || c->plan->smallest[row.grid][0] <= h->index)
+            fail(c, "func", "a number of no row");
+    }
     if (h->kind == H_RANDOM && t.kind == TYPE_FIELD && c->f->regs.data[h->dst].place < PLACE_SLOT)
         fail(c, "func", "noise without a place");
     if ((h->kind == H_CONSTANT && h->index >= c->plan->constants.len) ||

@@ -43,6 +43,11 @@ static LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uin
     return LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, e->ptr, base, &i, 1, ""), name);
 }
 
+static LLVMValueRef number_at(Emit *e, LLVMValueRef base, uint32_t index) {
+    LLVMValueRef i = emit_i64(e, index);
+    return LLVMBuildInBoundsGEP2(e->b, e->real, base, &i, 1, "");
+}
+
 static LLVMValueRef bytes_on(Emit *e, LLVMValueRef base, LLVMValueRef bytes) {
     return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), base, &bytes, 1, "");
 }
@@ -617,6 +622,16 @@ static void emit_instruction(HE *h, const HInstr *in) {
         break;
     case H_EFFECT: emit_effect(h, in); break;
     case H_TASK: emit_task(h, in); break;
+    case H_ROW: {
+        LLVMValueRef to = place_of(h, in->dst);
+        for (uint32_t i = 0; i < in->args_count; i++)
+            LLVMBuildStore(e->b, h->regs[in->args[i]].value, number_at(e, to, i));
+        break;
+    }
+    case H_ENTRY:
+        h->regs[in->dst].value =
+            LLVMBuildLoad2(e->b, e->real, number_at(e, h->regs[in->args[0]].value, in->index), "");
+        break;
     }
 }
 

@@ -181,6 +181,12 @@ static LLVMValueRef edge(KE *ke, const KNodeData *n, const uint32_t *at) {
     return LLVMBuildSelect(ke->e->b, is, emit_number(ke->e, t, 1), emit_number(ke->e, t, 0), "");
 }
 
+/* A number of a row, loaded where it is used: kernels of many channels would not keep them in registers. */
+static LLVMValueRef entry(KE *ke, const KNodeData *n) {
+    LLVMValueRef at = ke_gep(ke, ke->fields[n->index], emit_i64(ke->e, n->detail));
+    return spread(ke, LLVMBuildLoad2(ke->e->b, ke->e->real, at, ""));
+}
+
 /* ---- resampling ------------------------------------------------------------------------------ */
 
 /* Integers along an axis of the other grid: a vector along x. */
@@ -487,6 +493,7 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at) {
     case K_LOAD: return load(ke, n, at);
     case K_RESTRICT:
     case K_PROLONG: return resample(ke, n, at);
+    case K_ENTRY: return entry(ke, n);
     case K_COORD: return coordinate(ke, n->index, at[n->index]);
     case K_EDGE: return edge(ke, n, at);
     case K_SHIFT: return shifted(ke, n, 0, at, at);

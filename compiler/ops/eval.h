@@ -22,6 +22,8 @@ int64_t eval_extents(const Evaluator *e, GridId grid, int64_t extent[MAX_RANK]);
 void eval_run(Evaluator *e, FuncId func, const Array *args, Array *results);
 /* Doubles that one value of this type takes. */
 int64_t eval_size(const Evaluator *e, Type type);
+/* The sum of n numbers, in pairs. */
+double eval_sum_of(const double *x, int64_t n);
 void array_make(Evaluator *e, Array *array, Type type, int64_t frames);
 void array_copy(Array *to, const Array *from);
 void array_free(Array *array);

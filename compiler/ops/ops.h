@@ -1,5 +1,6 @@
 /* ops: the table of ops and each op's behaviour. Adding an op is a row in ops.def and its functions
- * in the file of its family (pointwise.c, channel.c, stencil.c, conv.c, reduce.c, source.c, control.c). */
+ * in the file of its family (pointwise.c, channel.c, row.c, stencil.c, conv.c, resample.c, reduce.c, source.c,
+ * control.c). */
 #ifndef PDN_OPS_H
 #define PDN_OPS_H
 

@@ -16,17 +16,17 @@ bool shape_reduce(Module *m, FuncId f, Op op, const Node *operands, uint32_t cou
 }
 
 /* Pairwise, so that the reference is more exact than what it checks. */
-static double sum_pairs(const double *x, int64_t n) {
+double eval_sum_of(const double *x, int64_t n) {
     if (n <= 32) {
         double sum = 0;
         for (int64_t i = 0; i < n; i++) sum += x[i];
         return sum;
     }
-    return sum_pairs(x, n / 2) + sum_pairs(x + n / 2, n - n / 2);
+    return eval_sum_of(x, n / 2) + eval_sum_of(x + n / 2, n - n / 2);
 }
 
 void eval_sum(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
-    out->data[0] = sum_pairs(operands[0]->data, operands[0]->size);
+    out->data[0] = eval_sum_of(operands[0]->data, operands[0]->size);
 }
 
 void eval_least(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {

@@ -7,7 +7,8 @@
 bool shape_given(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
                  uint32_t detail, Type *out, const char **why) {
     bool scalar = op == OP_CELLS;
-    bool any = op == OP_PARAM || op == OP_INPUT || op == OP_NORMAL || op == OP_UNIFORM;
+    bool any = op == OP_PARAM || op == OP_INPUT || op == OP_NORMAL || op == OP_UNIFORM ||
+               op == OP_BYCHANNEL;
     if (!any &&
         (scalar ? out->kind != TYPE_SCALAR : out->kind != TYPE_FIELD || out->channels != 1)) {
         *why = scalar ? "gives a number" : "gives a field of one channel";
@@ -29,6 +30,10 @@ bool shape_given(Module *m, FuncId f, Op op, const Node *operands, uint32_t coun
     }
     if (op == OP_SPREAD && graph_node(graph_get(m, f), operands[0])->type.kind != TYPE_SCALAR) {
         *why = "only a number can be spread over a grid";
+        return false;
+    }
+    if (op == OP_BYCHANNEL && !row_fits(m, f, operands[0], *out)) {
+        *why = "a number for each channel is needed: a row of as many as the field has channels";
         return false;
     }
     return true;

@@ -223,6 +223,76 @@ Test(code, resampling)
     }
 }
 
+/* A normalisation of every channel, of few channels and of more than one launch sums. */
+Test(code, rows_of_numbers) {
+    static const uint32_t widths[] = {1, 3, 21};
+    for (uint32_t i = 0; i < 6; i++) {
+        uint32_t n = widths[i % 3];
+        Case c = start(i < 3 ? 2 : 3, i < 3 ? (int64_t[]){37, 9} : (int64_t[]){19, 5, 4});
+        Node u = field_input(&c, n, 5, -1, 1), numbers[21];
+        Type t = type_field(c.grid, n);
+        for (uint32_t k = 0; k < n; k++)
+            numbers[k] = k == 2 ? graph_unary(c.m, c.f, OP_LARGEST, u, SPAN_NONE)
+                                : graph_const(c.m, c.f, 0.1 * k - 0.7);
+        Node row = graph_add(c.m, c.f, OP_ROW, numbers, n, 0, 0, SPAN_NONE);
+        Node count = graph_const(c.m, c.f, i < 3 ? 37 * 9 : 19 * 5 * 4);
+        Node mean = graph_binary(c.m, c.f, OP_DIV, graph_unary(c.m, c.f, OP_TOTALS, u, SPAN_NONE),
+                                 count, SPAN_NONE);
+        Node off = graph_binary(
+            c.m, c.f, OP_SUB, u,
+            graph_add_typed(c.m, c.f, OP_BYCHANNEL, t, &mean, 1, 0, 0, SPAN_NONE), SPAN_NONE);
+        Node squares = graph_unary(c.m, c.f, OP_TOTALS,
+                                   graph_binary(c.m, c.f, OP_MUL, off, off, SPAN_NONE), SPAN_NONE);
+        Node scale = graph_binary(
+            c.m, c.f, OP_DIV, row,
+            graph_unary(c.m, c.f, OP_SQRT,
+                        graph_binary(c.m, c.f, OP_DIV, squares, count, SPAN_NONE), SPAN_NONE),
+            SPAN_NONE);
+        Node out = graph_binary(
+            c.m, c.f, OP_MUL, off,
+            graph_add_typed(c.m, c.f, OP_BYCHANNEL, t, &scale, 1, 0, 0, SPAN_NONE), SPAN_NONE);
+        show(&c, mean);
+        show(&c, row);
+        show(&c, scale);
+        show(&c, out);
+        show(&c, graph_add_typed(c.m, c.f, OP_BYCHANNEL, t, &row, 1, 0, 0, SPAN_NONE));
+        show(&c, graph_add(c.m, c.f, OP_ENTRY, &scale, 1, n / 2, 0, SPAN_NONE));
+        show(&c, graph_unary(c.m, c.f, OP_SUM, scale, SPAN_NONE));
+        check(&c, 2e-6, 1e-13, "rows of numbers");
+        finish(&c);
+    }
+}
+
+/* Rows as states of loops, and where a row of one number is the grid as well. */
+Test(code, rows_in_loops) {
+    Case c = start(2, (int64_t[]){21, 6});
+    Node u = field_input(&c, 2, 5, -1, 1),
+         ends[2] = {graph_const(c.m, c.f, 0.5), graph_const(c.m, c.f, 2)};
+    Node first = graph_add(c.m, c.f, OP_ROW, ends, 2, 0, 0, SPAN_NONE);
+    FuncId body = graph_func(c.m, 0);
+    Type t = type_field(c.grid, 2), row = type_field(graph_row(c.m, 2), 1);
+    graph_param(c.m, body, type_scalar(), 0);
+    Node p = graph_param(c.m, body, row, 0), q = graph_param(c.m, body, t, 0);
+    Node by = graph_add_typed(c.m, body, OP_BYCHANNEL, t, &p, 1, 0, 0, SPAN_NONE);
+    Node next = graph_unary(c.m, body, OP_TANH, graph_binary(c.m, body, OP_MUL, q, by, SPAN_NONE),
+                            SPAN_NONE);
+    result(&c, body,
+           graph_binary(c.m, body, OP_MUL, graph_unary(c.m, body, OP_TOTALS, next, SPAN_NONE),
+                        graph_const(c.m, body, 0.01), SPAN_NONE));
+    result(&c, body, graph_binary(c.m, body, OP_ADD, next, by, SPAN_NONE));
+    Node loop = loop_of(&c, body, 5, (Node[]){first, u}, 2, 0,
+                        (Loop){.stride = 1, .collect = (uint32_t[]){0}, .collected = 1});
+    Node film = graph_result(c.m, c.f, loop, 3), last = graph_result(c.m, c.f, loop, 0);
+    show(&c, last);
+    show(&c, film);
+    show(&c, graph_result(c.m, c.f, loop, 1));
+    Node one = graph_unary(c.m, c.f, OP_TOTALS, last, SPAN_NONE),
+         more = graph_unary(c.m, c.f, OP_TOTALS, one, SPAN_NONE);
+    show(&c, graph_binary(c.m, c.f, OP_ADD, one, more, SPAN_NONE));
+    check(&c, 2e-6, 1e-13, "rows in loops");
+    finish(&c);
+}
+
 Test(code, sources_channels_and_noise)
 {
     Case c = start(2, (int64_t[]){35, 6});

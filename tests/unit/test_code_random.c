@@ -187,12 +187,29 @@ static void make_call(Maker *m)
     }
 }
 
+/* Sums by channel or given numbers, mapped, as factors or summands of the channels. */
+static void make_row(Maker *m, Node u) {
+    Module *g = m->c->m;
+    Type t = type_of(m, u);
+    Node row = unary(m, OP_TOTALS, u), numbers[4];
+    if (pick(m, 3) == 0 && t.channels <= 4) {
+        for (uint32_t i = 0; i < t.channels; i++) numbers[i] = some_scalar(m);
+        row = graph_add(g, m->f, OP_ROW, numbers, t.channels, 0, 0, SPAN_NONE);
+    }
+    if (pick(m, 2)) row = binary(m, OP_MUL, unary(m, OP_TANH, row), some_scalar(m));
+    add_scalar(m, unary(m, OP_TANH,
+                        graph_add(g, m->f, OP_ENTRY, &row, 1, pick(m, t.channels), 0, SPAN_NONE)));
+    Node spread = graph_add_typed(g, m->f, OP_BYCHANNEL, t, &row, 1, 0, 0, SPAN_NONE);
+    if (pick(m, 4)) spread = binary(m, pick(m, 2) ? OP_ADD : OP_MUL, u, spread);
+    add_field(m, unary(m, OP_TANH, spread));
+}
+
 static void make_node(Maker *m)
 {
     static const Op ops1[] = {OP_NEG, OP_ABS, OP_TANH, OP_COS, OP_TANH}, ops2[] = {OP_ADD, OP_SUB, OP_MUL, OP_MIN, OP_MAX};
     Module *g = m->c->m;
     Node u = some_field(m);
-    switch (pick(m, 14)) {
+    switch (pick(m, 15)) {
     case 0:
         add_field(m, unary(m, ops1[pick(m, 5)], u));
         break;
@@ -238,6 +255,7 @@ static void make_node(Maker *m)
     case 12:
         make_loop(m);
         break;
+    case 13: make_row(m, u); break;
     default:
         make_call(m);
         break;

@@ -233,6 +233,54 @@ Test(ops, transposes_of_pointwise_and_channels) {
     }
 }
 
+Test(ops, transposes_of_rows) {
+    for (int i = 0; i < 5; i++) {
+        Bench b = bench_new(2, sizes, 0.5);
+        GridId row = graph_row(b.m, 3);
+        Node u = i == 1 || i == 3 ? graph_param(b.m, b.f, type_field(row, 1), 0)
+                                  : field_param(&b, 3),
+             c = field_param(&b, 3), s = graph_param(b.m, b.f, type_field(row, 1), 0);
+        Type t = type_field(b.grid, 3);
+        Node totals = un(&b, OP_TOTALS, i == 1 || i == 3 ? c : u);
+        Node entry = graph_add(b.m, b.f, OP_ENTRY, i == 3 ? &u : &totals, 1, 2, 0, SPAN_NONE);
+        Node first = graph_add(b.m, b.f, OP_ENTRY, i == 3 ? &u : &totals, 1, 0, 0, SPAN_NONE);
+        Node results[] = {
+            totals,
+            bin(&b, OP_MUL, c,
+                graph_add_typed(b.m, b.f, OP_BYCHANNEL, t, i == 1 ? &u : &s, 1, 0, 0, SPAN_NONE)),
+            bin(&b, OP_MUL, totals, s),
+            bin(&b, OP_MUL, entry, c),
+            graph_add(b.m, b.f, OP_ROW, (Node[]){entry, bin(&b, OP_MUL, first, number(&b, 3))}, 2,
+                      0, 0, SPAN_NONE),
+        };
+        returns(&b, results[i]);
+        char what[32];
+        snprintf(what, sizeof what, "case %d", i);
+        check_adjoint(&b, what);
+        bench_free(&b);
+    }
+}
+
+Test(ops, rows_are_shared_and_refused) {
+    Bench b = bench_new(2, sizes, 0.5);
+    Node u = field_param(&b, 3), v = graph_param(b.m, b.f, type_field(graph_row(b.m, 2), 1), 0);
+    Node entries[2] = {graph_add(b.m, b.f, OP_ENTRY, &v, 1, 0, 0, SPAN_NONE),
+                       graph_add(b.m, b.f, OP_ENTRY, &v, 1, 1, 0, SPAN_NONE)};
+    cr_assert_eq(graph_add(b.m, b.f, OP_ROW, entries, 2, 0, 0, SPAN_NONE), v);
+    Node made =
+        graph_add(b.m, b.f, OP_ROW, (Node[]){entries[1], number(&b, 3)}, 2, 0, 0, SPAN_NONE);
+    cr_assert_eq(graph_add(b.m, b.f, OP_ENTRY, &made, 1, 0, 0, SPAN_NONE), entries[1]);
+    Type t = type_field(b.grid, 3);
+    const char *why;
+    cr_assert_not(op_shape(b.m, b.f, OP_BYCHANNEL, &v, 1, 0, 0, &t, &why), "two numbers");
+    cr_assert_not(op_shape(b.m, b.f, OP_BYCHANNEL, &u, 1, 0, 0, &t, &why), "no row");
+    cr_assert_not(op_shape(b.m, b.f, OP_ENTRY, &v, 1, 2, 0, &t, &why), "no third number");
+    cr_assert_not(op_shape(b.m, b.f, OP_ENTRY, &u, 1, 0, 0, &t, &why), "no row");
+    cr_assert_not(op_shape(b.m, b.f, OP_ROW, &u, 1, 0, 0, &t, &why), "no number");
+    cr_assert_not(op_shape(b.m, b.f, OP_TOTALS, entries, 1, 0, 0, &t, &why), "no field");
+    bench_free(&b);
+}
+
 /* Run-time sizes: the number of finer cells is found from coordinates. */
 Test(ops, transpose_of_restriction_for_sizes_of_run_time) {
     for (int64_t n = 1; n < 8; n++) {
