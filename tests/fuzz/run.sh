@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds and runs a fuzzer.
 #
-#   tests/fuzz/run.sh TARGET SECONDS     png, pnm, npy, npz, or whatever has a fuzz_TARGET.c here
+#   tests/fuzz/run.sh TARGET SECONDS     png, npy, …, or whatever has a fuzz_TARGET.c here
 #   tests/fuzz/run.sh TARGET coverage    what the corpus (and what was found so far) reaches
 #   tests/fuzz/run.sh TARGET distil      adds to corpus/TARGET what reaches more
 #
@@ -15,16 +15,17 @@ work=out/fuzz/$target
 mkdir -p "$work/corpus" "tests/fuzz/corpus/$target"
 
 # The readers need the runtime alone, and not its threads; other targets are built by CMake.
+case $target in png | pnm | npy | npz | safetensors | checkpoint) reader=1 ;; *) reader=0 ;; esac
 build() { # PROGRAM FLAGS…
     local program=$1
     shift
-    case $target in
-    png | pnm | npy | npz)
+    case $reader in
+    1)
         clang-19 -std=gnu17 -g -O1 -fno-omit-frame-pointer -I. "$@" "tests/fuzz/fuzz_$target.c" \
-            runtime/{array,csv,file,groups,memory,npy,npz,pending,picture,png,pnm,status,vti}.c \
-            -lpng -lzip -lz -lm -o "$program"
+            runtime/{array,checkpoint,csv,file,groups,memory,npy,npz,pending,picture,png,pnm,safetensors,status,vti}.c \
+            -lpng -ljansson -lzip -lz -lm -o "$program"
         ;;
-    *)
+    0)
         cmake -S . -B "$work/build" -G Ninja -DCMAKE_C_COMPILER=clang-19 -DPDN_FUZZ=ON -DPDN_WERROR=OFF \
             -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS="-O1 $*" >/dev/null
         ninja -C "$work/build" "fuzz_$target"
@@ -35,7 +36,8 @@ build() { # PROGRAM FLAGS…
 
 sanitizers=-fsanitize=address,undefined
 [ "$action" = coverage ] && sanitizers="-fprofile-instr-generate -fcoverage-mapping"
-case $target in png | pnm | npy | npz) fuzzer=-fsanitize=fuzzer ;; *) fuzzer= ;; esac
+fuzzer=
+[ $reader = 0 ] || fuzzer=-fsanitize=fuzzer
 program=$work/fuzz_$target
 [ "$action" = coverage ] && program=$program.coverage
 # shellcheck disable=SC2086
