@@ -1,6 +1,7 @@
 /* What kernels must know of a target, from its name or from this processor. */
 #include "compiler/load/load.h"
 
+#include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -62,6 +63,15 @@ Machine machine_of(const CodeTarget *target) {
     const CodeTarget *t = target ? target : &none;
     Machine m = {.vector_bits = 128, .cpu = t->cpu, .features = t->features};
     const char *native = t->cpu && strcmp(t->cpu, "native") != 0 ? NULL : "";
+    /* another processor than this one, for programs that run the code and do not know all of it (valgrind) */
+    const char *asked = getenv("PDN_CPU");
+    CodeTarget instead;
+    if (asked && *asked && !t->triple && native && !t->features) {
+        instead = *t;
+        instead.cpu = m.cpu = asked;
+        t = &instead;
+        native = NULL;
+    }
     if (!t->triple && native && !t->features) {
         m.native = true;
         m.cpu = NULL;

@@ -20,6 +20,11 @@ def once(pairs):
     return found
 
 
+def bfloats(bits):
+    """The numbers of these upper halves of f32."""
+    return (bits.reshape(-1).astype("<u4") << 16).view("<f4").reshape(bits.shape)
+
+
 def load(path):
     """The arrays by name, and the metadata; the header's keys keep their order."""
     with open(path, "rb") as file:
@@ -46,7 +51,7 @@ def load(path):
         array = np.frombuffer(data, kind, count, 8 + length + begin) if count else np.zeros(0, kind)
         arrays[name] = array.reshape(entry["shape"])
         if entry["dtype"] == "BF16":
-            arrays[name] = (arrays[name].astype("<u4") << 16).view("<f4")
+            arrays[name] = bfloats(arrays[name])
     if 8 + length + at != len(data):
         raise Broken(f"{len(data) - 8 - length - at} bytes too many")
     return arrays, metadata
