@@ -23,7 +23,7 @@ static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
     vec_adopt(u->arena, &e->lets);
     vec_adopt(u->arena, &e->gradients);
     vec_adopt(u->arena, &e->calls);
-    e->root = frame_push(e, main, false);
+    e->root = frame_push(e, main);
     e->module->main = e->root->func;
     return e;
 }
