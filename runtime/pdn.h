@@ -64,14 +64,11 @@ typedef struct PdnHost {
     int (*effect)(void *context, uint32_t number, const void *const *values);
     /* Every so many iterations of loop `number`; total < 0: not known. Nonzero stops the program. */
     int (*progress)(void *context, uint32_t number, int64_t done, int64_t total);
-    /* Fills `count` values: kind 0 standard normal, 1 uniform in [0, 1); stream: of pdn_stream. */
+    /* Fills `count` values: kind 0 standard normal, 1 uniform in [0, 1). */
     void (*random)(void *context, int kind, uint64_t stream, void *to, int64_t count);
     /* Task `number`, such as training: new values of `values` (as for effects). A number goes to *results[i]; of a
      * field or stack a PdnStack there gets frames (of a field 1) and data, which stay until the program ends. */
     int (*task)(void *context, uint32_t number, const void *const *values, void *const *results);
-    /* In place of the `count` numbers of `data` puts their means over the samples of a batch, which run
-     * side by side and come here in the same order. Nonzero stops the program. NULL: there is one sample. */
-    int (*batch_mean)(void *context, void *data, int64_t count);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */
@@ -110,16 +107,29 @@ int64_t pdn_memory_available(void); /* bytes that the machine, or its cgroup, ca
  * Box-Muller on pairs, with this library's own polynomials, so that the bits are the same on every
  * machine; f32 is the f64 value, rounded. */
 void pdn_random(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t count);
-/* The stream of draw number `draw` of a program, in steps k[0], …, k[count - 1] of the loops around it,
- * outermost first: the draw's number where there are none, and below 2^40 in any case, so that whoever runs
- * programs side by side can put a number of their own above that. Draws below 1024 in steps whose pairing
- * is below 2^28 (of one loop: steps below that; of two: steps below 16384) all have streams of their own;
- * others have the same as another with a chance of 2^-39. Steps pair as in M. Szudzik, "An elegant pairing
- * function", 2006. What is no number counts as 0. */
-uint64_t pdn_stream(uint64_t draw, const double *k, uint32_t count);
 /* Values begin <= i < end of the same sequence, to to[begin] … to[end - 1]: parts for several threads. */
 void pdn_random_range(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t begin,
                       int64_t end);
+
+/* ---- start values of parameters --------------------------------------------------------- */
+
+typedef enum {
+    PDN_INIT_CONSTANT,   /* a */
+    PDN_INIT_NORMAL,     /* mean a, standard deviation b */
+    PDN_INIT_UNIFORM,    /* in [a, b) */
+    PDN_INIT_HE,         /* normal, variance 2 / fan_in (He, Zhang, Ren, Sun 2015) */
+    PDN_INIT_GLOROT,     /* uniform in ±√(6 / (fan_in + fan_out)) (Glorot, Bengio 2010) */
+    PDN_INIT_ORTHOGONAL, /* orthonormal rows, or columns, of the matrix [out, in·taps] (Saxe, McClelland, Ganguli 2014) */
+    PDN_INIT_DIRAC,      /* the identity: middle tap 1 from channel o to channel o (Zagoruyko, Komodakis 2017) */
+} PdnInitKind;
+typedef struct {
+    PdnInitKind kind;
+    double a, b;
+} PdnInit;
+/* Fills `frames` arrays of this shape, one after the other: [out, in, taps…] for convolutions, where fan_in is
+ * in·taps and fan_out is out·taps; missing axes are 1 long. Frame i draws from stream + i of pdn_random. */
+PdnStatus pdn_initialise(const PdnInit *init, PdnType type, int rank, const int64_t *shape, int64_t frames,
+                         uint64_t seed, uint64_t stream, void *to, PdnError *error);
 
 /* ---- optimisers ------------------------------------------------------------------- */
 
@@ -198,33 +208,6 @@ typedef struct {
  * in every optimiser of the same options, type and count. Copy their data out to save it, in to restore it: the
  * steps that follow give the same bits. They belong to the optimiser. */
 const PdnNamedArray *pdn_optimiser_state(PdnOptimiser *optimiser, int *count);
-
-/* ---- norms of convolutions ----------------------------------------------------------- */
-
-/* What is read beyond the last cell of a side; j = 0 is the first ghost. The numbers are those of the graph's SideKind. */
-typedef enum {
-    PDN_SIDE_PERIODIC, /* u[n + j] = u[j]; of both sides of an axis or of none */
-    PDN_SIDE_EVEN,     /* u[-1 - j] = u[j]: reflecting */
-    PDN_SIDE_ODD,      /* u[-1 - j] = -u[j]: dirichlet(0) */
-    PDN_SIDE_SLOPE,    /* neumann(0), the same as EVEN */
-    PDN_SIDE_ZERO,     /* 0 */
-} PdnConvSide;
-
-/* A convolution as the graph's Conv: output p reads the cells stride p + dilation t - low for t = 0 … size - 1, with
- * low = dilation (size - 1) / 2, rounded down; groups divides in and out. Axis 0 is x. */
-typedef struct {
-    int rank;                                /* 1 to 3 */
-    int64_t in, out, groups;                 /* channels */
-    int64_t size[3], stride[3], dilation[3]; /* stride 1 or 2 */
-    int sides[3][2];                         /* PdnConvSide: [axis][0 low, 1 high] */
-} PdnConvShape;
-
-/* A proved upper bound of the spectral norm of that convolution, on grids of every size that it allows: docs/norms.md has
- * the theorems. weights: [out][in / groups][kz][ky][kx]. If `gradient` is not NULL, it gets a subgradient of
- * the bound by every weight. A weight that is NaN, or a shape that makes no sense, gives NaN; too little memory gives infinity. The same
- * weights give the same bits. */
-double pdn_conv_norm(const PdnConvShape *shape, PdnType type, const void *weights,
-                     double *gradient);
 
 /* ---- progress -------------------------------------------------------------------- */
 

@@ -168,11 +168,12 @@ static int build(Session *s, const KernelOptions *k, CodeBuild *b) {
     session_time(s, "elaborate");
     if (!what) return 1;
     Module *m = what->module;
-    Plan *plan = NULL;
     int status = 1;
-    PipelineResult made = pipeline_run(s, m, k->f64, code_target_has_fma(&b->target), &plan);
+    bool fma = code_target_has_fma(&b->target);
+    PipelineResult made = pipeline_run(s, what, k->f64, fma, true);
     if (made == PIPELINE_DUMPED) status = 0;
     if (made == PIPELINE_OK) {
+        Plan *plan = pipeline_plan(s, m, m->main, k->f64, fma);
         char *error = NULL, *manifest = manifest_text(s, what, b, k);
         b->manifest = manifest;
         if (mkdir(b->folder, 0777) != 0 && errno != EEXIST)
@@ -185,7 +186,7 @@ static int build(Session *s, const KernelOptions *k, CodeBuild *b) {
         mem_free(error);
         session_time(s, "generate code");
     }
-    graph_free(m);
+    sema_free(what);
     return status;
 }
 

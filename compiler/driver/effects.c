@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 /* The shortest text that reads back as the same number of its precision; 1000 rather than 1e+03. */
-static void number_text(char *out, size_t room, double x, PdnType type) {
+void number_text(char *out, size_t room, double x, PdnType type) {
     if (isnan(x)) {
         snprintf(out, room, "nan"); /* without the sign that some processors give it */
         return;
@@ -27,11 +27,8 @@ static double scalar_at(PdnType type, const void *p) {
     return type == PDN_F32 ? (double)*(const float *)p : *(const double *)p;
 }
 
-static int64_t field_count(const Module *m, Type t) {
-    const Grid *g = &m->grids.data[t.grid];
-    int64_t n = t.channels;
-    for (uint32_t i = 0; i < g->rank; i++) n *= g->extent[i];
-    return n;
+static int64_t field_count(const Running *r, Type t) {
+    return t.grid == GRID_NONE ? 1 : r->grids[t.grid].channel_stride * t.channels;
 }
 
 /* ---- not a number ------------------------------------------------------------------ */
@@ -131,12 +128,13 @@ static int do_assert(Execution *x, const Action *a, const void *const *values) {
 
 /* ---- save ------------------------------------------------------------------------------------- */
 
-static const char *output_path(const Execution *x, const char *path) {
+const char *output_path(const Execution *x, const char *path) {
     const char *out = x->session->options->out;
     return out ? arena_format(x->session->arena, "%s/%s", out, path) : path;
 }
 
-static PdnSave save_shape(const Execution *x, const Action *a) {
+/* `grids` NULL: before the program runs; sizes that are not known then are 1. */
+static PdnSave save_shape(const Execution *x, const Action *a, const PdnGrid *grids) {
     const Module *m = x->what->module;
     const Grid *g = &m->grids.data[a->types[0].grid];
     PdnSave s = {.type = x->type,
@@ -147,7 +145,9 @@ static PdnSave save_shape(const Execution *x, const Action *a) {
                  .frames = a->types[0].kind == TYPE_STACK,
                  .time_step = a->time_step};
     for (uint32_t i = 0; i < g->rank; i++) {
-        s.extent[i] = g->extent[i];
+        s.extent[i] = grids            ? grids[a->types[0].grid].extent[i]
+                      : g->extent[i] < 0 ? 1
+                                         : g->extent[i];
         s.spacing[i] = g->spacing[i];
         s.origin[i] = g->origin[i];
     }
@@ -168,11 +168,11 @@ bool effects_check(Execution *x, bool folders) {
     for (uint32_t i = 0; i < x->what->actions.len; i++) {
         const Action *a = &x->what->actions.data[i];
         if (a->kind != EFFECT_SAVE) continue;
-        PdnSave s = save_shape(x, a);
+        PdnSave s = a->tensors ? (PdnSave){0} : save_shape(x, a, NULL);
         PdnError error = {{0}};
         const char *path = output_path(x, a->path), *message = NULL;
         const char *folder = folders ? missing_folder(x, path) : NULL;
-        if (pdn_file_can_write(path, &s, &error) != PDN_OK)
+        if (!a->tensors && pdn_file_can_write(path, &s, &error) != PDN_OK)
             message = error.message;
         else if (folder)
             message = arena_format(x->session->arena, "%s cannot be written: there is no folder %s",
@@ -184,10 +184,36 @@ bool effects_check(Execution *x, bool folders) {
     return ok;
 }
 
-static int do_save(Execution *x, const Action *a, const void *const *values,
-                   const int64_t *frames) {
-    PdnSave s = save_shape(x, a);
-    int64_t items = a->count, count = field_count(x->what->module, a->types[0]);
+/* A network: all its arrays, as they are now. */
+static int save_network(Execution *x, const Action *a, const void *const *values) {
+    PdnTensor *tensors = mem_alloc(sizeof *tensors * (a->count + 1));
+    for (uint32_t i = 0; i < a->count; i++) {
+        const TensorInfo *t = &a->tensors[i];
+        int first = t->depth >= 0;
+        tensors[i] = (PdnTensor){t->path, x->type, t->rank + first, {t->depth}, values[i]};
+        for (int k = 0; k < t->rank; k++) tensors[i].shape[k + first] = t->shape[k];
+        if (any_nan(x->type, values[i], pdn_tensor_count(&tensors[i]))) {
+            nan_noticed(x, a->span);
+            mem_free(tensors);
+            return 1;
+        }
+    }
+    const char *const metadata[][2] = {{"format", "pt"}, {"pdn.network", a->text}};
+    PdnError error = {{0}};
+    PdnStatus status =
+        pdn_tensors_write(output_path(x, a->path), tensors, (int)a->count, metadata, 2, &error);
+    mem_free(tensors);
+    if (status == PDN_OK) return 0;
+    diag_report(x->session->diagnostics, DIAG_CANNOT_WRITE, a->span, error.message);
+    x->failed = true;
+    return 1;
+}
+
+static int do_save(Running *r, const Action *a, const void *const *values, const int64_t *frames) {
+    Execution *x = r->x;
+    if (a->tensors) return save_network(x, a, values);
+    PdnSave s = save_shape(x, a, r->grids);
+    int64_t items = a->count, count = field_count(r, a->types[0]);
     int64_t n = s.frames ? frames[0] : 1, bytes = x->type == PDN_F32 ? 4 : 8;
     if (s.frames) s.frames = n;
     const void **data = mem_alloc(sizeof(void *) * (size_t)(n * items + 1));
@@ -210,14 +236,125 @@ static int do_save(Execution *x, const Action *a, const void *const *values,
     return 1;
 }
 
-int effect_happens(Execution *x, uint32_t number, const void *const *values,
-                   const int64_t *frames) {
+/* ---- reports ------------------------------------------------------------------------------------ */
+
+static Report *report_of(Reports *reports, uint32_t action, uint32_t count) {
+    for (uint32_t i = 0; i < reports->len; i++)
+        if (reports->data[i].action == action) return &reports->data[i];
+    size_t bytes = sizeof(double) * (count + 1);
+    Report made = {.action = action,
+                   .sum = mem_alloc(bytes),
+                   .squares = mem_alloc(bytes),
+                   .first = mem_alloc(bytes)};
+    memset(made.sum, 0, bytes);
+    memset(made.squares, 0, bytes);
+    memset(made.first, 0, bytes);
+    vec_push(reports, made);
+    return &vec_last(reports);
+}
+
+/* Sums of deviations from the first value, so that the deviation of numbers that differ little is right. */
+static int do_report(Running *r, uint32_t action, const Action *a, const void *const *values) {
+    double *numbers = mem_alloc(sizeof(double) * (a->count + 1));
+    read_numbers(r->x, a, values, numbers);
+    Reports alone = {0};
+    Report *report = report_of(r->reports ? r->reports : &alone, action, a->count);
+    int status = 0;
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (isnan(numbers[i]) && !status) {
+            nan_noticed(r->x, a->spans[i]);
+            status = 1;
+        }
+        if (!report->count) report->first[i] = numbers[i];
+        double d = numbers[i] - report->first[i];
+        report->sum[i] += d;
+        report->squares[i] += d * d;
+    }
+    report->count++;
+    if (!r->reports) {
+        reports_print(r->x, report, 1);
+        mem_free(report->sum);
+        mem_free(report->squares);
+        mem_free(report->first);
+        vec_free(&alone);
+    }
+    mem_free(numbers);
+    return status;
+}
+
+static void report_json(const Execution *x, const Action *a, const Report *r, const double *mean,
+                        const double *deviation) {
+    putchar('{');
+    if (x->several) {
+        put_json_string("experiment", x->what->name);
+        putchar(',');
+    }
+    put_json_string("report", a->label);
+    for (int which = 0; which < 2; which++) {
+        printf(",\"%s\":[", which ? "deviation" : "mean");
+        for (uint32_t i = 0; i < a->count; i++) {
+            char text[40] = "null";
+            double number = which ? deviation[i] : mean[i];
+            if (isfinite(number)) number_text(text, sizeof text, number, x->type);
+            printf("%s%s", i ? "," : "", text);
+        }
+        putchar(']');
+    }
+    printf(",\"samples\":%" PRId64 "}\n", r->count);
+}
+
+static void report_text(const Execution *x, const Action *a, const Report *r, const double *mean,
+                        const double *deviation) {
+    if (a->label) printf("%s:", a->label);
+    for (uint32_t i = 0; i < a->count; i++) {
+        char text[40];
+        number_text(text, sizeof text, mean[i], x->type);
+        printf("%s%s", i || a->label ? " " : "", text);
+        if (r->count == 1) continue;
+        printf(" ± %.3g", deviation[i]);
+    }
+    if (r->count > 1) printf(" (%" PRId64 ")", r->count);
+    putchar('\n');
+}
+
+void reports_print(Execution *x, const Report *reports, uint32_t count) {
+    for (uint32_t k = 0; k < count && !x->test; k++) {
+        const Report *r = &reports[k];
+        const Action *a = &x->what->actions.data[r->action];
+        double *mean = mem_alloc(sizeof(double) * 2 * (a->count + 1)), *deviation = mean + a->count;
+        double n = (double)r->count;
+        for (uint32_t i = 0; i < a->count; i++) {
+            mean[i] = r->first[i] + r->sum[i] / n;
+            double spread = r->squares[i] - r->sum[i] * r->sum[i] / n;
+            deviation[i] = r->count > 1 ? sqrt(fmax(spread, 0) / (n - 1)) : 0;
+        }
+        (x->session->options->json ? report_json : report_text)(x, a, r, mean, deviation);
+        mem_free(mean);
+    }
+    fflush(stdout);
+}
+
+/* ---- what happens ---------------------------------------------------------------------------------- */
+
+static int do_each(Running *r, const Action *a, const void *const *values, const int64_t *frames) {
+    HostValue *given = mem_alloc(sizeof *given * (a->count + 1));
+    for (uint32_t i = 0; i < a->count; i++) given[i] = (HostValue){a->types[i], frames[i], values[i]};
+    int status = each_sample(r, &r->x->what->each.data[a->task], given);
+    mem_free(given);
+    return status;
+}
+
+int effect_happens(Running *r, uint32_t number, const void *const *values, const int64_t *frames) {
+    Execution *x = r->x;
     const Action *a = &x->what->actions.data[number];
     pdn_progress_end(&x->progress);
     x->progress_loop = -1;
     switch (a->kind) {
     case EFFECT_ASSERT: return do_assert(x, a, values);
-    case EFFECT_SAVE: return do_save(x, a, values, frames);
+    case EFFECT_SAVE: return do_save(r, a, values, frames);
+    case EFFECT_REPORT: return do_report(r, number, a, values);
+    case EFFECT_EACH: return do_each(r, a, values, frames);
+    case EFFECT_TRAIN: return 0; /* its values are there: it has been trained */
     default: return do_print(x, a, values);
     }
 }

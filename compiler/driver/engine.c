@@ -1,9 +1,15 @@
-/* Machine code: the host table, memory, sizes. */
+/* Functions of the module as they run: compiled or interpreted, with the host table, memory, sizes. */
 #include "compiler/driver/execute.h"
 #include "compiler/llvm/code.h"
+#include "compiler/ops/eval.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+struct Executable {
+    FuncId func;
+    const Code *code;
+};
 
 bool engine_has_fma(void) {
     CodeTarget host = {.optimise = 2};
@@ -13,13 +19,18 @@ bool engine_has_fma(void) {
 /* ---- the host table ------------------------------------------------------------------ */
 
 static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count) {
-    const Execution *x = context;
-    pdn_launch(kernel, arguments, count, (int)x->session->options->threads);
+    const Running *r = context;
+    if (r->threads == 1)
+        kernel(arguments, 0, count);
+    else
+        pdn_launch(kernel, arguments, count, r->threads);
 }
 
 static int host_effect(void *context, uint32_t number, const void *const *values) {
-    Execution *x = context;
-    const Action *a = &x->what->actions.data[number];
+    Running *r = context;
+    const Func *f = graph_get(r->x->what->module, r->func);
+    uint32_t action = f->effects.data[number].number;
+    const Action *a = &r->x->what->actions.data[action];
     int64_t *frames = mem_alloc(sizeof(int64_t) * (a->count + 1));
     const void **data = mem_alloc(sizeof(void *) * (a->count + 1));
     for (uint32_t i = 0; i < a->count; i++) {
@@ -27,15 +38,16 @@ static int host_effect(void *context, uint32_t number, const void *const *values
         data[i] = stack ? stack->data : values[i];
         frames[i] = stack ? stack->frames : 1;
     }
-    int status = effect_happens(x, number, data, frames);
+    int status = effect_happens(r, action, data, frames);
     mem_free(frames);
     mem_free(data);
     return status;
 }
 
 static int host_progress(void *context, uint32_t number, int64_t done, int64_t total) {
-    Execution *x = context;
-    if (x->session->options->quiet) return 0;
+    Running *r = context;
+    Execution *x = r->x;
+    if (x->session->options->quiet || r->func != x->what->module->main) return 0;
     if (x->progress_loop != (int64_t)number) {
         pdn_progress_end(&x->progress);
         const Loop *loop = &x->what->module->loops.data[number];
@@ -64,27 +76,64 @@ static void fill_chunks(const void *arguments, int64_t begin, int64_t end) {
 }
 
 static void host_random(void *context, int kind, uint64_t stream, void *to, int64_t count) {
-    const Execution *x = context;
-    RandomFill fill = {x->type, kind, (uint64_t)x->session->options->seed, stream, to, count};
-    pdn_launch(fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK,
-               (int)x->session->options->threads);
+    const Running *r = context;
+    RandomFill fill = {r->x->type, kind, r->seed, stream, to, count};
+    host_launch(context, fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK);
+}
+
+/* The values that a TASK node of the running function is given. */
+static const NodeData *task_node(const Func *f, uint32_t number) {
+    for (Node n = 1; n < f->nodes.len; n++)
+        if (graph_node(f, n)->op == OP_TASK && graph_node(f, n)->index == number)
+            return graph_node(f, n);
+    return NULL;
+}
+
+static int64_t type_numbers(const PdnGrid *grids, Type t) {
+    return t.grid == GRID_NONE ? 1 : grids[t.grid].channel_stride * t.channels;
+}
+
+static int host_task(void *context, uint32_t number, const void *const *values, void *const *results) {
+    Running *r = context;
+    const Func *f = graph_get(r->x->what->module, r->func);
+    const NodeData *d = task_node(f, number);
+    HostValue *given = mem_alloc(sizeof *given * (d->count + 1));
+    HostValue *made = mem_alloc(sizeof *made * (d->count + 1));
+    for (uint32_t i = 0; i < d->count; i++) {
+        Type t = graph_node(f, f->operands.data[d->first + i])->type;
+        const PdnStack *stack = t.kind == TYPE_STACK ? values[i] : NULL;
+        given[i] = made[i] = (HostValue){t, stack ? stack->frames : 1, stack ? stack->data : values[i]};
+    }
+    int status = train(r->x, number, given, made);
+    for (uint32_t i = 0; i < d->count && status == 0; i++)
+        if (made[i].type.kind == TYPE_SCALAR)
+            memcpy(results[i], made[i].data, r->x->type == PDN_F32 ? 4 : 8);
+        else
+            *(PdnStack *)results[i] = (PdnStack){made[i].frames, made[i].data};
+    mem_free(given);
+    mem_free(made);
+    return status;
 }
 
 /* ---- sizes --------------------------------------------------------------------------------- */
 
-static PdnGrid *describe_grids(const Module *m) {
+PdnGrid *describe_grids(const Module *m, GridId grid, const int64_t *extent) {
     PdnGrid *grids = calloc(m->grids.len + 1, sizeof *grids);
-    for (uint32_t i = 1; grids && i < m->grids.len; i++) {
+    if (!grids) abort();
+    for (uint32_t i = 1; i < m->grids.len; i++) {
         const Grid *g = &m->grids.data[i];
         int64_t stride = 1;
         for (uint32_t a = 0; a < MAX_RANK; a++) {
             bool used = a < g->rank;
-            grids[i].extent[a] = used ? g->extent[a] : 1;
-            grids[i].high[a] = grids[i].extent[a];
+            int64_t n = used ? g->extent[a] : 1;
+            if (n < 0 && i == grid) n = extent[a];
+            if (n < 0 && g->finer) n = (grids[g->finer].extent[a] + 1) / 2;
+            if (n < 0) n = 0; /* nothing of this run lies there */
+            grids[i].extent[a] = grids[i].high[a] = n;
             grids[i].stride[a] = stride;
             grids[i].spacing[a] = used ? g->spacing[a] : 1;
             grids[i].origin[a] = used ? g->origin[a] : 0;
-            stride *= grids[i].extent[a];
+            stride *= n;
         }
         grids[i].channel_stride = stride;
     }
@@ -95,40 +144,9 @@ static Span program_span(const Execution *x) {
     return x->what->actions.len ? x->what->actions.data[0].span : SPAN_NONE;
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- compiled ---------------------------------------------------------------------------------- */
 
-static bool run_code(Execution *x, const Code *code) {
-    const Module *m = x->what->module;
-    PdnHost host = {.context = x, .launch = host_launch, .effect = host_effect, .progress = host_progress, .random = host_random};
-    PdnGrid *grids = describe_grids(m);
-    const void **inputs = calloc(m->inputs.len + 1, sizeof *inputs);
-    for (uint32_t i = 0; inputs && i < m->inputs.len; i++) inputs[i] = x->inputs[i].data;
-    CodeArguments arguments = {.host = &host, .grids = grids, .inputs = inputs};
-    uint64_t bytes = code_workspace(code, &arguments);
-    void *workspace = NULL;
-    bool ok = memory_suffices(x, (double)bytes);
-    if (ok && posix_memalign(&workspace, 64, bytes ? bytes : 64) != 0) {
-        memory_suffices(x, 1e300);
-        ok = false;
-    }
-    session_time(x->session, "allocate");
-    if (ok) {
-        arguments.workspace = workspace;
-        int status = code_run(code, &arguments);
-        if (status != PDN_OK && status != PDN_ERROR_STOPPED)
-            diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
-                        status == PDN_ERROR_ARGUMENT
-                            ? "a number of steps is negative or not a number, or a film lacks a frame"
-                            : pdn_status_name((PdnStatus)status));
-        ok = status == PDN_OK;
-    }
-    free(workspace);
-    free(inputs);
-    free(grids);
-    return ok;
-}
-
-int engine_run(Execution *x, const Plan *plan) {
+static Executable *program_make(Execution *x, FuncId func, const Plan *plan) {
     Session *s = x->session;
     const Options *o = s->options;
     CodeTarget target = {.optimise = o->optimise};
@@ -139,9 +157,183 @@ int engine_run(Execution *x, const Plan *plan) {
     if (!code) {
         diag_report(s->diagnostics, DIAG_CODE_FAILED, SPAN_NONE, error ? error : "unknown");
         mem_free(error);
-        return 1;
+        return NULL;
     }
-    bool ok = run_code(x, code);
-    code_free(code);
-    return !ok;
+    Executable *p = ARENA_NEW(s->arena, Executable);
+    *p = (Executable){func, code};
+    vec_push(&x->programs, p);
+    return p;
+}
+
+Executable *program_get(Execution *x, FuncId func) {
+    for (uint32_t i = 0; i < x->programs.len; i++)
+        if (x->programs.data[i]->func == func) return x->programs.data[i];
+    const Plan *plan = pipeline_plan(x->session, x->what->module, func, x->type == PDN_F64, x->fma);
+    return program_make(x, func, plan);
+}
+
+void programs_free(Execution *x) {
+    for (uint32_t i = 0; i < x->programs.len; i++) code_free((Code *)x->programs.data[i]->code);
+    vec_free(&x->programs);
+    for (uint32_t i = 0; i < x->kept.len; i++) free(x->kept.data[i]);
+    vec_free(&x->kept);
+}
+
+static bool make_room(Execution *x, Workspace *w, uint64_t bytes) {
+    if (w->memory && w->bytes >= bytes) return true;
+    free(w->memory);
+    *w = (Workspace){0};
+    if (!memory_suffices(x, (double)bytes)) return false;
+    if (posix_memalign(&w->memory, 64, bytes ? bytes : 64) != 0) {
+        w->memory = NULL;
+        return memory_suffices(x, 1e300);
+    }
+    w->bytes = bytes;
+    return true;
+}
+
+static int run_program(Running *r, const Executable *p, const void *const *inputs, void *const *outputs,
+                       Workspace *w) {
+    Execution *x = r->x;
+    PdnHost host = {.context = r,
+                    .launch = host_launch,
+                    .effect = host_effect,
+                    .progress = host_progress,
+                    .random = host_random,
+                    .task = host_task};
+    CodeArguments arguments = {
+        .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
+    if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;
+    arguments.workspace = w->memory;
+    int status = code_run(p->code, &arguments);
+    if (status != PDN_OK && status != PDN_ERROR_STOPPED)
+        diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
+                    status == PDN_ERROR_ARGUMENT
+                        ? "a number of steps is negative or not a number, or a film lacks a frame"
+                        : pdn_status_name((PdnStatus)status));
+    return status;
+}
+
+static int run_compiled(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs,
+                        Workspace *w) {
+    const Executable *p = program_get(r->x, r->func);
+    if (!p) return 1;
+    const void **inputs = mem_alloc(sizeof *inputs * (count + 1));
+    PdnStack *stacks = mem_alloc(sizeof *stacks * (count + 1));
+    for (uint32_t i = 0; i < count; i++) {
+        stacks[i] = (PdnStack){arguments[i].frames, arguments[i].data};
+        inputs[i] = arguments[i].type.kind == TYPE_STACK ? (const void *)&stacks[i] : arguments[i].data;
+    }
+    int status = run_program(r, p, inputs, outputs, w);
+    mem_free(inputs);
+    mem_free(stacks);
+    return status;
+}
+
+/* ---- interpreted ---------------------------------------------------------------------------------- */
+
+static int interpreted_effect(void *context, const Effect *effect, const Array *values) {
+    const void **data = mem_alloc(sizeof(void *) * (effect->count + 1));
+    int64_t *frames = mem_alloc(sizeof(int64_t) * (effect->count + 1));
+    for (uint32_t i = 0; i < effect->count; i++) {
+        data[i] = values[i].data;
+        frames[i] = values[i].frames;
+    }
+    int status = effect_happens(context, effect->number, data, frames);
+    mem_free(data);
+    mem_free(frames);
+    return status;
+}
+
+static int interpreted_task(void *context, uint32_t number, Array *values, uint32_t count) {
+    Running *r = context;
+    HostValue *given = mem_alloc(sizeof *given * (count + 1)), *made = mem_alloc(sizeof *made * (count + 1));
+    for (uint32_t i = 0; i < count; i++)
+        given[i] = made[i] = (HostValue){values[i].type, values[i].frames, values[i].data};
+    int status = train(r->x, number, given, made);
+    for (uint32_t i = 0; i < count && status == 0; i++)
+        if (made[i].data != given[i].data)
+            memcpy(values[i].data, made[i].data, sizeof(double) * (size_t)values[i].size);
+    mem_free(given);
+    mem_free(made);
+    return status;
+}
+
+static int run_interpreted(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs) {
+    Execution *x = r->x;
+    Module *m = x->what->module;
+    Array *inputs = mem_alloc(sizeof(Array) * (m->inputs.len + 1));
+    for (uint32_t i = 0; i < m->inputs.len; i++) {
+        int64_t depth = x->what->sources.len > i ? x->what->sources.data[i].depth : -1;
+        bool stack = m->inputs.data[i].type.kind == TYPE_STACK;
+        inputs[i] = (Array){m->inputs.data[i].type, stack ? depth : 1, pdn_array_count(&x->inputs[i]),
+                            x->inputs[i].data};
+    }
+    Array *args = mem_alloc(sizeof(Array) * (count + 1));
+    for (uint32_t i = 0; i < count; i++)
+        args[i] = (Array){arguments[i].type, arguments[i].frames,
+                          type_numbers(r->grids, arguments[i].type) * arguments[i].frames,
+                          (double *)arguments[i].data};
+    int64_t(*extents)[MAX_RANK] = mem_alloc(sizeof *extents * (m->grids.len + 1));
+    for (uint32_t g = 1; g < m->grids.len; g++)
+        memcpy(extents[g], r->grids[g].extent, sizeof extents[g]);
+    EvalOptions options = {.inputs = inputs,
+                           .extents = (const int64_t(*)[MAX_RANK])extents,
+                           .seed = r->seed,
+                           .effect = interpreted_effect,
+                           .task = interpreted_task,
+                           .context = r};
+    Arena *arena = arena_new();
+    Array *results = ARENA_ARRAY(arena, Array, graph_get(m, r->func)->results.len + 1);
+    int status = eval_func(m, r->func, args, results, &options, arena);
+    if (status < 0)
+        diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
+                    "a number of steps is negative or not a number, a film lacks a frame, or a grid is "
+                    "too small for a stencil");
+    for (uint32_t i = 0; status == 0 && outputs && i < graph_get(m, r->func)->results.len; i++)
+        memcpy(outputs[i], results[i].data, sizeof(double) * (size_t)results[i].size);
+    arena_free(arena);
+    mem_free(inputs);
+    mem_free(args);
+    mem_free(extents);
+    return status;
+}
+
+/* ---- either ------------------------------------------------------------------------------------------ */
+
+int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs, Workspace *w) {
+    return r->x->session->options->interpret ? run_interpreted(r, arguments, count, outputs)
+                                             : run_compiled(r, arguments, count, outputs, w);
+}
+
+int run_experiment(Execution *x) {
+    const Module *m = x->what->module;
+    const Options *o = x->session->options;
+    PdnGrid *grids = describe_grids(m, GRID_NONE, NULL);
+    Running r = {.x = x,
+                 .func = m->main,
+                 .grids = grids,
+                 .seed = (uint64_t)o->seed,
+                 .threads = (int)o->threads};
+    int status;
+    if (o->interpret) {
+        status = run_interpreted(&r, NULL, 0, NULL);
+    } else {
+        Workspace w = {0};
+        const Executable *p = program_get(x, m->main);
+        const void **inputs = calloc(m->inputs.len + 1, sizeof *inputs);
+        PdnStack *stacks = calloc(m->inputs.len + 1, sizeof *stacks);
+        if (!inputs || !stacks) abort();
+        for (uint32_t i = 0; i < m->inputs.len; i++) {
+            stacks[i] = (PdnStack){x->what->sources.data[i].depth, x->inputs[i].data};
+            inputs[i] = m->inputs.data[i].type.kind == TYPE_STACK ? (const void *)&stacks[i]
+                                                                  : x->inputs[i].data;
+        }
+        status = p ? run_program(&r, p, inputs, NULL, &w) : 1;
+        free(w.memory);
+        free(inputs);
+        free(stacks);
+    }
+    free(grids);
+    return status;
 }

@@ -14,44 +14,6 @@ static bool make_folder(Execution *x) {
     return false;
 }
 
-/* ---- the reference interpreter ------------------------------------------------------ */
-
-static int interpreted_effect(void *context, const Effect *effect, const Array *values) {
-    Execution *x = context;
-    const void **data = mem_alloc(sizeof(void *) * (effect->count + 1));
-    int64_t *frames = mem_alloc(sizeof(int64_t) * (effect->count + 1));
-    for (uint32_t i = 0; i < effect->count; i++) {
-        data[i] = values[i].data;
-        frames[i] = values[i].frames;
-    }
-    int status = effect_happens(x, effect->number, data, frames);
-    mem_free(data);
-    mem_free(frames);
-    return status;
-}
-
-static void interpret(Execution *x) {
-    Module *m = x->what->module;
-    Array *inputs = mem_alloc(sizeof(Array) * (m->inputs.len + 1));
-    for (uint32_t i = 0; i < m->inputs.len; i++)
-        inputs[i] =
-            (Array){m->inputs.data[i].type, 1, pdn_array_count(&x->inputs[i]), x->inputs[i].data};
-    EvalOptions options = {.inputs = inputs,
-                           .seed = (uint64_t)x->session->options->seed,
-                           .effect = interpreted_effect,
-                           .context = x};
-    Arena *arena = arena_new();
-    Array *results = ARENA_ARRAY(arena, Array, graph_get(m, m->main)->results.len + 1);
-    int status = eval_func(m, m->main, NULL, results, &options, arena);
-    if (status < 0)
-        diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
-                    "a number of steps is negative or not a number, a film lacks a frame, or a grid is "
-                    "too small for a stencil");
-    if (status != 0) x->failed = true;
-    arena_free(arena);
-    mem_free(inputs);
-}
-
 /* ---- memory ---------------------------------------------------------------------------- */
 
 static const char *bytes_text(Arena *arena, double bytes) {
@@ -82,7 +44,8 @@ static bool fields_fit(Execution *x) {
             if (t.kind != TYPE_FIELD) continue;
             const Grid *g = &m->grids.data[t.grid];
             double bytes = t.channels * (x->type == PDN_F32 ? 4.0 : 8.0);
-            for (uint32_t a = 0; a < g->rank; a++) bytes *= (double)g->extent[a];
+            for (uint32_t a = 0; a < g->rank; a++)
+                bytes *= g->extent[a] < 0 ? 1 : (double)g->extent[a]; /* known when it runs */
             if (bytes > largest) largest = bytes;
         }
     return memory_suffices(x, largest);
@@ -95,17 +58,13 @@ int execute(Execution *x) {
     bool interpreted = s->options->interpret;
     x->type = interpreted || session_f64(s) ? PDN_F64 : PDN_F32;
     x->progress_loop = -1;
-    Plan *plan = NULL;
-    bool fma = !interpreted && engine_has_fma();
-    PipelineResult made =
-        pipeline_run(s, x->what->module, x->type == PDN_F64, fma, interpreted ? NULL : &plan);
+    x->fma = !interpreted && engine_has_fma();
+    PipelineResult made = pipeline_run(s, x->what, x->type == PDN_F64, x->fma, !interpreted);
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
     bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && inputs_read(x);
     session_time(s, "read files");
-    if (ok && interpreted)
-        interpret(x);
-    else if (ok && engine_run(x, plan) != 0)
-        x->failed = true;
+    if (ok && run_experiment(x) != 0) x->failed = true;
+    programs_free(x);
     pdn_progress_end(&x->progress);
     session_time(s, "run");
     inputs_free(x);

@@ -6,6 +6,10 @@
 #include "compiler/driver/pipeline.h"
 #include "runtime/pdn.h"
 
+#include <stdlib.h>
+
+typedef struct Executable Executable; /* a function of the module, compiled: engine.c */
+
 /* One run of one experiment or test. */
 typedef struct {
     Session *session;
@@ -13,12 +17,42 @@ typedef struct {
     PdnType type; /* of the data that effects see */
     bool several; /* more than one experiment is run: JSON names them */
     bool test;    /* of `pdn test`: nothing is printed but failures */
+    bool fma;     /* compiled for a processor that has it */
     bool failed;
     bool traced;      /* the first NaN was looked for */
     PdnArray *inputs; /* by Module.inputs */
     PdnProgress progress;
     int64_t progress_loop;
+    VEC(Executable *) programs;
+    VEC(void *) kept; /* memory of values that tasks gave */
 } Execution;
+
+/* What a report has seen of a set of data. */
+typedef struct {
+    uint32_t action;
+    double *sum, *squares; /* of each value; deviations from the first seen */
+    double *first;
+    int64_t count;
+} Report;
+
+typedef VEC(Report) Reports;
+
+/* A function as it runs: the experiment, the body of a loop over data, a step of training. */
+typedef struct {
+    Execution *x;
+    FuncId func;
+    const PdnGrid *grids;
+    uint64_t seed; /* of its noise */
+    int threads;   /* that its launches are spread over; 0: all */
+    Reports *reports; /* of a loop over data; NULL: a report is printed at once */
+} Running;
+
+/* A value that the host holds: a number, the cells of a field, the frames of a stack. */
+typedef struct {
+    Type type;
+    int64_t frames;
+    const void *data;
+} HostValue;
 
 /* 0: done; 1: failed, with messages in the session's diagnostics. */
 int execute(Execution *x);
@@ -26,21 +60,54 @@ int execute(Execution *x);
 bool memory_suffices(Execution *x, double bytes);
 
 /* ---- effects.c ---- */
-/* values: pointers to the scalars and fields; frames[i]: of stacks. Nonzero stops. */
-int effect_happens(Execution *x, uint32_t action, const void *const *values, const int64_t *frames);
+/* Action `action` of the program. values: pointers to the scalars and fields; frames[i]: of stacks. Nonzero stops. */
+int effect_happens(Running *r, uint32_t action, const void *const *values, const int64_t *frames);
 /* Can every `save` be done, by extension and shape, and is its folder there? Asked before anything is computed. */
 bool effects_check(Execution *x, bool folders);
+/* Prints what the reports of a loop over data have seen, in the order of the program. */
+void reports_print(Execution *x, const Report *reports, uint32_t count);
+/* The path of a file that is written: in the output folder. */
+const char *output_path(const Execution *x, const char *path);
+void number_text(char *out, size_t room, double x, PdnType type);
 
 /* ---- nan.c ---- */
 /* Notes at `d` where the first number that is not finite arose: found by the interpreter, for some seconds. */
 void nan_trace(Execution *x, Diagnostic *d);
+/* The same for a function on these arguments. */
+void nan_trace_func(const Running *r, const HostValue *arguments, Diagnostic *d);
 
 /* ---- inputs.c ---- */
 bool inputs_read(Execution *x);
 void inputs_free(Execution *x);
 
-/* ---- engine.c: machine code ---- */
+/* ---- engine.c: machine code, or the interpreter ---- */
 bool engine_has_fma(void);
-int engine_run(Execution *x, const Plan *plan);
+/* Scratch memory of runs, kept from one to the next. */
+typedef struct {
+    void *memory;
+    uint64_t bytes;
+} Workspace;
+/* Grids of the module with all extents; those of `grid` (GRID_NONE: none) are `extent`. From calloc. */
+PdnGrid *describe_grids(const Module *m, GridId grid, const int64_t *extent);
+/* The function compiled, once; NULL after a message, and where it is interpreted. */
+Executable *program_get(Execution *x, FuncId func);
+/* Runs a function: results to outputs[i] (room for the numbers of a number, field or stack). 0 or nonzero, with
+ * messages where the program failed. */
+int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs, Workspace *w);
+int run_experiment(Execution *x);
+void programs_free(Execution *x);
+
+/* ---- each.c ---- */
+/* A loop over data: its body for every sample. values: of the effect. Nonzero stops. */
+int each_sample(Running *r, const EachTask *task, const HostValue *values);
+/* The arguments of a body: fields of the sample, then values of the task. From the arena. */
+HostValue *body_arguments(Arena *arena, const Module *m, const TaskBody *body, const PdnSample *sample,
+                          const HostValue *values);
+/* Seed of the noise of sample number `draw`: a hash, so that all draws are apart. */
+uint64_t draw_seed(const Execution *x, uint64_t draw);
+
+/* ---- training.c ---- */
+/* Trains; results[i] are the new values of the tensors, in memory that x keeps. Nonzero stops. */
+int train(Execution *x, uint32_t number, const HostValue *values, HostValue *results);
 
 #endif

@@ -2,6 +2,7 @@
 #include "compiler/driver/execute.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool fits(const Module *m, Type type, const PdnArray *a) {
     const Grid *g = &m->grids.data[type.grid];
@@ -12,17 +13,40 @@ static bool fits(const Module *m, Type type, const PdnArray *a) {
     return true;
 }
 
+static PdnStatus read_start(Execution *x, const Source *s, PdnArray *out, PdnError *error) {
+    int64_t shape[PDN_MAX_RANK] = {1}, count = 1, frames = s->depth < 0 ? 1 : s->depth;
+    for (int i = 0; i < s->rank; i++) count *= s->shape[i];
+    shape[0] = count * frames;
+    PdnStatus status = pdn_array_new(out, x->type, 1, shape, error);
+    if (status != PDN_OK) return status;
+    if (s->kind == SOURCE_START)
+        return pdn_initialise(&s->init, x->type, s->rank, s->shape, frames,
+                              (uint64_t)x->session->options->seed, s->stream, out->data, error);
+    PdnTensors *file;
+    status = pdn_tensors_read(s->path, &file, error);
+    if (status != PDN_OK) return status;
+    int64_t whole[PDN_TENSOR_RANK + 1] = {s->depth};
+    int first = s->depth >= 0;
+    memcpy(whole + first, s->shape, sizeof(int64_t) * (size_t)s->rank);
+    status = pdn_tensors_get(file, s->name, x->type, s->rank + first, whole, out->data, error);
+    pdn_tensors_free(file);
+    return status;
+}
+
 bool inputs_read(Execution *x) {
     const Module *m = x->what->module;
     x->inputs = calloc(m->inputs.len + 1, sizeof *x->inputs);
     for (uint32_t i = 0; x->inputs && i < m->inputs.len; i++) {
         const Source *source = &x->what->sources.data[i];
         PdnError error = {{0}};
-        if (pdn_file_read(source->path, x->type, &x->inputs[i], &error) != PDN_OK) {
+        PdnStatus status = source->kind == SOURCE_FILE
+                               ? pdn_file_read(source->path, x->type, &x->inputs[i], &error)
+                               : read_start(x, source, &x->inputs[i], &error);
+        if (status != PDN_OK) {
             diag_report(x->session->diagnostics, DIAG_FILE_UNREADABLE, source->span, error.message);
             return false;
         }
-        if (!fits(m, m->inputs.data[i].type, &x->inputs[i])) {
+        if (source->kind == SOURCE_FILE && !fits(m, m->inputs.data[i].type, &x->inputs[i])) {
             diag_report(x->session->diagnostics, DIAG_FILE_CHANGED, source->span, source->path);
             return false;
         }

@@ -5,12 +5,14 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 #include <time.h>
 
 #define PATIENCE 5.0 /* seconds */
 
 typedef struct {
     Execution *execution;
+    FuncId root;
     double deadline, largest;
     FuncId func;
     Node node;
@@ -34,6 +36,12 @@ static bool is_finite(const Array *a, double largest, bool *nan) {
     return true;
 }
 
+static bool is_body(const Module *m, FuncId func) {
+    for (uint32_t i = 1; i < m->loops.len; i++)
+        if (m->loops.data[i].body == func) return true;
+    return false;
+}
+
 /* In f32 a number beyond its range is infinite already. */
 static int inspect(void *context, FuncId func, Node node, const Array *value,
                    const Array *const *operands, const Array *arguments) {
@@ -49,18 +57,16 @@ static int inspect(void *context, FuncId func, Node node, const Array *value,
     t->func = func;
     t->node = node;
     t->infinite = !nan;
-    t->in_loop = func != m->main && arguments != NULL;
+    t->in_loop = func != t->root && is_body(m, func) && arguments != NULL;
     if (t->in_loop) t->k = arguments[0].data[0];
     return 1;
 }
 
-static Array widened(const PdnArray *from, Type type) {
-    int64_t n = pdn_array_count(from);
-    double *data = mem_alloc(sizeof(double) * (size_t)(n + 1));
-    for (int64_t i = 0; i < n; i++)
-        data[i] = from->type == PDN_F32 ? (double)((const float *)from->data)[i]
-                                        : ((const double *)from->data)[i];
-    return (Array){type, 1, n, data};
+static Array widened(PdnType type, const void *data, int64_t numbers, int64_t frames, Type t) {
+    double *wide = mem_alloc(sizeof(double) * (size_t)(numbers + 1));
+    for (int64_t i = 0; i < numbers; i++)
+        wide[i] = type == PDN_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
+    return (Array){t, frames, numbers, wide};
 }
 
 static void report_origin(const Trace *t, Diagnostic *d) {
@@ -76,30 +82,64 @@ static void report_origin(const Trace *t, Diagnostic *d) {
             "a step that is too large grows without bound: `tau = stable` is the largest with a proof");
 }
 
-void nan_trace(Execution *x, Diagnostic *d) {
+/* Runs a function on the interpreter until it meets what is not finite. */
+static void trace(const Running *r, const Array *args, Diagnostic *d) {
+    Execution *x = r->x;
     Module *m = x->what->module;
-    if (x->traced) return;
-    x->traced = true;
     Array *inputs = mem_alloc(sizeof(Array) * (m->inputs.len + 1));
-    for (uint32_t i = 0; i < m->inputs.len; i++)
-        inputs[i] = widened(&x->inputs[i], m->inputs.data[i].type);
+    for (uint32_t i = 0; i < m->inputs.len; i++) {
+        bool stack = m->inputs.data[i].type.kind == TYPE_STACK;
+        inputs[i] = widened(x->inputs[i].type, x->inputs[i].data, pdn_array_count(&x->inputs[i]),
+                            stack ? x->what->sources.data[i].depth : 1, m->inputs.data[i].type);
+    }
+    int64_t(*extents)[MAX_RANK] = mem_alloc(sizeof *extents * (m->grids.len + 1));
+    for (uint32_t g = 1; g < m->grids.len; g++)
+        memcpy(extents[g], r->grids[g].extent, sizeof extents[g]);
     Trace t = {.execution = x,
+               .root = r->func,
                .deadline = now() + PATIENCE,
                .largest = x->type == PDN_F32 ? FLT_MAX : DBL_MAX};
     EvalOptions options = {.inputs = inputs,
-                           .seed = (uint64_t)x->session->options->seed,
+                           .extents = (const int64_t(*)[MAX_RANK])extents,
+                           .seed = r->seed,
                            .inspect = inspect,
                            .context = &t};
     Arena *arena = arena_new();
-    Array *results = ARENA_ARRAY(arena, Array, graph_get(m, m->main)->results.len + 1);
-    eval_func(m, m->main, NULL, results, &options, arena);
+    Array *results = ARENA_ARRAY(arena, Array, graph_get(m, r->func)->results.len + 1);
+    eval_func(m, r->func, args, results, &options, arena);
     arena_free(arena);
     for (uint32_t i = 0; i < m->inputs.len; i++) mem_free(inputs[i].data);
     mem_free(inputs);
+    mem_free(extents);
     if (t.node)
         report_origin(&t, d);
     else
         diag_help(
             d,
             "0/0, inf - inf, the root or logarithm of a negative number give it; a step that is too large grows until one does");
+}
+
+void nan_trace(Execution *x, Diagnostic *d) {
+    if (x->traced) return;
+    x->traced = true;
+    PdnGrid *grids = describe_grids(x->what->module, GRID_NONE, NULL);
+    Running r = {.x = x,
+                 .func = x->what->module->main,
+                 .grids = grids,
+                 .seed = (uint64_t)x->session->options->seed};
+    trace(&r, NULL, d);
+    free(grids);
+}
+
+void nan_trace_func(const Running *r, const HostValue *arguments, Diagnostic *d) {
+    const Func *f = graph_get(r->x->what->module, r->func);
+    Array *args = mem_alloc(sizeof(Array) * (f->params.len + 1));
+    for (uint32_t i = 0; i < f->params.len; i++) {
+        Type t = arguments[i].type;
+        int64_t one = t.grid == GRID_NONE ? 1 : r->grids[t.grid].channel_stride * t.channels;
+        args[i] = widened(r->x->type, arguments[i].data, one * arguments[i].frames, arguments[i].frames, t);
+    }
+    trace(r, args, d);
+    for (uint32_t i = 0; i < f->params.len; i++) mem_free(args[i].data);
+    mem_free(args);
 }

@@ -19,6 +19,7 @@ static void run_table(Options *o, struct poptOption *t) {
          "P"},
         {"json", 0, POPT_ARG_NONE, &o->json, 0, "results as one JSON object a line", NULL},
         {"quiet", 0, POPT_ARG_NONE, &o->quiet, 0, "no progress", NULL},
+        {"resume", 0, POPT_ARG_NONE, &o->resume, 0, "go on with training where its checkpoints left off", NULL},
         {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error",
          NULL},
         {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0,
@@ -94,7 +95,7 @@ static bool check_values(const Command *c, const Options *o) {
 
 /* Options of the language's reference that come later. */
 static bool is_later(const char *option) {
-    static const char *const later[] = {"--report", "--resume", "--memory", "--weights",
+    static const char *const later[] = {"--report", "--memory", "--weights",
                                         "--gradient"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (strncmp(option, later[i], strlen(later[i])) == 0) return true;

@@ -14,7 +14,7 @@ typedef struct {
     const char *stdlib, *cache, *dump_after;
     const char *target, *cpu, *features, *size, *spacing, *emit;
     int optimise; /* 0 to 3 */
-    int json, quiet, time, interpret, no_cache, check;
+    int resume, json, quiet, time, interpret, no_cache, check;
 } Options;
 
 typedef enum { OPTIONS_OK, OPTIONS_HELP, OPTIONS_WRONG } OptionsResult;

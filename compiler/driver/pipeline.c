@@ -102,7 +102,47 @@ static void verify(Module *module, const char *pass) {
     abort();
 }
 
-PipelineResult pipeline_run(Session *s, Module *module, bool f64, bool fma, Plan **plan) {
+Plan *pipeline_plan(Session *s, Module *module, FuncId func, bool f64, bool fma) {
+    PlanOptions options = {.f64 = f64, .fma = fma, .func = func};
+    Plan *plan = plan_make(module, &options, s->arena);
+    const char *fault = plan_verify(plan, s->arena);
+    if (fault) {
+        fprintf(stderr, "pdn: internal error: after plan: %s\n", fault);
+        abort();
+    }
+    session_time(s, "plan");
+    return plan;
+}
+
+static void dump_plan(const Plan *plan) {
+    Text text = {0};
+    plan_print(plan, &text);
+    if (text.len) fwrite(text.data, 1, text.len, stdout);
+    text_free(&text);
+}
+
+static void dump_body(Session *s, Module *module, const TaskBody *body, const char *what, bool f64,
+                      bool fma) {
+    printf("program of %s (function %u)\n", what, body->func);
+    dump_plan(pipeline_plan(s, module, body->func, f64, fma));
+}
+
+/* The main function, and those that the host runs by themselves. */
+static void dump_plans(Session *s, Elaborated *what, bool f64, bool fma) {
+    Module *m = what->module;
+    dump_plan(pipeline_plan(s, m, m->main, f64, fma));
+    for (uint32_t i = 0; i < what->each.len; i++)
+        dump_body(s, m, &what->each.data[i].body, "a loop over data", f64, fma);
+    for (uint32_t i = 0; i < what->trainings.len; i++) {
+        const TrainTask *t = &what->trainings.data[i];
+        dump_body(s, m, &t->step, "a step of training", f64, fma);
+        for (uint32_t k = 0; k < t->every_count; k++)
+            dump_body(s, m, &t->every[k].body, "every", f64, fma);
+    }
+}
+
+PipelineResult pipeline_run(Session *s, Elaborated *what, bool f64, bool fma, bool plans) {
+    Module *module = what->module;
     verify(module, "elaborate");
     if (wanted(s, "elaborate")) {
         dump_graph(module);
@@ -118,21 +158,7 @@ PipelineResult pipeline_run(Session *s, Module *module, bool f64, bool fma, Plan
             return PIPELINE_DUMPED;
         }
     }
-    if (!plan) return PIPELINE_OK;
-    PlanOptions options = {.f64 = f64, .fma = fma};
-    *plan = plan_make(module, &options, s->arena);
-    const char *fault = plan_verify(*plan, s->arena);
-    if (fault) {
-        fprintf(stderr, "pdn: internal error: after plan: %s\n", fault);
-        abort();
-    }
-    session_time(s, "plan");
-    if (wanted(s, "plan")) {
-        Text text = {0};
-        plan_print(*plan, &text);
-        if (text.len) fwrite(text.data, 1, text.len, stdout);
-        text_free(&text);
-        return PIPELINE_DUMPED;
-    }
-    return PIPELINE_OK;
+    if (!plans || !wanted(s, "plan")) return PIPELINE_OK;
+    dump_plans(s, what, f64, fma);
+    return PIPELINE_DUMPED;
 }

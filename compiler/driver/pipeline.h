@@ -25,8 +25,10 @@ bool session_f64(const Session *s);
 void session_time(Session *s, const char *stage); /* with --time */
 
 typedef enum { PIPELINE_OK, PIPELINE_DUMPED, PIPELINE_WRONG } PipelineResult;
-/* Runs the passes; PIPELINE_DUMPED after a dump that was asked for. `plan` may be NULL (not wanted). */
-PipelineResult pipeline_run(Session *s, Module *module, bool f64, bool fma, Plan **plan);
+/* Runs the passes; PIPELINE_DUMPED after a dump that was asked for (of plans only where `plans`). */
+PipelineResult pipeline_run(Session *s, Elaborated *what, bool f64, bool fma, bool plans);
+/* The plan of a function of a module that has passed. */
+Plan *pipeline_plan(Session *s, Module *module, FuncId func, bool f64, bool fma);
 /* Is --dump-after a name of the pipeline? Prints what there is, if not. */
 bool pipeline_check(const Options *options);
 

@@ -9,6 +9,7 @@ static ElaborateOptions elaborate_options(const Session *s, bool check_only) {
     return (ElaborateOptions){.overrides = o->overrides.data,
                               .count = o->overrides.len,
                               .f64 = session_f64(s),
+                              .data = session_f64(s) || o->interpret ? PDN_F64 : PDN_F32,
                               .check_only = check_only};
 }
 
@@ -52,7 +53,7 @@ static bool check_chosen(Session *s) {
 static int run_one(Session *s, Elaborated *what, bool several, bool test) {
     Execution x = {.session = s, .what = what, .several = several, .test = test};
     int status = execute(&x);
-    graph_free(what->module);
+    sema_free(what);
     return status;
 }
 
@@ -82,7 +83,7 @@ static void check_one(Session *s, Elaborated *what) {
     if (!what) return;
     Execution x = {.session = s, .what = what};
     effects_check(&x, false);
-    graph_free(what->module);
+    sema_free(what);
 }
 
 int command_check(Options *options) {

@@ -246,8 +246,6 @@ void eval_frames(Evaluator *e, FuncId f, Node n, const Array *const *operands, A
 
 Node deriv_loop(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }
 
-Node deriv_task(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }
-
 Node deriv_call(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }
 
 Node deriv_result(Module *m, FuncId f, Node n, uint32_t i, Node w) { return NODE_NONE; }

@@ -1,4 +1,5 @@
 /* Application: configurations, inputs, and operators made of operators. */
+#include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 
 #include <string.h>
@@ -150,6 +151,10 @@ static const Value *configure(Elab *e, const Operator *op, const Arguments *args
     made->configured = true;
     made->config = values;
     made->span = args->span;
+    if (item_is_trainable(e, op->item, op->home)) {
+        made->instance = instance_at(e, made, args->span);
+        instance_declare(e, made);
+    }
     return value_operator(e, made, args->span);
 }
 
@@ -210,10 +215,16 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
     env = bind_rest(e, owner, &item->def.inputs, inputs, env, span);
     if (!env) return value_error(e);
     if (!enter(e, op, span)) return value_error(e);
+    Instance *outer = e->instance;
+    uint64_t pass = e->pass;
+    Instance *own = instance_of_operator(e, op);
+    if (own) e->instance = own, e->pass = 0;
     const Value *v = item->def.value ? eval_expr(e, env, item->def.value)
                      : block_has_recurrence(item->def.block) && item->def.kind != DEF_PDE
                          ? eval_recurrence(e, env, item, item->def.block)
                          : eval_block(e, env, item, item->def.block);
+    e->instance = outer;
+    e->pass = pass;
     e->depth--;
     return v;
 }
@@ -222,7 +233,10 @@ static const Value *apply_closure(Elab *e, const Operator *op, const ParamList *
                                   const Expr *body, const Value **values, Span span) {
     const Env *env = bind_rest(e, operator_name(e, op), params, values, operator_env(op), span);
     if (!env || !enter(e, op, span)) return value_error(e);
+    Instance *outer = e->instance;
+    if (op->instance) e->instance = op->instance;
     const Value *v = eval_expr(e, env, body);
+    e->instance = outer;
     e->depth--;
     return v;
 }
@@ -363,6 +377,7 @@ const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inp
         return derive_stencil(e, inputs[0], op->stencil, odd, span);
     }
     case OPERATOR_POWER: return apply_power(e, op, inputs[0], time, span);
+    case OPERATOR_CONV: return apply_conv(e, op, inputs[0], span);
     case OPERATOR_ADJOINT: return apply_adjoint(e, op->a, inputs[0], span);
     case OPERATOR_JVP: return apply_jvp(e, op->a, op->factor, inputs[0], span);
     case OPERATOR_VJP: return apply_vjp(e, op->a, op->factor, inputs[0], span);
@@ -375,7 +390,6 @@ const Value *apply_one(Elab *e, const Operator *op, const Value *input, Span spa
 }
 
 const Value *apply(Elab *e, const Value *callee, const Arguments *args) {
-    if (callee->kind == VALUE_LATER) return callee;
     if (callee->kind != VALUE_OPERATOR) {
         Diagnostic *d = report(e, CANNOT_APPLY, callee->span, value_describe(e, callee));
         if (callee->kind == VALUE_NUMBER) diag_help(d, "a product is written with *");

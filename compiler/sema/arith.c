@@ -195,7 +195,10 @@ const Value *eval_binary(Elab *e, AstOp op, const Value *a, const Value *b, Span
         if (!value_static_int(e, a, "the number of input channels", 1, 1e6, &n) ||
             !value_static_int(e, b, "the number of output channels", 1, 1e6, &n))
             return value_error(e);
-        return value_new(e, VALUE_ARROW, span);
+        Value *v = value_new(e, VALUE_ARROW, span);
+        v->range.first = a->number;
+        v->range.last = b->number;
+        return v;
     }
     if (a->kind == VALUE_OPERATOR || b->kind == VALUE_OPERATOR)
         return operator_arithmetic(e, op, a, b, span);

@@ -1,5 +1,8 @@
 /* Statements of blocks: of operators and pdes, and of experiments and tests. */
+#include "compiler/sema/data.h"
 #include "compiler/sema/effect.h"
+#include "compiler/sema/param.h"
+#include "compiler/sema/train.h"
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
 
@@ -11,6 +14,7 @@ typedef struct {
     const Value *returned; /* NULL while running */
     VEC(const Stmt *) equations;
     bool experiment, failed;
+    bool inner; /* of a loop over data, or `every` */
 } Scope;
 
 static void exec_block(Elab *e, Scope *s, const Block *block);
@@ -20,15 +24,13 @@ static void exec_block(Elab *e, Scope *s, const Block *block);
 static const Env *bind_many(Elab *e, const Env *env, const Stmt *s, const Value *v) {
     uint32_t n = s->let.count;
     bool fits = v->kind == VALUE_LIST && v->list.count == n;
-    if (!fits && v->kind != VALUE_ERROR && v->kind != VALUE_LATER) {
+    if (!fits && v->kind != VALUE_ERROR) {
         Diagnostic *d = report(e, LIST_EXPECTED, s->let.value->span, n, value_describe(e, v));
         diag_help(d, "`let a, b = e` takes a list of two apart");
     }
     for (uint32_t i = 0; i < n; i++)
         env = env_bind(e, env, s->let.names[i].name,
-                       fits                     ? v->list.items[i]
-                       : v->kind == VALUE_LATER ? v
-                                                : value_error(e),
+                       fits ? v->list.items[i] : value_error(e),
                        s->let.names[i].span);
     return env;
 }
@@ -40,7 +42,8 @@ const Env *let_bind(Elab *e, const Env *env, const Stmt *s) {
                          .span = s->span,
                          .name = s->let_fn.name.name,
                          .stmt = s,
-                         .env = env};
+                         .env = env,
+                         .instance = e->instance};
         return env_bind(e, env, s->let_fn.name.name, value_operator(e, op, s->span),
                         s->let_fn.name.span);
     }
@@ -68,9 +71,8 @@ static void exec_if(Elab *e, Scope *s, const Stmt *stmt) {
 
 static void exec_for(Elab *e, Scope *s, const Stmt *stmt) {
     const Value *range = eval_expr(e, s->env, stmt->loop.range);
-    if (range->kind == VALUE_LATER) {
-        report(e, NOT_YET, stmt->loop.range->span, "a loop over data");
-        s->failed = true;
+    if (range->kind == VALUE_DATA && s->experiment) {
+        each_statement(e, s->env, range, stmt);
         return;
     }
     if (range->kind != VALUE_LIST && range->kind != VALUE_RANGE) {
@@ -83,6 +85,7 @@ static void exec_for(Elab *e, Scope *s, const Stmt *stmt) {
         return;
     }
     const Env *env = s->env;
+    uint64_t pass = e->pass;
     double n =
         range->kind == VALUE_LIST ? range->list.count : range->range.last - range->range.first;
     if (n > UNROLL_LIMIT) {
@@ -100,8 +103,10 @@ static void exec_for(Elab *e, Scope *s, const Stmt *stmt) {
                              ? range->list.items[(uint32_t)i]
                              : value_number(e, range->range.first + i, stmt->span);
         s->env = env_bind(e, env, stmt->loop.name.name, v, stmt->loop.name.span);
+        e->pass = hash_mix(pass, (uint64_t)i + 1);
         exec_block(e, s, stmt->loop.body);
     }
+    e->pass = pass;
     s->env = env;
 }
 
@@ -132,24 +137,30 @@ static void exec_input(Elab *e, Scope *s, const Stmt *stmt) {
     s->env = env_bind(e, s->env, stmt->bind.name.name, v, stmt->bind.name.span);
 }
 
-static bool exec_later(Elab *e, Scope *s, const Stmt *stmt) {
-    static const char *const what[] = {
-        [STMT_PARAM] = "a trainable parameter (param)",
-        [STMT_SOLVE] = "solve",
-        [STMT_TRAIN] = "training (train)",
-        [STMT_LOAD] = "loading a network (load)",
-        [STMT_DATA] = "a data set (data)",
-    };
-    if (stmt->kind != STMT_PARAM && stmt->kind != STMT_SOLVE && stmt->kind != STMT_TRAIN &&
-        stmt->kind != STMT_LOAD && stmt->kind != STMT_DATA)
-        return false;
-    report(e, NOT_YET, stmt->span, what[stmt->kind]);
+static void exec_solve(Elab *e, Scope *s, const Stmt *stmt) {
+    report(e, NOT_YET, stmt->span, "solve");
     s->failed = true;
-    return true;
+}
+
+/* Statements that only experiments have. */
+static bool exec_experiment(Elab *e, Scope *s, const Stmt *stmt) {
+    switch (stmt->kind) {
+    case STMT_INPUT:
+        if (s->inner) return false;
+        exec_input(e, s, stmt);
+        return true;
+    case STMT_PRINT: effect_print(e, s->env, stmt); return true;
+    case STMT_REPORT: effect_report(e, s->env, stmt); return true;
+    case STMT_ASSERT: effect_assert(e, s->env, stmt); return true;
+    case STMT_SAVE: effect_save(e, s->env, stmt); return true;
+    case STMT_DATA: s->env = data_statement(e, s->env, stmt); return true;
+    case STMT_TRAIN: train_statement(e, s->env, stmt); return true;
+    case STMT_LOAD: load_statement(e, s->env, stmt); return true;
+    default: return false;
+    }
 }
 
 static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
-    if (exec_later(e, s, stmt)) return;
     switch (stmt->kind) {
     case STMT_LET:
     case STMT_LET_FN: s->env = let_bind(e, s->env, stmt); return;
@@ -169,27 +180,17 @@ static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
             return;
         }
         break;
+    case STMT_PARAM:
+        if (s->item) {
+            s->env = param_statement(e, s->env, stmt);
+            return;
+        }
+        break;
+    case STMT_SOLVE: exec_solve(e, s, stmt); return;
     case STMT_ERROR: s->failed = true; return;
     default: break;
     }
-    if (s->experiment) {
-        if (stmt->kind == STMT_INPUT) {
-            exec_input(e, s, stmt);
-            return;
-        }
-        if (stmt->kind == STMT_PRINT) {
-            effect_print(e, s->env, stmt);
-            return;
-        }
-        if (stmt->kind == STMT_ASSERT) {
-            effect_assert(e, s->env, stmt);
-            return;
-        }
-        if (stmt->kind == STMT_SAVE) {
-            effect_save(e, s->env, stmt);
-            return;
-        }
-    }
+    if (s->experiment && exec_experiment(e, s, stmt)) return;
     bool an = s->experiment || s->item->def.kind == DEF_OPERATOR;
     report(e, MISPLACED, stmt->span, an ? "an" : "a",
            s->experiment ? "experiment" : ast_def_text(s->item->def.kind));
@@ -299,11 +300,19 @@ const Value *eval_block(Elab *e, const Env *env, const Item *item, const Block *
     return value_error(e);
 }
 
-void eval_experiment(Elab *e, const Env *env, const Block *block) {
-    Scope s = {.env = env, .experiment = true};
+static void run_statements(Elab *e, const Env *env, const Block *block, bool inner) {
+    Scope s = {.env = env, .experiment = true, .inner = inner};
     /* one statement that failed does not hide the others' errors: what it bound is an error, silently */
     for (uint32_t i = 0; i < block->count; i++) {
         s.failed = false;
         exec_stmt(e, &s, block->items[i]);
     }
+}
+
+void eval_experiment(Elab *e, const Env *env, const Block *block) {
+    run_statements(e, env, block, false);
+}
+
+void eval_statements(Elab *e, const Env *env, const Block *block) {
+    run_statements(e, env, block, true);
 }

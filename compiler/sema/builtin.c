@@ -32,7 +32,11 @@ const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span) {
     }
     if (info->number == 100) return value_number(e, M_PI, span);
     if (info->number == 101) return value_number(e, M_E, span);
-    if (info->number < 0) return value_later(e, "an initialiser", span);
+    if (info->number < 0) {
+        Value *init = value_new(e, VALUE_INIT, span);
+        init->init.kind = (PdnInitKind)-info->number;
+        return init;
+    }
     Value *v = value_new(e, VALUE_SIDE, span);
     v->side.side = (SideKind)info->number;
     return v;

@@ -1,4 +1,5 @@
 #include "compiler/sema/effect.h"
+#include "compiler/sema/train.h"
 
 #include <string.h>
 
@@ -29,6 +30,23 @@ static void add_effect(Elab *e, Action action, const Shown *shown) {
     vec_push(&e->out->actions, action);
 }
 
+void effect_add(Elab *e, Action action, const Node *values, uint32_t count) {
+    Effect effect = {
+        .kind = action.kind, .number = e->out->actions.len, .count = count, .span = action.span};
+    effect.values = arena_copy(e->arena, values, count * sizeof *values);
+    action.count = count;
+    action.known = ARENA_ARRAY(e->arena, bool, count + 1);
+    action.types = ARENA_ARRAY(e->arena, Type, count + 1);
+    action.spans = ARENA_ARRAY(e->arena, Span, count + 1);
+    Func *f = graph_get(e->module, e->frame->func);
+    for (uint32_t i = 0; i < count; i++) {
+        action.types[i] = graph_node(f, values[i])->type;
+        action.spans[i] = action.span;
+    }
+    vec_push(&f->effects, effect);
+    vec_push(&e->out->actions, action);
+}
+
 static bool show(Elab *e, Shown *shown, const Value *v, Span span) {
     if (v->kind == VALUE_ERROR) return false;
     if (v->kind == VALUE_LIST) {
@@ -53,14 +71,14 @@ static bool show(Elab *e, Shown *shown, const Value *v, Span span) {
     return false;
 }
 
-void effect_print(Elab *e, const Env *env, const Stmt *s) {
+static void show_values(Elab *e, const Env *env, const Stmt *s, EffectKind kind) {
     Shown shown = {0};
     bool ok = true;
     for (uint32_t i = 0; i < s->print.values.count; i++) {
         const Expr *x = s->print.values.items[i];
         ok = show(e, &shown, eval_expr(e, env, x), x->span) && ok;
     }
-    Action a = {.kind = EFFECT_PRINT,
+    Action a = {.kind = kind,
                 .label = s->print.label ? s->print.label->string.bytes : NULL,
                 .span = s->span};
     if (ok) add_effect(e, a, &shown);
@@ -68,7 +86,11 @@ void effect_print(Elab *e, const Env *env, const Stmt *s) {
     vec_free(&shown.spans);
 }
 
-static const char *source_text(Elab *e, Span span) {
+void effect_report(Elab *e, const Env *env, const Stmt *s) { show_values(e, env, s, EFFECT_REPORT); }
+
+void effect_print(Elab *e, const Env *env, const Stmt *s) { show_values(e, env, s, EFFECT_PRINT); }
+
+const char *source_text(Elab *e, Span span) {
     size_t length;
     const char *bytes = sources_bytes(e->unit->context.sources, span.file, &length);
     return arena_text(e->arena, bytes + span.begin, span.end - span.begin);
@@ -140,8 +162,8 @@ void effect_save(Elab *e, const Env *env, const Stmt *s) {
         report(e, NOT_A_PATH, s->file.where->span, value_describe(e, where));
         return;
     }
-    if (v->kind == VALUE_LATER) {
-        report(e, NOT_YET, s->span, "saving a network");
+    if (v->kind == VALUE_OPERATOR || v->kind == VALUE_PARAMETER) {
+        save_network(e, v, where->string.bytes, s->file.what->span);
         return;
     }
     Shown shown = {0};

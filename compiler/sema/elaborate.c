@@ -1,4 +1,5 @@
 /* Elaboration of experiments, tests and standalone kernels. */
+#include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
 
@@ -23,14 +24,32 @@ static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
     vec_adopt(u->arena, &e->lets);
     vec_adopt(u->arena, &e->gradients);
     vec_adopt(u->arena, &e->calls);
-    e->root = frame_push(e, main);
+    vec_adopt(u->arena, &e->instances);
+    vec_adopt(u->arena, &e->parameters);
+    vec_adopt(u->arena, &e->out->data);
+    vec_adopt(u->arena, &e->out->trainings);
+    vec_adopt(u->arena, &e->out->each);
+    e->program = e->instance = ARENA_NEW(u->arena, Instance);
+    e->program->name = "";
+    vec_push(&e->instances, e->program);
+    vec_adopt(u->arena, &e->program->parameters);
+    vec_adopt(u->arena, &e->program->inner);
+    e->root = frame_push(e, main, false);
     e->module->main = e->root->func;
     return e;
 }
 
+void sema_free(Elaborated *x) {
+    if (!x) return;
+    graph_free(x->module);
+    for (uint32_t i = 0; i < x->data.len; i++) pdn_data_free(x->data.data[i].data);
+}
+
 static Elaborated *elab_finish(Elab *e, uint32_t errors_before) {
+    for (uint32_t i = 0; i < e->instances.len; i++) map_free(&e->instances.data[i]->places);
+    map_free(&e->trainable);
     if (diagnostics_errors(e->diagnostics) > errors_before) {
-        graph_free(e->module);
+        sema_free(e->out);
         return NULL;
     }
     return e->out;

@@ -1,4 +1,5 @@
 /* Expressions. */
+#include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 
 #include <math.h>
@@ -93,22 +94,20 @@ static const Value *grid_member(Elab *e, GridId grid, const Expr *x) {
     return value_error(e);
 }
 
-static bool holds_parameter(const Operator *op, Name name) {
-    const Block *b = op->kind == OPERATOR_DEF ? op->item->def.block : NULL;
-    for (uint32_t i = 0; b && i < b->count; i++)
-        if (b->items[i]->kind == STMT_PARAM && b->items[i]->param.name.name == name) return true;
-    return false;
+static const Value *operator_member(Elab *e, const Operator *op, const Expr *x) {
+    const Instance *own = op->kind == OPERATOR_DEF ? instance_of_operator(e, op) : NULL;
+    for (uint32_t i = 0; own && i < own->parameters.len; i++)
+        if (own->parameters.data[i]->name == x->member.name)
+            return parameter_value(e, own->parameters.data[i], x->span);
+    return NULL;
 }
 
 static const Value *eval_member(Elab *e, const Env *env, const Expr *x) {
     const Value *base = eval_expr(e, env, x->member.base);
     if (base->kind == VALUE_ERROR) return base;
     if (base->kind == VALUE_GRID) return grid_member(e, base->grid, x);
-    if (base->kind == VALUE_LATER) return base;
-    if (base->kind == VALUE_OPERATOR && holds_parameter(base->op, x->member.name)) {
-        report(e, NOT_YET, x->span, "the value of a trainable parameter");
-        return value_error(e);
-    }
+    const Value *v = base->kind == VALUE_OPERATOR ? operator_member(e, base->op, x) : NULL;
+    if (v) return v;
     Diagnostic *d = report(e, NO_MEMBER, x->member.name_span, value_describe(e, base),
                            names_text(e->names, x->member.name));
     diag_help(d,
@@ -120,10 +119,11 @@ static const Value *eval_member(Elab *e, const Env *env, const Expr *x) {
 
 static const Value *eval_index(Elab *e, const Env *env, const Expr *x) {
     const Value *base = eval_expr(e, env, x->index.base);
-    if (base->kind == VALUE_ERROR || base->kind == VALUE_LATER) return base;
+    if (base->kind == VALUE_ERROR) return base;
     if (base->kind == VALUE_SEQUENCE) return sequence_index(e, env, base, x);
     const Value *index = eval_expr(e, env, x->index.index);
     if (index->kind == VALUE_ERROR) return index;
+    if (base->kind == VALUE_PARAMETER) return parameter_index(e, base, index, x->span);
     if (base->kind == VALUE_LIST) {
         int64_t i;
         if (!value_static_int(e, index, "the index of a list", 0, (double)base->list.count - 1, &i))

@@ -1,4 +1,5 @@
 /* The prelude: pointwise functions, reductions, channels, places. */
+#include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 
 #include <math.h>
@@ -165,8 +166,9 @@ const Value *prelude_integral(Elab *e, const BuiltinInfo *info, const Arguments 
 
 const Value *prelude_norm(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *u = argument_get(e, info, a, 0), *grid = argument_get(e, info, a, 1);
+    if (u && u->kind == VALUE_OPERATOR && u->op->kind == OPERATOR_CONV && !grid)
+        return conv_norm(e, u->op, a->span);
     if (u && u->kind == VALUE_OPERATOR) return prove_norm(e, u->op, grid, a->span);
-    if (u && u->kind == VALUE_LATER) return u;
     if (!u || grid) {
         report(e, NORM_OF, a->span);
         return value_error(e);
@@ -295,19 +297,6 @@ static const Value *like_list(Elab *e, const BuiltinInfo *info, const Value *lik
     return value_list(e, items, like->list.count, span);
 }
 
-/* Noise of a number of its own; in recurrences other noise at each step. */
-static const Value *draw(Elab *e, Op op, Type type, Span span) {
-    VEC(Node) steps = {0}, outermost_first = {0};
-    for (Frame *f = e->frame; f; f = f->parent)
-        if (f->step) vec_push(&steps, frame_use(e, f, f->step));
-    while (steps.len) vec_push(&outermost_first, vec_pop(&steps));
-    Node n = graph_add_typed(e->module, e->frame->func, op, type, outermost_first.data,
-                             outermost_first.len, e->streams++, 0, span);
-    vec_free(&steps);
-    vec_free(&outermost_first);
-    return value_node(e, n, NULL, span);
-}
-
 static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value *like, Span span) {
     if (like->kind == VALUE_LIST) return like_list(e, info, like, span);
     if (!value_is_field(e, like)) {
@@ -317,7 +306,16 @@ static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value 
         return value_error(e);
     }
     Type t = value_type(e, like);
-    if (info->op) return draw(e, info->op, t, span);
+    if (info->op) {
+        if (e->frame->loop) {
+            Diagnostic *d = report(e, NOT_YET, span, "noise inside a recurrence");
+            diag_help(d, "draw it before: let noise = %s(u)", info->name);
+            return value_error(e);
+        }
+        Node n =
+            graph_add_typed(e->module, e->frame->func, info->op, t, NULL, 0, e->streams++, 0, span);
+        return value_node(e, n, NULL, span);
+    }
     Node c = graph_const(e->module, e->frame->func, info->number);
     Node one = graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(t.grid, 1), &c, 1,
                                0, 0, span);

@@ -58,7 +58,7 @@ const Value *prelude_box(Elab *e, const BuiltinInfo *info, const Arguments *a) {
 
 /* ---- files ------------------------------------------------------------------------------ */
 
-static const char *resolve_path(Elab *e, const Value *v) {
+const char *read_path(const Elab *e, const Value *v) {
     if (v->string.from_command_line || v->string.bytes[0] == '/' || !*e->folder)
         return v->string.bytes;
     return arena_format(e->arena, "%s%s", e->folder, v->string.bytes);
@@ -68,19 +68,17 @@ static const Value *source_field(Elab *e, const char *path, const Grid *grid, ui
                                  Span span) {
     GridId id = graph_grid(e->module, grid);
     Type type = type_field(id, channels);
+    const Source *known = e->out->sources.data;
     uint32_t index = 0;
     for (; index < e->out->sources.len; index++)
-        if (strcmp(e->out->sources.data[index].path, path) == 0 &&
+        if (known[index].kind == SOURCE_FILE && strcmp(known[index].path, path) == 0 &&
             type_equal(e->module->inputs.data[index].type, type))
             break;
-    if (index == e->out->sources.len) {
-        Source source = {.path = path, .channels = (int)channels, .span = span};
-        vec_push(&e->out->sources, source);
-        Input input = {type, 0, span};
-        vec_push(&e->module->inputs, input);
-    }
-    Node n = graph_add_typed(e->module, e->frame->func, OP_INPUT, type, NULL, 0, index, 0, span);
-    return value_node(e, n, NULL, span);
+    Source source = {.path = path, .channels = (int)channels, .span = span};
+    Node n = index < e->out->sources.len
+                 ? graph_add_typed(e->module, e->root->func, OP_INPUT, type, NULL, 0, index, 0, span)
+                 : program_input(e, type, source);
+    return program_value(e, n, span);
 }
 
 static const Value *check_path(Elab *e, const Value *v) {
@@ -105,7 +103,7 @@ static bool file_shape(Elab *e, const char *path, Span span, int *rank, int64_t 
 const Value *prelude_image(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *v = check_path(e, argument_get(e, info, a, 0));
     if (!v) return value_error(e);
-    const char *path = resolve_path(e, v);
+    const char *path = read_path(e, v);
     int rank;
     int64_t shape[PDN_MAX_RANK];
     if (!file_shape(e, path, v->span, &rank, shape, 2)) return value_error(e);
@@ -129,7 +127,7 @@ const Value *prelude_array(Elab *e, const BuiltinInfo *info, const Arguments *a)
         return value_error(e);
     }
     const Grid *on = grid ? &e->module->grids.data[grid->grid] : NULL;
-    const char *path = resolve_path(e, v);
+    const char *path = read_path(e, v);
     int rank;
     int64_t shape[PDN_MAX_RANK];
     if (!file_shape(e, path, v->span, &rank, shape, on ? (int)on->rank : wanted ? (int)wanted : 2))
@@ -347,12 +345,6 @@ const Value *prelude_lipschitz(Elab *e, const BuiltinInfo *info, const Arguments
 }
 
 const Value *prelude_later(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    static const char *const executed[] = {"coarse", "diagonal", "gradient_flow", "parameters",
-                                           "resize"};
-    for (size_t i = 0; i < sizeof executed / sizeof *executed; i++)
-        if (strcmp(executed[i], info->name) == 0) {
-            report(e, NOT_YET, a->span, arena_format(e->arena, "%s()", info->name));
-            return value_error(e);
-        }
-    return value_later(e, arena_format(e->arena, "'%s'", info->name), a->span);
+    report(e, NOT_YET, a->span, arena_format(e->arena, "%s()", info->name));
+    return value_error(e);
 }

@@ -1,4 +1,5 @@
 /* Operators handed to analysis: adjoints, directional derivatives, norms, stable steps. */
+#include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 
 #include <math.h>
@@ -13,7 +14,7 @@ typedef struct {
 /* Elaborates op(u) for a u of the type, with the boundary of `like` (NULL: none stated), in a function of its own. */
 static bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span,
                           OperatorFunc *out) {
-    out->frame = frame_push(e, op->name);
+    out->frame = frame_push(e, op->name, false);
     out->func = out->frame->func;
     Value *u = value_new(e, VALUE_NODE, span);
     u->node.frame = out->frame;
@@ -164,6 +165,7 @@ static const Value *adjoint_one(Elab *e, const Value *w, const void *what, Span 
 const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span span) {
     if (!needs_field(e, w, span)) return value_error(e);
     if (op->kind == OPERATOR_ADJOINT) return apply_one(e, op->a, w, span);
+    if (op->kind == OPERATOR_CONV) return apply_conv_adjoint(e, op, w, span);
     return op->kind == OPERATOR_JVP ? adjoint_one(e, w, op, span)
                                     : take_apart(e, w, adjoint_one, op, span);
 }
@@ -210,7 +212,7 @@ const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span
 /* body(u) - u as a function of u; false where the body depends on k. */
 static bool increment_func(Elab *e, FuncId body, FuncId *out) {
     const Func *b = graph_get(e->module, body);
-    Frame *frame = frame_push(e, b->name);
+    Frame *frame = frame_push(e, b->name, false);
     Map known = {0};
     Node u = NODE_NONE, k = NODE_NONE;
     for (uint32_t i = 1; i < b->params.len; i++) {
@@ -278,7 +280,7 @@ const Value *prove_norm(Elab *e, const Operator *op, const Value *where, Span sp
 
 /* lipschitz(f, a, …): of f in its first argument, the others given. */
 const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest) {
-    Frame *frame = frame_push(e, op->name);
+    Frame *frame = frame_push(e, op->name, false);
     Value *s = value_new(e, VALUE_NODE, rest->span);
     s->node.frame = frame;
     s->node.node = graph_param(e->module, frame->func, type_scalar(), names_of(e->names, "s"));

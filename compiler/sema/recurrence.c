@@ -3,6 +3,7 @@
  * The right sides are elaborated once, as the body of a loop whose states are as much of each unknown's
  * history as they read. Statements that depend on k or on an unknown belong to the body, the others are
  * evaluated before it. */
+#include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
 
@@ -387,10 +388,7 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
         report(e, NOT_YET, s->span, "an implicit step (solve)");
         r->failed = true;
         break;
-    case STMT_PARAM:
-        report(e, NOT_YET, s->span, "a trainable parameter");
-        r->failed = true;
-        break;
+    case STMT_PARAM: r->env = param_statement(e, r->env, s); break;
     default: report(e, MISPLACED, s->span, "a", "recurrence"); r->failed = true;
     }
 }

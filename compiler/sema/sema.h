@@ -6,6 +6,7 @@
 #include "compiler/diagnostic/diagnostic.h"
 #include "compiler/graph/graph.h"
 #include "compiler/syntax/ast.h"
+#include "runtime/pdn.h"
 
 /* A program with the modules that it uses, parsed and resolved. */
 typedef struct Unit Unit;
@@ -34,6 +35,30 @@ typedef struct {
     const char *name, *value;
 } Override; /* name=value of the command line */
 
+/* What a parameter must satisfy, besides its range. */
+typedef enum {
+    CONSTRAINT_NORM, /* `norm(K) <= number`: of a convolution the bound of its norm, else the Euclidean norm */
+    CONSTRAINT_SUM,  /* `sum(K) == number`: of every filter of a convolution, else of all numbers */
+} ConstraintKind;
+typedef struct {
+    ConstraintKind kind;
+    double number;
+} Constraint;
+
+/* A trainable array, as the host keeps it. */
+typedef struct {
+    const char *path; /* "K", "block.K", "K.bias" */
+    Type type;        /* of one frame: a number or a field, maybe on a row */
+    int64_t depth;    /* frames; -1: no index */
+    int rank;         /* of one frame, as it is saved */
+    int64_t shape[PDN_TENSOR_RANK];
+    double low, high;
+    const Constraint *constraints;
+    uint32_t constraint_count;
+    const ConvId *convs; /* a convolution: as which it is applied */
+    uint32_t conv_count;
+} TensorInfo;
+
 /* What an experiment does beside computing; the graph's effects point here by number. */
 typedef struct {
     EffectKind kind;
@@ -43,6 +68,8 @@ typedef struct {
     uint32_t list;      /* save: items of the list, 0: not a list */
     const char **names; /* save: of the items, where the program has names for all; else NULL */
     double time_step;   /* save of a film */
+    uint32_t task;        /* each: number in Elaborated.each; train: in Elaborated.trainings */
+    const TensorInfo *tensors; /* save of a network: its arrays, one a value */
     uint32_t
         count; /* values of the effect; an assertion of a comparison has (truth, left, right) */
     double *
@@ -53,11 +80,69 @@ typedef struct {
     Span *spans; /* of each value */
 } Action;
 
+typedef enum { SOURCE_FILE, SOURCE_START, SOURCE_TENSOR } SourceKind;
 typedef struct {
-    const char *path; /* of the file that fills Module.inputs[i] */
-    int channels;     /* as asked; 0: as the file */
+    SourceKind kind;
+    const char *path; /* FILE, TENSOR: of the file that fills Module.inputs[i] */
+    int channels;     /* FILE: as asked; 0: as the file */
     Span span;
+    /* START, TENSOR: a parameter's array */
+    PdnInit init;
+    uint64_t stream;
+    const char *name; /* in the file */
+    int rank;
+    int64_t shape[PDN_TENSOR_RANK];
+    int64_t depth; /* frames of a stack; -1: not a stack */
 } Source;
+
+/* A function of the module that the host runs as a program of its own. Its parameters: the fields of a sample,
+ * then values of the task (or effect) that it belongs to. */
+typedef struct {
+    FuncId func; /* 0: none */
+    uint32_t samples;
+    uint32_t *values; /* of the other parameters: number of the task's value */
+    uint32_t count;
+} TaskBody;
+
+/* A set of samples. */
+typedef struct {
+    PdnData *data; /* owned; NULL: every sample is computed by the function that asks for it, or (check) the files
+                    * are not there */
+    PdnDataInfo info;
+    const char *text; /* as the program says it, to know it again */
+    Span span;
+} DataSet;
+
+/* for x in data { … } */
+typedef struct {
+    uint32_t data;
+    GridId grid; /* of the samples, where their sizes differ; else GRID_NONE */
+    TaskBody body;
+    Span span;
+} EachTask;
+
+typedef struct {
+    double count;
+    bool epochs; /* else steps */
+    TaskBody body;
+    Span span;
+} EveryTask;
+
+typedef struct {
+    const char *name; /* of what is trained, as written */
+    int64_t data;     /* number in Elaborated.data, or -1 */
+    GridId grid;      /* as of EachTask */
+    double count;
+    bool epochs;
+    TensorInfo *tensors; /* they are the first values of the task, in order */
+    uint32_t tensor_count;
+    TaskBody step;  /* results: the loss, then gradients by the tensors */
+    TaskBody loss;  /* the loss alone, for messages about what went wrong in it */
+    EveryTask *every;
+    uint32_t every_count;
+    const PdnOptimiserOptions *optimiser;
+    Span span;
+} TrainTask;
 
 /* A value of a kernel's configuration, as the manifest says it. */
 typedef struct {
@@ -70,12 +155,17 @@ typedef struct {
     VEC(Setting) settings; /* of a kernel: what it was configured with, defaults included */
     VEC(Action) actions;
     VEC(Source) sources;
+    VEC(DataSet) data;
+    VEC(TrainTask) trainings; /* by index of TASK nodes */
+    VEC(EachTask) each;       /* by Action.task */
 } Elaborated;
+void sema_free(Elaborated *elaborated); /* the module and the data; NULL is allowed */
 
 typedef struct {
     const Override *overrides;
     uint32_t count;
     bool f64;
+    PdnType data; /* what samples are read as: what the program will run in */
     bool check_only; /* files need not exist: their sizes are then unknown (-1) */
 } ElaborateOptions;
 

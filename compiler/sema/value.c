@@ -1,4 +1,5 @@
 /* Values, scopes and frames of the staged evaluator. */
+#include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 
 #include <math.h>
@@ -49,9 +50,17 @@ const Value *value_node(Elab *e, Node node, const Boundary *boundary, Span span)
     return v;
 }
 
-const Value *value_later(Elab *e, const char *what, Span span) {
-    Value *v = value_new(e, VALUE_LATER, span);
-    v->later = what;
+Node program_input(Elab *e, Type type, Source source) {
+    vec_push(&e->out->sources, source);
+    vec_push(&e->module->inputs, ((Input){type, 0, source.span}));
+    return graph_add_typed(e->module, e->root->func, OP_INPUT, type, NULL, 0,
+                           e->module->inputs.len - 1, 0, source.span);
+}
+
+const Value *program_value(Elab *e, Node node, Span span) {
+    Value *v = value_new(e, VALUE_NODE, span);
+    v->node.frame = e->root;
+    v->node.node = node;
     return v;
 }
 
@@ -78,11 +87,12 @@ const Env *env_find(const Env *env, Name name) {
 
 /* ---- frames -------------------------------------------------------------------- */
 
-Frame *frame_push(Elab *e, Name name) {
+Frame *frame_push(Elab *e, Name name, bool loop) {
     Frame *f = ARENA_NEW(e->arena, Frame);
     f->parent = e->frame;
     f->func = graph_func(e->module, name);
     vec_adopt(e->arena, &f->captures);
+    f->loop = loop || (e->frame && e->frame->loop);
     e->frame = f;
     return f;
 }
@@ -151,6 +161,8 @@ bool value_is_builtin(const Value *value, const char *name) {
 }
 
 static const char *describe_operator(Elab *e, const Operator *op) {
+    if (op->kind == OPERATOR_CONV)
+        return arena_format(e->arena, "the convolution '%s'", names_text(e->names, op->name));
     const char *name = op->name ? names_text(e->names, op->name) : NULL;
     switch (op->kind) {
     case OPERATOR_DEF:
@@ -185,7 +197,15 @@ const char *value_describe(Elab *e, const Value *value) {
     case VALUE_SEQUENCE: return "the unknown of a recurrence";
     case VALUE_END: return "'end'";
     case VALUE_THUNK: return "a value";
-    case VALUE_LATER: return value->later;
+    case VALUE_PARAMETER:
+        return arena_format(e->arena, "the parameter '%s', of which there are %lld",
+                            names_text(e->names, value->parameter->name),
+                            (long long)value->parameter->depth);
+    case VALUE_CONV: return "a convolution that is no parameter yet";
+    case VALUE_INIT: return "a way to start parameters";
+    case VALUE_DATA: return "a set of data";
+    case VALUE_OPTIMISER: return arena_format(e->arena, "the optimiser %s", value->optimiser->name);
+    case VALUE_SCHEDULE: return arena_format(e->arena, "the schedule %s", value->schedule->name);
     }
     return "?";
 }

@@ -20,6 +20,8 @@
 typedef struct Value Value;
 typedef struct Operator Operator;
 typedef struct Elab Elab;
+typedef struct Parameter Parameter; /* param.h */
+typedef struct Instance Instance;
 
 /* ---- scopes and frames ------------------------------------------------------- */
 
@@ -42,7 +44,7 @@ typedef struct Frame Frame;
 struct Frame {
     Frame *parent;
     FuncId func;
-    Node step; /* of the body of a loop: the parameter that counts its steps; else NODE_NONE */
+    bool loop; /* a body: what is random here would have to be drawn anew */
     VEC(Capture) captures;
 };
 
@@ -83,7 +85,12 @@ typedef enum {
     VALUE_SEQUENCE, /* the unknown of a recurrence, to be indexed */
     VALUE_END,      /* the index `end` */
     VALUE_THUNK,    /* a `let` at the top of a file, evaluated when first asked for */
-    VALUE_LATER,    /* data, optimisers, trainable convolutions: checked, not executed yet */
+    VALUE_PARAMETER, /* an indexed one, without its index */
+    VALUE_CONV,      /* conv(1 -> 16), for a `param` */
+    VALUE_INIT,      /* he, glorot, …: how parameters start */
+    VALUE_DATA,      /* a set of samples, by its number in Elaborated.data */
+    VALUE_OPTIMISER,
+    VALUE_SCHEDULE,
 } ValueKind;
 
 typedef struct Recurrence Recurrence;
@@ -124,7 +131,16 @@ struct Value {
             const Item *item;
             const Home *home;
         } thunk;
-        const char *later; /* what it is, for messages */
+        Parameter *parameter;
+        const struct ConvSpec *conv;
+        PdnInit init;
+        struct {
+            uint32_t number;     /* in Elaborated.data */
+            const Expr *sample; /* of synthetic(…): what a sample is, and where its names are looked up */
+            const Env *env;
+        } data;
+        const PdnOptimiserOptions *optimiser;
+        const PdnScheduleOptions *schedule;
     };
 };
 
@@ -146,6 +162,7 @@ typedef enum {
     OPERATOR_JVP,
     OPERATOR_VJP,        /* of a, at `at` */
     OPERATOR_TRAJECTORY, /* of a, every count-th state */
+    OPERATOR_CONV,       /* a trainable convolution, or one of several */
 } OperatorKind;
 
 struct Operator {
@@ -164,6 +181,9 @@ struct Operator {
     uint32_t count;         /* of items; exponent; stride */
     const Value *factor;    /* SCALE; JVP, VJP: the point */
     const Stencil *stencil; /* STENCIL: taps of one channel to one channel, sides unset */
+    Instance *instance;     /* DEF: its parameters; LOCAL: of the body that it stands in */
+    Parameter *parameter;   /* CONV */
+    const Value *index;     /* CONV: which one; NULL where it has no index */
 };
 
 /* ---- the evaluator's state --------------------------------------------------------- */
@@ -209,6 +229,13 @@ struct Elab {
     bool *used_overrides;
     VEC(GradientFace) gradients;
     VEC(Span) calls; /* spans of the user's calls that are being applied, outermost first */
+    Instance *program, *instance; /* the root of all, and that of the body that is being elaborated */
+    uint64_t pass;                /* tells the passes of the `for` loops around apart */
+    Map trainable;                /* by number of a definition's place: holds parameters (1) or not (2) */
+    VEC(Instance *) instances;
+    VEC(Parameter *) parameters; /* all, in the order in which they were made */
+    bool training;               /* what is elaborated belongs to the body of a `train` */
+    bool declaring;              /* instance_declare: what cannot be made yet is left */
 };
 
 /* Arguments of a call, evaluated. */
@@ -239,7 +266,9 @@ const Value *value_list(Elab *e, const Value **items, uint32_t count, Span span)
 const Value *value_operator(Elab *e, const Operator *op, Span span);
 const Value *value_node(Elab *e, Node node, const Boundary *boundary,
                         Span span); /* of the current frame */
-const Value *value_later(Elab *e, const char *what, Span span);
+/* An input of the main function, with what fills it; a node of that function, as a value. */
+Node program_input(Elab *e, Type type, Source source);
+const Value *program_value(Elab *e, Node node, Span span);
 const Value *value_at(Elab *e, const Value *value,
                       Span span); /* the same value, at another place */
 Node value_to_node(Elab *e,
@@ -260,7 +289,7 @@ bool value_static_int(Elab *e, const Value *value, const char *what, double low,
 const Env *env_bind(Elab *e, const Env *env, Name name, const Value *value, Span span);
 const Env *env_find(const Env *env, Name name);
 
-Frame *frame_push(Elab *e, Name name);
+Frame *frame_push(Elab *e, Name name, bool loop);
 void frame_pop(Elab *e);
 Node frame_use(Elab *e, Frame *owner,
                Node node); /* the node in the current frame, captured where needed */
@@ -303,6 +332,8 @@ bool elab_work(Elab *e, Span span);
 const Value *eval_block(Elab *e, const Env *env, const Item *item, const Block *block);
 /* Runs the statements of an experiment or test. */
 void eval_experiment(Elab *e, const Env *env, const Block *block);
+/* The same for the statements of a loop over data, or of `every`. */
+void eval_statements(Elab *e, const Env *env, const Block *block);
 /* The value of a text of the command line, read as an expression of the program. */
 const Value *eval_override(Elab *e, const Override *override, bool as_text);
 /* A loop region: `body` gets k and the states of one step (in the loop's frame) and returns the next
@@ -347,6 +378,8 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
 
 /* ---- prelude_fields.c: films ----------------------------------------------------------------------- */
 
+/* A path of the program, to be read: relative to the program's file, or as the command line gave it. */
+const char *read_path(const Elab *e, const Value *text);
 /* A frame of a film, counted from 0, or from -1 backwards; a message where it is known that there is none. */
 const Value *film_frame(Elab *e, const Value *film, const Value *index, Span span);
 

@@ -1,0 +1,360 @@
+/* `train`: epochs, steps, what happens every so often, checkpoints. */
+#include "compiler/driver/training.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static size_t number_bytes(const Training *t) { return t->x->type == PDN_F32 ? 4 : 8; }
+
+/* ---- layout ------------------------------------------------------------------------------ */
+
+static int64_t tensor_numbers(const TensorInfo *info) {
+    int64_t n = 1;
+    for (int i = 0; i < info->rank; i++) n *= info->shape[i];
+    return n;
+}
+
+static bool lay_out(Training *t, const HostValue *values, uint32_t count) {
+    const TrainTask *task = t->task;
+    int64_t line = 64 / (int64_t)number_bytes(t);
+    t->values = arena_copy(t->arena, values, sizeof *values * (count + 1));
+    t->places = ARENA_ARRAY(t->arena, Place, task->tensor_count + 1);
+    for (uint32_t i = 0; i < task->tensor_count; i++) {
+        Place *p = &t->places[i];
+        *p = (Place){t->total, task->tensors[i].depth < 0 ? 1 : task->tensors[i].depth,
+                     tensor_numbers(&task->tensors[i])};
+        t->total += (p->frames * p->count + line - 1) / line * line;
+    }
+    size_t bytes = (size_t)t->total * number_bytes(t);
+    if (!memory_suffices(t->x, (double)bytes) || posix_memalign(&t->parameters, 64, bytes) != 0)
+        return false;
+    vec_push(&t->x->kept, t->parameters);
+    memset(t->parameters, 0, bytes);
+    for (uint32_t i = 0; i < task->tensor_count; i++)
+        memcpy((char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t), values[i].data,
+               (size_t)(t->places[i].frames * t->places[i].count) * number_bytes(t));
+    t->gradient_of = ARENA_ARRAY(t->arena, uint32_t, task->step.count + 1);
+    for (uint32_t i = 0; i < task->step.count; i++)
+        if (task->step.values[i] < task->tensor_count)
+            t->gradient_of[t->gradients++] = task->step.values[i];
+    return true;
+}
+
+static void *tensor_at(const Training *t, uint32_t i) {
+    return (char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t);
+}
+
+/* ---- is the loss the same function in every step? ------------------------------------------- */
+
+static bool draws_noise(const Module *m, FuncId func, uint8_t *seen) {
+    if (seen[func]) return false;
+    seen[func] = 1;
+    const Func *f = graph_get(m, func);
+    for (Node n = 1; n < f->nodes.len; n++) {
+        const NodeData *d = graph_node(f, n);
+        if (d->op == OP_NORMAL || d->op == OP_UNIFORM) return true;
+        if ((d->op == OP_CALL && draws_noise(m, d->index, seen)) ||
+            (d->op == OP_LOOP && draws_noise(m, m->loops.data[d->index].body, seen)))
+            return true;
+    }
+    return false;
+}
+
+static PdnOptimiser *make_optimiser(Training *t) {
+    const Module *m = t->x->what->module;
+    uint8_t *seen = mem_alloc(m->funcs.len);
+    memset(seen, 0, m->funcs.len);
+    PdnOptimiserOptions options = *t->task->optimiser;
+    options.fixed = t->task->data < 0 && !draws_noise(m, t->task->step.func, seen);
+    mem_free(seen);
+    PdnOptimiser *made = NULL;
+    PdnError error = {{0}};
+    if (pdn_optimiser_new(&options, t->x->type, t->total, &made, &error) == PDN_OK) return made;
+    diag_report(t->x->session->diagnostics, DIAG_OPTIMISER_WRONG, t->task->span, error.message);
+    return NULL;
+}
+
+/* ---- checkpoints -------------------------------------------------------------------------------- */
+
+static const char *file_name(const Training *t, const char *extension) {
+    char *name = arena_format(t->arena, "%s-%s%s", t->x->what->name, t->task->name, extension);
+    size_t stem = strlen(name) - strlen(extension);
+    for (size_t i = 0; i < stem; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", name[i]))
+            name[i] = '_';
+    return output_path(t->x, name);
+}
+
+static PdnTensor tensor_of(const char *name, PdnType type, int64_t depth, int rank, const int64_t *shape,
+                           const void *data) {
+    PdnTensor made = {.name = name, .type = type, .rank = rank, .data = data};
+    if (depth >= 0) made.shape[made.rank++ - rank] = depth;
+    memcpy(made.shape + (depth >= 0), shape, sizeof *shape * (size_t)rank);
+    return made;
+}
+
+typedef struct {
+    const char *path;
+    PdnCheckpoint checkpoint;
+    const PdnNamedArray *state;
+    int state_count;
+} Keeping;
+
+/* What is kept: parameters under their paths, the optimiser's arrays under "optimiser." */
+static Keeping keeping(Training *t, PdnOptimiser *optimiser) {
+    const TrainTask *task = t->task;
+    Keeping k = {.path = file_name(t, ".checkpoint")};
+    k.state = pdn_optimiser_state(optimiser, &k.state_count);
+    uint32_t count = task->tensor_count + (uint32_t)k.state_count;
+    PdnTensor *tensors = ARENA_ARRAY(t->arena, PdnTensor, count + 1);
+    for (uint32_t i = 0; i < task->tensor_count; i++)
+        tensors[i] = tensor_of(task->tensors[i].path, t->x->type, task->tensors[i].depth,
+                               task->tensors[i].rank, task->tensors[i].shape, tensor_at(t, i));
+    for (int i = 0; i < k.state_count; i++) {
+        const PdnArray *a = &k.state[i].array;
+        tensors[task->tensor_count + (uint32_t)i] =
+            tensor_of(arena_format(t->arena, "optimiser.%s", k.state[i].name), a->type, -1, a->rank,
+                      a->shape, a->data);
+    }
+    Text program = {0}, optimiser_text = {0};
+    graph_print(t->x->what->module, &program);
+    uint64_t hash = hash_bytes(0, program.data, program.len);
+    text_printf(&optimiser_text, "%s", task->optimiser->name);
+    for (int i = 0; i < task->optimiser->argument_count; i++)
+        text_printf(&optimiser_text, " %s %.17g", task->optimiser->arguments[i].name,
+                    task->optimiser->arguments[i].value);
+    for (int i = 0; i < task->optimiser->schedule_count; i++)
+        text_printf(&optimiser_text, " %s", task->optimiser->schedules[i].name);
+    PdnIdentity *identity = ARENA_ARRAY(t->arena, PdnIdentity, 3);
+    identity[0] = (PdnIdentity){"the program", arena_format(t->arena, "%016" PRIx64, hash)};
+    identity[1] = (PdnIdentity){
+        "the data", task->data >= 0 ? t->x->what->data.data[task->data].text : "none"};
+    identity[2] = (PdnIdentity){"the optimiser",
+                                arena_text(t->arena, optimiser_text.data, optimiser_text.len)};
+    text_free(&program);
+    text_free(&optimiser_text);
+    k.checkpoint = (PdnCheckpoint){.seed = (uint64_t)t->x->session->options->seed,
+                                   .identity = identity,
+                                   .identity_count = 3,
+                                   .tensors = tensors,
+                                   .count = (int)count};
+    return k;
+}
+
+static bool file_failed(Training *t, const PdnError *error) {
+    diag_report(t->x->session->diagnostics, DIAG_CHECKPOINT, t->task->span, error->message);
+    t->x->failed = true;
+    return false;
+}
+
+static bool write_checkpoint(Training *t, Keeping *k, int64_t epoch, int64_t step) {
+    PdnError error = {{0}};
+    k->checkpoint.epoch = epoch;
+    k->checkpoint.step = step;
+    return pdn_checkpoint_write(k->path, &k->checkpoint, &error) == PDN_OK || file_failed(t, &error);
+}
+
+/* With --resume: goes on where the file left off, if there is one. */
+static bool read_checkpoint(Training *t, Keeping *k) {
+    FILE *there = t->x->session->options->resume ? fopen(k->path, "rb") : NULL;
+    if (!there) return true;
+    fclose(there);
+    PdnError error = {{0}};
+    PdnTensors *file = NULL;
+    if (pdn_checkpoint_read(k->path, &k->checkpoint, &file, &error) != PDN_OK)
+        return file_failed(t, &error);
+    for (int i = 0; i < k->checkpoint.count; i++) {
+        const PdnTensor *to = &k->checkpoint.tensors[i];
+        if (pdn_tensors_get(file, to->name, to->type, to->rank, to->shape, (void *)to->data, &error) !=
+            PDN_OK) {
+            pdn_tensors_free(file);
+            return file_failed(t, &error);
+        }
+    }
+    pdn_tensors_free(file);
+    return true;
+}
+
+/* ---- every ------------------------------------------------------------------------------------------ */
+
+static int run_every(Training *t, const EveryTask *every) {
+    Execution *x = t->x;
+    Arena *arena = arena_new();
+    for (uint32_t i = 0; i < t->task->tensor_count; i++) t->values[i].data = tensor_at(t, i);
+    PdnGrid *grids = describe_grids(x->what->module, GRID_NONE, NULL);
+    Running r = {.x = x,
+                 .func = every->body.func,
+                 .grids = grids,
+                 .seed = draw_seed(x, 0),
+                 .threads = (int)x->session->options->threads};
+    Workspace w = {0};
+    HostValue *arguments = body_arguments(arena, x->what->module, &every->body, NULL, t->values);
+    int status = run_func(&r, arguments, every->body.count, NULL, &w);
+    free(w.memory);
+    free(grids);
+    arena_free(arena);
+    return status;
+}
+
+static int run_due(Training *t, bool epochs, int64_t done) {
+    for (uint32_t i = 0; i < t->task->every_count; i++) {
+        const EveryTask *every = &t->task->every[i];
+        if (every->epochs != epochs || done % (int64_t)every->count) continue;
+        pdn_progress_end(&t->x->progress);
+        if (run_every(t, every)) return 1;
+    }
+    return 0;
+}
+
+/* ---- the loops --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    Training *t;
+    PdnOptimiser *optimiser;
+    int64_t step, steps; /* done, in all */
+    double loss;         /* sum over the epoch, weighted by samples */
+    int64_t seen;
+    bool done;
+} Course;
+
+static int one_step(Course *c) {
+    Training *t = c->t;
+    PdnError error = {{0}};
+    double loss = NAN;
+    PdnStatus status = pdn_optimiser_step(c->optimiser, t->parameters, training_evaluate, training_project,
+                                          t, c->step, c->steps, &loss, &error);
+    if (status != PDN_OK) {
+        if (status != PDN_ERROR_STOPPED)
+            diag_report(t->x->session->diagnostics, DIAG_OPTIMISER_WRONG, t->task->span, error.message);
+        t->x->failed = true;
+        return 1;
+    }
+    c->loss += loss * (double)t->batch;
+    c->seen += t->batch;
+    c->step++;
+    const char *why = pdn_optimiser_converged(c->optimiser);
+    c->done = c->step >= c->steps || why;
+    if (!t->x->session->options->quiet) {
+        if (!t->x->progress.start && !t->x->progress.label[0])
+            pdn_progress_begin(&t->x->progress, stderr,
+                               arena_format(t->arena, "%s: loss %.4g, step", t->task->name, loss), c->steps);
+        snprintf(t->x->progress.label, sizeof t->x->progress.label, "%s: loss %.4g, step", t->task->name,
+                 loss);
+        pdn_progress_update(&t->x->progress, c->step);
+    }
+    return run_due(t, false, c->step);
+}
+
+/* One pass through the data: batches that a loader draws, or that are computed. */
+static int one_epoch(Course *c, int64_t epoch) {
+    Training *t = c->t;
+    const DataSet *set = &t->x->what->data.data[t->task->data];
+    int64_t base = epoch * set->info.per_epoch;
+    int status = 0;
+    if (!set->data) {
+        for (int64_t i = 0; i < set->info.per_epoch && !status && !c->done; i += set->info.batch) {
+            int64_t left = set->info.per_epoch - i;
+            t->samples = NULL;
+            t->batch = left < set->info.batch ? left : set->info.batch;
+            t->draw = (uint64_t)(base + i);
+            status = one_step(c);
+        }
+        return status;
+    }
+    PdnLoader *loader;
+    PdnError error = {{0}};
+    PdnBatch batch = {0};
+    PdnStatus read = pdn_loader_open(set->data, (uint64_t)t->x->session->options->seed, epoch, true, &loader,
+                                     &error);
+    if (read == PDN_OK) {
+        while (!status && !c->done && (read = pdn_loader_next(loader, &batch, &error)) == PDN_OK &&
+               batch.count) {
+            t->samples = batch.samples;
+            t->batch = batch.count;
+            t->draw = (uint64_t)(base + batch.first);
+            status = one_step(c);
+        }
+        pdn_loader_close(loader);
+    }
+    if (read == PDN_OK) return status;
+    diag_report(t->x->session->diagnostics, DIAG_DATA_WRONG, t->task->span, error.message);
+    t->x->failed = true;
+    return 1;
+}
+
+static int run_epochs(Course *c, Keeping *k, int64_t epochs) {
+    Training *t = c->t;
+    c->done = c->step >= c->steps;
+    for (int64_t epoch = k->checkpoint.epoch; epoch < epochs && !c->done; epoch++) {
+        c->loss = 0;
+        c->seen = 0;
+        if (one_epoch(c, epoch)) return 1;
+        pdn_progress_end(&t->x->progress);
+        if (!t->x->session->options->quiet && isatty(2)) {
+            fprintf(stderr, "%s: epoch %" PRId64 "/%" PRId64 ", loss %.6g, rate %.3g\n", t->task->name,
+                    epoch + 1, epochs, c->loss / (double)c->seen,
+                    pdn_optimiser_rate(c->optimiser, c->step - 1, c->steps));
+        }
+        if (run_due(t, true, epoch + 1)) return 1;
+        if (!t->x->test && t->task->epochs && !write_checkpoint(t, k, epoch + 1, c->step)) return 1;
+    }
+    return 0;
+}
+
+static int run_steps(Course *c) {
+    Training *t = c->t;
+    t->batch = 1;
+    while (!c->done) {
+        t->draw = (uint64_t)c->step;
+        if (one_step(c)) return 1;
+    }
+    return 0;
+}
+
+static int run_course(Training *t, PdnOptimiser *optimiser) {
+    const TrainTask *task = t->task;
+    int64_t count = (int64_t)task->count, batches = 1;
+    Keeping k = keeping(t, optimiser);
+    PdnError error = {{0}};
+    bool keeps = task->epochs && !t->x->test;
+    if (keeps && pdn_checkpoint_prepare(k.path, &error) != PDN_OK) return !file_failed(t, &error);
+    training_project(t, t->parameters);
+    if (keeps && !read_checkpoint(t, &k)) return 1;
+    if (task->data >= 0) {
+        const PdnDataInfo *info = &t->x->what->data.data[task->data].info;
+        batches = (info->per_epoch + info->batch - 1) / info->batch;
+    }
+    Course c = {.t = t,
+                .optimiser = optimiser,
+                .step = k.checkpoint.step,
+                .steps = task->epochs ? count * batches : count};
+    int status = task->data < 0 ? run_steps(&c)
+                                : run_epochs(&c, &k, task->epochs ? count : (count + batches - 1) / batches);
+    pdn_progress_end(&t->x->progress);
+    memset(&t->x->progress, 0, sizeof t->x->progress);
+    return status;
+}
+
+int train(Execution *x, uint32_t number, const HostValue *values, HostValue *results) {
+    Training t = {.x = x, .task = &x->what->trainings.data[number], .number = number, .arena = arena_new()};
+    uint32_t count = t.task->tensor_count;
+    const TaskBody *bodies[2] = {&t.task->step, NULL};
+    for (uint32_t b = 0; b <= t.task->every_count; b++) {
+        const TaskBody *body = b ? &t.task->every[b - 1].body : bodies[0];
+        for (uint32_t i = 0; i < body->count; i++)
+            if (body->values[i] >= count) count = body->values[i] + 1;
+    }
+    memset(&x->progress, 0, sizeof x->progress);
+    int status = lay_out(&t, values, count) ? 0 : 1;
+    PdnOptimiser *optimiser = status ? NULL : make_optimiser(&t);
+    status = optimiser ? run_course(&t, optimiser) : 1;
+    for (uint32_t i = 0; i < t.task->tensor_count && !status; i++) results[i].data = tensor_at(&t, i);
+    if (status) x->failed = true;
+    pdn_optimiser_free(optimiser);
+    training_step_free(&t);
+    arena_free(t.arena);
+    return status;
+}

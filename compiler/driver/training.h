@@ -1,0 +1,47 @@
+/* training: one `train` as it runs. Private to the driver's training_*.c files. */
+#ifndef PDN_TRAINING_H
+#define PDN_TRAINING_H
+
+#include "compiler/driver/execute.h"
+
+/* All tensors in one array, each at a multiple of 64 bytes, frames one after the other. */
+typedef struct {
+    int64_t offset; /* of tensor i, in numbers */
+    int64_t frames, count; /* 1 without index; numbers of a frame */
+} Place;
+
+typedef struct {
+    Execution *x;
+    const TrainTask *task;
+    uint32_t number;
+    Arena *arena;
+    HostValue *values; /* of the task; those of the tensors point into `parameters` */
+    Place *places;
+    int64_t total; /* numbers in `parameters` */
+    void *parameters;
+    uint32_t *gradient_of; /* result i + 1 of the step is the gradient by this tensor */
+    uint32_t gradients;
+    /* a batch */
+    const PdnSample *samples; /* NULL: a step without data, or of computed samples */
+    int64_t batch;
+    uint64_t draw; /* of its first sample */
+    const void *at; /* parameters at which it is evaluated */
+    char *gradient;  /* of each sample, `total` numbers */
+    double *loss;    /* of each sample */
+    int *status;
+    PdnGrid **grids; /* of each sample */
+    int64_t room;    /* samples that there is room for */
+    Workspace *workspaces; /* free ones: a stack, behind a lock */
+    int workspace_count, workspace_room;
+    int64_t bad; /* the first sample that failed; -1: none */
+} Training;
+
+/* training_step.c: loss and gradient at t->at (the mean over the batch), a thread a sample. Nonzero: failed, with a
+ * message. A loss or gradient that is no finite number fails, with a note where it arose. */
+int training_evaluate(void *training, const void *parameters, void *gradient, double *loss);
+void training_step_free(Training *t);
+
+/* training_constraints.c: moves parameters to the nearest point that ranges and constraints allow. */
+void training_project(void *training, void *parameters);
+
+#endif

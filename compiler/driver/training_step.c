@@ -1,0 +1,217 @@
+/* Loss and gradient of a batch: the step's program for every sample, summed in a fixed tree. */
+#include "compiler/driver/training.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t number_bytes(const Training *t) { return t->x->type == PDN_F32 ? 4 : 8; }
+
+static char *gradient_at(const Training *t, int64_t sample) {
+    return t->gradient + (size_t)sample * (size_t)t->total * number_bytes(t);
+}
+
+/* ---- scratch memory: as many workspaces as samples run at once ------------------------------- */
+
+static Workspace take_workspace(Training *t) {
+    Workspace w = {0};
+#pragma omp critical(training_workspaces)
+    if (t->workspace_count) w = t->workspaces[--t->workspace_count];
+    return w;
+}
+
+static void give_workspace(Training *t, Workspace w) {
+#pragma omp critical(training_workspaces)
+    {
+        if (t->workspace_count == t->workspace_room) {
+            t->workspace_room = t->workspace_room ? 2 * t->workspace_room : 4;
+            t->workspaces =
+                mem_resize(t->workspaces, sizeof *t->workspaces * (size_t)t->workspace_room);
+        }
+        t->workspaces[t->workspace_count++] = w;
+    }
+}
+
+void training_step_free(Training *t) {
+    for (int i = 0; i < t->workspace_count; i++) free(t->workspaces[i].memory);
+    mem_free(t->workspaces);
+    for (int64_t i = 0; i < t->room; i++) free(t->grids[i]);
+    mem_free(t->grids);
+    mem_free(t->loss);
+    mem_free(t->status);
+    free(t->gradient);
+}
+
+/* ---- a sample ----------------------------------------------------------------------------------- */
+
+static Running running(const Training *t, int64_t sample, int threads) {
+    return (Running){.x = t->x,
+                     .func = t->task->step.func,
+                     .grids = t->grids[sample],
+                     .seed = draw_seed(t->x, t->draw + (uint64_t)sample),
+                     .threads = threads};
+}
+
+static HostValue *arguments_of(const Training *t, Arena *arena, const TaskBody *body, int64_t sample) {
+    HostValue *values = arena_copy(arena, t->values, sizeof *values * (t->task->tensor_count + 1));
+    (void)values;
+    return body_arguments(arena, t->x->what->module, body, t->samples ? &t->samples[sample] : NULL,
+                          t->values);
+}
+
+static void run_sample(Training *t, int64_t sample, int threads) {
+    Arena *arena = arena_new();
+    const TaskBody *step = &t->task->step;
+    Running r = running(t, sample, threads);
+    void **outputs = ARENA_ARRAY(arena, void *, t->gradients + 1);
+    double room = 0;
+    outputs[0] = &room;
+    for (uint32_t i = 0; i < t->gradients; i++)
+        outputs[1 + i] = gradient_at(t, sample) +
+                         (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
+    HostValue *arguments = arguments_of(t, arena, step, sample);
+    Workspace w = take_workspace(t);
+    t->status[sample] = run_func(&r, arguments, step->samples + step->count, outputs, &w);
+    give_workspace(t, w);
+    float single;
+    memcpy(&single, &room, sizeof single);
+    t->loss[sample] = t->x->type == PDN_F32 ? (double)single : room;
+    arena_free(arena);
+}
+
+static void run_samples(const void *training, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) run_sample((Training *)training, i, 1);
+}
+
+/* ---- the sum over a batch --------------------------------------------------------------------------- */
+
+static void add_f32(float *restrict to, const float *restrict from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] += from[i];
+}
+
+static void add_f64(double *restrict to, const double *restrict from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] += from[i];
+}
+
+enum { CHUNK = 4096 };
+
+/* Neighbours in pairs until one is left: the same tree for every number of threads. */
+static void sum_chunk(const void *training, int64_t begin, int64_t end) {
+    const Training *t = training;
+    for (int64_t c = begin; c < end; c++) {
+        int64_t first = c * CHUNK, n = t->total - first < CHUNK ? t->total - first : CHUNK;
+        for (int64_t apart = 1; apart < t->batch; apart *= 2)
+            for (int64_t s = 0; s + apart < t->batch; s += 2 * apart)
+                if (t->x->type == PDN_F32)
+                    add_f32((float *)(void *)gradient_at(t, s) + first,
+                            (const float *)(const void *)gradient_at(t, s + apart) + first, n);
+                else
+                    add_f64((double *)(void *)gradient_at(t, s) + first,
+                            (const double *)(const void *)gradient_at(t, s + apart) + first, n);
+    }
+}
+
+static double tree_sum(double *x, int64_t n) {
+    for (int64_t apart = 1; apart < n; apart *= 2)
+        for (int64_t s = 0; s + apart < n; s += 2 * apart) x[s] += x[s + apart];
+    return x[0];
+}
+
+static bool all_finite(const Training *t, const void *gradient) {
+    bool finite = true;
+    for (int64_t i = 0; i < t->total; i++)
+        finite &= (bool)isfinite(t->x->type == PDN_F32 ? (double)((const float *)gradient)[i]
+                                                       : ((const double *)gradient)[i]);
+    return finite;
+}
+
+/* ---- what went wrong ---------------------------------------------------------------------------------- */
+
+static int not_finite(Training *t, const double *losses, bool gradient) {
+    Execution *x = t->x;
+    int64_t sample = 0;
+    for (int64_t i = t->batch; i-- > 0;)
+        if (gradient ? !all_finite(t, gradient_at(t, i)) : !isfinite(losses[i])) sample = i;
+    Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TRAINING_NAN, t->task->span,
+                                gradient ? "gradient" : "loss");
+    const DataSet *set = t->task->data >= 0 ? &x->what->data.data[t->task->data] : NULL;
+    if (set && set->data && t->samples)
+        diag_note(d, t->task->span, "on %s", pdn_data_name(set->data, t->samples[sample].number));
+    Arena *arena = arena_new();
+    Running r = running(t, sample, 0);
+    const TaskBody *body = gradient ? &t->task->step : &t->task->loss;
+    r.func = body->func;
+    nan_trace_func(&r, arguments_of(t, arena, body, sample), d);
+    arena_free(arena);
+    x->failed = true;
+    return 1;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------------ */
+
+static bool make_room(Training *t) {
+    if (t->batch > t->room) {
+        t->loss = mem_resize(t->loss, sizeof *t->loss * (size_t)t->batch);
+        t->status = mem_resize(t->status, sizeof *t->status * (size_t)t->batch);
+        t->grids = mem_resize(t->grids, sizeof *t->grids * (size_t)t->batch);
+        for (int64_t i = t->room; i < t->batch; i++) t->grids[i] = NULL;
+        free(t->gradient);
+        void *memory = NULL;
+        size_t bytes = (size_t)t->batch * (size_t)t->total * number_bytes(t);
+        if (!memory_suffices(t->x, (double)bytes) || posix_memalign(&memory, 64, bytes) != 0)
+            return false;
+        memset(memory, 0, bytes); /* what the loss does not depend on stays so */
+        t->gradient = memory;
+        t->room = t->batch;
+    }
+    for (int64_t i = 0; i < t->batch; i++) {
+        free(t->grids[i]);
+        t->grids[i] = describe_grids(t->x->what->module, t->task->grid,
+                                     t->samples ? t->samples[i].field[0].extent : NULL);
+    }
+    return true;
+}
+
+/* The values that the program reads are those at which it is evaluated. */
+static void point_at(Training *t, const void *parameters) {
+    for (uint32_t i = 0; i < t->task->tensor_count; i++)
+        t->values[i].data = (const char *)parameters + (size_t)t->places[i].offset * number_bytes(t);
+}
+
+static void scale(const Training *t, void *gradient) {
+    double by = 1 / (double)t->batch;
+    for (int64_t i = 0; i < t->total; i++)
+        if (t->x->type == PDN_F32)
+            ((float *)gradient)[i] = ((const float *)(const void *)t->gradient)[i] * (float)by;
+        else
+            ((double *)gradient)[i] = ((const double *)(const void *)t->gradient)[i] * by;
+}
+
+int training_evaluate(void *training, const void *parameters, void *gradient, double *loss) {
+    Training *t = training;
+    Execution *x = t->x;
+    int threads = (int)x->session->options->threads;
+    if (!threads) threads = pdn_threads_available();
+    if (!make_room(t)) return 1;
+    point_at(t, parameters);
+    if (!x->session->options->interpret && !program_get(x, t->task->step.func)) return 1;
+    if (t->batch >= threads && threads > 1 && !x->session->options->interpret)
+        pdn_launch(run_samples, t, t->batch, threads);
+    else
+        for (int64_t i = 0; i < t->batch; i++) run_sample(t, i, threads);
+    for (int64_t i = 0; i < t->batch; i++)
+        if (t->status[i]) {
+            x->failed = true;
+            return 1;
+        }
+    for (int64_t i = 0; i < t->batch; i++)
+        if (!isfinite(t->loss[i])) return not_finite(t, t->loss, false);
+    *loss = tree_sum(t->loss, t->batch) / (double)t->batch;
+    if (t->batch > 1) pdn_launch(sum_chunk, t, (t->total + CHUNK - 1) / CHUNK, threads);
+    scale(t, gradient);
+    if (!all_finite(t, gradient)) {
+        run_samples(t, 0, t->batch); /* the sum has covered the samples' own */
+        return not_finite(t, t->loss, true);
+    }
+    return 0;
+}

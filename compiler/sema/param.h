@@ -1,0 +1,88 @@
+/* param.h: trainable parameters and the instances that own them. Private to sema.
+ *
+ * A configured definition is an instance; its `param` statements make parameters of it when they are first
+ * reached, and find them again at every further application. Instances made inside a body belong to the
+ * instance whose body it is, by the place of the call: applied twice, a network is the same network. */
+#ifndef PDN_PARAM_H
+#define PDN_PARAM_H
+
+#include "compiler/sema/value.h"
+
+/* What a trainable convolution is like; its rank is that of the field that it meets first. */
+typedef struct ConvSpec {
+    int64_t in, out, groups;
+    int64_t size[MAX_RANK], stride, dilation; /* x first */
+    uint32_t rank;                            /* 0: not known yet; then size[0] is that of every axis */
+    bool bias;
+    bool has_side;
+    SideKind side; /* `boundary = zero`; else as the field that it is applied to */
+    PdnInit init;
+} ConvSpec;
+
+/* One array of a parameter: of a convolution with bias there are two. */
+typedef struct {
+    const Value *value; /* now: a node of the main function, a number, field, row or stack of those */
+    Type type;          /* without the index */
+    int rank;           /* as it is saved, without the index */
+    int64_t shape[PDN_TENSOR_RANK];
+    const char *suffix; /* "" or ".bias" */
+} Tensor;
+
+struct Parameter {
+    Name name;
+    Span span;
+    Instance *owner;
+    int64_t depth; /* of param K[depth]; -1: no index */
+    bool is_conv;
+    ConvSpec conv;
+    Tensor tensors[2];
+    uint32_t tensor_count; /* 0: a convolution that has not met a field */
+    double low, high;      /* `in [low, high]` */
+    VEC(Constraint) constraints;
+    VEC(ConvId) convs; /* as which it is applied: with each boundary that it meets */
+};
+
+struct Instance {
+    Instance *owner;  /* NULL: of the whole program */
+    const char *name; /* of the definition, numbered where there are several; "" for the root */
+    VEC(Parameter *) parameters;
+    VEC(Instance *) inner;
+    Map places; /* place of the call to number in `inner` */
+};
+
+typedef VEC(Parameter *) Parameters;
+
+/* The instance that a call at this place makes in the body that is being elaborated. */
+Instance *instance_at(Elab *e, const Operator *op, Span call);
+/* The instance of a definition that can be applied; NULL where it holds no parameters. */
+Instance *instance_of_operator(Elab *e, const Operator *op);
+/* Does the definition hold parameters, itself or in what it calls by name? */
+bool item_is_trainable(Elab *e, const Item *item, const Home *home);
+/* Makes what parameters can be made before the operator is applied; silently leaves the others. */
+void instance_declare(Elab *e, const Operator *op);
+/* All parameters of what a value holds: of its instance, of operators that it is configured with, of those
+ * that a local operator speaks of. Each once, in the order in which they were made. */
+void parameters_of(Elab *e, const Value *value, Parameters *out);
+/* "K", "block.K": from the instance `within` on (NULL: from the root). */
+const char *parameter_path(Elab *e, const Parameter *p, const Instance *within);
+/* What the host must know of array t of p. */
+TensorInfo tensor_info(Elab *e, const Parameter *p, const Tensor *t, const Instance *within);
+/* The parameter whose value, or whose frame, the value is; NULL: none. */
+const Parameter *parameter_behind(Elab *e, const Value *value);
+
+/* The value that a name of a parameter has: a node, an operator, or something to be indexed. */
+const Value *parameter_value(Elab *e, const Parameter *p, Span span);
+const Value *parameter_index(Elab *e, const Value *parameter, const Value *index, Span span);
+/* The `param` statement in a body. */
+const Env *param_statement(Elab *e, const Env *env, const Stmt *stmt);
+/* The convolution meets a grid of this many axes; false after a message. */
+bool parameter_settle(Elab *e, Parameter *p, uint32_t rank, Span span);
+
+/* ---- convolution.c ---- */
+
+const Value *apply_conv(Elab *e, const Operator *op, const Value *u, Span span);
+const Value *apply_conv_adjoint(Elab *e, const Operator *op, const Value *v, Span span);
+/* norm(K): a bound for every grid, as a number at run time. */
+const Value *conv_norm(Elab *e, const Operator *op, Span span);
+
+#endif

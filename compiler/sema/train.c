@@ -1,0 +1,279 @@
+/* Training, and loops over data: functions that the host runs for every sample. */
+#include "compiler/sema/train.h"
+#include "compiler/ops/ops.h"
+#include "compiler/sema/data.h"
+#include "compiler/sema/effect.h"
+#include "compiler/sema/param.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- for x in data { … } -------------------------------------------------------------- */
+
+void each_statement(Elab *e, const Env *env, const Value *data, const Stmt *s) {
+    SampleFrame frame;
+    if (!sample_begin(e, s->loop.name.name, env, data, s->loop.name, &frame)) return;
+    eval_statements(e, frame.env, s->loop.body);
+    NodeList values = {0};
+    EachTask task = {.data = data->data.number, .grid = frame.grid, .span = s->span};
+    task.body = sample_end(e, &frame, &values);
+    vec_push(&e->out->each, task);
+    Action a = {.kind = EFFECT_EACH, .task = e->out->each.len - 1, .span = s->span};
+    effect_add(e, a, values.data, values.len);
+    vec_free(&values);
+}
+
+/* ---- what is trained ---------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name; /* as written: "net", "net.K, A" */
+    const ExprList *what;
+    const Value **values; /* of these */
+    Parameters parameters;
+    VEC(const Instance *) within; /* of each: what its path begins from */
+} Trained;
+
+static const Instance *instance_of(const Value *v) {
+    return v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF ? v->op->instance : NULL;
+}
+
+static bool find_trained(Elab *e, const Env *env, const ExprList *what, Trained *out) {
+    Span span = {what->items[0]->span.file, what->items[0]->span.begin,
+                 what->items[what->count - 1]->span.end};
+    out->name = source_text(e, span);
+    out->what = what;
+    out->values = ARENA_ARRAY(e->arena, const Value *, what->count);
+    for (uint32_t i = 0; i < what->count; i++) {
+        out->values[i] = eval_expr(e, env, what->items[i]);
+        if (out->values[i]->kind == VALUE_ERROR) return false;
+    }
+    return true;
+}
+
+/* After they were applied: parameters of what they call are made then. */
+static bool find_parameters(Elab *e, Trained *out) {
+    for (uint32_t i = 0; i < out->what->count; i++) {
+        uint32_t before = out->parameters.len;
+        parameters_of(e, out->values[i], &out->parameters);
+        if (out->parameters.len == before) {
+            Diagnostic *d = report(e, NOTHING_TO_TRAIN, out->what->items[i]->span,
+                                   value_describe(e, out->values[i]));
+            diag_help(d, "parameters are declared in its body: param K = conv(1 -> 16, size = 5)");
+            return false;
+        }
+        while (out->within.len < out->parameters.len)
+            vec_push(&out->within, instance_of(out->values[i]));
+    }
+    return true;
+}
+
+/* ---- the body ------------------------------------------------------------------------------ */
+
+typedef struct {
+    Elab *e;
+    const Value *loss; /* so far */
+    VEC(const Stmt *) every;
+    const Env *env;
+    bool failed;
+} Body;
+
+static void minimise(Body *b, const Stmt *s) {
+    Elab *e = b->e;
+    const Value *v = eval_expr(e, b->env, s->expr.value);
+    if (v->kind != VALUE_ERROR && !value_is_scalar(e, v)) {
+        Diagnostic *d = report(e, LOSS_NOT_A_NUMBER, s->expr.value->span, value_describe(e, v));
+        diag_help(d, "mean(…) of a field is one");
+        v = value_error(e);
+    }
+    b->failed = b->failed || v->kind == VALUE_ERROR;
+    b->loss = b->loss ? eval_binary(e, AST_ADD, b->loss, v, s->span) : v;
+}
+
+static void train_block(Body *b, const Block *block) {
+    for (uint32_t i = 0; i < block->count && !b->failed; i++) {
+        const Stmt *s = block->items[i];
+        const Env *env = b->env;
+        double c;
+        switch (s->kind) {
+        case STMT_LET:
+        case STMT_LET_FN: b->env = let_bind(b->e, b->env, s); break;
+        case STMT_BOUNDARY: b->env = boundary_statement(b->e, b->env, b->env, s); break;
+        case STMT_MINIMISE: minimise(b, s); break;
+        case STMT_EVERY: vec_push(&b->every, s); break;
+        case STMT_IF:
+            if (!value_static(b->e, eval_expr(b->e, b->env, s->branch.condition), "a condition", &c))
+                b->failed = true;
+            else if (c != 0)
+                train_block(b, s->branch.then);
+            else if (s->branch.otherwise)
+                train_block(b, s->branch.otherwise);
+            b->env = env;
+            break;
+        case STMT_ERROR: b->failed = true; break;
+        default: {
+            Diagnostic *d = report(b->e, MISPLACED, s->span, "a", "train");
+            diag_help(d, "`every 1 epochs { … }` holds what is reported while it trains");
+            b->failed = true;
+        }
+        }
+    }
+}
+
+static bool read_unit(Elab *e, const NameAt *unit, bool has_data, bool *epochs) {
+    const char *text = names_text(e->names, unit->name);
+    *epochs = strcmp(text, "epochs") == 0 || strcmp(text, "epoch") == 0;
+    if (!*epochs && strcmp(text, "steps") != 0 && strcmp(text, "step") != 0) {
+        Diagnostic *d = report(e, TRAIN_UNIT, unit->span, text);
+        diag_help(d, "epochs, each of which goes through the data once, and steps are");
+        return false;
+    }
+    if (!*epochs || has_data) return true;
+    Diagnostic *d = report(e, EPOCHS_WITHOUT_DATA, unit->span);
+    diag_help(d, "without data it is trained for steps: for 100 steps");
+    return false;
+}
+
+static bool read_count(Elab *e, const Env *env, const Expr *x, double *count) {
+    int64_t n;
+    if (!value_static_int(e, eval_expr(e, env, x), "how long it is trained", 1, 1e12, &n)) return false;
+    *count = (double)n;
+    return true;
+}
+
+/* An `every` block is a function without sample, elaborated when the parameters are still those of before. */
+static void add_every(Elab *e, const Env *env, const Stmt *s, TrainTask *task, NodeList *values) {
+    EveryTask every = {.span = s->span};
+    SampleFrame frame;
+    if (!read_unit(e, &s->every.unit, task->data >= 0, &every.epochs) ||
+        !read_count(e, env, s->every.count, &every.count) ||
+        !sample_begin(e, names_of(e->names, "every"), env, NULL, (NameAt){0, s->span}, &frame))
+        return;
+    eval_statements(e, frame.env, s->every.body);
+    every.body = sample_end(e, &frame, values);
+    task->every[task->every_count++] = every;
+}
+
+/* The tensors of what is trained come first among the values of the task. */
+static void place_tensors(Elab *e, const Trained *trained, TrainTask *task, NodeList *values) {
+    VEC(TensorInfo) tensors = {0};
+    for (uint32_t i = 0; i < trained->parameters.len; i++) {
+        Parameter *p = trained->parameters.data[i];
+        for (uint32_t t = 0; t < p->tensor_count; t++) {
+            vec_push(values, p->tensors[t].value->node.node);
+            TensorInfo info = tensor_info(e, p, &p->tensors[t], trained->within.data[i]);
+            vec_push(&tensors, info);
+        }
+    }
+    task->tensors = arena_copy(e->arena, tensors.data, tensors.len * sizeof *tensors.data);
+    task->tensor_count = tensors.len;
+    vec_free(&tensors);
+}
+
+/* The gradient's function takes what the loss took; its results are the loss, and the gradients by the tensors
+ * that it depends on. */
+static bool differentiate(Elab *e, TrainTask *task, Span loss) {
+    const Func *f = graph_get(e->module, task->loss.func);
+    bool *wanted = ARENA_ARRAY(e->arena, bool, f->params.len + 1);
+    uint32_t any = 0;
+    for (uint32_t i = 0; i < task->loss.count; i++) {
+        wanted[task->loss.samples + i] = task->loss.values[i] < task->tensor_count;
+        any += wanted[task->loss.samples + i];
+    }
+    if (!any) {
+        Diagnostic *d = report(e, LOSS_INDEPENDENT, loss, task->name);
+        diag_help(d, "apply what is trained to something, and compare the result");
+        return false;
+    }
+    Node why = NODE_NONE;
+    task->step = task->loss;
+    task->step.func = gradient_func(e->module, task->loss.func, wanted, &why);
+    if (task->step.func) return true;
+    Diagnostic *d = report(e, LOSS_NOT_DIFFERENTIABLE, loss);
+    const NodeData *n = why ? graph_node(graph_get(e->module, task->loss.func), why) : NULL;
+    if (n && n->span.file) diag_note(d, n->span, "because of this (%s)", op_info(n->op)->name);
+    return false;
+}
+
+static void take_results(Elab *e, Trained *trained, const TrainTask *task, const NodeList *values,
+                         uint32_t number, Span span) {
+    Node node = graph_add(e->module, e->root->func, OP_TASK, values->data, values->len, number, 0, span);
+    Node *results = ARENA_ARRAY(e->arena, Node, task->tensor_count + 1);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < trained->parameters.len; i++) {
+        Parameter *p = trained->parameters.data[i];
+        for (uint32_t t = 0; t < p->tensor_count; t++, at++) {
+            results[at] = graph_result(e->module, e->root->func, node, at);
+            Value *v = value_new(e, VALUE_NODE, p->span);
+            v->node.frame = e->root;
+            v->node.node = results[at];
+            v->node.boundary = p->tensors[t].value->node.boundary;
+            p->tensors[t].value = v;
+        }
+    }
+    effect_add(e, (Action){.kind = EFFECT_TRAIN, .task = number, .span = span}, results,
+               task->tensor_count);
+}
+
+static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *data, TrainTask *task,
+                           Trained *trained) {
+    SampleFrame frame;
+    if (!sample_begin(e, names_of(e->names, "loss"), env, data, s->train.on_name, &frame)) return;
+    Body body = {.e = e, .env = frame.env};
+    bool outer = e->training;
+    e->training = true;
+    train_block(&body, s->train.body);
+    e->training = outer;
+    if (!body.failed && !body.loss) {
+        Diagnostic *d = report(e, NO_LOSS, s->span);
+        diag_help(d, "minimise mean((net(y) - x)^2), say");
+        body.failed = true;
+    }
+    Node loss = body.failed ? NODE_NONE : value_to_node(e, body.loss);
+    if (loss) vec_push(&graph_get(e->module, e->frame->func)->results, loss);
+    NodeList values = {0};
+    task->grid = frame.grid;
+    body.failed = body.failed || !find_parameters(e, trained);
+    if (!body.failed) place_tensors(e, trained, task, &values);
+    task->loss = sample_end(e, &frame, &values);
+    task->every = ARENA_ARRAY(e->arena, EveryTask, body.every.len + 1);
+    for (uint32_t i = 0; i < body.every.len && !body.failed; i++)
+        add_every(e, env, body.every.data[i], task, &values);
+    if (!body.failed && differentiate(e, task, s->span)) {
+        vec_push(&e->out->trainings, *task);
+        take_results(e, trained, task, &values, e->out->trainings.len - 1, s->span);
+    }
+    vec_free(&body.every);
+    vec_free(&values);
+}
+
+void train_statement(Elab *e, const Env *env, const Stmt *s) {
+    if (e->frame != e->root) {
+        Diagnostic *d = report(e, MISPLACED, s->span, "a", "loop over data");
+        diag_help(d, "an experiment trains, one thing after the other");
+        return;
+    }
+    const Value *data = s->train.on ? eval_expr(e, env, s->train.on) : NULL;
+    const Value *with = eval_expr(e, env, s->train.with);
+    TrainTask task = {.data = -1, .span = s->span};
+    Trained trained = {0};
+    bool ok = with->kind != VALUE_ERROR && !(data && data->kind == VALUE_ERROR);
+    if (ok && data && data->kind != VALUE_DATA) {
+        report(e, NOT_DATA, s->train.on->span, value_describe(e, data));
+        ok = false;
+    }
+    if (ok && with->kind != VALUE_OPTIMISER) {
+        Diagnostic *d = report(e, NOT_AN_OPTIMISER, s->train.with->span, value_describe(e, with));
+        diag_help(d, "sgd(), adam(rate = 1e-3), adamw(), rmsprop() and lbfgs() are");
+        ok = false;
+    }
+    if (data) task.data = ok ? (int64_t)data->data.number : -1;
+    if (ok && read_unit(e, &s->train.unit, data != NULL, &task.epochs) &&
+        read_count(e, env, s->train.count, &task.count) &&
+        find_trained(e, env, &s->train.what, &trained)) {
+        task.name = trained.name;
+        task.optimiser = with->optimiser;
+        build_training(e, env, s, data, &task, &trained);
+    }
+    vec_free(&trained.parameters);
+    vec_free(&trained.within);
+}
