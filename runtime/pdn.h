@@ -219,14 +219,35 @@ typedef struct {
     int64_t total;
     double start, last; /* seconds */
     bool shown;
+    int64_t first, first_samples; /* of a training: what was done at its first line; first < 0: no line yet */
 } PdnProgress;
 /* `total` < 0: not known. `to` is stderr as a rule. */
 void pdn_progress_begin(PdnProgress *progress, FILE *to, const char *label, int64_t total);
 void pdn_progress_update(PdnProgress *progress, int64_t done);
 void pdn_progress_end(PdnProgress *progress);
+/* Removes the line until the next update, so that other text can be written; the clock goes on. */
+void pdn_progress_clear(PdnProgress *progress);
 /* The text of that line. */
 void pdn_progress_text(char *line, size_t room, const char *label, int64_t done, int64_t total,
                        double seconds);
+
+/* How far a training is. */
+typedef struct {
+    int64_t epoch, epochs; /* at work on this one, from 1 on, of so many; epochs 0: steps alone */
+    int64_t step, steps;   /* done, of those of an epoch (or of all, without epochs) */
+    int64_t samples;       /* trained on in all; 0 where there are no data: steps are shown instead */
+    double loss, rate;     /* NaN: not known */
+} PdnTraining;
+/* In place of pdn_progress_update: "net  epoch 3/20 ██████░░░░ 61%  loss 0.00123  rate 0.001  12.3 samples/s
+ * 1:23 left" in one line, the time counted from the first call on (what was done before, a training that
+ * goes on does not pretend to have done now). Where the terminal is narrow, parts are left out; without
+ * UTF-8 (by LC_ALL, LC_CTYPE, LANG) the bar is of # and dots. */
+void pdn_progress_training(PdnProgress *progress, const PdnTraining *training);
+/* The text of that line in at most `width` columns; `first` steps and `first_samples` were done
+ * `seconds` ago. */
+void pdn_progress_training_text(char *line, size_t room, int width, bool utf8, const char *label,
+                                const PdnTraining *training, int64_t first, int64_t first_samples,
+                                double seconds);
 
 /* ---- files ------------------------------------------------------------------------ */
 
@@ -461,6 +482,33 @@ PdnStatus pdn_checkpoint_read(const char *path, PdnCheckpoint *training, PdnTens
 /* At the start of training: removes what runs that were killed while they wrote `path` left beside it (of a
  * process that lives, nothing), and finds out whether a checkpoint can be written there. */
 PdnStatus pdn_checkpoint_prepare(const char *path, PdnError *error);
+
+/* ---- the history of a training ------------------------------------------------------------- */
+
+/* A table as CSV (RFC 4180), a row for every epoch: the columns epoch, step, loss, rate, seconds, then two for
+ * every name that was reported, in the order in which the names came: NAME_mean and NAME_std. Empty: not
+ * reported. Numbers are the shortest that read back as the same f64. */
+typedef struct PdnHistory PdnHistory;
+typedef struct {
+    int64_t epoch, step; /* that are done */
+    double loss, rate;
+    double seconds; /* since the training began, pauses left out */
+} PdnHistoryRow;
+/* A new table; an old file stays until the first pdn_history_write. Also removes what killed runs left beside it,
+ * and finds out whether it can be written. With `resume` the rows of the file whose epoch and step are at most
+ * these are kept as they stand, column by column, and the others cut off; no file: no rows.
+ * PDN_ERROR_FORMAT: it is no such table; the message names the line. */
+PdnStatus pdn_history_open(const char *path, bool resume, int64_t epoch, int64_t step,
+                           PdnHistory **history, PdnError *error);
+PdnStatus pdn_history_add(PdnHistory *history, const PdnHistoryRow *row, PdnError *error);
+/* A report in the last row, again: the later one counts. `deviation` NaN: there is none (a single value). */
+PdnStatus pdn_history_report(PdnHistory *history, const char *name, double mean, double deviation,
+                             PdnError *error);
+/* Writes the whole table to a temporary file, which takes the place of the old one. */
+PdnStatus pdn_history_write(const PdnHistory *history, PdnError *error);
+int64_t pdn_history_rows(const PdnHistory *history);
+double pdn_history_seconds(const PdnHistory *history); /* of the last row; none: 0 */
+void pdn_history_free(PdnHistory *history);
 
 #ifdef __cplusplus
 }
