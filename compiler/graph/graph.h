@@ -102,6 +102,8 @@ static inline int64_t conv_low(const Conv *c, uint32_t axis) {
 static inline int64_t conv_high(const Conv *c, uint32_t axis) {
     return (int64_t)c->dilation[axis] * (c->size[axis] - 1) - conv_low(c, axis);
 }
+/* Why that is no convolution, or NULL. Static text. */
+const char *conv_wrong(const Conv *c);
 /* Number of weights. */
 static inline int64_t conv_weights(const Conv *c) {
     return (int64_t)c->out * (c->in / c->groups) * c->size[0] * c->size[1] * c->size[2];

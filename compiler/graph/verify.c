@@ -61,29 +61,35 @@ static const char *verify_stencils(Module *module) {
     return NULL;
 }
 
+const char *conv_wrong(const Conv *c) {
+    if (c->rank < 1 || c->rank > MAX_RANK) return "has no dimensions, or too many";
+    if (c->in < 1 || c->out < 1 || c->in > MOST_CHANNELS || c->out > MOST_CHANNELS)
+        return "has no channels, or too many";
+    if (c->groups < 1 || c->in % c->groups || c->out % c->groups)
+        return "has groups that its channels cannot be divided into";
+    double weights = (double)c->out * (c->in / c->groups);
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        if (a >= c->rank && (c->size[a] != 1 || c->stride[a] != 1 || c->dilation[a] != 1))
+            return "has taps beyond its dimensions";
+        if (c->size[a] < 1 || c->size[a] > MOST_REACH || c->dilation[a] < 1 ||
+            c->dilation[a] > MOST_REACH || conv_high(c, a) > MOST_REACH)
+            return "has no taps on an axis, or reaches too far";
+        if (a < c->rank && (c->stride[a] < 1 || c->stride[a] > 2 || c->stride[a] != c->stride[0]))
+            return "has a stride that is neither 1 nor 2 on all axes";
+        if (c->sides[a][0] > SIDE_GHOST || c->sides[a][1] > SIDE_GHOST ||
+            (c->sides[a][0] == SIDE_PERIODIC) != (c->sides[a][1] == SIDE_PERIODIC))
+            return "is periodic on one side of an axis only";
+        if (c->sides[a][0] == SIDE_SLOPE || c->sides[a][1] == SIDE_SLOPE)
+            return "has a slope at a side, which without a value is even";
+        weights *= c->size[a];
+    }
+    return weights > INT32_MAX ? "has too many weights" : NULL;
+}
+
 static const char *verify_convs(Module *module) {
     for (ConvId i = 1; i < module->convs.len; i++) {
-        const Conv *c = &module->convs.data[i];
-        if (c->rank < 1 || c->rank > MAX_RANK)
-            WRONG("convolution %u has %u dimensions", i, c->rank);
-        if (c->in < 1 || c->out < 1 || c->in > MOST_CHANNELS || c->out > MOST_CHANNELS)
-            WRONG("convolution %u has no channels, or too many", i);
-        if (c->groups < 1 || c->in % c->groups || c->out % c->groups)
-            WRONG("convolution %u has groups that its channels cannot be divided into", i);
-        double weights = (double)c->out * (c->in / c->groups);
-        for (uint32_t a = 0; a < c->rank; a++) {
-            if (c->size[a] < 1 || c->size[a] > MOST_REACH || c->dilation[a] < 1 ||
-                c->dilation[a] > MOST_REACH || conv_high(c, a) > MOST_REACH)
-                WRONG("convolution %u has no taps on an axis, or reaches too far", i);
-            if (c->stride[a] < 1 || c->stride[a] > 2 || c->stride[a] != c->stride[0])
-                WRONG("convolution %u has a stride that is neither 1 nor 2 on all axes", i);
-            if ((c->sides[a][0] == SIDE_PERIODIC) != (c->sides[a][1] == SIDE_PERIODIC))
-                WRONG("convolution %u is periodic on one side of an axis only", i);
-            if (c->sides[a][0] == SIDE_SLOPE || c->sides[a][1] == SIDE_SLOPE)
-                WRONG("convolution %u has a slope at a side, which without a value is even", i);
-            weights *= c->size[a];
-        }
-        if (weights > INT32_MAX) WRONG("convolution %u has too many weights", i);
+        const char *wrong = conv_wrong(&module->convs.data[i]);
+        if (wrong) WRONG("convolution %u %s", i, wrong);
     }
     return NULL;
 }

@@ -27,6 +27,43 @@ static double trips(const Costs *c, const HLoop *l) {
     return n > 0 ? n : 0;
 }
 
+static double conv_flops(const Costs *c, const HInstr *h) {
+    const Conv *conv = &c->plan->convs.data[h->index];
+    return 2 * cells(c, h->grids[1]) * (double)conv_weights(conv);
+}
+
+/* Operands and result, each once. */
+static double conv_moved(const Costs *c, const HInstr *h) {
+    const Conv *conv = &c->plan->convs.data[h->index];
+    return (cells(c, h->grids[0]) * conv->in + cells(c, h->grids[1]) * conv->out +
+            (double)conv_weights(conv)) *
+           c->size;
+}
+
+/* Scratch of a convolution, for tiles and vectors of any machine: what is read, padded; what is made, before it
+ * is folded; packed weights, or sums of chunks. */
+static double conv_bytes(const Costs *c, const HInstr *h) {
+    const Conv *conv = &c->plan->convs.data[h->index];
+    ConvForm form = (ConvForm)h->detail;
+    ConvPlan p = conv_plan(conv, form);
+    double padded = p.in * p.groups, made = p.out * p.groups, v = cells(c, h->grids[1]);
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        double n = extent(c, h->grids[0], a), room = (double)(p.axis[a].low + p.axis[a].rest);
+        double all =
+            ceil((n + (double)(p.axis[a].ghost[0] + p.axis[a].ghost[1])) / p.axis[a].made_split);
+        double wide = form == CONV_TRANSPOSED ? all + room : ceil((n + room) / p.axis[a].split);
+        padded *= (a == 0 ? ceil(wide / 16) * 16 : wide) * p.axis[a].split;
+        made *= (form == CONV_TRANSPOSED ? all : extent(c, h->grids[1], a) + room) *
+                p.axis[a].made_split;
+    }
+    double weights = (double)conv_weights(conv), bytes = (padded + 2 * CONV_TILE) * c->size;
+    if (form == CONV_WEIGHTS)
+        return bytes + (made + weights * (1 + ceil(2 * v * c->size / CONV_CHUNK))) * c->size;
+    double fold = !p.folds ? 0 : p.made_phases > 1 ? 2 * made : made;
+    return bytes + (fold + 8 * weights / p.out + 2 * weights) * c->size +
+           16 * (weights / p.out + 64 * p.made_phases);
+}
+
 static void walk(Costs *c, const HBlock *block, double times) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
@@ -39,6 +76,10 @@ static void walk(Costs *c, const HBlock *block, double times) {
             double n = cells(c, h->grids[0]) * times;
             c->cost.flops += n * k->flops;
             c->cost.bytes += n * (k->loads + k->outputs.len) * c->size;
+            c->cost.launches++;
+        } else if (h->kind == H_CONV) {
+            c->cost.flops += times * conv_flops(c, h);
+            c->cost.bytes += times * conv_moved(c, h);
             c->cost.launches++;
         }
     }
@@ -72,6 +113,17 @@ static double block_bytes(const Costs *c, const HFunc *f, const HBlock *block) {
     return stacks + calls;
 }
 
+/* Convolutions of a function run one after another: the largest. */
+static double most_conv_bytes(const Costs *c, const HBlock *block) {
+    double most = 0;
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        const HInstr *h = &block->code.data[i];
+        if (h->kind == H_CONV) most = fmax(most, slot_bytes(c, conv_bytes(c, h)));
+        if (h->kind == H_LOOP) most = fmax(most, most_conv_bytes(c, h->loop->body));
+    }
+    return most;
+}
+
 static double func_bytes(const Costs *c, uint32_t number) {
     const HFunc *f = c->plan->funcs.data[number];
     double bytes = 0;
@@ -81,7 +133,7 @@ static double func_bytes(const Costs *c, uint32_t number) {
     for (uint32_t i = 0; i < f->partials.len; i++)
         bytes +=
             slot_bytes(c, rows(c, f->partials.data[i].grid) * 8 * f->partials.data[i].channels);
-    return bytes + block_bytes(c, f, &f->body);
+    return bytes + most_conv_bytes(c, &f->body) + block_bytes(c, f, &f->body);
 }
 
 /* Least extents of the grids that are not coarser ones of others: n cells have (n + 1) / 2 coarse ones. */

@@ -86,7 +86,8 @@ static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
 
 /* Can the instruction write to a buffer of our choice? */
 static bool writes_anywhere(const HInstr *h) {
-    return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL || h->kind == H_ROW;
+    return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL || h->kind == H_ROW ||
+           h->kind == H_CONV;
 }
 
 static struct HPool *pool_of(HLoop *l, Type t, Arena *arena) {
@@ -309,7 +310,8 @@ static void want_slots(Memory *m, HBlock *block) {
         const Kernel *k = h->kind == H_LAUNCH ? m->plan->kernels.data[h->index] : NULL;
         uint32_t count = k                   ? k->written.len
                          : h->kind == H_CALL ? h->dsts_count
-                                             : h->kind == H_RANDOM || h->kind == H_ROW;
+                                             : h->kind == H_RANDOM || h->kind == H_ROW ||
+                                                   h->kind == H_CONV;
         const HReg *made = k ? h->outputs : h->kind == H_CALL ? h->dsts : &h->dst;
         for (uint32_t o = 0; o < count; o++) {
             HRegData *r = &m->f->regs.data[made[o]];
@@ -357,6 +359,18 @@ void plan_memory(Plan *plan) {
 
 /* ---- the least extents ---------------------------------------------------------------------- */
 
+static void conv_smallest(Plan *plan, const HFunc *f, const HInstr *h) {
+    const Conv *c = &plan->convs.data[h->index];
+    int64_t *least = plan->smallest[h->grids[0]];
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        int64_t reach = conv_high(c, a) > 1 ? conv_high(c, a) : 1;
+        if (least[a] < reach) least[a] = reach;
+    }
+    HReg weights = h->detail == CONV_WEIGHTS ? h->dst : h->args[1];
+    least = plan->smallest[f->regs.data[weights].type.grid];
+    if (least[0] < conv_weights(c)) least[0] = conv_weights(c);
+}
+
 static void smallest_block(Plan *plan, const HFunc *f, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
@@ -367,6 +381,7 @@ static void smallest_block(Plan *plan, const HFunc *f, const HBlock *block) {
                     count = h->kind == H_ROW ? h->args_count : (int64_t)h->index + 1;
             if (least[0] < count) least[0] = count;
         }
+        if (h->kind == H_CONV) conv_smallest(plan, f, h);
         if (h->kind != H_LAUNCH) continue;
         const Kernel *k = plan->kernels.data[h->index];
         int64_t *least = plan->smallest[h->grids[0]];
@@ -425,6 +440,7 @@ void plan_seal(Plan *plan) {
     }
     SEAL(arena, &plan->inputs);
     SEAL(arena, &plan->kernels);
+    SEAL(arena, &plan->convs);
     SEAL(arena, &plan->funcs);
     SEAL(arena, &plan->constants);
 }

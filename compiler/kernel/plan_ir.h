@@ -115,8 +115,12 @@ typedef enum {
     H_TASK,     /* the host does task `index`: dsts (NONE: not needed) are new values of args */
     H_ROW,      /* dst = the row of the numbers args */
     H_ENTRY,    /* dst = number `index` of row args[0] */
+    H_CONV,     /* dst = form `detail` of convolution `index` of (args[0], args[1]); grids: u's and v's */
 } HKind;
-#define H_KINDS (H_ENTRY + 1)
+#define H_KINDS (H_CONV + 1)
+
+/* Which argument of the trilinear form a convolution gives (ops/conv.c): v of (u, w), u of (v, w), w of (u, v). */
+typedef enum { CONV_FORWARD, CONV_TRANSPOSED, CONV_WEIGHTS, CONV_FORMS } ConvForm;
 
 typedef struct HBlock HBlock;
 
@@ -195,9 +199,44 @@ struct Plan {
     uint32_t *grid_rank;
     GridId *finer;
     VEC(Kernel *) kernels;
+    VEC(Conv) convs; /* distinct; those that instructions name */
     VEC(HFunc *) funcs; /* 0: main */
     VEC(double) constants;
     int64_t (*smallest)[MAX_RANK]; /* by grid: least extents */
+};
+
+/* ---- convolutions ------------------------------------------------------------ */
+
+/* How a form is computed: what it reads is copied to a padded array, in which each of a convolution's taps is
+ * an offset; cells q of what is made gather made[o](q) = sum w padded[i](q + offset). Where cells are halved,
+ * an axis is split into its even and odd cells, so that all offsets are of whole cells. */
+typedef struct {
+    uint32_t groups, in, out; /* channels of a group, of what is read and of what is made; of u and v for WEIGHTS */
+    struct {
+        uint32_t split;      /* of the padded array: 1, or 2: even cells, then odd ones */
+        uint32_t made_split; /* of what is made, before it is folded */
+        int64_t low;         /* cells of padding below the first cell, before splitting */
+        int64_t rest;        /* extent of the padded array: forward, WEIGHTS: (read + low + rest) / split, rounded
+                              * up; TRANSPOSED: made + low + rest */
+        int64_t ghost[2];    /* TRANSPOSED: ghosts that are made, and folded back */
+    } axis[MAX_RANK];
+    bool folds;              /* TRANSPOSED: what is made goes through scratch */
+    uint32_t phases;         /* products of the splits */
+    uint32_t made_phases;
+} ConvPlan;
+extern const char *const conv_form_names[CONV_FORMS];
+uint32_t plan_add_conv(Plan *plan, const Conv *conv); /* the equal one, if there is one */
+ConvPlan conv_plan(const Conv *conv, ConvForm form);
+/* Taps of an axis that meet phase `phase` of what is made: first, first + step, …; how many. */
+typedef struct {
+    uint32_t first, step, count;
+} ConvTaps;
+ConvTaps conv_taps(const Conv *conv, ConvForm form, uint32_t axis, uint32_t phase);
+
+enum {
+    CONV_TILE = 256,        /* numbers that a tile may read beyond the end: room for any target */
+    CONV_BLOCK = 1 << 19,   /* bytes of padded rows that are used while they are in the cache */
+    CONV_CHUNK = 1 << 13,   /* bytes of a channel whose products are summed before anything is rounded */
 };
 
 /* ---- what the files of this folder offer each other -------------------------------- */

@@ -8,7 +8,7 @@ static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 
 const char *const host_words[H_KINDS] = {"constant", "input", "op",   "cells", "launch",
                                          "random",   "loop",  "call", "frame", "frames",
-                                         "effect",   "task",  "row",  "entry"};
+                                         "effect",   "task",  "row",  "entry", "conv"};
 
 static void put_type(Type t, Text *out) {
     text_printf(out, " %s", types[t.kind]);
@@ -88,6 +88,8 @@ static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *
     else
         text_printf(out, " %u", h->index);
     if (h->kind == H_RANDOM) text_printf(out, " %u", h->detail);
+    if (h->kind == H_CONV)
+        text_printf(out, " %s grids 2 %u %u", conv_form_names[h->detail], h->grids[0], h->grids[1]);
     put_reg("to", h->dst, out);
     put_regs("args", h->args, h->args_count, out);
     put_regs("dsts", h->dsts, h->dsts_count, out);
@@ -99,6 +101,14 @@ static void put_block(const Plan *plan, const HBlock *block, int depth, Text *ou
         put_instruction(plan, &block->code.data[i], depth, out);
         text_puts(out, "\n");
     }
+}
+
+static void put_conv(const Conv *c, Text *out) {
+    text_printf(out, "conv rank %u in %u out %u groups %u", c->rank, c->in, c->out, c->groups);
+    for (uint32_t a = 0; a < c->rank; a++)
+        text_printf(out, " axis %u %u %u %u %u", c->size[a], c->stride[a], c->dilation[a],
+                    c->sides[a][0], c->sides[a][1]);
+    text_puts(out, "\n");
 }
 
 static void put_slots(const char *word, const HSlot *slots, uint32_t count, Text *out) {
@@ -137,6 +147,8 @@ void plan_print_code(const Plan *plan, Text *out) {
     for (uint32_t i = 0; i < plan->inputs.len; i++) put_type(plan->inputs.data[i], out);
     text_printf(out, "\nkernels %u\n", plan->kernels.len);
     for (uint32_t i = 0; i < plan->kernels.len; i++) kernel_print(plan->kernels.data[i], i, out);
+    text_printf(out, "convs %u\n", plan->convs.len);
+    for (uint32_t i = 0; i < plan->convs.len; i++) put_conv(&plan->convs.data[i], out);
     text_printf(out, "funcs %u\n", plan->funcs.len);
     for (uint32_t i = 0; i < plan->funcs.len; i++) put_func(plan, i, out);
 }

@@ -335,6 +335,13 @@ static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
         h->index = number(r);
     }
     if (h->kind == H_RANDOM) h->detail = number(r);
+    if (h->kind == H_CONV) {
+        uint32_t n;
+        next(r);
+        h->detail = one_of(r, conv_form_names, CONV_FORMS, "a form of a convolution expected");
+        h->grids = numbers(r, "grids", &n);
+        same(r, n, 2);
+    }
     h->dst = named_reg(r, "to");
     h->args = regs(r, "args", &h->args_count);
     h->dsts = regs(r, "dsts", &h->dsts_count);
@@ -347,6 +354,27 @@ static void read_block(Reader *r, HBlock *block, uint32_t depth) {
         read_instruction(r, &h, depth);
         vec_push(&block->code, h);
     }
+}
+
+static void read_conv(Reader *r) {
+    Conv c = {.size = {1, 1, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+    expect(r, "conv");
+    expect(r, "rank");
+    c.rank = number(r);
+    expect(r, "in");
+    c.in = number(r);
+    expect(r, "out");
+    c.out = number(r);
+    expect(r, "groups");
+    c.groups = number(r);
+    for (uint32_t a = 0; a < c.rank && a < MAX_RANK; a++) {
+        expect(r, "axis");
+        c.size[a] = number(r);
+        c.stride[a] = number(r);
+        c.dilation[a] = number(r);
+        for (int s = 0; s < 2; s++) c.sides[a][s] = (SideKind)number(r);
+    }
+    vec_push(&r->plan->convs, c);
 }
 
 static Type read_type(Reader *r) {
@@ -436,6 +464,8 @@ static void read_all(Reader *r) {
     }
     expect(r, "kernels");
     for (uint32_t i = 0, n = count(r); i < n && !r->error; i++) read_kernel(r);
+    expect(r, "convs");
+    for (uint32_t i = 0, n = count(r); i < n && !r->error; i++) read_conv(r);
     expect(r, "funcs");
     for (uint32_t i = 0, n = count(r); i < n && !r->error; i++) read_func(r);
     if (peek(r, "constants")) {

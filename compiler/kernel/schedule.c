@@ -564,6 +564,24 @@ static HReg with_operands(Block *b, Node n, HKind kind) {
     return dst;
 }
 
+static HReg require_conv(Block *b, Node n) {
+    const NodeData *d = graph_node(b->f, n);
+    Plan *plan = b->planner->plan;
+    Node first = b->f->operands.data[d->first], second = b->f->operands.data[d->first + 1];
+    Node u = d->op == OP_CONVT ? n : first;
+    Node v = d->op == OP_CONV ? n : d->op == OP_CONVT ? first : second;
+    HReg reg = with_operands(b, n, H_CONV);
+    HInstr *h = &vec_last(&b->code->code);
+    h->index = plan_add_conv(plan, &b->planner->module->convs.data[d->index]);
+    h->detail = d->op == OP_CONV    ? CONV_FORWARD
+                : d->op == OP_CONVT ? CONV_TRANSPOSED
+                                    : CONV_WEIGHTS;
+    h->grids = ARENA_ARRAY(plan->arena, GridId, 2);
+    h->grids[0] = graph_node(b->f, u)->type.grid;
+    h->grids[1] = graph_node(b->f, v)->type.grid;
+    return reg;
+}
+
 /* The register that holds node n, after emitting what computes it. */
 static HReg require(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
@@ -580,6 +598,9 @@ static HReg require(Block *b, Node n) {
         reg = simple(b, n, H_RANDOM, d->index);
         vec_last(&b->code->code).detail = d->op == OP_UNIFORM;
         break;
+    case OP_CONV:
+    case OP_CONVT:
+    case OP_CONVW: reg = require_conv(b, n); break;
     case OP_FRAME: reg = with_operands(b, n, H_FRAME); break;
     case OP_FRAMES: reg = with_operands(b, n, H_FRAMES); break;
     case OP_ROW: reg = with_operands(b, n, H_ROW); break;

@@ -277,6 +277,40 @@ static void check_task(Check *c, const HInstr *h) {
     }
 }
 
+/* The channels of u and v, their grids, and the row of weights. */
+static bool conv_operand(Check *c, const Conv *conv, const HInstr *h, HReg reg, uint32_t which) {
+    Type t = c->f->regs.data[reg].type;
+    if (which == 2) return t.channels == 1 && c->plan->grid_rank[t.grid] == 1;
+    return t.channels == (which ? conv->out : conv->in) && t.grid == h->grids[which];
+}
+
+static void check_conv(Check *c, const HInstr *h) {
+    static const uint32_t operands[CONV_FORMS][3] = {{0, 2, 1}, {1, 2, 0}, {0, 1, 2}};
+    if (h->index >= c->plan->convs.len || h->detail >= CONV_FORMS || h->args_count != 2 ||
+        h->dsts_count) {
+        fail(c, "func", "no such convolution");
+        return;
+    }
+    const Conv *conv = &c->plan->convs.data[h->index];
+    for (int i = 0; i < 2; i++)
+        if (h->grids[i] == GRID_NONE || h->grids[i] >= c->plan->grids ||
+            c->plan->grid_rank[h->grids[i]] != conv->rank) {
+            fail(c, "func", "a convolution between grids of another rank");
+            return;
+        }
+    if (conv->stride[0] == 1 ? h->grids[0] != h->grids[1]
+                             : c->plan->finer[h->grids[1]] != h->grids[0])
+        fail(c, "func", "a convolution between grids that its stride does not connect");
+    for (uint32_t i = 0; i < 2; i++)
+        reads(c, h->args[i], TYPE_FIELD, "a convolution reads what is no field");
+    writes(c, h->dst, TYPE_FIELD, "a convolution makes a new field");
+    if (c->wrong) return;
+    if (c->f->regs.data[h->dst].place < PLACE_SLOT) fail(c, "func", "a convolution without a place");
+    for (uint32_t i = 0; i < 3; i++)
+        if (!conv_operand(c, conv, h, i < 2 ? h->args[i] : h->dst, operands[h->detail][i]))
+            fail(c, "func", "a convolution of fields of another shape");
+}
+
 static void check_simple(Check *c, const HInstr *h) {
     uint32_t wanted = h->kind == H_FRAME                          ? 2
                       : h->kind == H_FRAMES || h->kind == H_ENTRY ? 1
@@ -338,6 +372,8 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
             check_call(c, h);
         else if (h->kind == H_TASK)
             check_task(c, h);
+        else if (h->kind == H_CONV)
+            check_conv(c, h);
         else
             check_simple(c, h);
     }
@@ -400,6 +436,11 @@ const char *plan_verify(const Plan *plan, Arena *arena) {
     for (uint32_t i = 0; i < plan->kernels.len && !c.wrong; i++) {
         c.number = i;
         check_kernel(&c, plan->kernels.data[i]);
+    }
+    for (uint32_t i = 0; i < plan->convs.len && !c.wrong; i++) {
+        const char *wrong = conv_wrong(&plan->convs.data[i]);
+        c.number = i;
+        if (wrong) fail(&c, "conv", wrong);
     }
     if (plan->funcs.len == 0 || plan->funcs.data[0]->params.len)
         return "there is no main function, or it has parameters";

@@ -7,6 +7,7 @@
 /* What kernels must know of a machine; found without LLVM (compiler/load/machine.c). */
 typedef struct {
     uint32_t vector_bits; /* 128, 256, 512 */
+    uint32_t registers;   /* of vectors: 16 or 32 */
     bool fma;
     bool
         estimates; /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */

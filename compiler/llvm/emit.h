@@ -20,6 +20,7 @@ typedef struct {
     LLVMValueRef *kernels;       /* by Plan.kernels */
     LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
     LLVMTypeRef kernel_type;
+    LLVMValueRef *convs; /* by Plan.convs, form and stage (emit_conv.h) */
     LLVMValueRef trees[OP_COUNT]; /* helpers that combine the partial results of a reduction */
     Arena *arena;
 } Emit;
@@ -76,6 +77,19 @@ LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b);
 
 /* Vector code for a function of the maths library; NULL where there is none. */
 LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x);
+
+/* ---- emit_conv.c ---- */
+
+enum { CONV_LAUNCHES = 8, CONV_LAUNCH_WORDS = 6 };
+typedef struct {
+    LLVMValueRef function, units;
+} ConvLaunch;
+void emit_convs(Emit *e); /* the kernels of all convolutions */
+/* Bytes of scratch of an instruction CONV; the kernels that it launches one after another, with the words
+ * (grid of u, grid of v, first operand, second, result, scratch). Grids are pointers to PdnGrid. */
+LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid);
+uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
+                            ConvLaunch *out);
 
 /* ---- emit_kernel.c, emit_host.c ---- */
 

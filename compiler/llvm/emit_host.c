@@ -30,6 +30,7 @@ typedef struct {
     LLVMValueRef function, run, host, grids, constants, inputs;
     Reg *regs;
     LLVMValueRef *slots, *partials;
+    LLVMValueRef conv;  /* scratch of convolutions */
     LLVMValueRef words; /* arguments of launches */
     LLVMValueRef top;   /* variable: end of the scratch that is in use */
     LLVMValueRef *pick; /* by pool maker of the innermost loop, through regs */
@@ -277,6 +278,25 @@ static void emit_launch(HE *h, const HInstr *in) {
         LLVMValueRef sum =
             LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, (LLVMValueRef[]){x, rows}, 2, "");
         h->regs[in->reductions[i]].value = to_real(e, sum);
+    }
+}
+
+static void emit_conv(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    ConvLaunch launches[CONV_LAUNCHES];
+    LLVMValueRef u = grid_at(e, h->grids, in->grids[0]), v = grid_at(e, h->grids, in->grids[1]);
+    LLVMValueRef words[CONV_LAUNCH_WORDS] = {
+        u,  v, h->regs[in->args[0]].value, h->regs[in->args[1]].value, place_of(h, in->dst),
+        h->conv};
+    for (uint32_t i = 0; i < CONV_LAUNCH_WORDS; i++) put_word(h, i, words[i]);
+    uint32_t count = emit_conv_launches(e, in, u, v, launches);
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef args[4] = {NULL, launches[i].function, h->words, launches[i].units};
+        if (e->standalone)
+            LLVMBuildCall2(e->b, e->kernel_type, args[1],
+                           (LLVMValueRef[]){h->words, emit_i64(e, 0), args[3]}, 3, "");
+        else
+            host_call(h, HOST_LAUNCH, e->none, args, 4);
     }
 }
 
@@ -632,6 +652,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
         h->regs[in->dst].value =
             LLVMBuildLoad2(e->b, e->real, number_at(e, h->regs[in->args[0]].value, in->index), "");
         break;
+    case H_CONV: emit_conv(h, in); break;
     }
 }
 
@@ -652,7 +673,7 @@ static LLVMTypeRef host_type(Emit *e, const HFunc *f) {
 }
 
 static uint32_t most_words(const Plan *plan) {
-    uint32_t most = 1;
+    uint32_t most = CONV_LAUNCH_WORDS;
     for (uint32_t i = 0; i < plan->kernels.len; i++) {
         uint32_t count = kernel_words(plan->kernels.data[i]).count;
         most = count > most ? count : most;
@@ -660,9 +681,31 @@ static uint32_t most_words(const Plan *plan) {
     return most;
 }
 
-/* Fixed part of the scratch: slots and partial results. Sets their addresses when `base` is given. */
+/* The most scratch that a convolution of the block needs: they run one after another. */
+static LLVMValueRef conv_scratch_of(Emit *e, const HBlock *block, LLVMValueRef grids,
+                                    LLVMValueRef most) {
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        const HInstr *h = &block->code.data[i];
+        if (h->kind == H_LOOP) most = conv_scratch_of(e, h->loop->body, grids, most);
+        if (h->kind != H_CONV) continue;
+        bool seen = false;
+        for (uint32_t k = 0; k < i && !seen; k++) {
+            const HInstr *o = &block->code.data[k];
+            seen = o->kind == H_CONV && o->index == h->index && o->detail == h->detail &&
+                   o->grids[0] == h->grids[0];
+        }
+        if (seen) continue;
+        LLVMValueRef bytes = emit_conv_bytes(e, h, grid_at(e, grids, h->grids[0]),
+                                             grid_at(e, grids, h->grids[1]));
+        most = most ? emit_max(e, most, bytes) : bytes;
+    }
+    return most;
+}
+
+/* Fixed part of the scratch: slots, partial results, that of convolutions. Sets their addresses when `base` is
+ * given. */
 static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMValueRef base,
-                            LLVMValueRef *slots, LLVMValueRef *partials) {
+                            LLVMValueRef *slots, LLVMValueRef *partials, LLVMValueRef *conv) {
     LLVMValueRef at = emit_i64(e, 0);
     for (uint32_t i = 0; i < f->slots.len; i++) {
         if (base) slots[i] = bytes_on(e, base, at);
@@ -676,7 +719,9 @@ static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMVal
                                  emit_i64(e, 8 * (int64_t)f->partials.data[i].channels));
         at = plus(e, at, slot_bytes(e, bytes));
     }
-    return at;
+    if (base) *conv = bytes_on(e, base, at);
+    LLVMValueRef most = conv_scratch_of(e, &f->body, grids, NULL);
+    return most ? plus(e, at, slot_bytes(e, most)) : at;
 }
 
 /* The frames of a stack that is a result, number by number. */
@@ -708,7 +753,7 @@ static void emit_host(Emit *e, uint32_t number) {
     h.words = emit_variable(e, LLVMArrayType2(e->i64, most_words(e->plan)), "words");
     h.top = emit_variable(e, e->ptr, "top");
     LLVMValueRef base = LLVMGetParam(h.function, 1);
-    LLVMValueRef fixed = lay_out(e, f, h.grids, base, h.slots, h.partials);
+    LLVMValueRef fixed = lay_out(e, f, h.grids, base, h.slots, h.partials, &h.conv);
     LLVMBuildStore(e->b, bytes_on(e, base, fixed), h.top);
     for (uint32_t i = 0; i < f->params.len; i++)
         h.regs[f->params.data[i]].value = LLVMGetParam(h.function, 2 + i);
@@ -794,7 +839,7 @@ static void emit_size(Emit *e, uint32_t number) {
     h.inputs = pointer_at(e, e->ptr, h.run, RUN_INPUTS, "inputs");
     h.constants = pointer_at(e, e->ptr, h.run, RUN_CONSTANTS, "constants");
     h.regs = ARENA_ARRAY(e->arena, Reg, f->regs.len + 1);
-    LLVMValueRef fixed = lay_out(e, f, h.grids, NULL, NULL, NULL);
+    LLVMValueRef fixed = lay_out(e, f, h.grids, NULL, NULL, NULL, NULL);
     LLVMBuildRet(e->b, plus(e, fixed, size_block(&h, &f->body)));
 }
 
@@ -848,6 +893,7 @@ void emit_program(Emit *e) {
     e->sizes = ARENA_ARRAY(e->arena, LLVMValueRef, plan->funcs.len);
     for (uint32_t i = 0; i < plan->kernels.len; i++)
         e->kernels[i] = emit_kernel(e, plan->kernels.data[i], i);
+    emit_convs(e);
     LLVMTypeRef size = LLVMFunctionType(e->i64, &e->ptr, 1, false);
     for (uint32_t i = 0; i < plan->funcs.len; i++) {
         e->hosts[i] = emit_function(e, arena_format(e->arena, "pdn_host_%u", i),

@@ -58,6 +58,12 @@ static void named_x86(const CodeTarget *target, Machine *m) {
     m->streams = true;
 }
 
+/* 32 registers of vectors come with AVX-512 and with AArch64. */
+static Machine with_registers(Machine m, bool many) {
+    m.registers = many || m.vector_bits == 512 ? 32 : 16;
+    return m;
+}
+
 Machine machine_of(const CodeTarget *target) {
     static const CodeTarget none = {0};
     const CodeTarget *t = target ? target : &none;
@@ -77,10 +83,13 @@ Machine machine_of(const CodeTarget *target) {
         m.cpu = NULL;
 #if defined(__x86_64__)
         this_x86(&m);
+        return with_registers(m, false);
 #elif defined(__aarch64__)
         m.fma = true;
+        return with_registers(m, true);
+#else
+        return with_registers(m, false);
 #endif
-        return m;
     }
 #if defined(__x86_64__)
     const char *triple = t->triple ? t->triple : "x86_64";
@@ -95,7 +104,7 @@ Machine machine_of(const CodeTarget *target) {
         m.fma = true;
     else if (starts(triple, "wasm") && !m.features)
         m.features = "+simd128,+nontrapping-fptoint"; /* in every engine since 2021 */
-    return m;
+    return with_registers(m, starts(triple, "aarch64") || starts(triple, "arm64"));
 }
 
 bool code_target_has_fma(const CodeTarget *target) { return machine_of(target).fma; }

@@ -1,0 +1,287 @@
+/* Convolutions: sizes, the layout of the scratch, the launches. */
+#include "compiler/llvm/emit_conv.h"
+
+#include <string.h>
+
+/* ---- short forms ------------------------------------------------------------------------------ */
+
+LLVMValueRef cv_fma(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
+    if (!c->e->plan->fma) return LLVMBuildFAdd(c->e->b, LLVMBuildFMul(c->e->b, a, b, ""), sum, "");
+    return emit_intrinsic(c->e, "llvm.fma", LLVMTypeOf(a), (LLVMValueRef[]){a, b, sum}, 3);
+}
+
+void cv_when(CE *c, Guard *g, LLVMValueRef condition) {
+    LLVMBasicBlockRef then = emit_block(c->e, "then");
+    g->end = emit_block(c->e, "end");
+    LLVMBuildCondBr(c->e->b, condition, then, g->end);
+    LLVMPositionBuilderAtEnd(c->e->b, then);
+}
+
+void cv_end(CE *c, Guard *g) {
+    LLVMBuildBr(c->e->b, g->end);
+    LLVMPositionBuilderAtEnd(c->e->b, g->end);
+}
+
+LLVMValueRef conv_word(CE *c, uint32_t word) {
+    return emit_word(c->e, c->e->ptr, c->words, word, "");
+}
+
+LLVMValueRef conv_scratch(CE *c, LLVMValueRef bytes) {
+    LLVMValueRef base = conv_word(c, CONV_SCRATCH);
+    return LLVMBuildInBoundsGEP2(c->e->b, LLVMInt8TypeInContext(c->e->context), base, &bytes, 1,
+                                 "");
+}
+
+ConvArray conv_array(CE *c, uint32_t which, LLVMValueRef base) {
+    LLVMValueRef g = conv_word(c, which ? CONV_V_GRID : CONV_U_GRID);
+    ConvArray a = {.base = base, .y = cv_int(c, 0), .z = cv_int(c, 0)};
+    if (c->conv->rank > 1) a.y = emit_word(c->e, c->e->i64, g, GRID_STRIDE + 1, "y");
+    if (c->conv->rank > 2) a.z = emit_word(c->e, c->e->i64, g, GRID_STRIDE + 2, "z");
+    a.channel = emit_word(c->e, c->e->i64, g, GRID_CHANNEL, "channel");
+    return a;
+}
+
+/* ---- tiles ------------------------------------------------------------------------------------- */
+
+/* Registers hold channels × vectors sums, the vectors, and a weight; sums enough to hide the latency of two
+ * units that add. */
+static ConvTile choose_tile(const Emit *e, const ConvPlan *p, ConvForm form, uint32_t depth) {
+    bool many = e->machine.registers >= 32;
+    if (form == CONV_WEIGHTS) {
+        uint32_t channels = many ? 4 : 2;
+        if (channels > p->out) channels = p->out;
+        uint32_t taps = (many ? 24 : 10) / channels, parts = (depth + taps - 1) / taps;
+        return (ConvTile){.channels = channels, .vectors = 1, .taps = (depth + parts - 1) / parts};
+    }
+    ConvTile t = {.channels = many ? 8 : 4, .vectors = many ? 2 : 3};
+    while (t.channels > p->out && t.channels > 1) { /* fewer channels: more vectors */
+        t.channels /= 2;
+        t.vectors = t.vectors * 2 > (many ? 12 : 8) ? t.vectors : t.vectors * 2;
+    }
+    return t;
+}
+
+uint32_t conv_channel_blocks(const CE *c) {
+    return (c->p.out + c->tile.channels - 1) / c->tile.channels;
+}
+
+uint32_t conv_depth(const CE *c) {
+    uint32_t most = c->p.in;
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        uint32_t taps = 0;
+        for (uint32_t r = 0; r < c->p.axis[a].made_split; r++) {
+            uint32_t count = conv_taps(c->conv, c->form, a, r).count;
+            taps = count > taps ? count : taps;
+        }
+        most *= taps;
+    }
+    return most;
+}
+
+/* ---- sizes --------------------------------------------------------------------------------------- */
+
+static LLVMValueRef lines(CE *c, LLVMValueRef bytes) {
+    return LLVMBuildAnd(c->e->b, cv_plus(c, bytes, 63 + PLAN_SLOT_GAP), cv_int(c, -64), "");
+}
+
+static void extents(CE *c, LLVMValueRef u_grid, LLVMValueRef v_grid) {
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        c->n[a] = c->m[a] = cv_int(c, 1);
+        if (a < c->conv->rank) {
+            c->n[a] = emit_word(c->e, c->e->i64, u_grid, GRID_EXTENT + a, "n");
+            c->m[a] = emit_word(c->e, c->e->i64, v_grid, GRID_EXTENT + a, "m");
+        }
+        int64_t low = c->p.axis[a].low, rest = c->p.axis[a].rest;
+        if (c->form == CONV_TRANSPOSED) {
+            LLVMValueRef all = cv_plus(c, c->n[a], c->p.axis[a].ghost[0] + c->p.axis[a].ghost[1]);
+            c->made[a] = cv_ceil(c, all, cv_int(c, c->p.axis[a].made_split));
+            c->extent[a] = cv_plus(c, c->made[a], low + rest);
+        } else {
+            c->made[a] = c->m[a];
+            c->extent[a] =
+                cv_ceil(c, cv_plus(c, c->n[a], low + rest), cv_int(c, c->p.axis[a].split));
+        }
+    }
+}
+
+/* Which way cells are walked, and in which pieces. */
+static void walk(CE *c) {
+    Emit *e = c->e;
+    bool sums = c->form == CONV_WEIGHTS;
+    uint32_t unit = sums ? e->lanes : c->tile.vectors * e->lanes;
+    if (c->conv->rank == 1 || (sums && c->conv->rank == 3))
+        c->by_rows = LLVMConstInt(e->i1, 0, false);
+    else
+        c->by_rows = LLVMBuildICmp(e->b, LLVMIntEQ, cv_rem(c, c->made[0], cv_int(c, unit)),
+                                   cv_int(c, 0), "");
+    LLVMValueRef whole = cv_times(c, cv_ceil(c, c->extent[0], cv_int(c, e->lanes)), e->lanes);
+    c->padded.y = cv_if(c, c->by_rows, whole, c->extent[0]);
+    c->padded.z = cv_mul(c, c->padded.y, c->extent[1]);
+    LLVMValueRef volume = cv_mul(c, c->padded.z, c->extent[2]);
+    c->padded.channel = cv_times(c, volume, c->p.phases);
+    c->flat = cv_add(c, cv_mul(c, cv_plus(c, c->made[1], -1), c->padded.y), c->made[0]);
+    LLVMValueRef numbers;
+    if (sums) {
+        numbers = cv_int(c, CONV_CHUNK / e->size);
+    } else {
+        LLVMValueRef more = cv_times(c, c->padded.y, c->p.axis[1].low + c->p.axis[1].rest);
+        numbers = cv_sub(c, cv_int(c, CONV_BLOCK / e->size / c->p.in), more);
+        numbers = emit_max(e, numbers, cv_int(c, 64 * e->lanes));
+    }
+    LLVMValueRef step = cv_int(c, sums ? e->lanes : 8 * unit);
+    LLVMValueRef rows = emit_max(e, cv_div(c, numbers, c->padded.y), cv_int(c, 1));
+    LLVMValueRef some = emit_max(e, cv_div(c, numbers, step), cv_int(c, 1));
+    c->block = cv_if(c, c->by_rows, rows, cv_mul(c, some, step));
+    c->blocks = cv_ceil(c, cv_if(c, c->by_rows, c->made[1], c->flat), c->block);
+    c->planes = c->layers = NULL;
+    if (!sums) return;
+    c->planes = emit_max(e, cv_div(c, numbers, c->flat), cv_int(c, 1));
+    c->layers = cv_ceil(c, c->made[2], c->planes);
+}
+
+/* Where what stands in the scratch. */
+static void lay_out(CE *c) {
+    Emit *e = c->e;
+    LLVMValueRef at = cv_int(c, 0);
+    uint32_t depth = conv_depth(c), blocks = c->p.groups * conv_channel_blocks(c);
+    c->padded.base = at;
+    LLVMValueRef numbers = cv_times(c, c->padded.channel, (int64_t)c->p.in * c->p.groups);
+    at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
+    c->offsets = at;
+    at = cv_plus(c, at, ((int64_t)c->p.made_phases * (depth + 32) * 8 + 63) / 64 * 64);
+    if (c->form == CONV_WEIGHTS) {
+        c->copied = (ConvArray){.base = at, .y = c->padded.y};
+        c->copied.z = cv_mul(c, c->padded.y, c->made[1]);
+        c->copied.channel = cv_mul(c, c->copied.z, c->made[2]);
+        numbers = cv_times(c, c->copied.channel, (int64_t)c->p.out * c->p.groups);
+        numbers = cv_if(c, c->by_rows, cv_int(c, 0), numbers);
+        at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
+        c->partial = at;
+        numbers = cv_times(c, cv_mul(c, c->layers, c->blocks), conv_weights(c->conv));
+        at = cv_add(c, at, lines(c, cv_times(c, numbers, e->size)));
+    } else {
+        c->weights = at;
+        int64_t packed = (int64_t)c->p.made_phases * blocks * depth * c->tile.channels;
+        at = cv_plus(c, at, (packed * e->size + 63) / 64 * 64);
+        c->folded = (ConvArray){.base = at, .y = c->made[0]};
+        c->folded.z = cv_mul(c, c->made[0], c->made[1]);
+        LLVMValueRef volume = cv_mul(c, c->folded.z, c->made[2]);
+        c->folded.channel = cv_times(c, volume, c->p.made_phases);
+        numbers = cv_times(c, c->folded.channel, (int64_t)c->p.out * c->p.groups);
+        LLVMValueRef room = lines(c, cv_times(c, numbers, e->size));
+        if (c->p.folds) at = cv_add(c, at, room);
+        c->whole = at;
+        if (c->p.made_phases > 1) at = cv_add(c, at, room);
+    }
+    c->bytes = at;
+}
+
+void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef u_grid,
+               LLVMValueRef v_grid) {
+    *c = (CE){.e = e, .conv = &e->plan->convs.data[conv], .form = form};
+    c->p = conv_plan(c->conv, form);
+    c->tile = choose_tile(e, &c->p, form, conv_depth(c));
+    extents(c, u_grid, v_grid);
+    walk(c);
+    lay_out(c);
+}
+
+/* ---- stages ----------------------------------------------------------------------------------------- */
+
+LLVMValueRef conv_units(CE *c, ConvStage stage) {
+    bool sums = c->form == CONV_WEIGHTS;
+    int64_t in = (int64_t)c->p.in * c->p.groups, out = (int64_t)c->p.out * c->p.groups;
+    int64_t blocks = (int64_t)c->p.groups * conv_channel_blocks(c);
+    switch (stage) {
+    case STAGE_FILL: return cv_times(c, cv_mul(c, c->extent[1], c->extent[2]), in * c->p.phases);
+    case STAGE_COPY: {
+        LLVMValueRef rows = sums ? cv_times(c, cv_mul(c, c->made[1], c->made[2]), out) : NULL;
+        return rows ? cv_if(c, c->by_rows, cv_int(c, 0), rows) : NULL;
+    }
+    case STAGE_PACK: return cv_int(c, sums ? 1 : c->p.made_phases * (blocks + 1));
+    case STAGE_GATHER:
+        return sums ? NULL
+                    : cv_times(c, cv_mul(c, c->blocks, c->made[2]), blocks * c->p.made_phases);
+    case STAGE_FOLD: return c->p.folds ? cv_int(c, out) : NULL;
+    case STAGE_SUMS: return sums ? cv_times(c, cv_mul(c, c->blocks, c->layers), blocks) : NULL;
+    case STAGE_TOTAL: {
+        if (!sums) return NULL;
+        LLVMValueRef one = cv_int(c, 1), chunks = cv_mul(c, c->blocks, c->layers);
+        LLVMValueRef some = LLVMBuildICmp(c->e->b, LLVMIntSGT, chunks, one, "");
+        return cv_if(c, some, cv_int(c, (conv_weights(c->conv) + 1023) / 1024), cv_int(c, 0));
+    }
+    default: return NULL;
+    }
+}
+
+typedef void Body(CE *c, LLVMValueRef unit);
+static Body *const bodies[CONV_STAGES] = {conv_fill, conv_copy, conv_pack, conv_gather,
+                                          conv_fold, conv_sums, conv_total};
+
+/* void stage(words, begin, end), as other kernels. */
+static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, ConvStage stage) {
+    static const char *const names[CONV_STAGES] = {"fill", "copy", "pack", "gather",
+                                                   "fold", "sums", "total"};
+    char *name =
+        arena_format(e->arena, "pdn_conv_%u_%s_%s", conv, conv_form_names[form], names[stage]);
+    LLVMValueRef f = emit_function(e, name, e->kernel_type, false), words = LLVMGetParam(f, 0);
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
+    CE c;
+    LLVMValueRef u = emit_word(e, e->ptr, words, CONV_U_GRID, "u");
+    LLVMValueRef v = emit_word(e, e->ptr, words, CONV_V_GRID, "v");
+    conv_open(&c, e, conv, form, u, v);
+    c.words = words;
+    Counting units;
+    LLVMValueRef unit = cv_loop(&c, &units, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1);
+    bodies[stage](&c, unit);
+    emit_loop_end(e, &units);
+    LLVMBuildRetVoid(e->b);
+    return f;
+}
+
+static bool has_stage(Emit *e, uint32_t conv, ConvForm form, ConvStage stage) {
+    ConvPlan p = conv_plan(&e->plan->convs.data[conv], form);
+    switch (stage) {
+    case STAGE_FILL:
+    case STAGE_PACK: return true;
+    case STAGE_GATHER: return form != CONV_WEIGHTS;
+    case STAGE_FOLD: return p.folds;
+    default: return form == CONV_WEIGHTS;
+    }
+}
+
+static void emit_used(Emit *e, const HBlock *block) {
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        const HInstr *h = &block->code.data[i];
+        if (h->kind == H_LOOP) emit_used(e, h->loop->body);
+        if (h->kind != H_CONV) continue;
+        LLVMValueRef *made = e->convs + (h->index * CONV_FORMS + h->detail) * CONV_STAGES;
+        for (ConvStage s = 0; s < CONV_STAGES; s++)
+            if (!made[s] && has_stage(e, h->index, (ConvForm)h->detail, s))
+                made[s] = stage_function(e, h->index, (ConvForm)h->detail, s);
+    }
+}
+
+void emit_convs(Emit *e) {
+    e->convs =
+        ARENA_ARRAY(e->arena, LLVMValueRef, e->plan->convs.len * CONV_FORMS * CONV_STAGES + 1);
+    for (uint32_t i = 0; i < e->plan->funcs.len; i++) emit_used(e, &e->plan->funcs.data[i]->body);
+}
+
+LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid) {
+    CE c;
+    conv_open(&c, e, h->index, (ConvForm)h->detail, u_grid, v_grid);
+    return c.bytes;
+}
+
+uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
+                            ConvLaunch *out) {
+    CE c;
+    uint32_t count = 0;
+    conv_open(&c, e, h->index, (ConvForm)h->detail, u_grid, v_grid);
+    for (ConvStage s = 0; s < CONV_STAGES; s++) {
+        LLVMValueRef f = e->convs[(h->index * CONV_FORMS + h->detail) * CONV_STAGES + s];
+        if (f) out[count++] = (ConvLaunch){f, conv_units(&c, s)};
+    }
+    return count;
+}

@@ -1,0 +1,158 @@
+/* emit_conv: convolutions as LLVM IR. Private to compiler/llvm.
+ *
+ * A form of a convolution (plan_ir.h, ConvPlan) becomes a few kernels that are launched one after another:
+ *   fill     copies what is read into its padded array, ghosts and all
+ *   pack     weights into the order in which they are read, and a table of the taps' offsets
+ *   gather   FORWARD, TRANSPOSED: tiles of some channels times some vectors of cells, each summed in registers
+ *   fold     TRANSPOSED: ghosts that were made back onto the cells that they stand for
+ *   copy     WEIGHTS: v with rows as long as the padded ones, where rows are no whole vectors
+ *   sums     WEIGHTS: tiles of channels times taps, summed over a chunk of cells in registers
+ *   total    WEIGHTS: the chunks, in order
+ *
+ * Cells are walked in one of two ways, chosen at run time. By rows, where these are whole tiles (or vectors,
+ * for WEIGHTS). Else flat: padded rows stand one after another without a gap, and a tile runs on across their
+ * ends; what it makes between rows is dropped. */
+#ifndef PDN_LLVM_EMIT_CONV_H
+#define PDN_LLVM_EMIT_CONV_H
+
+#include "compiler/llvm/emit.h"
+
+/* Words of a launch. */
+enum { CONV_U_GRID, CONV_V_GRID, CONV_FIRST, CONV_SECOND, CONV_MADE, CONV_SCRATCH, CONV_WORDS };
+
+typedef enum {
+    STAGE_FILL,
+    STAGE_COPY,
+    STAGE_PACK,
+    STAGE_GATHER,
+    STAGE_FOLD,
+    STAGE_SUMS,
+    STAGE_TOTAL,
+    CONV_STAGES
+} ConvStage;
+
+/* Tile of the gather: channels × vectors of cells. Of the sums: channels × taps. */
+typedef struct {
+    uint32_t channels, vectors, taps;
+} ConvTile;
+
+/* Strides of an array of channels, in numbers; x is 1. */
+typedef struct {
+    LLVMValueRef base, y, z, channel;
+} ConvArray;
+
+/* Everything about one form of a convolution in the function that is being written. */
+typedef struct {
+    Emit *e;
+    const Conv *conv;
+    ConvForm form;
+    ConvPlan p;
+    ConvTile tile;
+    /* sizes, known when the function starts */
+    LLVMValueRef n[MAX_RANK], m[MAX_RANK]; /* extents of u and v */
+    LLVMValueRef extent[MAX_RANK];         /* of the padded array, split */
+    LLVMValueRef made[MAX_RANK];           /* of one phase of what is made; of v for WEIGHTS */
+    LLVMValueRef by_rows;                  /* i1: the way to walk */
+    LLVMValueRef flat;                     /* numbers of a plane, walked flat */
+    LLVMValueRef block, blocks;  /* rows, or numbers, that a unit walks; how many of them */
+    LLVMValueRef planes, layers; /* WEIGHTS: planes that a unit walks; how many such */
+    ConvArray padded, copied,
+        folded; /* folded: what is made before it is folded, all phases of a channel */
+    LLVMValueRef weights, offsets, partial; /* bytes from the start of the scratch */
+    LLVMValueRef whole;                     /* what is made, interleaved */
+    LLVMValueRef bytes;                     /* of scratch */
+    LLVMValueRef words;
+} CE;
+
+/* Opens a description from the words of a launch, or from the two grids. */
+void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef u_grid,
+               LLVMValueRef v_grid);
+LLVMValueRef conv_units(CE *c,
+                        ConvStage stage); /* how many units it has; NULL: there is no such stage */
+LLVMValueRef conv_word(CE *c, uint32_t word);         /* a pointer among the words */
+LLVMValueRef conv_scratch(CE *c, LLVMValueRef bytes); /* an address in the scratch */
+/* Places of u (0), v (1) as arrays. */
+ConvArray conv_array(CE *c, uint32_t which, LLVMValueRef base);
+
+/* Which blocks of channels there are: of a group, of all. */
+uint32_t conv_channel_blocks(const CE *c);
+/* Most taps times channels that one number of a phase gathers. */
+uint32_t conv_depth(const CE *c);
+
+/* Of a phase of what is made: taps times channels gathered, the table of their offsets, packed weights of a
+ * block of channels. */
+LLVMValueRef conv_phase_depth(CE *c, LLVMValueRef phase);
+LLVMValueRef conv_offsets(CE *c, LLVMValueRef phase);
+LLVMValueRef conv_packed(CE *c, LLVMValueRef phase, LLVMValueRef block);
+
+/* The bodies of the stages, for one unit. */
+void conv_fill(CE *c, LLVMValueRef unit);
+void conv_copy(CE *c, LLVMValueRef unit);
+void conv_pack(CE *c, LLVMValueRef unit);
+void conv_gather(CE *c, LLVMValueRef unit);
+void conv_fold(CE *c, LLVMValueRef unit);
+void conv_sums(CE *c, LLVMValueRef unit);
+void conv_total(CE *c, LLVMValueRef unit);
+
+/* ---- short forms ---- */
+
+static inline LLVMValueRef cv_int(CE *c, int64_t x) { return emit_i64(c->e, x); }
+static inline LLVMValueRef cv_add(CE *c, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildNSWAdd(c->e->b, a, b, "");
+}
+static inline LLVMValueRef cv_plus(CE *c, LLVMValueRef a, int64_t b) {
+    return b ? LLVMBuildNSWAdd(c->e->b, a, emit_i64(c->e, b), "") : a;
+}
+static inline LLVMValueRef cv_sub(CE *c, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildNSWSub(c->e->b, a, b, "");
+}
+static inline LLVMValueRef cv_mul(CE *c, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildNSWMul(c->e->b, a, b, "");
+}
+static inline LLVMValueRef cv_times(CE *c, LLVMValueRef a, int64_t b) {
+    return b == 1 ? a : LLVMBuildNSWMul(c->e->b, a, emit_i64(c->e, b), "");
+}
+/* a / b and the rest, both >= 0 */
+static inline LLVMValueRef cv_div(CE *c, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildUDiv(c->e->b, a, b, "");
+}
+static inline LLVMValueRef cv_rem(CE *c, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildURem(c->e->b, a, b, "");
+}
+static inline LLVMValueRef cv_ceil(CE *c, LLVMValueRef a, LLVMValueRef b) {
+    return cv_div(c, cv_add(c, a, cv_plus(c, b, -1)), b);
+}
+static inline LLVMValueRef cv_if(CE *c, LLVMValueRef condition, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSelect(c->e->b, condition, a, b, "");
+}
+static inline LLVMValueRef cv_less(CE *c, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildICmp(c->e->b, LLVMIntSLT, a, b, "");
+}
+/* Address of number i after p. */
+static inline LLVMValueRef cv_at(CE *c, LLVMValueRef p, LLVMValueRef i) {
+    return LLVMBuildInBoundsGEP2(c->e->b, c->e->real, p, &i, 1, "");
+}
+static inline LLVMTypeRef cv_vector(const CE *c) { return LLVMVectorType(c->e->real, c->e->lanes); }
+static inline LLVMValueRef cv_load(CE *c, LLVMTypeRef type, LLVMValueRef p) {
+    LLVMValueRef v = LLVMBuildLoad2(c->e->b, type, p, "");
+    LLVMSetAlignment(v, c->e->size);
+    return v;
+}
+static inline void cv_store(CE *c, LLVMValueRef v, LLVMValueRef p) {
+    LLVMSetAlignment(LLVMBuildStore(c->e->b, v, p), c->e->size);
+}
+/* a b + c, in one rounding where the target has that. */
+LLVMValueRef cv_fma(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum);
+/* for (i = from; i < to; i += step): a short name for emit_loop_begin. */
+static inline LLVMValueRef cv_loop(CE *c, Counting *k, LLVMValueRef from, LLVMValueRef to,
+                                   int64_t step) {
+    return emit_loop_begin(c->e, k, from, to, emit_i64(c->e, step), "i");
+}
+/* Control flow: if (condition) { … }. */
+typedef struct {
+    LLVMBasicBlockRef end;
+} Guard;
+void cv_when(CE *c, Guard *g, LLVMValueRef condition);
+void cv_end(CE *c, Guard *g);
+
+#endif

@@ -1,0 +1,380 @@
+/* Convolutions: the loops that compute. Sums live in registers: SSA values, never memory. */
+#include "compiler/llvm/emit_conv.h"
+
+#include <string.h>
+
+enum { WINDOW = 8, MOST_SUMS = 32 }; /* tiles that are made before they are copied to their rows */
+
+static LLVMValueRef tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count) {
+    Emit *e = c->e;
+    uint32_t number = (uint32_t)(c->conv - e->plan->convs.data);
+    char *name =
+        arena_format(e->arena, "pdn_conv_%u_%s_%s", number, conv_form_names[c->form], what);
+    LLVMValueRef f = emit_function(e, name, LLVMFunctionType(e->none, types, count, false), false);
+    LLVMAddAttributeAtIndex(
+        f, (unsigned)LLVMAttributeFunctionIndex,
+        LLVMCreateEnumAttribute(e->context, LLVMGetEnumAttributeKindForName("noinline", 8), 0));
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
+    return f;
+}
+
+static void call_tile(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t count) {
+    LLVMBuildCall2(c->e->b, LLVMGlobalGetValueType(f), f, args, count, "");
+}
+
+static LLVMValueRef int_at(CE *c, LLVMValueRef p, LLVMValueRef i) {
+    LLVMValueRef at = LLVMBuildInBoundsGEP2(c->e->b, c->e->i64, p, &i, 1, "");
+    return LLVMBuildLoad2(c->e->b, c->e->i64, at, "");
+}
+
+/* ---- gather --------------------------------------------------------------------------------------- */
+
+/* tile(x, offsets, weights, depth, out, apart, valid): out[o apart + cell] = sum over k < depth of
+ * weights[k channels + o] x[offsets[k] + cell], for o < valid. */
+static LLVMValueRef gather_tile(CE *c) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef types[7] = {e->ptr, e->ptr, e->ptr, e->i64, e->ptr, e->i64, e->i64};
+    LLVMValueRef f = tile_function(c, "tile", types, 7), sum[MOST_SUMS], x[MOST_SUMS];
+    uint32_t channels = c->tile.channels, vectors = c->tile.vectors;
+    for (uint32_t i = 0; i < channels * vectors; i++) {
+        sum[i] = emit_variable(e, cv_vector(c), "sum");
+        LLVMBuildStore(e->b, emit_number(e, cv_vector(c), 0), sum[i]);
+    }
+    Counting loop;
+    LLVMValueRef k = cv_loop(c, &loop, cv_int(c, 0), LLVMGetParam(f, 3), 1);
+    LLVMValueRef at = cv_at(c, LLVMGetParam(f, 0), int_at(c, LLVMGetParam(f, 1), k));
+    LLVMValueRef w = cv_at(c, LLVMGetParam(f, 2), cv_times(c, k, channels));
+    for (uint32_t v = 0; v < vectors; v++)
+        x[v] = cv_load(c, cv_vector(c), cv_at(c, at, cv_int(c, (int64_t)v * e->lanes)));
+    for (uint32_t o = 0; o < channels; o++) {
+        LLVMValueRef weight = emit_splat(e, cv_load(c, e->real, cv_at(c, w, cv_int(c, o))));
+        for (uint32_t v = 0; v < vectors; v++) {
+            LLVMValueRef s = sum[o * vectors + v];
+            LLVMValueRef old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
+            LLVMBuildStore(e->b, cv_fma(c, weight, x[v], old), s);
+        }
+    }
+    emit_loop_end(e, &loop);
+    for (uint32_t o = 0; o < channels; o++) {
+        Guard g;
+        bool partial = c->p.out % channels != 0 && o > 0;
+        if (partial) cv_when(c, &g, cv_less(c, cv_int(c, o), LLVMGetParam(f, 6)));
+        LLVMValueRef to = cv_at(c, LLVMGetParam(f, 4), cv_times(c, LLVMGetParam(f, 5), o));
+        for (uint32_t v = 0; v < vectors; v++)
+            cv_store(c, LLVMBuildLoad2(e->b, cv_vector(c), sum[o * vectors + v], ""),
+                     cv_at(c, to, cv_int(c, (int64_t)v * e->lanes)));
+        if (partial) cv_end(c, &g);
+    }
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
+}
+
+/* Copies a run of numbers, whole vectors where there are as many; the last two may overlap. */
+static void copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count) {
+    Emit *e = c->e;
+    LLVMValueRef lanes = cv_int(c, e->lanes), last = cv_sub(c, count, lanes);
+    LLVMBasicBlockRef many = emit_block(e, "many"), few = emit_block(e, "few"),
+                      join = emit_block(e, "join");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, count, lanes, ""), many, few);
+    LLVMPositionBuilderAtEnd(e->b, many);
+    Counting k;
+    LLVMValueRef i = cv_loop(c, &k, cv_int(c, 0), last, e->lanes);
+    cv_store(c, cv_load(c, cv_vector(c), cv_at(c, from, i)), cv_at(c, to, i));
+    emit_loop_end(e, &k);
+    cv_store(c, cv_load(c, cv_vector(c), cv_at(c, from, last)), cv_at(c, to, last));
+    LLVMBuildBr(e->b, join);
+    LLVMPositionBuilderAtEnd(e->b, few);
+    i = cv_loop(c, &k, cv_int(c, 0), count, 1);
+    cv_store(c, cv_load(c, e->real, cv_at(c, from, i)), cv_at(c, to, i));
+    emit_loop_end(e, &k);
+    LLVMBuildBr(e->b, join);
+    LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* What a unit of the gather works on. */
+typedef struct {
+    LLVMValueRef tile, x, offsets, weights, depth, valid;
+    ConvArray to; /* base: of its first channel and plane */
+} Gather;
+
+static void run_tile(CE *c, const Gather *g, LLVMValueRef x, LLVMValueRef to, LLVMValueRef apart) {
+    LLVMValueRef args[7] = {cv_at(c, g->x, x), g->offsets, g->weights, g->depth, to, apart,
+                            g->valid};
+    call_tile(c, g->tile, args, 7);
+}
+
+static void gather_rows(CE *c, const Gather *g, LLVMValueRef from, LLVMValueRef end) {
+    Counting rows, cells;
+    LLVMValueRef y = cv_loop(c, &rows, from, end, 1);
+    LLVMValueRef x =
+        cv_loop(c, &cells, cv_int(c, 0), c->made[0], (int64_t)c->tile.vectors * c->e->lanes);
+    run_tile(c, g, cv_add(c, cv_mul(c, y, c->padded.y), x),
+             cv_at(c, g->to.base, cv_add(c, cv_mul(c, y, g->to.y), x)), g->to.channel);
+    emit_loop_end(c->e, &cells);
+    emit_loop_end(c->e, &rows);
+}
+
+/* Copies what stands in the window, the numbers [from, from + count) of the plane, to its rows. */
+static void leave_window(CE *c, const Gather *g, LLVMValueRef window, LLVMValueRef from,
+                         LLVMValueRef count) {
+    Emit *e = c->e;
+    int64_t apart = (int64_t)WINDOW * c->tile.vectors * e->lanes;
+    LLVMValueRef y = emit_variable(e, e->i64, "y"), x = emit_variable(e, e->i64, "x");
+    LLVMBuildStore(e->b, cv_div(c, from, c->padded.y), y);
+    LLVMBuildStore(e->b, cv_rem(c, from, c->padded.y), x);
+    Counting runs, channels;
+    LLVMValueRef at = cv_loop(c, &runs, cv_int(c, 0), count, 0);
+    LLVMValueRef here = LLVMBuildLoad2(e->b, e->i64, x, ""),
+                 row = LLVMBuildLoad2(e->b, e->i64, y, "");
+    LLVMValueRef run = emit_min(e, cv_sub(c, c->made[0], here), cv_sub(c, count, at));
+    LLVMValueRef to = cv_add(c, cv_mul(c, row, g->to.y), here);
+    LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntSGT, run, cv_int(c, 0), "");
+    LLVMValueRef most = cv_if(c, some, g->valid, cv_int(c, 0));
+    LLVMValueRef o = cv_loop(c, &channels, cv_int(c, 0), most, 1);
+    copy_run(c, cv_at(c, g->to.base, cv_add(c, to, cv_mul(c, o, g->to.channel))),
+             cv_at(c, window, cv_add(c, at, cv_times(c, o, apart))), run);
+    emit_loop_end(e, &channels);
+    LLVMBuildStore(e->b, cv_plus(c, row, 1), y);
+    LLVMBuildStore(e->b, cv_int(c, 0), x);
+    runs.step = cv_sub(c, c->padded.y, here);
+    emit_loop_end(e, &runs);
+}
+
+static void gather_flat(CE *c, const Gather *g, LLVMValueRef from, LLVMValueRef end) {
+    Emit *e = c->e;
+    int64_t tile = (int64_t)c->tile.vectors * e->lanes, apart = WINDOW * tile;
+    LLVMTypeRef type = LLVMArrayType2(e->real, (uint64_t)(c->tile.channels * apart));
+    LLVMValueRef window = emit_variable(e, type, "window");
+    LLVMSetAlignment(window, 64);
+    Counting windows, tiles;
+    LLVMValueRef f = cv_loop(c, &windows, from, end, apart);
+    LLVMValueRef count = emit_min(e, cv_sub(c, end, f), cv_int(c, apart));
+    LLVMValueRef t = cv_loop(c, &tiles, cv_int(c, 0), count, tile);
+    run_tile(c, g, cv_add(c, f, t), cv_at(c, window, t), cv_int(c, apart));
+    emit_loop_end(e, &tiles);
+    leave_window(c, g, window, f, count);
+    emit_loop_end(e, &windows);
+}
+
+/* Where a phase of what is made goes. */
+static ConvArray made_array(CE *c, LLVMValueRef phase) {
+    if (!c->p.folds) return conv_array(c, c->form == CONV_FORWARD, conv_word(c, CONV_MADE));
+    ConvArray a = c->folded;
+    LLVMValueRef volume = cv_mul(c, a.z, c->made[2]);
+    a.base = cv_at(c, conv_scratch(c, a.base), cv_mul(c, phase, volume));
+    return a;
+}
+
+/* A unit: a block of channels, in a block of a plane of a phase of what is made. */
+void conv_gather(CE *c, LLVMValueRef unit) {
+    Emit *e = c->e;
+    LLVMValueRef each = cv_int(c, conv_channel_blocks(c));
+    LLVMValueRef all = cv_int(c, (int64_t)c->p.groups * conv_channel_blocks(c));
+    LLVMValueRef channels = cv_rem(c, unit, all), rest = cv_div(c, unit, all);
+    LLVMValueRef block = cv_rem(c, rest, c->blocks);
+    rest = cv_div(c, rest, c->blocks);
+    LLVMValueRef z = cv_rem(c, rest, c->made[2]), phase = cv_div(c, rest, c->made[2]);
+    LLVMValueRef group = cv_div(c, channels, each);
+    LLVMValueRef first = cv_times(c, cv_rem(c, channels, each), c->tile.channels);
+    Gather g = {.tile = gather_tile(c), .offsets = conv_offsets(c, phase)};
+    g.weights = conv_packed(c, phase, channels);
+    g.depth = conv_phase_depth(c, phase);
+    g.valid = emit_min(e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
+    LLVMValueRef at = cv_mul(c, cv_times(c, group, c->p.in), c->padded.channel);
+    g.x = cv_at(c, conv_scratch(c, c->padded.base), cv_add(c, at, cv_mul(c, z, c->padded.z)));
+    g.to = made_array(c, phase);
+    first = cv_add(c, first, cv_times(c, group, c->p.out));
+    g.to.base =
+        cv_at(c, g.to.base, cv_add(c, cv_mul(c, first, g.to.channel), cv_mul(c, z, g.to.z)));
+    LLVMValueRef from = cv_mul(c, block, c->block), to = cv_add(c, from, c->block);
+    LLVMBasicBlockRef rows = emit_block(e, "rows"), flat = emit_block(e, "flat"),
+                      join = emit_block(e, "join");
+    LLVMBuildCondBr(e->b, c->by_rows, rows, flat);
+    LLVMPositionBuilderAtEnd(e->b, rows);
+    gather_rows(c, &g, from, emit_min(e, to, c->made[1]));
+    LLVMBuildBr(e->b, join);
+    LLVMPositionBuilderAtEnd(e->b, flat);
+    gather_flat(c, &g, from, emit_min(e, to, c->flat));
+    LLVMBuildBr(e->b, join);
+    LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* ---- sums -------------------------------------------------------------------------------------------- */
+
+/* The sums of the lanes of each of `count` vectors, in out[]: halves of pairs are added until every lane holds
+ * one sum. The vectors are overwritten. */
+static void sum_lanes(CE *c, LLVMValueRef *v, uint32_t count, LLVMValueRef *out) {
+    Emit *e = c->e;
+    uint32_t lanes = e->lanes, left = count;
+    for (uint32_t width = lanes; width > 1; width /= 2) {
+        LLVMValueRef low[64], high[64];
+        uint32_t half = width / 2, sources = lanes / width;
+        for (uint32_t s = 0; s < 2 * sources; s++)
+            for (uint32_t j = 0; j < half; j++) {
+                uint32_t from = s / sources * lanes + s % sources * width + j;
+                low[s * half + j] = LLVMConstInt(e->i32, from, false);
+                high[s * half + j] = LLVMConstInt(e->i32, from + half, false);
+            }
+        LLVMValueRef lows = LLVMConstVector(low, lanes), highs = LLVMConstVector(high, lanes);
+        for (uint32_t p = 0; p < (left + 1) / 2; p++) {
+            LLVMValueRef a = v[2 * p], b = 2 * p + 1 < left ? v[2 * p + 1] : a;
+            v[p] = LLVMBuildFAdd(e->b, LLVMBuildShuffleVector(e->b, a, b, lows, ""),
+                                 LLVMBuildShuffleVector(e->b, a, b, highs, ""), "");
+        }
+        left = (left + 1) / 2;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        out[i] =
+            LLVMBuildExtractElement(e->b, v[i / lanes], LLVMConstInt(e->i32, i % lanes, false), "");
+}
+
+/* Parameters of a tile of sums. */
+enum {
+    S_X,
+    S_OFFSETS,
+    S_V,
+    S_V_APART,
+    S_ROUNDS,
+    S_X_ROUND,
+    S_V_ROUND,
+    S_VECTORS,
+    S_REST,
+    S_OUT,
+    S_TAPS,
+    S_CHANNELS,
+    S_COUNT
+};
+
+/* Adds the products of one vector of cells; of the first `rest` of its lanes, if given. */
+static void sums_step(CE *c, LLVMValueRef f, LLVMValueRef *x, LLVMValueRef *v, LLVMValueRef cell,
+                      LLVMValueRef *sum, LLVMValueRef rest) {
+    Emit *e = c->e;
+    LLVMValueRef mask = NULL, zero = emit_number(e, cv_vector(c), 0), a[MOST_SUMS];
+    if (rest) {
+        LLVMValueRef lane[64];
+        for (uint32_t l = 0; l < e->lanes; l++) lane[l] = emit_i64(e, l);
+        mask = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, e->lanes), emit_splat(e, rest),
+                             "");
+    }
+    for (uint32_t o = 0; o < c->tile.channels; o++) {
+        a[o] = cv_load(c, cv_vector(c), cv_at(c, v[o], cell));
+        if (mask) a[o] = cv_if(c, mask, a[o], zero);
+    }
+    for (uint32_t k = 0; k < c->tile.taps; k++) {
+        LLVMValueRef b = cv_load(c, cv_vector(c), cv_at(c, x[k], cell));
+        if (mask) b = cv_if(c, mask, b, zero);
+        for (uint32_t o = 0; o < c->tile.channels; o++) {
+            LLVMValueRef s = sum[o * c->tile.taps + k];
+            LLVMBuildStore(e->b, cv_fma(c, a[o], b, LLVMBuildLoad2(e->b, cv_vector(c), s, "")), s);
+        }
+    }
+}
+
+/* tile(…): out[o depth + k] = sum over rounds, cells of v[o] x[offsets[k]], for some channels o and taps k. */
+static LLVMValueRef sums_tile(CE *c) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef p = e->ptr, i = e->i64;
+    LLVMTypeRef types[S_COUNT] = {p, p, p, i, i, i, i, i, i, p, i, i};
+    LLVMValueRef f = tile_function(c, "tile", types, S_COUNT), sum[MOST_SUMS], x[MOST_SUMS],
+                 v[MOST_SUMS], total[MOST_SUMS], zero = cv_int(c, 0);
+    uint32_t channels = c->tile.channels, taps = c->tile.taps, count = channels * taps;
+    for (uint32_t s = 0; s < count; s++) {
+        sum[s] = emit_variable(e, cv_vector(c), "sum");
+        LLVMBuildStore(e->b, emit_number(e, cv_vector(c), 0), sum[s]);
+    }
+    Counting rounds, cells;
+    LLVMValueRef r = cv_loop(c, &rounds, zero, LLVMGetParam(f, S_ROUNDS), 1);
+    LLVMValueRef x0 = cv_at(c, LLVMGetParam(f, S_X), cv_mul(c, r, LLVMGetParam(f, S_X_ROUND)));
+    LLVMValueRef v0 = cv_at(c, LLVMGetParam(f, S_V), cv_mul(c, r, LLVMGetParam(f, S_V_ROUND)));
+    for (uint32_t k = 0; k < taps; k++)
+        x[k] = cv_at(c, x0, int_at(c, LLVMGetParam(f, S_OFFSETS), cv_int(c, k)));
+    for (uint32_t o = 0; o < channels; o++) { /* channels that are not there: the first again */
+        LLVMValueRef there = cv_less(c, cv_int(c, o), LLVMGetParam(f, S_CHANNELS));
+        LLVMValueRef at = cv_times(c, LLVMGetParam(f, S_V_APART), o);
+        v[o] = cv_at(c, v0, c->p.out % channels ? cv_if(c, there, at, zero) : at);
+    }
+    LLVMValueRef vectors = LLVMGetParam(f, S_VECTORS), rest = LLVMGetParam(f, S_REST);
+    LLVMValueRef cell = cv_loop(c, &cells, zero, cv_times(c, vectors, e->lanes), e->lanes);
+    sums_step(c, f, x, v, cell, sum, NULL);
+    emit_loop_end(e, &cells);
+    Guard g;
+    cv_when(c, &g, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""));
+    sums_step(c, f, x, v, cv_times(c, vectors, e->lanes), sum, rest);
+    cv_end(c, &g);
+    emit_loop_end(e, &rounds);
+    for (uint32_t s = 0; s < count; s++) x[s] = LLVMBuildLoad2(e->b, cv_vector(c), sum[s], "");
+    sum_lanes(c, x, count, total);
+    uint32_t depth = conv_depth(c);
+    for (uint32_t s = 0; s < count; s++) {
+        uint32_t o = s / taps, k = s % taps;
+        LLVMValueRef is = NULL;
+        if (c->p.out % channels && o) is = cv_less(c, cv_int(c, o), LLVMGetParam(f, S_CHANNELS));
+        if (depth % taps && k) {
+            LLVMValueRef tap = cv_less(c, cv_int(c, k), LLVMGetParam(f, S_TAPS));
+            is = is ? LLVMBuildAnd(e->b, is, tap, "") : tap;
+        }
+        if (is) cv_when(c, &g, is);
+        cv_store(c, total[s], cv_at(c, LLVMGetParam(f, S_OUT), cv_int(c, (int64_t)o * depth + k)));
+        if (is) cv_end(c, &g);
+    }
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
+}
+
+/* A unit: a block of channels of v, all taps, over a chunk of cells. */
+void conv_sums(CE *c, LLVMValueRef unit) {
+    Emit *e = c->e;
+    LLVMValueRef tile = sums_tile(c), zero = cv_int(c, 0);
+    int64_t depth = conv_depth(c);
+    LLVMValueRef each = cv_int(c, conv_channel_blocks(c));
+    LLVMValueRef all = cv_int(c, (int64_t)c->p.groups * conv_channel_blocks(c));
+    LLVMValueRef channels = cv_rem(c, unit, all), chunk = cv_div(c, unit, all);
+    LLVMValueRef block = cv_rem(c, chunk, c->blocks), layer = cv_div(c, chunk, c->blocks);
+    LLVMValueRef group = cv_div(c, channels, each);
+    LLVMValueRef first = cv_times(c, cv_rem(c, channels, each), c->tile.channels);
+    LLVMValueRef valid =
+        emit_min(e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
+    first = cv_add(c, first, cv_times(c, group, c->p.out));
+
+    ConvArray v = conv_array(c, 1, conv_word(c, CONV_SECOND));
+    LLVMValueRef args[S_COUNT], rows = c->by_rows;
+    LLVMValueRef from = cv_mul(c, block, c->block), z = cv_mul(c, layer, c->planes);
+    LLVMValueRef end = emit_min(e, cv_add(c, from, c->block), cv_if(c, rows, c->made[1], c->flat));
+    LLVMValueRef count = cv_sub(c, end, from);
+    LLVMValueRef numbers = cv_if(c, rows, c->made[0], count);
+    LLVMValueRef planes = emit_min(e, cv_sub(c, c->made[2], z), c->planes);
+    LLVMValueRef x = cv_mul(c, cv_times(c, group, c->p.in), c->padded.channel);
+    x = cv_add(c, x, cv_mul(c, z, c->padded.z));
+    x = cv_add(c, x, cv_if(c, rows, cv_mul(c, from, c->padded.y), from));
+    args[S_X] = cv_at(c, conv_scratch(c, c->padded.base), x);
+    LLVMValueRef base = cv_if(c, rows, v.base, conv_scratch(c, c->copied.base));
+    args[S_V_APART] = cv_if(c, rows, v.channel, c->copied.channel);
+    LLVMValueRef at =
+        cv_add(c, cv_mul(c, first, args[S_V_APART]),
+               cv_if(c, rows, cv_mul(c, from, v.y), cv_add(c, cv_mul(c, z, c->copied.z), from)));
+    args[S_V] = cv_at(c, base, at);
+    args[S_ROUNDS] = cv_if(c, rows, count, planes);
+    args[S_X_ROUND] = cv_if(c, rows, c->padded.y, c->padded.z);
+    args[S_V_ROUND] = cv_if(c, rows, v.y, c->copied.z);
+    args[S_VECTORS] = cv_div(c, numbers, cv_int(c, e->lanes));
+    args[S_REST] = cv_rem(c, numbers, cv_int(c, e->lanes));
+    LLVMValueRef one = cv_int(c, 1), chunks = cv_mul(c, c->blocks, c->layers);
+    LLVMValueRef several = LLVMBuildICmp(e->b, LLVMIntSGT, chunks, one, "");
+    LLVMValueRef partial =
+        cv_at(c, conv_scratch(c, c->partial), cv_times(c, chunk, conv_weights(c->conv)));
+    LLVMValueRef out =
+        cv_at(c, cv_if(c, several, partial, conv_word(c, CONV_MADE)), cv_times(c, first, depth));
+    args[S_CHANNELS] = valid;
+    LLVMValueRef offsets = conv_offsets(c, zero);
+    Counting taps;
+    LLVMValueRef k = cv_loop(c, &taps, zero, cv_int(c, depth), c->tile.taps);
+    args[S_OFFSETS] = LLVMBuildInBoundsGEP2(e->b, e->i64, offsets, &k, 1, "");
+    args[S_OUT] = cv_at(c, out, k);
+    args[S_TAPS] = cv_sub(c, cv_int(c, depth), k);
+    call_tile(c, tile, args, S_COUNT);
+    emit_loop_end(e, &taps);
+}

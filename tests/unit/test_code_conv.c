@@ -1,0 +1,260 @@
+/* Compiled convolutions against the reference interpreter: random ones, every kind of side, both precisions, one
+ * and two threads; plans as text. */
+#include "tests/unit/cases.h"
+
+#include <criterion/criterion.h>
+
+static Node input_of(Case *c, Type type, uint64_t seed) {
+    uint32_t number = c->m->inputs.len;
+    const Grid *g = &c->m->grids.data[type.grid];
+    int64_t n = type.channels;
+    for (uint32_t a = 0; a < g->rank; a++) n *= g->extent[a];
+    vec_push(&c->m->inputs, ((Input){.type = type}));
+    c->data[number] = malloc(sizeof(double) * (size_t)n);
+    for (int64_t i = 0; i < n; i++) c->data[number][i] = (float)(2 * uniform(&seed) - 1);
+    return graph_add_typed(c->m, c->f, OP_INPUT, type, NULL, 0, number, 0, SPAN_NONE);
+}
+
+/* Shows all three forms of a convolution of inputs. */
+static Case conv_case(const Conv *conv, const int64_t *extent, uint64_t seed) {
+    Case c = start(conv->rank, extent);
+    ConvId id = graph_conv(c.m, conv);
+    GridId coarse = conv->stride[0] == 2 ? graph_coarser(c.m, c.grid) : c.grid;
+    const Conv *made = &c.m->convs.data[id];
+    Node u = input_of(&c, type_field(c.grid, conv->in), seed),
+         v = input_of(&c, type_field(coarse, conv->out), seed + 1);
+    Node w = input_of(&c, type_field(graph_row(c.m, conv_weights(made)), 1), seed + 2);
+    show(&c, graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE));
+    show(&c, graph_add(c.m, c.f, OP_CONVT, (Node[]){v, w}, 2, id, 0, SPAN_NONE));
+    show(&c, graph_add(c.m, c.f, OP_CONVW, (Node[]){u, v}, 2, id, 0, SPAN_NONE));
+    return c;
+}
+
+/* Compiles once a precision; f32 on one thread and on two. */
+static void check(Case *c, const char *what) {
+    Numbers expected = {0}, one = {0};
+    for (int f64 = 0; f64 < 2; f64++) {
+        Arena *arena = arena_new();
+        char *error = NULL;
+        free(c->run.grids);
+        prepare(c, f64, 1);
+        Plan *plan =
+            plan_make(c->m, &(PlanOptions){.f64 = f64, .fma = code_target_has_fma(NULL)}, arena);
+        const char *unsound = plan_verify(plan, arena);
+        cr_assert_null(unsound, "%s: %s", what, unsound);
+        if (!f64) cr_assert_eq(run_reference(&c->run, &expected), 0, "%s", what);
+        Code *code = code_load(plan, NULL, NULL, &error);
+        cr_assert_not_null(code, "%s: %s", what, error);
+        run_code(&c->run, code);
+        cr_expect_eq(c->run.status, 0, "%s", what);
+        double d = numbers_differ(&c->run.seen, &expected);
+        cr_expect(d >= 0 && d <= (f64 ? 1e-13 : 1e-5), "%s in f%d is off by %g", what,
+                  f64 ? 64 : 32, d);
+        one = c->run.seen;
+        c->run.seen = (Numbers){0};
+        c->run.threads = 2;
+        run_code(&c->run, code);
+        cr_expect(one.len == c->run.seen.len &&
+                      memcmp(one.data, c->run.seen.data, sizeof(double) * one.len) == 0,
+                  "%s: other bits on two threads", what);
+        vec_free(&one);
+        vec_free(&c->run.seen);
+        code_free(code);
+        arena_free(arena);
+    }
+    vec_free(&expected);
+    finish(c);
+}
+
+static const char *describe(const Conv *c, const int64_t *extent) {
+    static char text[200];
+    snprintf(
+        text, sizeof text,
+        "rank %u %u->%u groups %u size %u %u %u stride %u dilation %u %u %u sides %d%d %d%d %d%d on %d %d %d",
+        c->rank, c->in, c->out, c->groups, c->size[0], c->size[1], c->size[2], c->stride[0],
+        c->dilation[0], c->dilation[1], c->dilation[2], c->sides[0][0], c->sides[0][1],
+        c->sides[1][0], c->sides[1][1], c->sides[2][0], c->sides[2][1], (int)extent[0],
+        (int)extent[1], (int)extent[2]);
+    return text;
+}
+
+static uint32_t pick(uint64_t *seed, uint32_t low, uint32_t high) {
+    return low + (uint32_t)(next_random(seed) % (high - low + 1));
+}
+
+Test(code_conv, random_ones) {
+    uint64_t seed = 11;
+    for (int trial = 0; trial < 24; trial++) {
+        Conv c = {.rank = pick(&seed, 1, 3), .groups = pick(&seed, 1, 3)};
+        int64_t extent[MAX_RANK] = {1, 1, 1};
+        if (c.groups == 3) c.groups = 1;
+        c.in = c.groups * pick(&seed, 1, 5);
+        c.out = c.groups * pick(&seed, 1, trial % 4 == 0 ? 13 : 4);
+        uint32_t stride = trial % 3 == 0 ? 2 : 1;
+        for (uint32_t a = 0; a < MAX_RANK; a++) {
+            c.size[a] = c.stride[a] = c.dilation[a] = 1;
+            if (a >= c.rank) continue;
+            c.size[a] = pick(&seed, 1, c.rank == 3 ? 3 : 5);
+            c.stride[a] = stride;
+            c.dilation[a] = pick(&seed, 1, 2);
+            bool periodic = pick(&seed, 0, 3) == 0;
+            for (int s = 0; s < 2; s++)
+                c.sides[a][s] =
+                    periodic ? SIDE_PERIODIC : (SideKind)pick(&seed, SIDE_EVEN, SIDE_GHOST);
+            int64_t least = conv_high(&c, a) > 1 ? conv_high(&c, a) : 1;
+            extent[a] = least + pick(&seed, 0, c.rank == 1 ? 300 : c.rank == 2 ? 40 : 9);
+        }
+        Case k = conv_case(&c, extent, seed);
+        check(&k, describe(&c, extent));
+    }
+}
+
+/* Rows that are whole tiles, as well as ones that are not, and grids of several blocks. */
+Test(code_conv, rows_and_blocks) {
+    static const struct {
+        uint32_t in, out, size, stride;
+        int64_t extent[3];
+    } list[] = {
+        {1, 16, 5, 1, {64, 64, 1}},  {16, 1, 5, 1, {64, 16, 1}},   {1, 16, 5, 1, {40, 40, 1}},
+        {24, 17, 3, 1, {40, 13, 1}}, {3, 9, 3, 1, {192, 70, 1}},   {2, 3, 3, 1, {193, 90, 1}},
+        {3, 3, 3, 2, {128, 65, 1}},  {16, 2, 3, 1, {384, 100, 1}}, {4, 2, 4, 2, {63, 64, 1}}};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        for (int side = 0; side < 2; side++) {
+            Conv c = {.rank = 2,
+                      .in = list[i].in,
+                      .out = list[i].out,
+                      .groups = 1,
+                      .size = {list[i].size, list[i].size, 1}};
+            for (uint32_t a = 0; a < MAX_RANK; a++) {
+                c.stride[a] = a < 2 ? list[i].stride : 1;
+                c.dilation[a] = 1;
+                c.sides[a][0] = c.sides[a][1] = a == 2 ? SIDE_PERIODIC
+                                                : side ? SIDE_ODD
+                                                       : SIDE_GHOST;
+            }
+            Case k = conv_case(&c, list[i].extent, i);
+            check(&k, describe(&c, list[i].extent));
+        }
+}
+
+/* What plan_cost says of scratch covers what a run needs, and not much more. */
+Test(code_conv, costs) {
+    for (int stride = 1; stride <= 2; stride++)
+        for (int k = 0; k < 3; k++) {
+            static const Op ops[] = {OP_CONV, OP_CONVT, OP_CONVW};
+            Conv c = {.rank = 2,
+                      .in = 8,
+                      .out = 12,
+                      .groups = 1,
+                      .size = {3, 5, 1},
+                      .dilation = {1, 1, 1}};
+            for (int a = 0; a < 2; a++) {
+                c.stride[a] = (uint32_t)stride;
+                c.sides[a][0] = c.sides[a][1] = SIDE_EVEN;
+            }
+            Case s = start(2, (int64_t[]){90, 70});
+            ConvId id = graph_conv(s.m, &c);
+            GridId coarse = stride == 2 ? graph_coarser(s.m, s.grid) : s.grid;
+            Type u = type_field(s.grid, 8), v = type_field(coarse, 12),
+                 w = type_field(graph_row(s.m, 8 * 12 * 15), 1);
+            Node a = input_of(&s, k == 1 ? v : u, 1), b = input_of(&s, k == 2 ? v : w, 2);
+            show(&s, graph_add(s.m, s.f, ops[k], (Node[]){a, b}, 2, id, 0, SPAN_NONE));
+            prepare(&s, false, 1);
+            Arena *arena = arena_new();
+            Plan *plan = plan_make(s.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
+            PlanCost cost = plan_cost(plan, s.m);
+            cr_expect_eq(cost.flops, 2 * 8 * 12 * 15 * (stride == 1 ? 90.0 * 70 : 45.0 * 35));
+            cr_expect_eq(cost.smallest[1], 2);
+            char *error = NULL;
+            Code *code = code_load(plan, NULL, NULL, &error);
+            CodeArguments args = {.grids = s.run.grids};
+            void **inputs = run_inputs(&s.run);
+            args.inputs = (const void *const *)inputs;
+            uint64_t bytes = code_workspace(code, &args);
+            cr_expect(bytes <= cost.workspace && cost.workspace < 2 * bytes + 100000,
+                      "stride %d form %d: %llu of %llu", stride, k, (unsigned long long)bytes,
+                      (unsigned long long)cost.workspace);
+            for (uint32_t i = 0; i < s.m->inputs.len; i++) free(inputs[i]);
+            free(inputs);
+            code_free(code);
+            arena_free(arena);
+            finish(&s);
+        }
+}
+
+/* A convolution and its transposes in a loop: states that rotate, results that are convolutions. */
+Test(code_conv, in_loops_and_as_results) {
+    Conv conv = {.rank = 2,
+                 .in = 1,
+                 .out = 4,
+                 .groups = 1,
+                 .size = {3, 3, 1},
+                 .stride = {1, 1, 1},
+                 .dilation = {1, 1, 1}};
+    conv.sides[0][0] = conv.sides[0][1] = conv.sides[1][0] = conv.sides[1][1] = SIDE_EVEN;
+    Case c = start(2, (int64_t[]){37, 20});
+    ConvId id = graph_conv(c.m, &conv);
+    Type row = type_field(graph_row(c.m, 36), 1), field = type_field(c.grid, 1);
+    Node u = input_of(&c, field, 1), w = input_of(&c, row, 2);
+    FuncId body = graph_func(c.m, names_of(c.names, "step"));
+    graph_param(c.m, body, type_scalar(), 0);
+    Node x = graph_param(c.m, body, field, 0), k = graph_param(c.m, body, row, 0);
+    Node v = graph_add(c.m, body, OP_CONV, (Node[]){x, k}, 2, id, 0, SPAN_NONE);
+    Node t = graph_unary(c.m, body, OP_TANH, v, SPAN_NONE);
+    Node back = graph_add(c.m, body, OP_CONVT, (Node[]){t, k}, 2, id, 0, SPAN_NONE);
+    Node slope = graph_add(c.m, body, OP_CONVW, (Node[]){x, t}, 2, id, 0, SPAN_NONE);
+    Node small = graph_binary(c.m, body, OP_MUL, slope, graph_const(c.m, body, 1e-4), SPAN_NONE);
+    vec_push(&graph_get(c.m, body)->results, back);
+    vec_push(&graph_get(c.m, body)->results, graph_binary(c.m, body, OP_SUB, k, small, SPAN_NONE));
+    Loop loop = {.body = body, .states = 2, .stride = 1};
+    Node steps = graph_const(c.m, c.f, 5);
+    Node l = graph_add(c.m, c.f, OP_LOOP, (Node[]){steps, u, w}, 3, graph_loop(c.m, &loop), 0,
+                       SPAN_NONE);
+    show(&c, graph_result(c.m, c.f, l, 0));
+    show(&c, graph_result(c.m, c.f, l, 1));
+    check(&c, "convolutions in a loop");
+}
+
+Test(code_conv, plans_read_back) {
+    Conv c = {.rank = 2,
+              .in = 4,
+              .out = 6,
+              .groups = 2,
+              .size = {3, 5, 1},
+              .stride = {2, 2, 1},
+              .dilation = {1, 1, 1}};
+    c.sides[0][0] = c.sides[0][1] = SIDE_EVEN;
+    c.sides[1][0] = SIDE_ODD;
+    c.sides[1][1] = SIDE_GHOST;
+    Case k = conv_case(&c, (int64_t[]){9, 8}, 3);
+    Arena *arena = arena_new();
+    Plan *plan = plan_make(k.m, &(PlanOptions){.fma = true}, arena);
+    Text one = {0}, two = {0};
+    plan_print(plan, &one);
+    char *error = NULL;
+    Plan *again = plan_read(one.data, one.len, arena, &error);
+    cr_assert_not_null(again, "%s", error);
+    plan_print(again, &two);
+    cr_assert_str_eq(one.data, two.data);
+    static const char *const broken[][2] = {{"conv 0 forward", "conv 1 forward"},
+                                            {"conv 0 forward", "conv 0 sideways"},
+                                            {"conv 0 forward", "conv 0 weights"},
+                                            {"transposed grids 2 1 2", "transposed grids 2 1 1"},
+                                            {"groups 2", "groups 4"},
+                                            {"axis 3 2 1", "axis 0 2 1"},
+                                            {"axis 3 2 1 1", "axis 3 2 1 9"}};
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        Text text = {0};
+        const char *at = strstr(one.data, broken[i][0]);
+        cr_assert_not_null(at, "%s in %s", broken[i][0], one.data);
+        text_add(&text, one.data, (size_t)(at - one.data));
+        text_puts(&text, broken[i][1]);
+        text_puts(&text, at + strlen(broken[i][0]));
+        cr_assert_null(plan_read(text.data, text.len, arena, &error), "%s", broken[i][1]);
+        text_free(&text);
+    }
+    text_free(&one);
+    text_free(&two);
+    arena_free(arena);
+    finish(&k);
+}
