@@ -61,6 +61,8 @@ LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef type, bool ext
 /* The value of a partial reduction before anything was seen, and the combination of two. */
 double reduction_start(Op op);
 LLVMValueRef emit_combine(Emit *e, Op op, LLVMValueRef a, LLVMValueRef b);
+/* The function double tree(double *x, int64 n) that combines neighbours in pairs until one is left; written once. */
+LLVMValueRef emit_tree(Emit *e, Op op);
 
 /* for (i = from; i < to; i += step) { … }: begin returns i and leaves the builder in the body. */
 typedef struct {

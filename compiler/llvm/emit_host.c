@@ -113,46 +113,6 @@ static LLVMValueRef rows_of(Emit *e, LLVMValueRef grids, GridId grid) {
     return rank == 2 ? rows : mul(e, rows, emit_word(e, e->i64, g, GRID_EXTENT + 2, "nz"));
 }
 
-/* ---- helpers that combine partial results ------------------------------------------------------ */
-
-/* double tree(double *x, int64 n): neighbours in pairs until one is left. */
-static LLVMValueRef tree_function(Emit *e, Op op) {
-    if (e->trees[op]) return e->trees[op];
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMTypeRef type = LLVMFunctionType(e->f64, (LLVMTypeRef[]){e->ptr, e->i64}, 2, false);
-    char *name = arena_format(e->arena, "pdn_tree_%s", op_info(op)->name);
-    LLVMValueRef f = e->trees[op] = emit_function(e, name, type, false), x = LLVMGetParam(f, 0);
-    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
-    LLVMValueRef left = emit_variable(e, e->i64, "left"), one = emit_i64(e, 1);
-    LLVMBuildStore(e->b, LLVMGetParam(f, 1), left);
-    LLVMBasicBlockRef head = emit_block(e, "level"), body = emit_block(e, "pairs"),
-                      done = emit_block(e, "one");
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, head);
-    LLVMValueRef n = LLVMBuildLoad2(e->b, e->i64, left, "");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, n, one, ""), body, done);
-    LLVMPositionBuilderAtEnd(e->b, body);
-    Counting c;
-    LLVMValueRef half = LLVMBuildLShr(e->b, plus(e, n, one), one, "");
-    LLVMValueRef i = emit_loop_begin(e, &c, emit_i64(e, 0), half, one, "i");
-    LLVMValueRef even = LLVMBuildShl(e->b, i, one, ""), odd = plus(e, even, one);
-    LLVMValueRef has = LLVMBuildICmp(e->b, LLVMIntSLT, odd, n, "");
-    odd = LLVMBuildSelect(e->b, has, odd, even, "");
-    LLVMValueRef a =
-        LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &even, 1, ""), "");
-    LLVMValueRef b =
-        LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &odd, 1, ""), "");
-    LLVMValueRef both = LLVMBuildSelect(e->b, has, emit_combine(e, op, a, b), a, "");
-    LLVMBuildStore(e->b, both, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &i, 1, ""));
-    emit_loop_end(e, &c);
-    LLVMBuildStore(e->b, half, left);
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, done);
-    LLVMBuildRet(e->b, LLVMBuildLoad2(e->b, e->f64, x, ""));
-    LLVMPositionBuilderAtEnd(e->b, back);
-    return f;
-}
-
 /* ---- small instructions -------------------------------------------------------------------------- */
 
 static LLVMValueRef constant_f64(HE *h, uint32_t index) {
@@ -271,7 +231,7 @@ static void emit_launch(HE *h, const HInstr *in) {
     launch_kernel(h, in->index, in->grids, v, outputs, scalars);
     LLVMValueRef rows = rows_of(e, h->grids, in->grids[0]);
     for (uint32_t i = 0; i < k->reductions.len; i++) {
-        LLVMValueRef f = tree_function(e, k->reductions.data[i].op),
+        LLVMValueRef f = emit_tree(e, k->reductions.data[i].op),
                      at = mul(e, rows, emit_i64(e, i));
         LLVMValueRef x =
             LLVMBuildInBoundsGEP2(e->b, e->f64, partials_of(h, in->grids[0]), &at, 1, "");

@@ -315,3 +315,42 @@ void emit_free(Emit *e) {
     LLVMContextDispose(e->context);
     arena_free(e->arena);
 }
+
+/* ---- trees of partial results ------------------------------------------------------------------ */
+
+LLVMValueRef emit_tree(Emit *e, Op op) {
+    if (e->trees[op]) return e->trees[op];
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef type = LLVMFunctionType(e->f64, (LLVMTypeRef[]){e->ptr, e->i64}, 2, false);
+    char *name = arena_format(e->arena, "pdn_tree_%s", op_info(op)->name);
+    LLVMValueRef f = e->trees[op] = emit_function(e, name, type, false), x = LLVMGetParam(f, 0);
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
+    LLVMValueRef left = emit_variable(e, e->i64, "left"), one = emit_i64(e, 1);
+    LLVMBuildStore(e->b, LLVMGetParam(f, 1), left);
+    LLVMBasicBlockRef head = emit_block(e, "level"), body = emit_block(e, "pairs"),
+                      done = emit_block(e, "one");
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, head);
+    LLVMValueRef n = LLVMBuildLoad2(e->b, e->i64, left, "");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, n, one, ""), body, done);
+    LLVMPositionBuilderAtEnd(e->b, body);
+    Counting c;
+    LLVMValueRef half = LLVMBuildLShr(e->b, LLVMBuildNSWAdd(e->b, n, one, ""), one, "");
+    LLVMValueRef i = emit_loop_begin(e, &c, emit_i64(e, 0), half, one, "i");
+    LLVMValueRef even = LLVMBuildShl(e->b, i, one, ""), odd = LLVMBuildNSWAdd(e->b, even, one, "");
+    LLVMValueRef has = LLVMBuildICmp(e->b, LLVMIntSLT, odd, n, "");
+    odd = LLVMBuildSelect(e->b, has, odd, even, "");
+    LLVMValueRef a =
+        LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &even, 1, ""), "");
+    LLVMValueRef b =
+        LLVMBuildLoad2(e->b, e->f64, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &odd, 1, ""), "");
+    LLVMValueRef both = LLVMBuildSelect(e->b, has, emit_combine(e, op, a, b), a, "");
+    LLVMBuildStore(e->b, both, LLVMBuildInBoundsGEP2(e->b, e->f64, x, &i, 1, ""));
+    emit_loop_end(e, &c);
+    LLVMBuildStore(e->b, half, left);
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, done);
+    LLVMBuildRet(e->b, LLVMBuildLoad2(e->b, e->f64, x, ""));
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
+}
