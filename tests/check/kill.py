@@ -9,9 +9,10 @@ COMMAND (split as by a shell) trains in the folder where it is started; a line t
 or error), whose first group is a number, says how many epochs are done; NAME is its checkpoint. It is started, killed after
 a random time up to --until, and started again with ARGUMENTS behind it. After each kill the checkpoint is read by
 a reader that is not the project's: its epoch is the last one announced or the one after, or, with --slack, up to so many
-before. At most one temporary file may be there then, and none when the training has come to its end.
-With --result it is then let run to its end, and the file NAME equals, byte for byte, that of a training that was
-never killed.
+before. At most one temporary file may be there then, and none when the training has come to its end; one that comes
+to its end before N kills begins anew. With --result the last one is let run to its end, and each time that it got there
+the file NAME equals, byte for byte, that of a training that was never killed.
+Words of COMMAND that are files, also behind a "name=", are meant from where kill.py was started.
 
 Without --command: the training is $PDN_BUILD/tests/checkpoints (tests/tools/checkpoints.c), which only counts, and
 every number of the checkpoint must be that of its epoch. Exit status 0: passed, 1: failed, 77: it is not there.
@@ -77,8 +78,19 @@ def run_and_kill(command, folder, after):
         return output.read().decode("utf-8", "replace"), status
 
 
-def temporaries(folder):
+def temporaries(options, folder):
+    folder = os.path.dirname(os.path.join(folder, options.file))
     return sorted({path for pattern in LEFT for path in glob.glob(os.path.join(glob.escape(folder), pattern))})
+
+
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def absolute(word):
+    name, equals, value = word.rpartition("=")
+    return name + equals + os.path.abspath(value) if os.path.exists(value) else word
 
 
 def checkpoint_of(options, folder):
@@ -98,15 +110,21 @@ def checkpoint_of(options, folder):
 
 
 def kills(options, command, folder):
-    """Returns what went wrong, as texts."""
-    faults, last, first_epoch, killed, seen = [], None, None, 0, 0
+    """What went wrong, as texts, and the results of trainings that came to their end."""
+    faults, results, last, killed, seen, epochs = [], [], None, 0, 0, []
     start = time.monotonic()
+    path = os.path.join(folder, options.file)
     while killed < options.kills and len(faults) < 10:
         after = random.uniform(0, options.until)
-        more = shlex.split(options.resume) if os.path.exists(os.path.join(folder, options.file)) else []
-        output, status = run_and_kill(command + more, folder, after)
+        resumes = os.path.exists(path)
+        output, status = run_and_kill(command + (shlex.split(options.resume) if resumes else []), folder, after)
+        if status == 0 and options.result and len(results) < options.kills:
+            results.append(content(os.path.join(folder, options.result)))
+            os.remove(path)
+            last = None
+            continue
         if status is not None:
-            faults.append(f"it ended by itself with {status} before it was killed: {output[-500:]}")
+            faults.append(f"it ended with {status} before it was killed, after {after:.3f} s: {output[-500:]}")
             break
         killed += 1
         announced = announced_in(output, options.announced)
@@ -119,32 +137,32 @@ def kills(options, command, folder):
             continue
         if last is not None and (epoch is None or not last - options.slack <= epoch <= last + 1):
             faults.append(f"kill {killed}, after {after:.4f} s: epoch {last} was announced, epoch {epoch} is there")
-        last = epoch if epoch is not None and (last is None or epoch > last) else last
-        first_epoch = epoch if first_epoch is None else first_epoch
-        if len(temporaries(folder)) > 1:
-            faults.append(f"kill {killed}: temporary files pile up: {temporaries(folder)}")
+        if epoch is not None:
+            last = max(last or 0, epoch)
+            epochs.append(epoch)
+        if len(temporaries(options, folder)) > 1:
+            faults.append(f"kill {killed}: temporary files pile up: {temporaries(options, folder)}")
     print(f"{killed} kills in {time.monotonic() - start:.0f} s, {seen} after an announcement, "
-          f"epochs {first_epoch} to {last}")
+          f"epochs {min(epochs, default='none')} to {max(epochs, default='none')}, {len(results)} ends before the last")
     if not seen:
         faults.append("nothing was ever announced: kill later (--until)")
-    return faults
+    return faults, results
 
 
-def to_the_end(options, command, folder):
+def to_the_end(options, command, folder, results):
     """The result of what was killed equals that of what was not."""
-    more = shlex.split(options.resume)
-    output, status = run_and_kill(command + more, folder, None)
+    output, status = run_and_kill(command + shlex.split(options.resume), folder, None)
     if status != 0:
         return [f"after the kills it ended with {status}: {output[-500:]}"]
-    faults = [f"left behind: {path}" for path in temporaries(folder)]
+    faults = [f"left behind: {path}" for path in temporaries(options, folder)]
+    results.append(content(os.path.join(folder, options.result)))
     with tempfile.TemporaryDirectory() as other:
         output, status = run_and_kill(command, other, None)
         if status != 0:
             return faults + [f"without kills it ended with {status}: {output[-500:]}"]
-        with open(os.path.join(folder, options.result), "rb") as a, \
-                open(os.path.join(other, options.result), "rb") as b:
-            if a.read() != b.read():
-                faults.append(f"{options.result} is another than without kills")
+        whole = content(os.path.join(other, options.result))
+    faults += [f"{options.result} is another than without kills, at end {i + 1}"
+               for i, result in enumerate(results) if result != whole]
     return faults
 
 
@@ -153,8 +171,7 @@ def main():
     seed = options.seed if options.seed is not None else random.randrange(1 << 32)
     random.seed(seed)
     if options.command:
-        command = shlex.split(options.command)
-        command[0] = os.path.abspath(command[0]) if os.path.exists(command[0]) else command[0]
+        command = [absolute(word) for word in shlex.split(options.command)]
     else:
         tool = os.path.join(os.environ.get("PDN_BUILD", "."), "tests", "checkpoints")
         if not os.path.exists(tool):
@@ -164,12 +181,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = options.keep or folder
         os.makedirs(folder, exist_ok=True)
-        faults = kills(options, command, folder)
+        faults, results = kills(options, command, folder)
         if not faults and not options.command:  # a little more, then the end
             command[-1] = str((checkpoint_of(options, folder) or 0) + 3)
             options.result = options.file
         if not faults and options.result:
-            faults = to_the_end(options, command, folder)
+            faults = to_the_end(options, command, folder, results)
     for fault in faults:
         print("FAILED", fault, f"(--seed {seed})")
     return 1 if faults else 0
