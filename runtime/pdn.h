@@ -209,6 +209,33 @@ typedef struct {
  * steps that follow give the same bits. They belong to the optimiser. */
 const PdnNamedArray *pdn_optimiser_state(PdnOptimiser *optimiser, int *count);
 
+/* ---- norms of convolutions ----------------------------------------------------------- */
+
+/* What is read beyond the last cell of a side; j = 0 is the first ghost. The numbers are those of the graph's SideKind. */
+typedef enum {
+    PDN_SIDE_PERIODIC, /* u[n + j] = u[j]; of both sides of an axis or of none */
+    PDN_SIDE_EVEN,     /* u[-1 - j] = u[j]: reflecting */
+    PDN_SIDE_ODD,      /* u[-1 - j] = -u[j]: dirichlet(0) */
+    PDN_SIDE_SLOPE,    /* neumann(0), the same as EVEN */
+    PDN_SIDE_ZERO,     /* 0 */
+} PdnConvSide;
+
+/* A convolution as the graph's Conv: output p reads the cells stride p + dilation t - low for t = 0 … size - 1, with
+ * low = dilation (size - 1) / 2, rounded down; groups divides in and out. Axis 0 is x. */
+typedef struct {
+    int rank;                                /* 1 to 3 */
+    int64_t in, out, groups;                 /* channels */
+    int64_t size[3], stride[3], dilation[3]; /* stride 1 or 2 */
+    int sides[3][2];                         /* PdnConvSide: [axis][0 low, 1 high] */
+} PdnConvShape;
+
+/* A proved upper bound of the spectral norm of that convolution, on grids of every size that it allows: docs/norms.md has
+ * the theorems. weights: [out][in / groups][kz][ky][kx]. If `gradient` is not NULL, it gets a subgradient of
+ * the bound by every weight. A weight that is NaN, or a shape that makes no sense, gives NaN; too little memory gives infinity. The same
+ * weights give the same bits. */
+double pdn_conv_norm(const PdnConvShape *shape, PdnType type, const void *weights,
+                     double *gradient);
+
 /* ---- progress -------------------------------------------------------------------- */
 
 /* A line that says how far a long loop is, with its rate and the time left: shown only on a terminal,
