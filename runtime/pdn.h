@@ -64,11 +64,14 @@ typedef struct PdnHost {
     int (*effect)(void *context, uint32_t number, const void *const *values);
     /* Every so many iterations of loop `number`; total < 0: not known. Nonzero stops the program. */
     int (*progress)(void *context, uint32_t number, int64_t done, int64_t total);
-    /* Fills `count` values: kind 0 standard normal, 1 uniform in [0, 1). */
+    /* Fills `count` values: kind 0 standard normal, 1 uniform in [0, 1); stream: of pdn_stream. */
     void (*random)(void *context, int kind, uint64_t stream, void *to, int64_t count);
     /* Task `number`, such as training: new values of `values` (as for effects). A number goes to *results[i]; of a
      * field or stack a PdnStack there gets frames (of a field 1) and data, which stay until the program ends. */
     int (*task)(void *context, uint32_t number, const void *const *values, void *const *results);
+    /* In place of the `count` numbers of `data` puts their means over the samples of a batch, which run
+     * side by side and come here in the same order. Nonzero stops the program. NULL: there is one sample. */
+    int (*batch_mean)(void *context, void *data, int64_t count);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */
@@ -107,6 +110,13 @@ int64_t pdn_memory_available(void); /* bytes that the machine, or its cgroup, ca
  * Box-Muller on pairs, with this library's own polynomials, so that the bits are the same on every
  * machine; f32 is the f64 value, rounded. */
 void pdn_random(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t count);
+/* The stream of draw number `draw` of a program, in steps k[0], …, k[count - 1] of the loops around it,
+ * outermost first: the draw's number where there are none, and below 2^40 in any case, so that whoever runs
+ * programs side by side can put a number of their own above that. Draws below 1024 in steps whose pairing
+ * is below 2^28 (of one loop: steps below that; of two: steps below 16384) all have streams of their own;
+ * others have the same as another with a chance of 2^-39. Steps pair as in M. Szudzik, "An elegant pairing
+ * function", 2006. What is no number counts as 0. */
+uint64_t pdn_stream(uint64_t draw, const double *k, uint32_t count);
 /* Values begin <= i < end of the same sequence, to to[begin] … to[end - 1]: parts for several threads. */
 void pdn_random_range(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t begin,
                       int64_t end);

@@ -154,3 +154,31 @@ void pdn_random_range(PdnType type, int kind, uint64_t seed, uint64_t stream, vo
 void pdn_random(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t count) {
     pdn_random_range(type, kind, seed, stream, to, 0, count);
 }
+
+/* ---- streams ------------------------------------------------------------------------ */
+
+/* As llvm.fptosi.sat, for compiled programs do the same. */
+static uint64_t whole(double x) {
+    if (isnan(x)) return 0;
+    if (x >= 0x1p63) return INT64_MAX;
+    return x < -0x1p63 ? (uint64_t)INT64_MIN : (uint64_t)(int64_t)x;
+}
+
+static uint64_t pair(uint64_t a, uint64_t b) { return a >= b ? a * a + a + b : b * b + a; }
+
+/* The finaliser of SplitMix64: G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators",
+ * OOPSLA 2014. */
+static uint64_t scramble(uint64_t z) {
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+uint64_t pdn_stream(uint64_t draw, const double *k, uint32_t count) {
+    if (count == 0) return draw;
+    uint64_t steps = whole(k[0]);
+    for (uint32_t i = 1; i < count; i++) steps = pair(steps, whole(k[i]));
+    if (draw < 1024 && steps < UINT64_C(1) << 28) return UINT64_C(1) << 38 | steps << 10 | draw;
+    uint64_t mixed = scramble(steps + UINT64_C(0x9e3779b97f4a7c15) * (draw + 1));
+    return UINT64_C(1) << 39 | mixed >> 25;
+}

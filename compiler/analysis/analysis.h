@@ -26,6 +26,8 @@ typedef struct {
      * function that runs (of a loop's body: k first); nonzero stops. May be NULL. */
     int (*inspect)(void *context, FuncId func, Node node, const Array *value,
                    const Array *const *operands, const Array *arguments);
+    /* As PdnHost.batch_mean: puts means over the samples of a batch in place of the numbers. NULL: one sample. */
+    int (*batch_mean)(void *context, double *data, int64_t count);
     void *context;
 } EvalOptions;
 

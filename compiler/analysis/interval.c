@@ -300,6 +300,8 @@ static Interval node_range(Module *module, const NodeData *d, const Interval *x,
     case OP_CHANNEL:
     case OP_RESTRICT:
     case OP_PROLONG:
+    case OP_MAXPOOL:
+    case OP_BATCHMEAN:
     case OP_ENTRY:
     case OP_BYCHANNEL:
     case OP_LEAST:

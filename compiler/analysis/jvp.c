@@ -285,6 +285,8 @@ static bool node_tangent(Sweep *s, Node n) {
         s->tangent[n] = pointwise_tangent(s, n, t, d.count);
     else if (d.op == OP_LEAST || d.op == OP_LARGEST)
         s->tangent[n] = extremum_tangent(s, n, t[0]);
+    else if (d.op == OP_MAXPOOL)
+        s->tangent[n] = maxpool_tangent(m, s->to, s->primal[n], t[0]);
     else if (d.op == OP_FRAME)
         s->tangent[n] = t[0] == NODE_NONE
                             ? NODE_NONE

@@ -85,6 +85,7 @@ static Dependence of_node(const NodeData *d, const Dependence *x) {
     case OP_SPREAD:
     case OP_ENTRY:
     case OP_BYCHANNEL:
+    case OP_BATCHMEAN:
     case OP_TOTALS: return x[0];
     case OP_ADD:
     case OP_SUB:

@@ -172,7 +172,7 @@ static const char *verify_types(Module *module, FuncId id) {
         NodeData d = *graph_node(f, n);
         Type type = d.type;
         const char *why = "";
-        if (d.op == OP_PROLONG || d.op == OP_RESTRICT) {
+        if (d.op == OP_PROLONG || d.op == OP_RESTRICT || d.op == OP_MAXPOOL) {
             /* asking the rule could add a grid; the two must be neighbours */
             Type from = graph_node(f, graph_operand(f, n, 0))->type;
             GridId fine = d.op == OP_PROLONG ? type.grid : from.grid;

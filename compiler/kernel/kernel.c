@@ -19,9 +19,9 @@ uint32_t kernel_operands(const KNodeData *n) {
 
 /* ---- text ------------------------------------------------------------------------ */
 
-const char *const kernel_kinds[K_KINDS] = {"none",     "number",  "scalar",  "load",
-                                           "restrict", "prolong", "entry",   "coord",
-                                           "edge",     "shift",   "unshift", "op"};
+const char *const kernel_kinds[K_KINDS] = {"none",  "number",  "scalar", "load",  "restrict",
+                                           "pool",  "prolong", "entry",  "coord", "edge",
+                                           "shift", "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
 static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
@@ -37,6 +37,7 @@ static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
         case K_COORD: text_printf(out, " %u", n->index); break;
         case K_LOAD:
         case K_RESTRICT:
+        case K_POOL:
         case K_PROLONG:
         case K_ENTRY:
         case K_EDGE: text_printf(out, " %u %u", n->index, n->detail); break;
@@ -133,6 +134,7 @@ static void reach_of(Counter *c, const KNodeData *n, const int32_t *at) {
     switch (n->kind) {
     case K_LOAD:
     case K_RESTRICT:
+    case K_POOL:
     case K_PROLONG:
     case K_COORD: break;
     case K_EDGE:
@@ -173,7 +175,7 @@ static void count_static(Counter *c, KNode id, const int32_t *at) {
     reach_of(c, n, at);
     if (!c->quiet && n->kind == K_OP)
         c->count.flops += op_info(n->op)->cost;
-    else if (!c->quiet && (n->kind == K_RESTRICT || n->kind == K_PROLONG || n->kind == K_COORD))
+    else if (!c->quiet && (kernel_resamples(n->kind) || n->kind == K_COORD))
         c->count.flops += 4;
     int32_t next[MAX_RANK] = {at[0], at[1], at[2]};
     if (n->kind == K_SHIFT || n->kind == K_UNSHIFT)
@@ -276,7 +278,7 @@ void kernel_measure(Kernel *k, Arena *arena) {
     }
     for (KNode n = 1; n < k->nodes.len; n++) {
         const KNodeData *d = &k->nodes.data[n];
-        k->loads += d->kind == K_LOAD || d->kind == K_RESTRICT || d->kind == K_PROLONG;
+        k->loads += d->kind == K_LOAD || kernel_resamples(d->kind);
         if (d->kind == K_SHIFT || d->kind == K_UNSHIFT)
             for (uint32_t a = 0; a < k->rank; a++) {
                 int64_t far = d->offset[a] < 0 ? -(int64_t)d->offset[a] : d->offset[a];

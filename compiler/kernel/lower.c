@@ -20,7 +20,7 @@ enum {
 bool block_is_source(Op op) {
     return op == OP_PARAM || op == OP_INPUT || op == OP_RESULT || op == OP_FRAME ||
            op == OP_NORMAL || op == OP_UNIFORM || op == OP_ROW || op == OP_TOTALS ||
-           op_info(op)->class == CLASS_BILINEAR;
+           op == OP_BATCHMEAN || op_info(op)->class == CLASS_BILINEAR;
 }
 
 /* ---- kernel nodes, hash-consed -------------------------------------------------------- */
@@ -205,6 +205,7 @@ static KNode *lower_node(Block *b, Node n) {
             out[c] = stencil_channel(b, d, &b->planner->module->stencils.data[d->index], c);
             break;
         case OP_RESTRICT: out[c] = leaf(b, K_RESTRICT, operands[0], c); break;
+        case OP_MAXPOOL: out[c] = leaf(b, K_POOL, operands[0], c); break;
         case OP_PROLONG: out[c] = leaf(b, K_PROLONG, operands[0], c); break;
         case OP_BYCHANNEL: out[c] = leaf(b, K_ENTRY, operands[0], c); break;
         default: /* pointwise */
@@ -294,7 +295,8 @@ static void mark_needed(Block *b) {
         if (!b->needed[n]) continue;
         bool memory = d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_TASK ||
                       d->op == OP_RESTRICT || d->op == OP_PROLONG || d->op == OP_BYCHANNEL ||
-                      d->op == OP_ENTRY || op_info(d->op)->class == CLASS_BILINEAR;
+                      d->op == OP_ENTRY || d->op == OP_MAXPOOL || d->op == OP_BATCHMEAN ||
+                      op_info(d->op)->class == CLASS_BILINEAR;
         for (uint32_t i = 0; i < d->count; i++) {
             Node u = f->operands.data[d->first + i];
             b->needed[u] = true;

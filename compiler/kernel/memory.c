@@ -87,7 +87,7 @@ static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
 /* Can the instruction write to a buffer of our choice? */
 static bool writes_anywhere(const HInstr *h) {
     return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL || h->kind == H_ROW ||
-           h->kind == H_CONV;
+           h->kind == H_BATCH || h->kind == H_CONV;
 }
 
 static struct HPool *pool_of(HLoop *l, Type t, Arena *arena) {
@@ -311,7 +311,7 @@ static void want_slots(Memory *m, HBlock *block) {
         uint32_t count = k                   ? k->written.len
                          : h->kind == H_CALL ? h->dsts_count
                                              : h->kind == H_RANDOM || h->kind == H_ROW ||
-                                                   h->kind == H_CONV;
+                                                   h->kind == H_BATCH || h->kind == H_CONV;
         const HReg *made = k ? h->outputs : h->kind == H_CALL ? h->dsts : &h->dst;
         for (uint32_t o = 0; o < count; o++) {
             HRegData *r = &m->f->regs.data[made[o]];

@@ -25,6 +25,7 @@ typedef enum {
     K_SCALAR,   /* index: scalar argument */
     K_LOAD,     /* index: field argument; detail: channel */
     K_RESTRICT, /* the same on the finer grid: mean of the cells that the cell holds */
+    K_POOL,     /* the same on the finer grid: largest of the cells that the cell holds */
     K_PROLONG,  /* the same on the coarser grid: the cell that holds the cell */
     K_ENTRY,    /* index: field argument, a row; detail: a number of it, for every cell */
     K_COORD,    /* index: axis */
@@ -34,6 +35,11 @@ typedef enum {
     K_OP,       /* op of up to three operands */
     K_KINDS
 } KKind;
+
+/* Does it read a field of the finer or coarser grid? */
+static inline bool kernel_resamples(KKind kind) {
+    return kind == K_RESTRICT || kind == K_POOL || kind == K_PROLONG;
+}
 
 typedef struct {
     KKind kind;
@@ -106,15 +112,16 @@ typedef enum {
     H_OP,       /* dst = op(args) on scalars */
     H_CELLS,    /* dst = cells of grid `index` */
     H_LAUNCH,   /* kernel `index`; see fields below */
-    H_RANDOM,   /* fills dst; index: stream, detail: 0 normal 1 uniform */
-    H_LOOP,     /* see HLoop */
-    H_CALL,     /* function `index`; args, dsts */
-    H_FRAME,    /* dst = frame args[1] of stack args[0] */
-    H_FRAMES,   /* dst = length of stack args[0] */
-    H_EFFECT,   /* effect `index` of args */
-    H_TASK,     /* the host does task `index`: dsts (NONE: not needed) are new values of args */
-    H_ROW,      /* dst = the row of the numbers args */
-    H_ENTRY,    /* dst = number `index` of row args[0] */
+    H_RANDOM, /* fills dst; index: draw, detail: 0 normal 1 uniform; args: steps of loops (pdn_stream) */
+    H_LOOP,   /* see HLoop */
+    H_CALL,   /* function `index`; args, dsts */
+    H_FRAME,  /* dst = frame args[1] of stack args[0] */
+    H_FRAMES, /* dst = length of stack args[0] */
+    H_EFFECT, /* effect `index` of args */
+    H_TASK,   /* the host does task `index`: dsts (NONE: not needed) are new values of args */
+    H_ROW,    /* dst = the row of the numbers args */
+    H_ENTRY,  /* dst = number `index` of row args[0] */
+    H_BATCH, /* dst = means over a batch of args[0]; index: the kernel that copies fields of its type */
     H_CONV,     /* dst = form `detail` of convolution `index` of (args[0], args[1]); grids: u's and v's */
 } HKind;
 #define H_KINDS (H_CONV + 1)

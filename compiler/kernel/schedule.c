@@ -57,6 +57,7 @@ static void find_leaves(Leaves *l, KNode k, bool shifted) {
     const KNodeData *d = &l->b->nodes.data[k];
     switch (d->kind) {
     case K_RESTRICT:
+    case K_POOL:
     case K_PROLONG: shifted = true; /* falls through */
     case K_LOAD:
         if (!contains(l->fields.data, l->fields.len, d->index)) vec_push(&l->fields, d->index);
@@ -250,8 +251,7 @@ static KNode cut_copy(Cut *c, KNode from) {
         d = (KNodeData){.kind = K_SCALAR, .index = cut_scalar(c, NODE_NONE, d.number)};
     } else if (d.kind == K_SCALAR) {
         d.index = cut_scalar(c, d.index, 0);
-    } else if (d.kind == K_LOAD || d.kind == K_RESTRICT || d.kind == K_PROLONG ||
-               d.kind == K_ENTRY) {
+    } else if (d.kind == K_LOAD || d.kind == K_ENTRY || kernel_resamples(d.kind)) {
         d.index = cut_field(c, d.index);
     }
     vec_push(&c->k->nodes, d);
@@ -582,6 +582,18 @@ static HReg require_conv(Block *b, Node n) {
     return reg;
 }
 
+static HReg batch_mean(Block *b, Node n) {
+    Plan *plan = b->planner->plan;
+    Type t = graph_node(b->f, n)->type;
+    HReg reg = with_operands(b, n, H_BATCH);
+    uint32_t copy = 0;
+    if (t.kind == TYPE_FIELD)
+        copy =
+            plan_add_kernel(plan, kernel_copying(plan->grid_rank[t.grid], t.channels, plan->arena));
+    vec_last(&b->code->code).index = copy;
+    return reg;
+}
+
 /* The register that holds node n, after emitting what computes it. */
 static HReg require(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
@@ -595,7 +607,7 @@ static HReg require(Block *b, Node n) {
     case OP_CELLS: reg = simple(b, n, H_CELLS, d->index); break;
     case OP_NORMAL:
     case OP_UNIFORM:
-        reg = simple(b, n, H_RANDOM, d->index);
+        reg = with_operands(b, n, H_RANDOM);
         vec_last(&b->code->code).detail = d->op == OP_UNIFORM;
         break;
     case OP_CONV:
@@ -605,6 +617,7 @@ static HReg require(Block *b, Node n) {
     case OP_FRAMES: reg = with_operands(b, n, H_FRAMES); break;
     case OP_ROW: reg = with_operands(b, n, H_ROW); break;
     case OP_ENTRY: reg = with_operands(b, n, H_ENTRY); break;
+    case OP_BATCHMEAN: reg = batch_mean(b, n); break;
     case OP_RESULT: {
         Node tuple = b->f->operands.data[d->first];
         Op op = graph_node(b->f, tuple)->op;

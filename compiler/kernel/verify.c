@@ -36,6 +36,7 @@ static bool node_sound(const Kernel *k, KNode id) {
         return n->index < k->fields.len && k->fields.data[n->index].grid == 0 &&
                n->detail < k->fields.data[n->index].channels;
     case K_RESTRICT:
+    case K_POOL:
     case K_PROLONG:
         return n->index < k->fields.len && k->fields.data[n->index].grid > 0 &&
                k->grid_rank[k->fields.data[n->index].grid] == k->rank &&
@@ -183,6 +184,14 @@ static void check_pools(Check *c, const HLoop *l) {
     }
 }
 
+/* Does this kernel copy fields of this type? */
+static bool copies(const Check *c, uint32_t kernel, Type t) {
+    if (kernel >= c->plan->kernels.len) return false;
+    const Kernel *k = c->plan->kernels.data[kernel];
+    return k->fields.len == 1 && k->written.len == 1 && !k->scalars && !k->reductions.len &&
+           k->rank == c->plan->grid_rank[t.grid] && k->written.data[0] == t.channels;
+}
+
 static void check_loop(Check *c, const HLoop *l, uint32_t depth) {
     if (l->count != NONE) reads(c, l->count, TYPE_SCALAR, "a loop's count is no number");
     if (l->count_constant >= c->plan->constants.len ||
@@ -225,12 +234,7 @@ static void check_loop(Check *c, const HLoop *l, uint32_t depth) {
             return;
         }
         Type t = c->f->regs.data[l->param[l->collect[i]]].type;
-        const Kernel *k = l->stack_kernel[i] < c->plan->kernels.len
-                              ? c->plan->kernels.data[l->stack_kernel[i]]
-                              : NULL;
-        if (t.kind == TYPE_FIELD &&
-            (!k || k->fields.len != 1 || k->written.len != 1 || k->scalars || k->reductions.len ||
-             k->rank != c->plan->grid_rank[t.grid] || k->written.data[0] != t.channels))
+        if (t.kind == TYPE_FIELD && !copies(c, l->stack_kernel[i], t))
             fail(c, "func", "a trajectory needs a kernel that copies");
     }
 }
@@ -311,46 +315,62 @@ static void check_conv(Check *c, const HInstr *h) {
             fail(c, "func", "a convolution of fields of another shape");
 }
 
+static uint32_t wanted_args(const HInstr *h) {
+    switch (h->kind) {
+    case H_FRAME: return 2;
+    case H_FRAMES:
+    case H_ENTRY:
+    case H_BATCH: return 1;
+    case H_OP: return (uint32_t)op_info(h->op)->operands;
+    case H_EFFECT:
+    case H_ROW:
+    case H_RANDOM: return h->args_count;
+    default: return 0;
+    }
+}
+
+static TypeKind wanted_kind(const Check *c, const HInstr *h, uint32_t i) {
+    bool any = h->kind == H_EFFECT || h->kind == H_BATCH;
+    if (any && h->args[i] < c->f->regs.len) return c->f->regs.data[h->args[i]].type.kind;
+    if (i == 0 && (h->kind == H_FRAME || h->kind == H_FRAMES)) return TYPE_STACK;
+    return h->kind == H_ENTRY ? TYPE_FIELD : TYPE_SCALAR;
+}
+
+/* Rows and their numbers; means over a batch, in a copy of their own. */
+static void check_rows(Check *c, const HInstr *h, HRegData to) {
+    if (h->kind == H_ROW &&
+        (to.type.kind != TYPE_FIELD || c->plan->grid_rank[to.type.grid] != 1 ||
+         to.type.channels != 1 || h->args_count == 0 ||
+         c->plan->smallest[to.type.grid][0] < h->args_count || to.place < PLACE_SLOT))
+        fail(c, "func", "a row without its place");
+    if (h->kind == H_ENTRY) {
+        GridId row = c->f->regs.data[h->args[0]].type.grid;
+        if (c->plan->grid_rank[row] != 1 || c->plan->smallest[row][0] <= h->index)
+            fail(c, "func", "a number of no row");
+    }
+    if (h->kind == H_BATCH &&
+        (!type_equal(to.type, c->f->regs.data[h->args[0]].type) || to.type.kind > TYPE_FIELD ||
+         (to.type.kind == TYPE_FIELD && (to.place < PLACE_SLOT || !copies(c, h->index, to.type)))))
+        fail(c, "func", "a mean over a batch without its place");
+}
+
 static void check_simple(Check *c, const HInstr *h) {
-    uint32_t wanted = h->kind == H_FRAME                          ? 2
-                      : h->kind == H_FRAMES || h->kind == H_ENTRY ? 1
-                      : h->kind == H_OP  ? (uint32_t)op_info(h->op)->operands
-                      : h->kind == H_ROW ? h->args_count
-                                         : 0;
-    if (h->kind != H_EFFECT && h->args_count != wanted) {
+    if (h->args_count != wanted_args(h)) {
         fail(c, "func", "an instruction with too many or too few values");
         return;
     }
-    for (uint32_t i = 0; i < h->args_count && !c->wrong; i++) {
-        bool stack = i == 0 && (h->kind == H_FRAME || h->kind == H_FRAMES);
-        TypeKind kind = h->kind == H_EFFECT && h->args[i] < c->f->regs.len
-                            ? c->f->regs.data[h->args[i]].type.kind
-                        : stack              ? TYPE_STACK
-                        : h->kind == H_ENTRY ? TYPE_FIELD
-                                             : TYPE_SCALAR;
-        reads(c, h->args[i], kind, "an instruction reads what is not there");
-    }
-    if (h->kind == H_EFFECT) return;
+    for (uint32_t i = 0; i < h->args_count && !c->wrong; i++)
+        reads(c, h->args[i], wanted_kind(c, h, i), "an instruction reads what is not there");
+    if (h->kind == H_EFFECT || c->wrong) return;
     if (h->dst >= c->f->regs.len) {
         fail(c, "func", "an instruction without result");
         return;
     }
     Type t = c->f->regs.data[h->dst].type;
-    bool any = h->kind == H_INPUT || h->kind == H_RANDOM || h->kind == H_FRAME;
-    writes(c, h->dst,
-           any                ? t.kind
-           : h->kind == H_ROW ? TYPE_FIELD
-                              : TYPE_SCALAR,
-           "an instruction's result");
-    if (h->kind == H_ROW && (c->plan->grid_rank[t.grid] != 1 || t.channels != 1 ||
-                             h->args_count == 0 || c->plan->smallest[t.grid][0] < h->args_count ||
-                             c->f->regs.data[h->dst].place < PLACE_SLOT))
-        fail(c, "func", "a row without its place");
-    if (h->kind == H_ENTRY && !c->wrong) {
-        Type row = c->f->regs.data[h->args[0]].type;
-        if (c->plan->grid_rank[row.grid] != 1 || c->plan->smallest[row.grid][0] <= h->index)
-            fail(c, "func", "a number of no row");
-    }
+    bool any = h->kind == H_INPUT || h->kind == H_RANDOM || h->kind == H_FRAME ||
+               h->kind == H_ROW || h->kind == H_BATCH;
+    writes(c, h->dst, any ? t.kind : TYPE_SCALAR, "an instruction's result");
+    check_rows(c, h, c->f->regs.data[h->dst]);
     if (h->kind == H_RANDOM && t.kind == TYPE_FIELD && c->f->regs.data[h->dst].place < PLACE_SLOT)
         fail(c, "func", "noise without a place");
     if ((h->kind == H_CONSTANT && h->index >= c->plan->constants.len) ||

@@ -10,7 +10,7 @@
 /* Pointers that a run is given, in this order. */
 enum { RUN_HOST, RUN_GRIDS, RUN_INPUTS, RUN_OUTPUTS, RUN_WORKSPACE, RUN_CONSTANTS };
 /* Members of PdnHost, all pointers. */
-enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM, HOST_TASK };
+enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM, HOST_TASK, HOST_BATCH };
 
 enum {
     PROGRESS_EVERY = 16,
@@ -551,6 +551,42 @@ static void emit_call(HE *h, const HInstr *in) {
                 LLVMBuildLoad2(e->b, e->real, args[2 + in->args_count + i], "");
 }
 
+/* pdn_stream of runtime/random.c, in the same arithmetic. */
+static LLVMValueRef random_stream(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    LLVMBuilderRef b = e->b;
+    LLVMValueRef steps = NULL;
+    for (uint32_t i = 0; i < in->args_count; i++) {
+        LLVMValueRef k = to_integer(e, to_f64(e, h->regs[in->args[i]].value));
+        if (!steps) {
+            steps = k;
+            continue;
+        }
+        LLVMValueRef more = LLVMBuildICmp(b, LLVMIntUGE, steps, k, "");
+        LLVMValueRef left =
+            LLVMBuildAdd(b, LLVMBuildAdd(b, LLVMBuildMul(b, steps, steps, ""), steps, ""), k, "");
+        LLVMValueRef right = LLVMBuildAdd(b, LLVMBuildMul(b, k, k, ""), steps, "");
+        steps = LLVMBuildSelect(b, more, left, right, "");
+    }
+    if (!steps) return emit_i64(e, in->index);
+    uint64_t salt = UINT64_C(0x9e3779b97f4a7c15) * ((uint64_t)in->index + 1);
+    LLVMValueRef z = LLVMBuildAdd(b, steps, emit_i64(e, (int64_t)salt), "");
+    static const struct {
+        int shift;
+        uint64_t factor;
+    } rounds[3] = {{30, UINT64_C(0xbf58476d1ce4e5b9)}, {27, UINT64_C(0x94d049bb133111eb)}, {31, 1}};
+    for (int i = 0; i < 3; i++) {
+        z = LLVMBuildXor(b, z, LLVMBuildLShr(b, z, emit_i64(e, rounds[i].shift), ""), "");
+        z = LLVMBuildMul(b, z, emit_i64(e, (int64_t)rounds[i].factor), "");
+    }
+    z = LLVMBuildOr(b, LLVMBuildLShr(b, z, emit_i64(e, 25), ""), emit_i64(e, INT64_C(1) << 39), "");
+    if (in->index >= 1024) return z;
+    LLVMValueRef few = LLVMBuildICmp(b, LLVMIntULT, steps, emit_i64(e, 1 << 28), "");
+    LLVMValueRef own = LLVMBuildOr(b, LLVMBuildShl(b, steps, emit_i64(e, 10), ""),
+                                   emit_i64(e, INT64_C(1) << 38 | in->index), "");
+    return LLVMBuildSelect(b, few, own, z, "");
+}
+
 static void emit_random(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->dst].type;
@@ -562,10 +598,38 @@ static void emit_random(HE *h, const HInstr *in) {
         count = mul(e, emit_word(e, e->i64, grid_at(e, h->grids, t.grid), GRID_CHANNEL, ""),
                     emit_i64(e, t.channels));
     }
-    LLVMValueRef args[5] = {NULL, LLVMConstInt(e->i32, in->detail, false), emit_i64(e, in->index),
-                            to, count};
+    LLVMValueRef args[5] = {NULL, LLVMConstInt(e->i32, in->detail, false), random_stream(h, in), to,
+                            count};
     host_call(h, HOST_RANDOM, e->none, args, 5);
     if (t.kind == TYPE_SCALAR) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
+}
+
+/* The value, or what the host makes of it when samples run side by side. */
+static void emit_batch(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    Type t = h->f->regs.data[in->dst].type;
+    LLVMValueRef from = h->regs[in->args[0]].value, to, count = emit_i64(e, 1);
+    bool scalar = t.kind == TYPE_SCALAR;
+    if (scalar) {
+        to = emit_variable(e, e->real, "mean");
+        LLVMBuildStore(e->b, from, to);
+    } else {
+        to = place_of(h, in->dst);
+        emit_copy(h, in->index, t.grid, from, to);
+        count = mul(e, emit_word(e, e->i64, grid_at(e, h->grids, t.grid), GRID_CHANNEL, ""),
+                    emit_i64(e, t.channels));
+    }
+    if (!e->standalone) {
+        LLVMBasicBlockRef call = emit_block(e, "mean"), go = emit_block(e, "go");
+        LLVMValueRef f = pointer_at(e, e->ptr, h->host, HOST_BATCH, "");
+        LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, f, ""), call, go);
+        LLVMPositionBuilderAtEnd(e->b, call);
+        LLVMValueRef args[3] = {NULL, to, count};
+        stop_unless_zero(h, host_call(h, HOST_BATCH, e->i32, args, 3));
+        LLVMBuildBr(e->b, go);
+        LLVMPositionBuilderAtEnd(e->b, go);
+    }
+    if (scalar) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
 }
 
 static void emit_instruction(HE *h, const HInstr *in) {
@@ -602,6 +666,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
         break;
     case H_EFFECT: emit_effect(h, in); break;
     case H_TASK: emit_task(h, in); break;
+    case H_BATCH: emit_batch(h, in); break;
     case H_ROW: {
         LLVMValueRef to = place_of(h, in->dst);
         for (uint32_t i = 0; i < in->args_count; i++)

@@ -246,7 +246,7 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
     Emit *e = ke->e;
     const Kernel *k = ke->k;
     const GridValues *other = &ke->grids[k->fields.data[n->index].grid];
-    bool finer = n->kind == K_RESTRICT;
+    bool finer = n->kind != K_PROLONG, largest = n->kind == K_POOL;
     Kin kin[MAX_RANK];
     for (uint32_t a = 0; a < k->rank; a++) kin[a] = kin_of(ke, other, a, at[a], finer);
     LLVMTypeRef t = value_type(ke);
@@ -264,10 +264,14 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
         LLVMValueRef row =
             ke_gep(ke, ke->fields[n->index], ke_offset(ke, other, k->rank, n->detail, index));
         LLVMValueRef v = gather(ke, row, index[0]);
+        if (largest) { /* cells that do not exist stand for their neighbours, which is no harm */
+            sum = sum ? emit_combine(e, OP_LARGEST, sum, v) : v;
+            continue;
+        }
         if (exists) v = LLVMBuildSelect(e->b, exists, v, zero, "");
         sum = sum ? LLVMBuildFAdd(e->b, sum, v, "") : v;
     }
-    if (!finer) return sum;
+    if (!finer || largest) return sum;
     for (uint32_t a = 0; a < k->rank; a++) {
         LLVMValueRef both = ke->vector && a > 0 ? emit_splat(e, kin[a].both) : kin[a].both;
         number = LLVMBuildFMul(
@@ -492,6 +496,7 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at) {
     case K_SCALAR: return spread(ke, ke->scalars[n->index]);
     case K_LOAD: return load(ke, n, at);
     case K_RESTRICT:
+    case K_POOL:
     case K_PROLONG: return resample(ke, n, at);
     case K_ENTRY: return entry(ke, n);
     case K_COORD: return coordinate(ke, n->index, at[n->index]);

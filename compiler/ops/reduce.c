@@ -2,6 +2,7 @@
 #include "compiler/ops/rules.h"
 
 #include <math.h>
+#include <string.h>
 
 bool shape_reduce(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
                   uint32_t detail, Type *out, const char **why) {
@@ -69,4 +70,24 @@ Node deriv_least(Module *m, FuncId f, Node n, uint32_t i, Node w) {
 
 Node deriv_largest(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     return deriv_least(m, f, n, i, w);
+}
+
+/* ---- over the samples of a batch ---------------------------------------------------------- */
+
+bool shape_batchmean(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
+                     uint32_t index, uint32_t detail, Type *out, const char **why) {
+    *out = graph_node(graph_get(m, f), operands[0])->type;
+    *why = "means over a batch are of numbers and fields";
+    return out->kind == TYPE_SCALAR || out->kind == TYPE_FIELD;
+}
+
+void eval_batchmean(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
+    memcpy(out->data, operands[0]->data, sizeof(double) * (size_t)out->size);
+    if (e->options->batch_mean)
+        e->status = e->options->batch_mean(e->options->context, out->data, out->size);
+}
+
+/* The mean of the cotangents: it is its own transpose. */
+Node deriv_batchmean(Module *m, FuncId f, Node n, uint32_t i, Node w) {
+    return graph_unary(m, f, OP_BATCHMEAN, w, graph_node(graph_get(m, f), n)->span);
 }

@@ -1,9 +1,10 @@
-/* Between a grid and its coarser one: means of the finer cells, and constants on them.
+/* Between a grid and its coarser one: means of the finer cells, constants on them, maxima.
  *
  * A coarse cell holds 2 finer cells an axis; where the number of finer cells is odd, the last
  * holds 1. */
 #include "compiler/ops/rules.h"
 
+#include <math.h>
 #include <string.h>
 
 static Type operand_type(Module *m, FuncId f, Node n) {
@@ -144,4 +145,47 @@ Node deriv_prolong(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     GridId coarse = operand_type(m, f, graph_operand(graph_get(m, f), n, 0)).grid;
     Node number = children_node(m, f, d.type.grid, coarse, d.span);
     return graph_binary(m, f, OP_MUL, graph_unary(m, f, OP_RESTRICT, w, d.span), number, d.span);
+}
+
+/* ---- the largest of the finer cells ----------------------------------------------------- */
+
+void eval_maxpool(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
+    Levels l = levels_of(e, operands[0]->type.grid, out->type.grid);
+    if (e->status) return;
+    for (int64_t i = 0; i < out->size; i++) out->data[i] = -INFINITY;
+    for (uint32_t c = 0; c < out->type.channels; c++) {
+        const double *from = operands[0]->data + c * l.fine_cells;
+        double *to = out->data + c * l.coarse_cells;
+        int64_t p[MAX_RANK], i = 0;
+        for (p[2] = 0; p[2] < l.fine[2]; p[2]++)
+            for (p[1] = 0; p[1] < l.fine[1]; p[1]++)
+                for (p[0] = 0; p[0] < l.fine[0]; p[0]++) {
+                    double x[2] = {to[parent(&l, p)], from[i++]};
+                    to[parent(&l, p)] = op_scalar(OP_MAX)(x);
+                }
+    }
+}
+
+/* 1 in the cells that have the largest value of their coarse cell. */
+static Node is_largest(Module *m, FuncId f, Node n, Span span) {
+    Node u = graph_operand(graph_get(m, f), n, 0);
+    return graph_binary(m, f, OP_EQ, u, graph_unary(m, f, OP_PROLONG, n, span), span);
+}
+
+/* Back to where the maximum was; ties share equally, as those of max() do. */
+Node deriv_maxpool(Module *m, FuncId f, Node n, uint32_t i, Node w) {
+    NodeData d = *graph_node(graph_get(m, f), n);
+    GridId fine = operand_type(m, f, graph_operand(graph_get(m, f), n, 0)).grid;
+    Node at = is_largest(m, f, n, d.span);
+    Node ties = graph_binary(m, f, OP_MUL, graph_unary(m, f, OP_RESTRICT, at, d.span),
+                             children_node(m, f, fine, d.type.grid, d.span), d.span);
+    Node share = graph_binary(m, f, OP_DIV, w, ties, d.span);
+    return graph_binary(m, f, OP_MUL, at, graph_unary(m, f, OP_PROLONG, share, d.span), d.span);
+}
+
+Node maxpool_tangent(Module *m, FuncId f, Node n, Node t) {
+    Span span = graph_node(graph_get(m, f), n)->span;
+    Node at = is_largest(m, f, n, span);
+    Node sum = graph_unary(m, f, OP_RESTRICT, graph_binary(m, f, OP_MUL, at, t, span), span);
+    return graph_binary(m, f, OP_DIV, sum, graph_unary(m, f, OP_RESTRICT, at, span), span);
 }

@@ -43,6 +43,11 @@ bool row_fits(Module *m, FuncId f, Node row, Type type);
 /* `row` as a field of this type: number c in every cell of channel c. */
 Node node_bychannel(Module *m, FuncId f, Node row, Type type, Span span);
 
+/* ---- resampling ---- */
+
+/* The tangent of a MAXPOOL node whose operand has tangent t: the mean of t over the cells that are largest. */
+Node maxpool_tangent(Module *m, FuncId f, Node n, Node t);
+
 /* ---- stencils ---- */
 
 /* What a tap reads on one axis: the position inside, the factor of what is there, and the factor

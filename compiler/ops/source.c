@@ -32,6 +32,11 @@ bool shape_given(Module *m, FuncId f, Op op, const Node *operands, uint32_t coun
         *why = "only a number can be spread over a grid";
         return false;
     }
+    for (uint32_t i = 0; (op == OP_NORMAL || op == OP_UNIFORM) && i < count; i++)
+        if (graph_node(graph_get(m, f), operands[i])->type.kind != TYPE_SCALAR) {
+            *why = "noise depends on the numbers of steps alone";
+            return false;
+        }
     if (op == OP_BYCHANNEL && !row_fits(m, f, operands[0], *out)) {
         *why = "a number for each channel is needed: a row of as many as the field has channels";
         return false;
@@ -105,5 +110,9 @@ Node deriv_spread(Module *m, FuncId f, Node n, uint32_t i, Node w) {
 
 void eval_random(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     const NodeData *d = graph_node(graph_get(e->module, f), n);
-    pdn_random(PDN_F64, d->op == OP_UNIFORM, e->options->seed, d->index, out->data, out->size);
+    double *steps = mem_alloc(sizeof *steps * (d->count + 1));
+    for (uint32_t i = 0; i < d->count; i++) steps[i] = operands[i]->data[0];
+    uint64_t stream = pdn_stream(d->index, steps, d->count);
+    mem_free(steps);
+    pdn_random(PDN_F64, d->op == OP_UNIFORM, e->options->seed, stream, out->data, out->size);
 }

@@ -200,7 +200,7 @@ static const Value *sample_field(Elab *e, SampleFrame *s, const PdnDataField *f,
 
 bool sample_begin(Elab *e, Name function, const Env *env, const Value *data, NameAt name,
                   SampleFrame *s) {
-    *s = (SampleFrame){.frame = frame_push(e, function, false), .env = env};
+    *s = (SampleFrame){.frame = frame_push(e, function), .env = env};
     if (!data) return true;
     const DataSet *set = &e->out->data.data[data->data.number];
     const Value *v;

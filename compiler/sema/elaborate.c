@@ -34,7 +34,7 @@ static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
     vec_push(&e->instances, e->program);
     vec_adopt(u->arena, &e->program->parameters);
     vec_adopt(u->arena, &e->program->inner);
-    e->root = frame_push(e, main, false);
+    e->root = frame_push(e, main);
     e->module->main = e->root->func;
     return e;
 }

@@ -25,8 +25,9 @@ bool build_loop(Elab *e, Name name, const Value *count, int64_t start, const Val
             return false;
         }
     }
-    Frame *frame = frame_push(e, name, true);
+    Frame *frame = frame_push(e, name);
     Node k = graph_param(e->module, frame->func, type_scalar(), names_of(e->names, "k"));
+    frame->step = k;
     for (uint32_t i = 0; i < n; i++) {
         Value *v = value_new(e, VALUE_NODE, states[i]->span);
         v->node.frame = frame;

@@ -297,6 +297,19 @@ static const Value *like_list(Elab *e, const BuiltinInfo *info, const Value *lik
     return value_list(e, items, like->list.count, span);
 }
 
+/* Noise of a number of its own; in recurrences other noise at each step. */
+static const Value *draw(Elab *e, Op op, Type type, Span span) {
+    VEC(Node) steps = {0}, outermost_first = {0};
+    for (Frame *f = e->frame; f; f = f->parent)
+        if (f->step) vec_push(&steps, frame_use(e, f, f->step));
+    while (steps.len) vec_push(&outermost_first, vec_pop(&steps));
+    Node n = graph_add_typed(e->module, e->frame->func, op, type, outermost_first.data,
+                             outermost_first.len, e->streams++, 0, span);
+    vec_free(&steps);
+    vec_free(&outermost_first);
+    return value_node(e, n, NULL, span);
+}
+
 static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value *like, Span span) {
     if (like->kind == VALUE_LIST) return like_list(e, info, like, span);
     if (!value_is_field(e, like)) {
@@ -306,16 +319,7 @@ static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value 
         return value_error(e);
     }
     Type t = value_type(e, like);
-    if (info->op) {
-        if (e->frame->loop) {
-            Diagnostic *d = report(e, NOT_YET, span, "noise inside a recurrence");
-            diag_help(d, "draw it before: let noise = %s(u)", info->name);
-            return value_error(e);
-        }
-        Node n =
-            graph_add_typed(e->module, e->frame->func, info->op, t, NULL, 0, e->streams++, 0, span);
-        return value_node(e, n, NULL, span);
-    }
+    if (info->op) return draw(e, info->op, t, span);
     Node c = graph_const(e->module, e->frame->func, info->number);
     Node one = graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(t.grid, 1), &c, 1,
                                0, 0, span);

@@ -14,7 +14,7 @@ typedef struct {
 /* Elaborates op(u) for a u of the type, with the boundary of `like` (NULL: none stated), in a function of its own. */
 static bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span,
                           OperatorFunc *out) {
-    out->frame = frame_push(e, op->name, false);
+    out->frame = frame_push(e, op->name);
     out->func = out->frame->func;
     Value *u = value_new(e, VALUE_NODE, span);
     u->node.frame = out->frame;
@@ -212,7 +212,7 @@ const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span
 /* body(u) - u as a function of u; false where the body depends on k. */
 static bool increment_func(Elab *e, FuncId body, FuncId *out) {
     const Func *b = graph_get(e->module, body);
-    Frame *frame = frame_push(e, b->name, false);
+    Frame *frame = frame_push(e, b->name);
     Map known = {0};
     Node u = NODE_NONE, k = NODE_NONE;
     for (uint32_t i = 1; i < b->params.len; i++) {
@@ -280,7 +280,7 @@ const Value *prove_norm(Elab *e, const Operator *op, const Value *where, Span sp
 
 /* lipschitz(f, a, …): of f in its first argument, the others given. */
 const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest) {
-    Frame *frame = frame_push(e, op->name, false);
+    Frame *frame = frame_push(e, op->name);
     Value *s = value_new(e, VALUE_NODE, rest->span);
     s->node.frame = frame;
     s->node.node = graph_param(e->module, frame->func, type_scalar(), names_of(e->names, "s"));

@@ -87,12 +87,11 @@ const Env *env_find(const Env *env, Name name) {
 
 /* ---- frames -------------------------------------------------------------------- */
 
-Frame *frame_push(Elab *e, Name name, bool loop) {
+Frame *frame_push(Elab *e, Name name) {
     Frame *f = ARENA_NEW(e->arena, Frame);
     f->parent = e->frame;
     f->func = graph_func(e->module, name);
     vec_adopt(e->arena, &f->captures);
-    f->loop = loop || (e->frame && e->frame->loop);
     e->frame = f;
     return f;
 }

@@ -44,7 +44,7 @@ typedef struct Frame Frame;
 struct Frame {
     Frame *parent;
     FuncId func;
-    bool loop; /* a body: what is random here would have to be drawn anew */
+    Node step; /* of the body of a loop: the parameter that counts its steps; else NODE_NONE */
     VEC(Capture) captures;
 };
 
@@ -289,7 +289,7 @@ bool value_static_int(Elab *e, const Value *value, const char *what, double low,
 const Env *env_bind(Elab *e, const Env *env, Name name, const Value *value, Span span);
 const Env *env_find(const Env *env, Name name);
 
-Frame *frame_push(Elab *e, Name name, bool loop);
+Frame *frame_push(Elab *e, Name name);
 void frame_pop(Elab *e);
 Node frame_use(Elab *e, Frame *owner,
                Node node); /* the node in the current frame, captured where needed */

@@ -26,6 +26,9 @@ typedef struct {
     Numbers seen;          /* all that effects saw, in order */
     uint32_t effects, progress;
     int status;
+    int (*batch_mean)(void *context, void *data,
+                      int64_t count); /* PdnHost's, and the interpreter's */
+    int (*reference_mean)(void *context, double *data, int64_t count);
 } Run;
 
 static inline int64_t run_cells(const Run *r, GridId g)
@@ -117,7 +120,12 @@ static inline void **run_inputs(const Run *r)
 /* Returns NULL, or what went wrong. */
 static inline char *run_code(Run *r, const Code *code)
 {
-    PdnHost host = {.context = r, .launch = run_launch, .effect = run_effect, .progress = run_progress, .random = run_random};
+    PdnHost host = {.context = r,
+                    .launch = run_launch,
+                    .effect = run_effect,
+                    .progress = run_progress,
+                    .random = run_random,
+                    .batch_mean = r->batch_mean};
     void **inputs = run_inputs(r);
     CodeArguments a = {&host, r->grids, (const void *const *)inputs, NULL, NULL};
     uint64_t bytes = code_workspace(code, &a);
@@ -155,7 +163,11 @@ static inline int run_reference(const Run *r, Numbers *seen)
         inputs[i].data = arena_copy(arena, r->inputs[i], sizeof(double) * (size_t)inputs[i].size);
     }
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, m->main)->results.len + 1);
-    EvalOptions o = {.inputs = inputs, .seed = r->seed, .effect = reference_effect, .context = seen};
+    EvalOptions o = {.inputs = inputs,
+                     .seed = r->seed,
+                     .effect = reference_effect,
+                     .batch_mean = r->reference_mean,
+                     .context = seen};
     int status = eval_func(m, m->main, NULL, results, &o, arena);
     arena_free(arena);
     return status;

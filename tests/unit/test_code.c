@@ -217,6 +217,10 @@ Test(code, resampling)
         Node coarser = graph_unary(c.m, c.f, OP_RESTRICT, graph_binary(c.m, c.f, OP_MUL, coarse, coarse, SPAN_NONE), SPAN_NONE);
         Node back = graph_unary(c.m, c.f, OP_PROLONG, graph_unary(c.m, c.f, OP_PROLONG, coarser, SPAN_NONE), SPAN_NONE);
         show(&c, coarser);
+        Node largest = graph_unary(c.m, c.f, OP_MAXPOOL, u, SPAN_NONE);
+        show(&c, graph_unary(c.m, c.f, OP_MAXPOOL,
+                             graph_unary(c.m, c.f, OP_TANH, largest, SPAN_NONE), SPAN_NONE));
+        show(&c, op_info(OP_MAXPOOL)->derivative(c.m, c.f, largest, 0, coarse));
         show(&c, graph_binary(c.m, c.f, OP_SUB, u, back, SPAN_NONE));
         check(&c, 1e-6, 1e-14, "resampling");
         finish(&c);
@@ -290,6 +294,94 @@ Test(code, rows_in_loops) {
          more = graph_unary(c.m, c.f, OP_TOTALS, one, SPAN_NONE);
     show(&c, graph_binary(c.m, c.f, OP_ADD, one, more, SPAN_NONE));
     check(&c, 2e-6, 1e-13, "rows in loops");
+    finish(&c);
+}
+
+/* Noise of its own at each step of every loop around it, the same bits in every mode. */
+Test(code, noise_in_loops) {
+    Case c = start(1, (int64_t[]){19});
+    Node u = field_input(&c, 1, 5, -1, 1), p[2], q[3];
+    FuncId inner = graph_func(c.m, 0), outer = body_of(&c, "outer", 1, q);
+    p[0] = graph_param(c.m, inner, type_scalar(), 0);
+    p[1] = graph_param(c.m, inner, type_field(c.grid, 1), 0);
+    q[2] = graph_param(c.m, inner, type_scalar(), 0); /* the step of the loop outside */
+    Node fresh = graph_add_typed(c.m, inner, OP_UNIFORM, type_field(c.grid, 1),
+                                 (Node[]){q[2], p[0]}, 2, 7, 0, SPAN_NONE);
+    result(&c, inner, fresh);
+    Loop l = {.body = inner,
+              .states = 1,
+              .captured = 1,
+              .stride = 1,
+              .collect = (uint32_t[]){0},
+              .collected = 1};
+    Node run = graph_add(c.m, outer, OP_LOOP, (Node[]){graph_const(c.m, outer, 3), q[1], q[0]}, 3,
+                         graph_loop(c.m, &l), 0, SPAN_NONE);
+    Node film = graph_result(c.m, outer, run, 2);
+    Node one = graph_binary(c.m, outer, OP_FRAME, film, graph_const(c.m, outer, 1), SPAN_NONE);
+    Node two = graph_binary(c.m, outer, OP_FRAME, film, graph_const(c.m, outer, -1), SPAN_NONE);
+    Node late = graph_add_typed(c.m, outer, OP_NORMAL, type_scalar(), &q[0], 1, 5000, 0, SPAN_NONE);
+    result(&c, outer,
+           graph_binary(c.m, outer, OP_ADD,
+                        graph_binary(c.m, outer, OP_SUB, one,
+                                     graph_binary(c.m, outer, OP_MUL, two,
+                                                  graph_const(c.m, outer, 3), SPAN_NONE),
+                                     SPAN_NONE),
+                        late, SPAN_NONE));
+    Node loop =
+        loop_of(&c, outer, 4, &u, 1, 0,
+                (Loop){.stride = 1, .start = -1, .collect = (uint32_t[]){0}, .collected = 1});
+    show(&c, graph_result(c.m, c.f, loop, 2));
+    for (int i = 0; i < 3; i++) { /* huge steps, no numbers, negative ones */
+        Node k = graph_const(c.m, c.f, (double[]){3e19, NAN, -5}[i]);
+        show(&c, graph_add_typed(c.m, c.f, OP_UNIFORM, type_field(c.grid, 1),
+                                 (Node[]){k, graph_const(c.m, c.f, 2)}, 2, 3, 0, SPAN_NONE));
+    }
+    check(&c, 1e-6, 1e-15, "noise in loops");
+    finish(&c);
+}
+
+static int mean_with(void *context, void *data, int64_t count) {
+    Run *r = context;
+    for (int64_t i = 0; i < count; i++) /* the other sample of the batch has zeros */
+        if (r->f64)
+            ((double *)data)[i] /= 2;
+        else
+            ((float *)data)[i] /= 2;
+    return count == 1 && r->progress == 77; /* asked to stop */
+}
+
+static int reference_mean(void *context, double *data, int64_t count) {
+    for (int64_t i = 0; i < count; i++) data[i] /= 2;
+    return 0;
+}
+
+Test(code, means_over_a_batch) {
+    Case c = start(2, (int64_t[]){19, 5});
+    Node u = field_input(&c, 2, 5, -1, 1);
+    Node mean = graph_unary(c.m, c.f, OP_BATCHMEAN, graph_unary(c.m, c.f, OP_TANH, u, SPAN_NONE),
+                            SPAN_NONE);
+    Node sums = graph_unary(c.m, c.f, OP_BATCHMEAN, graph_unary(c.m, c.f, OP_TOTALS, u, SPAN_NONE),
+                            SPAN_NONE);
+    show(&c, u);
+    show(&c, graph_binary(c.m, c.f, OP_SUB, u, mean, SPAN_NONE));
+    show(&c, sums);
+    show(&c, graph_unary(c.m, c.f, OP_BATCHMEAN, graph_unary(c.m, c.f, OP_SUM, u, SPAN_NONE),
+                         SPAN_NONE));
+    check(&c, 2e-6, 1e-14, "means of one sample");
+    for (int stop = 0; stop < 2; stop++) {
+        prepare(&c, true, 1);
+        c.run.batch_mean = mean_with;
+        c.run.reference_mean = reference_mean;
+        char *error = NULL;
+        c.run.progress = stop ? 77 : 0;
+        double d = run_differential(&c.run, &error);
+        if (stop)
+            cr_expect_eq(c.run.status, PDN_ERROR_STOPPED);
+        else
+            cr_expect(d >= 0 && d < 1e-14, "means of two samples are off by %g", d);
+        free(c.run.grids);
+        c.run.grids = NULL;
+    }
     finish(&c);
 }
 

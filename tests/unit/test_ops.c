@@ -200,7 +200,7 @@ static void check_adjoint(Bench *b, const char *what) {
 }
 
 Test(ops, transposes_of_pointwise_and_channels) {
-    for (int i = 0; i < 14; i++) {
+    for (int i = 0; i < 15; i++) {
         Bench b = bench_new(2, sizes, 0.5);
         Node u = field_param(&b, i == 0 || i == 1 || i == 7 ? 3 : 1), c = field_param(&b, 3),
              k = field_param(&b, 1);
@@ -224,6 +224,7 @@ Test(ops, transposes_of_pointwise_and_channels) {
             bin(&b, OP_MUL, un(&b, OP_SUM, bin(&b, OP_MUL, u, c)), k),
             graph_add(b.m, b.f, OP_FMA, (Node[]){u, k, bin(&b, OP_MUL, u, c)}, 3, 0, 0, SPAN_NONE),
             un(&b, OP_PROLONG, un(&b, OP_PROLONG, un(&b, OP_RESTRICT, un(&b, OP_RESTRICT, u)))),
+            bin(&b, OP_MUL, un(&b, OP_BATCHMEAN, bin(&b, OP_MUL, u, k)), c),
         };
         returns(&b, results[i]);
         char what[32];
@@ -278,6 +279,40 @@ Test(ops, rows_are_shared_and_refused) {
     cr_assert_not(op_shape(b.m, b.f, OP_ENTRY, &u, 1, 0, 0, &t, &why), "no row");
     cr_assert_not(op_shape(b.m, b.f, OP_ROW, &u, 1, 0, 0, &t, &why), "no number");
     cr_assert_not(op_shape(b.m, b.f, OP_TOTALS, entries, 1, 0, 0, &t, &why), "no field");
+    bench_free(&b);
+}
+
+/* The derivative of the maximum of cells: by Taylor remainder where it is alone, exact where it ties,
+ * and forward against reverse. */
+Test(ops, derivative_of_the_largest_of_finer_cells) {
+    Bench b = bench_new(3, (const int64_t[]){5, 4, 3}, 1);
+    Node u = field_param(&b, 2);
+    returns(&b, un(&b, OP_MAXPOOL, u));
+    FuncId jvp = jvp_func(b.m, b.f, NULL);
+    cr_assert_neq(jvp, 0);
+    FuncId back = graph_func(b.m, 0);
+    Type in = type_field(b.grid, 2), out = type_field(graph_coarser(b.m, b.grid), 2);
+    Node at = graph_param(b.m, back, in, 0), w = graph_param(b.m, back, out, 0);
+    Node pooled = graph_unary(b.m, back, OP_MAXPOOL, at, SPAN_NONE);
+    vec_push(&graph_get(b.m, back)->results,
+             op_info(OP_MAXPOOL)->derivative(b.m, back, pooled, 0, w));
+    cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+    Array args[2] = {random_array(&b, in, 3), random_array(&b, in, 4)},
+          ws = random_array(&b, out, 5);
+    Array f0 = run_func(&b, b.f, args), df = run_func(&b, jvp, args), moved = array_of(&b, in);
+    for (int64_t i = 0; i < moved.size; i++)
+        moved.data[i] = args[0].data[i] + 1e-6 * args[1].data[i];
+    Array f1 = run_func(&b, b.f, &moved);
+    for (int64_t i = 0; i < f0.size; i++)
+        cr_assert_float_eq(f1.data[i] - f0.data[i], 1e-6 * df.data[i], 1e-14);
+    Array given = run_func(&b, back, (Array[]){args[0], ws});
+    cr_assert_float_eq(dot(&df, &ws), dot(&given, &args[1]), 1e-12);
+    cr_assert(fabs(dot(&df, &ws)) > 1e-3, "the test says nothing");
+    /* equal cells share equally: each of n in a coarse cell gets 1/n of its cotangent */
+    Array same = array_of(&b, in), shares = run_func(&b, back, (Array[]){same, ws});
+    cr_assert_float_eq(shares.data[0], ws.data[0] / 8, 1e-15);
+    cr_assert_float_eq(shares.data[4], ws.data[2] / 4, 1e-15, "half a cell at the end of x");
+    cr_assert_float_eq(shares.data[59], ws.data[2 + 3 * 1 + 6 * 1] / 2, 1e-15, "and of z");
     bench_free(&b);
 }
 

@@ -180,3 +180,39 @@ Test(random, moments) {
     cr_assert_lt(fabs(pair / (n / 2)), 5 * sqrt(8 / (n / 2)));
     free(z);
 }
+
+/* ---- streams of draws in loops ------------------------------------------------------------ */
+
+static int compare_streams(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+Test(random, streams_of_steps_are_their_own) {
+    enum { DRAWS = 3, STEPS = 300, COUNT = DRAWS * STEPS * STEPS + DRAWS * STEPS + DRAWS };
+    uint64_t *all = malloc(sizeof *all * COUNT);
+    int64_t n = 0;
+    for (uint64_t draw = 0; draw < DRAWS; draw++) {
+        cr_assert_eq(pdn_stream(draw, NULL, 0), draw);
+        all[n++] = draw;
+        for (int i = 0; i < STEPS; i++) {
+            all[n++] = pdn_stream(draw, (double[]){1e5 * i}, 1);
+            for (int j = 0; j < STEPS; j++) all[n++] = pdn_stream(draw, (double[]){i, 50 * j}, 2);
+        }
+    }
+    cr_assert_eq(n, COUNT);
+    /* a pair of steps may be the number of one step, but no loop is both in one and in two */
+    qsort(all, COUNT, sizeof *all, compare_streams);
+    int64_t same = 0;
+    for (int64_t i = 1; i < COUNT; i++) same += all[i] == all[i - 1];
+    cr_assert_leq(same, DRAWS * STEPS);
+    cr_assert_lt(all[COUNT - 1], UINT64_C(1) << 40);
+    free(all);
+    static const double odd[][3] = {{-1, 0, 0}, {NAN, 3, 1}, {INFINITY, 2, 2}, {-1e300, 1e300, 4}};
+    for (int i = 0; i < 4; i++)
+        for (uint32_t count = 1; count <= 3; count++)
+            cr_assert_lt(pdn_stream(1u << 20, odd[i], count), UINT64_C(1) << 40);
+    cr_assert_neq(pdn_stream(2000, (double[]){1}, 1), pdn_stream(2000, (double[]){2}, 1));
+    cr_assert_neq(pdn_stream(2000, (double[]){1}, 1), pdn_stream(2001, (double[]){1}, 1));
+    cr_assert_neq(pdn_stream(0, (double[]){1, 2}, 2), pdn_stream(0, (double[]){2, 1}, 2));
+}
