@@ -138,6 +138,18 @@ static Node say(Bench *b, Op op, uint32_t channels) {
     case OP_LEAST:
     case OP_LARGEST: return un(b, op, field_param(b, 2));
     case OP_PROLONG: return un(b, op, un(b, OP_RESTRICT, field_param(b, 2)));
+    case OP_MAXPOOL:
+    case OP_BATCHMEAN:
+    case OP_TOTALS: return un(b, op, field_param(b, 2));
+    case OP_ROW:
+        for (int i = 0; i < 3; i++) x[i] = graph_param(b->m, b->f, type_scalar(), 0);
+        return graph_add(b->m, b->f, op, x, 3, 0, 0, SPAN_NONE);
+    case OP_ENTRY:
+        x[0] = graph_param(b->m, b->f, type_field(graph_row(b->m, 3), 1), 0);
+        return graph_add(b->m, b->f, op, x, 1, 1, 0, SPAN_NONE);
+    case OP_BYCHANNEL:
+        x[0] = graph_param(b->m, b->f, type_field(graph_row(b->m, 2), 1), 0);
+        return graph_add_typed(b->m, b->f, op, type_field(b->grid, 2), x, 1, 0, 0, SPAN_NONE);
     case OP_CONV:
     case OP_CONVT:
     case OP_CONVW: return say_conv(b, op);
