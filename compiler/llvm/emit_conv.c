@@ -43,21 +43,47 @@ ConvArray conv_array(CE *c, uint32_t which, LLVMValueRef base) {
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-/* Registers hold channels × vectors sums, the vectors, and a weight; sums enough to hide the latency of two
- * units that add. */
-static ConvTile choose_tile(const Emit *e, const ConvPlan *p, ConvForm form, uint32_t depth) {
-    bool many = e->machine.registers >= 32;
-    if (form == CONV_WEIGHTS) {
-        uint32_t channels = many ? 4 : 2;
-        if (channels > p->out) channels = p->out;
-        uint32_t taps = (many ? 24 : 10) / channels, parts = (depth + taps - 1) / taps;
-        return (ConvTile){.channels = channels, .vectors = 1, .taps = (depth + parts - 1) / parts};
-    }
+/* Registers hold the sums, the vectors, and weights; there are sums enough to hide the latency of two units that
+ * add. A tile may decline (channels 0). */
+typedef ConvTile TileRule(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
+                          uint32_t depth);
+
+/* Unrolled over the taps along x and y. */
+static ConvTile tile_of_rows(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
+                             uint32_t depth) {
+    bool whole =
+        conv->rank >= 2 && conv->stride[0] == 1 && conv->dilation[0] == 1 && conv->dilation[1] == 1;
+    bool small = conv->size[1] >= 2 && conv->size[1] <= 7 && conv->size[0] <= 9;
+    if (form == CONV_WEIGHTS || p->out > 3 || !whole || !small) return (ConvTile){0};
+    return (ConvTile){.channels = 1, .rows = many ? 5 : 4, .vectors = many ? 4 : 2};
+}
+
+static ConvTile tile_of_taps(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
+                             uint32_t depth) {
+    if (form != CONV_WEIGHTS) return (ConvTile){0};
+    uint32_t channels = many ? 4 : 2;
+    if (channels > p->out) channels = p->out;
+    uint32_t taps = (many ? 24 : 10) / channels, parts = (depth + taps - 1) / taps;
+    return (ConvTile){.channels = channels, .vectors = 1, .taps = (depth + parts - 1) / parts};
+}
+
+static ConvTile tile_of_channels(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
+                                 uint32_t depth) {
     ConvTile t = {.channels = many ? 8 : 4, .vectors = many ? 2 : 3};
     while (t.channels > p->out && t.channels > 1) { /* fewer channels: more vectors */
         t.channels /= 2;
         t.vectors = t.vectors * 2 > (many ? 12 : 8) ? t.vectors : t.vectors * 2;
     }
+    return t;
+}
+
+static TileRule *const tiles[] = {tile_of_taps, tile_of_rows, tile_of_channels};
+
+static ConvTile choose_tile(const Emit *e, const Conv *conv, const ConvPlan *p, ConvForm form,
+                            uint32_t depth) {
+    ConvTile t = {0};
+    for (size_t i = 0; t.channels == 0; i++)
+        t = tiles[i](e->machine.registers >= 32, conv, p, form, depth);
     return t;
 }
 
@@ -111,6 +137,8 @@ static void walk(CE *c) {
     uint32_t unit = sums ? e->lanes : c->tile.vectors * e->lanes;
     if (c->conv->rank == 1 || (sums && c->conv->rank == 3))
         c->by_rows = LLVMConstInt(e->i1, 0, false);
+    else if (c->tile.rows)
+        c->by_rows = LLVMConstInt(e->i1, 1, false);
     else
         c->by_rows = LLVMBuildICmp(e->b, LLVMIntEQ, cv_rem(c, c->made[0], cv_int(c, unit)),
                                    cv_int(c, 0), "");
@@ -132,6 +160,7 @@ static void walk(CE *c) {
     LLVMValueRef rows = emit_max(e, cv_div(c, numbers, c->padded.y), cv_int(c, 1));
     LLVMValueRef some = emit_max(e, cv_div(c, numbers, step), cv_int(c, 1));
     c->block = cv_if(c, c->by_rows, rows, cv_mul(c, some, step));
+    if (c->tile.rows) c->block = cv_int(c, c->tile.rows);
     c->blocks = cv_ceil(c, cv_if(c, c->by_rows, c->made[1], c->flat), c->block);
     c->planes = c->layers = NULL;
     if (!sums) return;
@@ -146,6 +175,8 @@ static void lay_out(CE *c) {
     uint32_t depth = conv_depth(c), blocks = c->p.groups * conv_channel_blocks(c);
     c->padded.base = at;
     LLVMValueRef numbers = cv_times(c, c->padded.channel, (int64_t)c->p.in * c->p.groups);
+    if (c->tile.rows) /* a last tile reads rows beyond the last */
+        numbers = cv_add(c, numbers, cv_times(c, c->padded.y, c->tile.rows));
     at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
     c->offsets = at;
     at = cv_plus(c, at, ((int64_t)c->p.made_phases * (depth + 32) * 8 + 63) / 64 * 64);
@@ -180,7 +211,7 @@ void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef u_grid
                LLVMValueRef v_grid) {
     *c = (CE){.e = e, .conv = &e->plan->convs.data[conv], .form = form};
     c->p = conv_plan(c->conv, form);
-    c->tile = choose_tile(e, &c->p, form, conv_depth(c));
+    c->tile = choose_tile(e, c->conv, &c->p, form, conv_depth(c));
     extents(c, u_grid, v_grid);
     walk(c);
     lay_out(c);

@@ -9,6 +9,9 @@
  *   sums     WEIGHTS: tiles of channels times taps, summed over a chunk of cells in registers
  *   total    WEIGHTS: the chunks, in order
  *
+ * A tile of channels uses a vector once for each channel. Where few channels are made, a tile of rows uses it
+ * once for each tap along y instead (emit_conv.c, the table of tiles).
+ *
  * Cells are walked in one of two ways, chosen at run time. By rows, where these are whole tiles (or vectors,
  * for WEIGHTS). Else flat: padded rows stand one after another without a gap, and a tile runs on across their
  * ends; what it makes between rows is dropped. */
@@ -31,9 +34,10 @@ typedef enum {
     CONV_STAGES
 } ConvStage;
 
-/* Tile of the gather: channels × vectors of cells. Of the sums: channels × taps. */
+/* What is summed in registers at once. The gather: channels × vectors of cells, or, where `rows` is set, one
+ * channel's rows × vectors. The sums: channels × taps. */
 typedef struct {
-    uint32_t channels, vectors, taps;
+    uint32_t channels, vectors, taps, rows;
 } ConvTile;
 
 /* Strides of an array of channels, in numbers; x is 1. */

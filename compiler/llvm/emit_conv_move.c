@@ -95,6 +95,33 @@ static void fill_ends(CE *c, LLVMValueRef to, LLVMValueRef row, LLVMValueRef fro
     emit_loop_end(e, &k);
 }
 
+/* Numbers of a padded row beyond the high side; -1 where that depends on the size. */
+static int64_t beyond_high(const CE *c) {
+    if (c->p.axis[0].split != 1 || c->p.axis[0].made_split != 1) return -1;
+    return c->p.axis[0].rest + c->p.axis[0].ghost[0] + c->p.axis[0].ghost[1];
+}
+
+/* The same for the few numbers beyond one side of a row that is not split, one after another. */
+static void fill_side(CE *c, LLVMValueRef to, LLVMValueRef row, int side, LLVMValueRef n,
+                      LLVMValueRef factor) {
+    Emit *e = c->e;
+    SideKind kind = side_of(c, 0, side);
+    int64_t low = c->p.axis[0].low, count = side ? beyond_high(c) : low;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t j = side ? i : count - 1 - i; /* number of the ghost */
+        LLVMValueRef v = emit_real(e, 0);
+        if (kind != SIDE_GHOST) {
+            bool first =
+                (kind == SIDE_PERIODIC) == (side == 1); /* read from the row's first cells */
+            LLVMValueRef at = first ? cv_int(c, j) : cv_plus(c, n, -1 - j);
+            v = cv_load(c, e->real, cv_at(c, row, at));
+            if (factor) v = LLVMBuildFMul(e->b, v, factor, "");
+            if (kind == SIDE_ODD) v = LLVMBuildFNeg(e->b, v, "");
+        }
+        cv_store(c, v, cv_at(c, to, side ? cv_plus(c, n, low + i) : cv_int(c, i)));
+    }
+}
+
 /* Every second number of a row, from `from`. */
 static void split_row(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count,
                       LLVMValueRef factor) {
@@ -128,7 +155,12 @@ static void fill_row(CE *c, LLVMValueRef to, LLVMValueRef row, LLVMValueRef phas
     LLVMValueRef first = cv_ceil(c, emit_max(e, cv_sub(c, low, phase), zero), s);
     LLVMValueRef last = cv_ceil(c, emit_max(e, cv_sub(c, cv_add(c, low, n), phase), zero), s);
     last = emit_min(e, last, c->extent[0]);
-    fill_ends(c, to, row, zero, first, phase, n, factor);
+    enum { FEW = 8 };
+    bool few = beyond_high(c) >= 0 && beyond_high(c) <= FEW && c->p.axis[0].low <= FEW;
+    if (few)
+        fill_side(c, to, row, 0, n, factor);
+    else
+        fill_ends(c, to, row, zero, first, phase, n, factor);
     LLVMValueRef from = cv_sub(c, cv_add(c, cv_times(c, first, split), phase), low);
     LLVMValueRef count = cv_sub(c, last, first);
     LLVMValueRef inside = cv_at(c, row, from), at = cv_at(c, to, first);
@@ -148,7 +180,10 @@ static void fill_row(CE *c, LLVMValueRef to, LLVMValueRef row, LLVMValueRef phas
     } else {
         move_row(c, ROW_COPY, at, inside, count);
     }
-    fill_ends(c, to, row, last, c->extent[0], phase, n, factor);
+    if (few)
+        fill_side(c, to, row, 1, n, factor);
+    else
+        fill_ends(c, to, row, last, c->extent[0], phase, n, factor);
 }
 
 /* A unit: one row of one phase of a channel's padded array. */

@@ -158,6 +158,108 @@ static void gather_flat(CE *c, const Gather *g, LLVMValueRef from, LLVMValueRef 
     emit_loop_end(e, &windows);
 }
 
+/* Parameters of a tile of rows. */
+enum { R_X, R_OFFSETS, R_WEIGHTS, R_TURNS, R_PITCH, R_OUT, R_APART, R_COUNT };
+
+/* Weights of the taps along y at position `kx`, in the order of rows of the padded array: the taps of a transpose
+ * stand backwards there. */
+static void column_weights(CE *c, LLVMValueRef w, uint32_t kx, LLVMValueRef *column) {
+    uint32_t nx = c->conv->size[0], ny = c->conv->size[1];
+    for (uint32_t ky = 0; ky < ny; ky++) {
+        uint32_t at = ky * nx + kx;
+        if (c->form == CONV_TRANSPOSED) at = nx * ny - 1 - at;
+        column[ky] = emit_splat(c->e, cv_load(c, c->e->real, cv_at(c, w, cv_int(c, at))));
+    }
+}
+
+/* tile(…): out[r apart + cell] = sum over turns (channels, taps along z), taps along y and x of weight × x, for the
+ * tile's rows r: a vector of x is used for every row that reads it. */
+static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef p = e->ptr, i = e->i64, types[R_COUNT] = {p, p, p, i, i, p, i};
+    LLVMValueRef f =
+        tile_function(c, vectors == c->tile.vectors ? "tile" : "tile_end", types, R_COUNT);
+    LLVMValueRef sum[MOST_SUMS], column[MOST_SUMS];
+    uint32_t rows = c->tile.rows, nx = c->conv->size[0], ny = c->conv->size[1];
+    int64_t plane = (int64_t)nx * ny;
+    for (uint32_t s = 0; s < rows * vectors; s++) {
+        sum[s] = emit_variable(e, cv_vector(c), "sum");
+        LLVMBuildStore(e->b, emit_number(e, cv_vector(c), 0), sum[s]);
+    }
+    Counting loop;
+    LLVMValueRef turn = cv_loop(c, &loop, cv_int(c, 0), LLVMGetParam(f, R_TURNS), 1);
+    LLVMValueRef k = cv_times(c, turn, plane), w = cv_at(c, LLVMGetParam(f, R_WEIGHTS), k);
+    LLVMValueRef first = cv_plus(c, k, c->form == CONV_TRANSPOSED ? plane - 1 : 0);
+    LLVMValueRef x = cv_at(c, LLVMGetParam(f, R_X), int_at(c, LLVMGetParam(f, R_OFFSETS), first));
+    for (uint32_t kx = 0; kx < nx; kx++) {
+        column_weights(c, w, kx, column);
+        LLVMValueRef row = cv_at(c, x, cv_int(c, kx));
+        for (uint32_t j = 0; j < rows + ny - 1; j++) {
+            for (uint32_t v = 0; v < vectors; v++) {
+                LLVMValueRef at = cv_at(c, row, cv_int(c, (int64_t)v * e->lanes));
+                LLVMValueRef read = cv_load(c, cv_vector(c), at);
+                for (uint32_t r = j < ny ? 0 : j - ny + 1; r < rows && r <= j; r++) {
+                    LLVMValueRef s = sum[r * vectors + v];
+                    LLVMValueRef old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
+                    LLVMBuildStore(e->b, cv_fma(c, column[j - r], read, old), s);
+                }
+            }
+            row = cv_at(c, row, LLVMGetParam(f, R_PITCH));
+        }
+    }
+    emit_loop_end(e, &loop);
+    for (uint32_t r = 0; r < rows; r++) {
+        LLVMValueRef to =
+            cv_at(c, LLVMGetParam(f, R_OUT), cv_times(c, LLVMGetParam(f, R_APART), r));
+        for (uint32_t v = 0; v < vectors; v++)
+            cv_store(c, LLVMBuildLoad2(e->b, cv_vector(c), sum[r * vectors + v], ""),
+                     cv_at(c, to, cv_int(c, (int64_t)v * e->lanes)));
+    }
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
+}
+
+/* Rows from `y`, as many as a tile has: wide tiles, and narrow ones (one vector less) until wide ones fit. */
+static void gather_tiles_of_rows(CE *c, const Gather *g, LLVMValueRef y) {
+    Emit *e = c->e;
+    uint32_t wide = c->tile.vectors, narrow = wide > 2 ? wide - 1 : wide, rows = c->tile.rows;
+    LLVMValueRef tile[2] = {g->tile, narrow == wide ? g->tile : rows_tile(c, narrow)};
+    LLVMTypeRef type = LLVMArrayType2(e->real, (uint64_t)rows * wide * e->lanes);
+    LLVMValueRef window = emit_variable(e, type, "window"), lanes = cv_int(c, e->lanes);
+    LLVMSetAlignment(window, 64);
+    LLVMValueRef valid = emit_min(e, cv_sub(c, c->made[1], y), cv_int(c, rows));
+    LLVMValueRef turns = cv_int(c, (int64_t)c->p.in * c->conv->size[2]);
+    Counting cells, each;
+    LLVMValueRef x = cv_loop(c, &cells, cv_int(c, 0), c->made[0], 0);
+    LLVMValueRef left = cv_sub(c, c->made[0], x), vectors = cv_ceil(c, left, lanes);
+    LLVMValueRef fits =
+        LLVMBuildICmp(e->b, LLVMIntEQ, cv_rem(c, vectors, cv_int(c, wide)), cv_int(c, 0), "");
+    LLVMValueRef width =
+        cv_if(c, fits, cv_int(c, (int64_t)wide * e->lanes), cv_int(c, (int64_t)narrow * e->lanes));
+    LLVMValueRef all = LLVMBuildICmp(e->b, LLVMIntEQ, valid, cv_int(c, rows), "");
+    LLVMValueRef direct =
+        LLVMBuildAnd(e->b, all, LLVMBuildICmp(e->b, LLVMIntSGE, left, width, ""), "");
+    LLVMValueRef to = cv_at(c, g->to.base, cv_add(c, cv_mul(c, y, g->to.y), x));
+    LLVMValueRef from = cv_at(c, g->x, cv_add(c, cv_mul(c, y, c->padded.y), x));
+    LLVMValueRef args[R_COUNT] = {from,
+                                  g->offsets,
+                                  g->weights,
+                                  turns,
+                                  c->padded.y,
+                                  cv_if(c, direct, to, window),
+                                  cv_if(c, direct, g->to.y, width)};
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(tile[0]), cv_if(c, fits, tile[0], tile[1]), args,
+                   R_COUNT, "");
+    LLVMValueRef r = cv_loop(c, &each, cv_int(c, 0), cv_if(c, direct, cv_int(c, 0), valid), 1);
+    copy_run(c, cv_at(c, to, cv_mul(c, r, g->to.y)), cv_at(c, window, cv_mul(c, r, width)),
+             emit_min(e, width, left));
+    emit_loop_end(e, &each);
+    cells.step = width;
+    emit_loop_end(e, &cells);
+}
+
 /* Where a phase of what is made goes. */
 static ConvArray made_array(CE *c, LLVMValueRef phase) {
     if (!c->p.folds) return conv_array(c, c->form == CONV_FORWARD, conv_word(c, CONV_MADE));
@@ -178,7 +280,8 @@ void conv_gather(CE *c, LLVMValueRef unit) {
     LLVMValueRef z = cv_rem(c, rest, c->made[2]), phase = cv_div(c, rest, c->made[2]);
     LLVMValueRef group = cv_div(c, channels, each);
     LLVMValueRef first = cv_times(c, cv_rem(c, channels, each), c->tile.channels);
-    Gather g = {.tile = gather_tile(c), .offsets = conv_offsets(c, phase)};
+    Gather g = {.tile = c->tile.rows ? rows_tile(c, c->tile.vectors) : gather_tile(c),
+                .offsets = conv_offsets(c, phase)};
     g.weights = conv_packed(c, phase, channels);
     g.depth = conv_phase_depth(c, phase);
     g.valid = emit_min(e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
@@ -189,6 +292,10 @@ void conv_gather(CE *c, LLVMValueRef unit) {
     g.to.base =
         cv_at(c, g.to.base, cv_add(c, cv_mul(c, first, g.to.channel), cv_mul(c, z, g.to.z)));
     LLVMValueRef from = cv_mul(c, block, c->block), to = cv_add(c, from, c->block);
+    if (c->tile.rows) {
+        gather_tiles_of_rows(c, &g, from);
+        return;
+    }
     LLVMBasicBlockRef rows = emit_block(e, "rows"), flat = emit_block(e, "flat"),
                       join = emit_block(e, "join");
     LLVMBuildCondBr(e->b, c->by_rows, rows, flat);
