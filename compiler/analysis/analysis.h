@@ -106,6 +106,9 @@ typedef struct {
  * Weickert 2021. */
 StepBound stable_step(Module *module, FuncId func, Arena *arena);
 
+/* Is result 0, a number, homogeneous in the parameters: f(c x) = c^degree f(x) for all c > 0? A yes is a proof. */
+bool homogeneity_degree(const Module *module, FuncId func, double *degree);
+
 /* Upper bound of |d result / d parameter 0| of a pointwise scalar function; HUGE_VAL when
  * unbounded. */
 double lipschitz_bound(Module *module, FuncId func, Arena *arena);

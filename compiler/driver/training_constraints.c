@@ -37,19 +37,15 @@ static double euclidean(const Training *t, const void *frame, int64_t n) {
     return sqrt(sum);
 }
 
-/* TODO */
-static double conv_norm_bound(const Conv *c, PdnType type, const void *w) {
-    int64_t taps = c->size[0] * c->size[1] * c->size[2], blocks = conv_weights(c) / taps;
-    double all = 0;
-    for (int64_t k = 0; k < taps; k++) {
-        double sum = 0;
-        for (int64_t b = 0; b < blocks; b++) {
-            double v = type == PDN_F32 ? (double)((const float *)w)[b * taps + k] : ((const double *)w)[b * taps + k];
-            sum += v * v;
-        }
-        all += sqrt(sum);
+static double conv_norm_bound(const Conv *c, PdnType type, const void *weights) {
+    PdnConvShape shape = {(int)c->rank, c->in, c->out, c->groups, {0}, {0}, {0}, {{0}}};
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        shape.size[a] = c->size[a];
+        shape.stride[a] = c->stride[a];
+        shape.dilation[a] = c->dilation[a];
+        for (int side = 0; side < 2; side++) shape.sides[a][side] = (int)c->sides[a][side];
     }
-    return all * 2;
+    return pdn_conv_norm(&shape, type, weights, NULL);
 }
 
 static double norm_of(const Training *t, const TensorInfo *info, const void *frame, int64_t n) {

@@ -114,9 +114,8 @@ static const char *verify_inputs(Module *module) {
     for (uint32_t i = 0; i < module->inputs.len; i++) {
         const char *wrong = verify_type(module, module->inputs.data[i].type);
         if (wrong) return wrong;
-        TypeKind kind = module->inputs.data[i].type.kind;
-        if (kind != TYPE_SCALAR && kind != TYPE_FIELD)
-            WRONG("input %u is neither a number nor a field", i);
+        if (module->inputs.data[i].type.kind == TYPE_TUPLE)
+            WRONG("input %u is neither a number, nor a field, nor a stack", i);
     }
     return NULL;
 }

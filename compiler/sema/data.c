@@ -70,8 +70,8 @@ const Value *prelude_images(Elab *e, const BuiltinInfo *info, const Arguments *a
         return value_error(e);
     PdnData *data = NULL;
     PdnError error = {{0}};
-    return data_made(e, pdn_data_images(path, channels, &options, e->options->data, &data, &error), data,
-                     &error, a);
+    PdnStatus made = pdn_data_images(path, channels, &options, e->options->data, &data, &error);
+    return data_made(e, made, data, &error, a);
 }
 
 const Value *prelude_signals(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -94,8 +94,8 @@ const Value *prelude_signals(Elab *e, const BuiltinInfo *info, const Arguments *
     signals.seed = (uint64_t)number;
     PdnData *data = NULL;
     PdnError error = {{0}};
-    return data_made(e, pdn_data_signals(path, &signals, &options, e->options->data, &data, &error), data,
-                     &error, a);
+    PdnStatus made = pdn_data_signals(path, &signals, &options, e->options->data, &data, &error);
+    return data_made(e, made, data, &error, a);
 }
 
 /* arrays("x.npy", "y.npy", batch = 4): positional arguments are files. */
@@ -114,8 +114,8 @@ const Value *prelude_arrays(Elab *e, const BuiltinInfo *info, const Arguments *a
         return value_error(e);
     PdnData *data = NULL;
     PdnError error = {{0}};
-    return data_made(e, pdn_data_arrays(paths, files, rank, &options, e->options->data, &data, &error), data,
-                     &error, a);
+    PdnStatus made = pdn_data_arrays(paths, files, rank, &options, e->options->data, &data, &error);
+    return data_made(e, made, data, &error, a);
 }
 
 /* synthetic(expression, count = 1000, batch = 1): the expression is elaborated where a sample is used, so that

@@ -278,6 +278,40 @@ const Value *prove_norm(Elab *e, const Operator *op, const Value *where, Span sp
     return value_error(e);
 }
 
+/* The function of its first parameter alone, the second being `number`. */
+static FuncId with_number(Elab *e, FuncId func, double number) {
+    const Func *f = graph_get(e->module, func);
+    FuncId made = graph_func(e->module, f->name);
+    Map known = {0};
+    map_set(&known, f->params.data[0], graph_param(e->module, made, type_scalar(), 0));
+    map_set(&known, f->params.data[1], graph_const(e->module, made, number));
+    Node n = graph_copy(e->module, func, f->results.data[0], made, &known);
+    vec_push(&graph_get(e->module, made)->results, n);
+    map_free(&known);
+    return made;
+}
+
+/* Of f(s, a), where the number a is known only at run time. If f is homogeneous of degree d, the derivative by s at
+ * (s, a) is |a|^(d-1) times that at (s/|a|, ±1): a bound for a = ±1 is one for all a. NULL: no bound is found. */
+static const Value *lipschitz_scaled(Elab *e, const Frame *frame, Span span) {
+    const Func *f = graph_get(e->module, frame->func);
+    double degree, bound = 0;
+    if (frame->captures.len != 1 || f->params.len != 2 ||
+        graph_node(f, f->params.data[1])->type.kind != TYPE_SCALAR ||
+        !homogeneity_degree(e->module, frame->func, &degree))
+        return NULL;
+    const Value *a = value_node(e, frame->captures.data[0].outer, NULL, span);
+    const Parameter *p = parameter_behind(e, a);
+    for (int sign = p && p->low > 0 ? 1 : -1; sign <= 1; sign += 2)
+        bound = fmax(bound, lipschitz_bound(e->module, with_number(e, frame->func, sign), e->arena));
+    if (!isfinite(bound)) return NULL;
+    const Value *at_one = value_number(e, bound, span);
+    if (degree == 1) return at_one;
+    const Value *size = eval_pointwise(e, OP_ABS, &a, 1, span);
+    const Value *power = eval_binary(e, AST_POW, size, value_number(e, degree - 1, span), span);
+    return eval_binary(e, AST_MUL, at_one, power, span);
+}
+
 /* lipschitz(f, a, …): of f in its first argument, the others given. */
 const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest) {
     Frame *frame = frame_push(e, op->name);
@@ -298,6 +332,8 @@ const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest)
     }
     double bound = lipschitz_bound(e->module, frame->func, e->arena);
     if (isfinite(bound)) return value_number(e, bound, rest->span);
+    const Value *scaled = lipschitz_scaled(e, frame, rest->span);
+    if (scaled) return scaled;
     Diagnostic *d = report(e, NO_LIPSCHITZ, rest->span, operator_name(e, op));
     diag_help(d, "its derivative could not be bounded over all arguments");
     return value_error(e);
