@@ -317,6 +317,16 @@ static void report_text(const Execution *x, const Action *a, const Report *r, co
     putchar('\n');
 }
 
+static void report_to_history(Execution *x, const Action *a, const Report *r, const double *mean,
+                              const double *deviation) {
+    PdnError error;
+    for (uint32_t i = 0; x->history && i < a->count; i++) {
+        const char *label = a->label ? a->label : "report";
+        const char *name = a->count > 1 ? arena_format(x->session->arena, "%s_%u", label, i) : label;
+        pdn_history_report(x->history, name, mean[i], r->count > 1 ? deviation[i] : NAN, &error);
+    }
+}
+
 void reports_print(Execution *x, const Report *reports, uint32_t count) {
     for (uint32_t k = 0; k < count && !x->test; k++) {
         const Report *r = &reports[k];
@@ -329,6 +339,7 @@ void reports_print(Execution *x, const Report *reports, uint32_t count) {
             deviation[i] = r->count > 1 ? sqrt(fmax(spread, 0) / (n - 1)) : 0;
         }
         (x->session->options->json ? report_json : report_text)(x, a, r, mean, deviation);
+        report_to_history(x, a, r, mean, deviation);
         mem_free(mean);
     }
     fflush(stdout);

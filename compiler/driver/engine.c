@@ -81,6 +81,11 @@ static void host_random(void *context, int kind, uint64_t stream, void *to, int6
     host_launch(context, fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK);
 }
 
+static int host_batch_mean(void *context, void *data, int64_t count) {
+    const Running *r = context;
+    return r->meeting ? meeting_mean(r->meeting, r->sample, data, count) : 0;
+}
+
 /* The values that a TASK node of the running function is given. */
 static const NodeData *task_node(const Func *f, uint32_t number) {
     for (Node n = 1; n < f->nodes.len; n++)
@@ -200,7 +205,8 @@ static int run_program(Running *r, const Executable *p, const void *const *input
                     .effect = host_effect,
                     .progress = host_progress,
                     .random = host_random,
-                    .task = host_task};
+                    .task = host_task,
+                    .batch_mean = host_batch_mean};
     CodeArguments arguments = {
         .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
     if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;

@@ -24,6 +24,7 @@ typedef struct {
     PdnProgress progress;
     int64_t progress_loop;
     VEC(Executable *) programs;
+    PdnHistory *history; /* of the training that runs; NULL: none */
     VEC(void *) kept; /* memory of values that tasks gave */
 } Execution;
 
@@ -44,6 +45,8 @@ typedef struct {
     const PdnGrid *grids;
     uint64_t seed; /* of its noise */
     int threads;   /* that its launches are spread over; 0: all */
+    struct Meeting *meeting; /* of a batch, and which of its samples this is; NULL: it is alone */
+    int64_t sample;
     Reports *reports; /* of a loop over data; NULL: a report is printed at once */
 } Running;
 
@@ -105,6 +108,10 @@ HostValue *body_arguments(Arena *arena, const Module *m, const TaskBody *body, c
                           const HostValue *values);
 /* Seed of the noise of sample number `draw`: a hash, so that all draws are apart. */
 uint64_t draw_seed(const Execution *x, uint64_t draw);
+
+/* ---- training_meeting.c ---- */
+/* Means of the numbers at `data` over the samples that meet there. Nonzero: one of them failed. */
+int meeting_mean(struct Meeting *meeting, int64_t sample, void *data, int64_t count);
 
 /* ---- training.c ---- */
 /* Trains; results[i] are the new values of the tensors, in memory that x keeps. Nonzero stops. */

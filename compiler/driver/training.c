@@ -5,9 +5,15 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
 static size_t number_bytes(const Training *t) { return t->x->type == PDN_F32 ? 4 : 8; }
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 /* ---- layout ------------------------------------------------------------------------------ */
 
@@ -66,6 +72,8 @@ static bool draws_noise(const Module *m, FuncId func, uint8_t *seen) {
 static PdnOptimiser *make_optimiser(Training *t) {
     const Module *m = t->x->what->module;
     uint8_t *seen = mem_alloc(m->funcs.len);
+    memset(seen, 0, m->funcs.len);
+    t->meets = uses_batch_means(m, t->task->step.func, seen);
     memset(seen, 0, m->funcs.len);
     PdnOptimiserOptions options = *t->task->optimiser;
     options.fixed = t->task->data < 0 && !draws_noise(m, t->task->step.func, seen);
@@ -203,7 +211,7 @@ static int run_due(Training *t, bool epochs, int64_t done) {
     for (uint32_t i = 0; i < t->task->every_count; i++) {
         const EveryTask *every = &t->task->every[i];
         if (every->epochs != epochs || done % (int64_t)every->count) continue;
-        pdn_progress_end(&t->x->progress);
+        pdn_progress_clear(&t->x->progress);
         if (run_every(t, every)) return 1;
     }
     return 0;
@@ -216,9 +224,54 @@ typedef struct {
     PdnOptimiser *optimiser;
     int64_t step, steps; /* done, in all */
     double loss;         /* sum over the epoch, weighted by samples */
-    int64_t seen;
+    int64_t seen, samples; /* of the epoch, in all */
+    int64_t epoch;         /* done */
+    double started;        /* so that the clock of the history goes on */
     bool done;
 } Course;
+
+static void show_progress(const Course *c, double loss) {
+    Training *t = c->t;
+    Execution *x = t->x;
+    if (x->session->options->quiet || x->test) return;
+    if (!x->progress.label[0]) pdn_progress_begin(&x->progress, stderr, t->task->name, c->steps);
+    const DataSet *set = t->task->data >= 0 ? &x->what->data.data[t->task->data] : NULL;
+    int64_t a_pass = set ? (set->info.per_epoch + set->info.batch - 1) / set->info.batch : c->steps;
+    PdnTraining shown = {.epoch = set ? (c->step - 1) / a_pass + 1 : 0,
+                         .epochs = set ? (c->steps + a_pass - 1) / a_pass : 0,
+                         .step = set ? (c->step - 1) % a_pass + 1 : c->step,
+                         .steps = a_pass,
+                         .samples = set ? c->samples : 0,
+                         .loss = loss,
+                         .rate = pdn_optimiser_rate(c->optimiser, c->step - 1, c->steps)};
+    pdn_progress_training(&x->progress, &shown);
+}
+
+static int history_failed(Training *t, const PdnError *error) {
+    diag_report(t->x->session->diagnostics, DIAG_HISTORY, t->task->span, error->message);
+    t->x->failed = true;
+    return 1;
+}
+
+/* A row of the history: of an epoch, or of a step where steps are counted (of a thousand steps at most). */
+static int add_row(const Course *c, double loss) {
+    Training *t = c->t;
+    int64_t every = t->task->epochs ? 1 : c->steps / 1000 + 1;
+    if (!t->x->history || (c->step % every && !c->done)) return 0;
+    PdnHistoryRow row = {.epoch = c->epoch,
+                         .step = c->step,
+                         .loss = loss,
+                         .rate = pdn_optimiser_rate(c->optimiser, c->step - 1, c->steps),
+                         .seconds = seconds_now() - c->started};
+    PdnError error = {{0}};
+    return pdn_history_add(t->x->history, &row, &error) == PDN_OK ? 0 : history_failed(t, &error);
+}
+
+static int write_history(Training *t) {
+    PdnError error = {{0}};
+    return !t->x->history || pdn_history_write(t->x->history, &error) == PDN_OK ? 0
+                                                                                : history_failed(t, &error);
+}
 
 static int one_step(Course *c) {
     Training *t = c->t;
@@ -234,17 +287,12 @@ static int one_step(Course *c) {
     }
     c->loss += loss * (double)t->batch;
     c->seen += t->batch;
+    c->samples += t->batch;
     c->step++;
     const char *why = pdn_optimiser_converged(c->optimiser);
     c->done = c->step >= c->steps || why;
-    if (!t->x->session->options->quiet) {
-        if (!t->x->progress.start && !t->x->progress.label[0])
-            pdn_progress_begin(&t->x->progress, stderr,
-                               arena_format(t->arena, "%s: loss %.4g, step", t->task->name, loss), c->steps);
-        snprintf(t->x->progress.label, sizeof t->x->progress.label, "%s: loss %.4g, step", t->task->name,
-                 loss);
-        pdn_progress_update(&t->x->progress, c->step);
-    }
+    show_progress(c, loss);
+    if (!t->task->epochs && add_row(c, loss)) return 1;
     return run_due(t, false, c->step);
 }
 
@@ -292,14 +340,12 @@ static int run_epochs(Course *c, Keeping *k, int64_t epochs) {
         c->loss = 0;
         c->seen = 0;
         if (one_epoch(c, epoch)) return 1;
-        pdn_progress_end(&t->x->progress);
-        if (!t->x->session->options->quiet && isatty(2)) {
-            fprintf(stderr, "%s: epoch %" PRId64 "/%" PRId64 ", loss %.6g, rate %.3g\n", t->task->name,
-                    epoch + 1, epochs, c->loss / (double)c->seen,
-                    pdn_optimiser_rate(c->optimiser, c->step - 1, c->steps));
-        }
+        c->epoch = epoch + 1;
+        if (t->task->epochs && add_row(c, c->loss / (double)c->seen)) return 1;
         if (run_due(t, true, epoch + 1)) return 1;
-        if (!t->x->test && t->task->epochs && !write_checkpoint(t, k, epoch + 1, c->step)) return 1;
+        if (write_history(t) ||
+            (!t->x->test && t->task->epochs && !write_checkpoint(t, k, epoch + 1, c->step)))
+            return 1;
     }
     return 0;
 }
@@ -311,7 +357,7 @@ static int run_steps(Course *c) {
         t->draw = (uint64_t)c->step;
         if (one_step(c)) return 1;
     }
-    return 0;
+    return write_history(t);
 }
 
 static int run_course(Training *t, PdnOptimiser *optimiser) {
@@ -323,6 +369,10 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
     if (keeps && pdn_checkpoint_prepare(k.path, &error) != PDN_OK) return !file_failed(t, &error);
     training_project(t, t->parameters);
     if (keeps && !read_checkpoint(t, &k)) return 1;
+    if (!t->x->test &&
+        pdn_history_open(file_name(t, ".history.csv"), k.checkpoint.epoch > 0, k.checkpoint.epoch,
+                         k.checkpoint.step, &t->x->history, &error) != PDN_OK)
+        return history_failed(t, &error);
     if (task->data >= 0) {
         const PdnDataInfo *info = &t->x->what->data.data[task->data].info;
         batches = (info->per_epoch + info->batch - 1) / info->batch;
@@ -330,11 +380,15 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
     Course c = {.t = t,
                 .optimiser = optimiser,
                 .step = k.checkpoint.step,
+                .epoch = k.checkpoint.epoch,
+                .started = seconds_now() - (t->x->history ? pdn_history_seconds(t->x->history) : 0),
                 .steps = task->epochs ? count * batches : count};
     int status = task->data < 0 ? run_steps(&c)
                                 : run_epochs(&c, &k, task->epochs ? count : (count + batches - 1) / batches);
     pdn_progress_end(&t->x->progress);
     memset(&t->x->progress, 0, sizeof t->x->progress);
+    pdn_history_free(t->x->history);
+    t->x->history = NULL;
     return status;
 }
 

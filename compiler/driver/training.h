@@ -10,6 +10,8 @@ typedef struct {
     int64_t frames, count; /* 1 without index; numbers of a frame */
 } Place;
 
+typedef struct Meeting Meeting;
+
 typedef struct {
     Execution *x;
     const TrainTask *task;
@@ -33,15 +35,22 @@ typedef struct {
     int64_t room;    /* samples that there is room for */
     Workspace *workspaces; /* free ones: a stack, behind a lock */
     int workspace_count, workspace_room;
-    int64_t bad; /* the first sample that failed; -1: none */
+    bool meets;       /* the step takes means over the batch */
+    Meeting *meeting; /* while it runs so */
 } Training;
 
 /* training_step.c: loss and gradient at t->at (the mean over the batch), a thread a sample. Nonzero: failed, with a
  * message. A loss or gradient that is no finite number fails, with a note where it arose. */
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss);
 void training_step_free(Training *t);
+/* Runs the step for one sample: gradient, loss and status of it are set. */
+void training_sample(Training *t, int64_t sample, int threads);
 
 /* training_constraints.c: moves parameters to the nearest point that ranges and constraints allow. */
 void training_project(void *training, void *parameters);
+
+/* training_meeting.c: samples that take means over their batch run side by side, a thread each, and wait for each other. */
+bool uses_batch_means(const Module *m, FuncId func, uint8_t *seen);
+bool meeting_run(Training *t); /* false: the system gives no more threads */
 
 #endif

@@ -49,17 +49,17 @@ static Running running(const Training *t, int64_t sample, int threads) {
                      .func = t->task->step.func,
                      .grids = t->grids[sample],
                      .seed = draw_seed(t->x, t->draw + (uint64_t)sample),
-                     .threads = threads};
+                     .threads = threads,
+                     .meeting = t->meeting,
+                     .sample = sample};
 }
 
 static HostValue *arguments_of(const Training *t, Arena *arena, const TaskBody *body, int64_t sample) {
-    HostValue *values = arena_copy(arena, t->values, sizeof *values * (t->task->tensor_count + 1));
-    (void)values;
     return body_arguments(arena, t->x->what->module, body, t->samples ? &t->samples[sample] : NULL,
                           t->values);
 }
 
-static void run_sample(Training *t, int64_t sample, int threads) {
+void training_sample(Training *t, int64_t sample, int threads) {
     Arena *arena = arena_new();
     const TaskBody *step = &t->task->step;
     Running r = running(t, sample, threads);
@@ -80,7 +80,7 @@ static void run_sample(Training *t, int64_t sample, int threads) {
 }
 
 static void run_samples(const void *training, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) run_sample((Training *)training, i, 1);
+    for (int64_t i = begin; i < end; i++) training_sample((Training *)training, i, 1);
 }
 
 /* ---- the sum over a batch --------------------------------------------------------------------------- */
@@ -195,10 +195,15 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
     if (!make_room(t)) return 1;
     point_at(t, parameters);
     if (!x->session->options->interpret && !program_get(x, t->task->step.func)) return 1;
-    if (t->batch >= threads && threads > 1 && !x->session->options->interpret)
+    if (t->meets && t->batch > 1) {
+        if (!meeting_run(t)) {
+            diag_report(x->session->diagnostics, DIAG_NO_THREADS, t->task->span, (long long)t->batch);
+            return 1;
+        }
+    } else if (t->batch >= threads && threads > 1 && !x->session->options->interpret)
         pdn_launch(run_samples, t, t->batch, threads);
     else
-        for (int64_t i = 0; i < t->batch; i++) run_sample(t, i, threads);
+        for (int64_t i = 0; i < t->batch; i++) training_sample(t, i, threads);
     for (int64_t i = 0; i < t->batch; i++)
         if (t->status[i]) {
             x->failed = true;

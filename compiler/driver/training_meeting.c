@@ -1,0 +1,108 @@
+/* Where the samples of a batch meet: means over the batch inside of a step. */
+#include "compiler/driver/training.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct Meeting {
+    pthread_mutex_t lock;
+    pthread_cond_t all;
+    int64_t batch, arrived, generation;
+    void **data; /* of each sample */
+    bool f64, failed;
+};
+
+bool uses_batch_means(const Module *m, FuncId func, uint8_t *seen) {
+    if (seen[func]) return false;
+    seen[func] = 1;
+    const Func *f = graph_get(m, func);
+    for (Node n = 1; n < f->nodes.len; n++) {
+        const NodeData *d = graph_node(f, n);
+        bool loop = d->op == OP_LOOP || d->op == OP_BACK;
+        if (d->op == OP_BATCHMEAN || (d->op == OP_CALL && uses_batch_means(m, d->index, seen)) ||
+            (loop && uses_batch_means(m, m->loops.data[d->index].body, seen)))
+            return true;
+    }
+    return false;
+}
+
+/* Neighbours in pairs, as everywhere: the same bits whoever comes last. */
+static void take_means(Meeting *g, int64_t count) {
+    double *sums = mem_alloc(sizeof *sums * (size_t)(g->batch + 1));
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t s = 0; s < g->batch; s++)
+            sums[s] = g->f64 ? ((const double *)g->data[s])[i] : (double)((const float *)g->data[s])[i];
+        for (int64_t apart = 1; apart < g->batch; apart *= 2)
+            for (int64_t s = 0; s + apart < g->batch; s += 2 * apart) sums[s] += sums[s + apart];
+        double mean = sums[0] / (double)g->batch;
+        for (int64_t s = 0; s < g->batch; s++)
+            if (g->f64)
+                ((double *)g->data[s])[i] = mean;
+            else
+                ((float *)g->data[s])[i] = (float)mean;
+    }
+    mem_free(sums);
+}
+
+int meeting_mean(Meeting *g, int64_t sample, void *data, int64_t count) {
+    pthread_mutex_lock(&g->lock);
+    int64_t generation = g->generation;
+    g->data[sample] = data;
+    if (++g->arrived == g->batch && !g->failed) {
+        take_means(g, count);
+        g->arrived = 0;
+        g->generation++;
+        pthread_cond_broadcast(&g->all);
+    }
+    while (generation == g->generation && !g->failed) pthread_cond_wait(&g->all, &g->lock);
+    bool failed = g->failed;
+    pthread_mutex_unlock(&g->lock);
+    return failed;
+}
+
+/* A sample that failed comes no more: the others need not wait. */
+static void leave(Meeting *g) {
+    pthread_mutex_lock(&g->lock);
+    g->failed = true;
+    pthread_cond_broadcast(&g->all);
+    pthread_mutex_unlock(&g->lock);
+}
+
+typedef struct {
+    Training *training;
+    int64_t sample;
+    pthread_t thread;
+    bool started;
+} Guest;
+
+static void *run_guest(void *context) {
+    Guest *g = context;
+    training_sample(g->training, g->sample, 1);
+    if (g->training->status[g->sample]) leave(g->training->meeting);
+    return NULL;
+}
+
+bool meeting_run(Training *t) {
+    Meeting g = {.batch = t->batch, .f64 = t->x->type == PDN_F64};
+    Guest *guests = mem_alloc(sizeof *guests * (size_t)t->batch);
+    pthread_mutex_init(&g.lock, NULL);
+    pthread_cond_init(&g.all, NULL);
+    g.data = mem_alloc(sizeof *g.data * (size_t)t->batch);
+    t->meeting = &g;
+    bool ok = true;
+    for (int64_t i = 0; i < t->batch; i++) {
+        guests[i] = (Guest){.training = t, .sample = i};
+        guests[i].started = ok && pthread_create(&guests[i].thread, NULL, run_guest, &guests[i]) == 0;
+        ok = guests[i].started;
+    }
+    if (!ok) leave(&g);
+    for (int64_t i = 0; i < t->batch; i++)
+        if (guests[i].started) pthread_join(guests[i].thread, NULL);
+    t->meeting = NULL;
+    pthread_cond_destroy(&g.all);
+    pthread_mutex_destroy(&g.lock);
+    mem_free(g.data);
+    mem_free(guests);
+    return ok;
+}
