@@ -443,6 +443,10 @@ static double with_room(const NormFilter *f, double square) {
     return square * (1 + 1e-9) + 1e-11 * size * size;
 }
 
+static double number_at(PdnType type, const void *numbers, int64_t i) {
+    return type == PDN_F32 ? (double)((const float *)numbers)[i] : ((const double *)numbers)[i];
+}
+
 /* A group of a convolution: its weights, read and scaled. */
 static void read_group(const PdnConvShape *s, PdnType type, const void *weights, int64_t group,
                        double scale, NormFilter *f) {
@@ -451,8 +455,7 @@ static void read_group(const PdnConvShape *s, PdnType type, const void *weights,
         for (int64_t i = 0; i < f->columns; i++)
             for (int64_t t = 0; t < taps; t++) {
                 int64_t at = ((group * f->rows + o) * f->columns + i) * taps + t;
-                double w = type == PDN_F32 ? (double)((const float *)weights)[at]
-                                           : ((const double *)weights)[at];
+                double w = number_at(type, weights, at);
                 f->weights[(t * f->rows + o) * f->columns + i] = w * scale;
             }
     (void)s;
@@ -550,4 +553,31 @@ double pdn_conv_norm(const PdnConvShape *s, PdnType type, const void *weights, d
         if (!(b < INFINITY)) return INFINITY;
     }
     return bound;
+}
+
+void pdn_conv_norm_into(const PdnConvShape *s, PdnType type, const void *weights,
+                        const void *cotangent, void *result) {
+    if (!cotangent) {
+        double bound = pdn_conv_norm(s, type, weights, NULL);
+        if (type == PDN_F64) {
+            *(double *)result = bound;
+            return;
+        }
+        float rounded = (float)bound;
+        *(float *)result = (double)rounded < bound ? nextafterf(rounded, INFINITY) : rounded;
+        return;
+    }
+    NormFilter f = filter_of(s);
+    int64_t count = norm_taps(&f) * f.rows * f.columns * s->groups;
+    double *gradient = malloc(sizeof *gradient * (size_t)count),
+           factor = number_at(type, cotangent, 0);
+    double bound = gradient ? pdn_conv_norm(s, type, weights, gradient) : NAN;
+    for (int64_t i = 0; i < count; i++) {
+        double g = isfinite(bound) ? gradient[i] * factor : NAN;
+        if (type == PDN_F32)
+            ((float *)result)[i] = (float)g;
+        else
+            ((double *)result)[i] = g;
+    }
+    free(gradient);
 }

@@ -53,6 +53,8 @@ typedef struct {
 
 typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
+struct PdnConvShape;
+
 /* Given to compiled programs; `context` is handed back unchanged. Function pointers, so that
  * compiled code has no external symbols but those of the maths library. */
 typedef struct PdnHost {
@@ -72,6 +74,9 @@ typedef struct PdnHost {
     /* In place of the `count` numbers of `data` puts their means over the samples of a batch, which run
      * side by side and come here in the same order. Nonzero stops the program. NULL: there is one sample. */
     int (*batch_mean)(void *context, void *data, int64_t count);
+    /* As pdn_conv_norm_into, below, of numbers of the program's type. */
+    void (*conv_norm)(void *context, const struct PdnConvShape *shape, const void *weights, const void *cotangent,
+                      void *result);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */
@@ -232,7 +237,7 @@ typedef enum {
 
 /* A convolution as the graph's Conv: output p reads the cells stride p + dilation t - low for t = 0 … size - 1, with
  * low = dilation (size - 1) / 2, rounded down; groups divides in and out. Axis 0 is x. */
-typedef struct {
+typedef struct PdnConvShape {
     int rank;                                /* 1 to 3 */
     int64_t in, out, groups;                 /* channels */
     int64_t size[3], stride[3], dilation[3]; /* stride 1 or 2 */
@@ -245,6 +250,10 @@ typedef struct {
  * weights give the same bits. */
 double pdn_conv_norm(const PdnConvShape *shape, PdnType type, const void *weights,
                      double *gradient);
+/* The same for compiled code, of numbers of one type. Without `cotangent` *result is the bound, rounded upwards; else
+ * *result gets as many numbers as there are weights, the subgradient times *cotangent. NaN where memory runs out. */
+void pdn_conv_norm_into(const PdnConvShape *shape, PdnType type, const void *weights, const void *cotangent,
+                        void *result);
 
 /* ---- progress -------------------------------------------------------------------- */
 

@@ -296,6 +296,7 @@ static Interval node_range(Module *module, const NodeData *d, const Interval *x,
     case OP_UNIFORM: return (Interval){0, 1};
     case OP_CELLS:
     case OP_FRAMES: return (Interval){1, INFINITY};
+    case OP_CONVNORM: return (Interval){0, INFINITY};
     case OP_SPREAD:
     case OP_CHANNEL:
     case OP_RESTRICT:

@@ -283,7 +283,7 @@ static bool node_tangent(Sweep *s, Node n) {
     if (!any || !op_varies(d.op)) return true;
     if (info->class == CLASS_POINTWISE)
         s->tangent[n] = pointwise_tangent(s, n, t, d.count);
-    else if (d.op == OP_LEAST || d.op == OP_LARGEST)
+    else if (d.op == OP_LEAST || d.op == OP_LARGEST || d.op == OP_CONVNORM)
         s->tangent[n] = extremum_tangent(s, n, t[0]);
     else if (d.op == OP_MAXPOOL)
         s->tangent[n] = maxpool_tangent(m, s->to, s->primal[n], t[0]);

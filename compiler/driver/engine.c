@@ -86,6 +86,12 @@ static int host_batch_mean(void *context, void *data, int64_t count) {
     return r->meeting ? meeting_mean(r->meeting, r->sample, data, count) : 0;
 }
 
+static void host_conv_norm(void *context, const PdnConvShape *shape, const void *weights,
+                           const void *cotangent, void *result) {
+    const Running *r = context;
+    pdn_conv_norm_into(shape, r->x->type, weights, cotangent, result);
+}
+
 /* The values that a TASK node of the running function is given. */
 static const NodeData *task_node(const Func *f, uint32_t number) {
     for (Node n = 1; n < f->nodes.len; n++)
@@ -206,7 +212,8 @@ static int run_program(Running *r, const Executable *p, const void *const *input
                     .progress = host_progress,
                     .random = host_random,
                     .task = host_task,
-                    .batch_mean = host_batch_mean};
+                    .batch_mean = host_batch_mean,
+                    .conv_norm = host_conv_norm};
     CodeArguments arguments = {
         .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
     if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;

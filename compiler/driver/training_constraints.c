@@ -1,5 +1,6 @@
 /* Projections: ranges, norms and sums of parameters, after every step of an optimiser. */
 #include "compiler/driver/training.h"
+#include "compiler/ops/ops.h"
 
 #include <math.h>
 
@@ -37,22 +38,14 @@ static double euclidean(const Training *t, const void *frame, int64_t n) {
     return sqrt(sum);
 }
 
-static double conv_norm_bound(const Conv *c, PdnType type, const void *weights) {
-    PdnConvShape shape = {(int)c->rank, c->in, c->out, c->groups, {0}, {0}, {0}, {{0}}};
-    for (uint32_t a = 0; a < MAX_RANK; a++) {
-        shape.size[a] = c->size[a];
-        shape.stride[a] = c->stride[a];
-        shape.dilation[a] = c->dilation[a];
-        for (int side = 0; side < 2; side++) shape.sides[a][side] = (int)c->sides[a][side];
-    }
-    return pdn_conv_norm(&shape, type, weights, NULL);
-}
-
 static double norm_of(const Training *t, const TensorInfo *info, const void *frame, int64_t n) {
     if (!info->conv_count) return euclidean(t, frame, n);
     double most = 0;
-    for (uint32_t i = 0; i < info->conv_count; i++)
-        most = fmax(most, conv_norm_bound(&t->x->what->module->convs.data[info->convs[i]], t->x->type, frame));
+    for (uint32_t i = 0; i < info->conv_count; i++) {
+        PdnConvShape shape = conv_shape(&t->x->what->module->convs.data[info->convs[i]]);
+        double norm = pdn_conv_norm(&shape, t->x->type, frame, NULL);
+        if (!(norm <= most)) most = norm; /* NaN, too */
+    }
     return most;
 }
 

@@ -87,7 +87,7 @@ static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
 /* Can the instruction write to a buffer of our choice? */
 static bool writes_anywhere(const HInstr *h) {
     return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL || h->kind == H_ROW ||
-           h->kind == H_BATCH || h->kind == H_CONV;
+           h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM;
 }
 
 static struct HPool *pool_of(HLoop *l, Type t, Arena *arena) {
@@ -311,7 +311,7 @@ static void want_slots(Memory *m, HBlock *block) {
         uint32_t count = k                   ? k->written.len
                          : h->kind == H_CALL ? h->dsts_count
                                              : h->kind == H_RANDOM || h->kind == H_ROW ||
-                                                   h->kind == H_BATCH || h->kind == H_CONV;
+                                                   h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM;
         const HReg *made = k ? h->outputs : h->kind == H_CALL ? h->dsts : &h->dst;
         for (uint32_t o = 0; o < count; o++) {
             HRegData *r = &m->f->regs.data[made[o]];
@@ -382,6 +382,11 @@ static void smallest_block(Plan *plan, const HFunc *f, const HBlock *block) {
             if (least[0] < count) least[0] = count;
         }
         if (h->kind == H_CONV) conv_smallest(plan, f, h);
+        if (h->kind == H_CONVNORM) {
+            int64_t *least = plan->smallest[f->regs.data[h->args[0]].type.grid],
+                    count = conv_weights(&plan->convs.data[h->index]);
+            if (least[0] < count) least[0] = count;
+        }
         if (h->kind != H_LAUNCH) continue;
         const Kernel *k = plan->kernels.data[h->index];
         int64_t *least = plan->smallest[h->grids[0]];

@@ -613,6 +613,14 @@ static HReg require(Block *b, Node n) {
     case OP_CONV:
     case OP_CONVT:
     case OP_CONVW: reg = require_conv(b, n); break;
+    case OP_CONVNORM:
+    case OP_CONVNORMW: {
+        Plan *plan = b->planner->plan;
+        reg = with_operands(b, n, H_CONVNORM);
+        vec_last(&b->code->code).index =
+            plan_add_conv(plan, &b->planner->module->convs.data[d->index]);
+        break;
+    }
     case OP_FRAME: reg = with_operands(b, n, H_FRAME); break;
     case OP_FRAMES: reg = with_operands(b, n, H_FRAMES); break;
     case OP_ROW: reg = with_operands(b, n, H_ROW); break;

@@ -315,6 +315,25 @@ static void check_conv(Check *c, const HInstr *h) {
             fail(c, "func", "a convolution of fields of another shape");
 }
 
+static void check_convnorm(Check *c, const HInstr *h) {
+    if (h->index >= c->plan->convs.len || h->args_count < 1 || h->args_count > 2) {
+        fail(c, "func", "no such norm of a convolution");
+        return;
+    }
+    bool derivative = h->args_count == 2;
+    reads(c, h->args[0], TYPE_FIELD, "a norm reads weights that are not there");
+    if (derivative) reads(c, h->args[1], TYPE_SCALAR, "a norm's cotangent is not there");
+    writes(c, h->dst, derivative ? TYPE_FIELD : TYPE_SCALAR, "the norm of a convolution");
+    if (c->wrong) return;
+    Type w = c->f->regs.data[h->args[0]].type;
+    const HRegData *made = &c->f->regs.data[h->dst];
+    int64_t count = conv_weights(&c->plan->convs.data[h->index]);
+    if (c->plan->grid_rank[w.grid] != 1 || w.channels != 1 || c->plan->smallest[w.grid][0] < count)
+        fail(c, "func", "the weights of a norm are no row of as many numbers");
+    if (derivative && (!type_equal(w, made->type) || made->place < PLACE_SLOT))
+        fail(c, "func", "the derivative of a norm without its place");
+}
+
 static uint32_t wanted_args(const HInstr *h) {
     switch (h->kind) {
     case H_FRAME: return 2;
@@ -394,6 +413,8 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
             check_task(c, h);
         else if (h->kind == H_CONV)
             check_conv(c, h);
+        else if (h->kind == H_CONVNORM)
+            check_convnorm(c, h);
         else
             check_simple(c, h);
     }

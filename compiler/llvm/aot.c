@@ -366,22 +366,27 @@ static bool write_files(const Plan *plan, const Module *m, const CodeBuild *b, c
     return ok;
 }
 
-static bool has_noise(const HBlock *block) {
+static bool has_kind(const HBlock *block, HKind kind) {
     for (uint32_t i = 0; i < block->code.len; i++)
-        if (block->code.data[i].kind == H_RANDOM ||
-            (block->code.data[i].kind == H_LOOP && has_noise(block->code.data[i].loop->body)))
+        if (block->code.data[i].kind == kind ||
+            (block->code.data[i].kind == H_LOOP && has_kind(block->code.data[i].loop->body, kind)))
             return true;
     return false;
 }
 
 bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
                const Machine *machine, char **error) {
-    for (uint32_t i = 0; i < plan->funcs.len; i++)
-        if (has_noise(&plan->funcs.data[i]->body)) {
-            *error = text_message(
-                "a standalone kernel cannot draw random numbers: pass the noise as an input");
-            return false;
-        }
+    for (uint32_t i = 0; i < plan->funcs.len; i++) {
+        const HBlock *body = &plan->funcs.data[i]->body;
+        *error = has_kind(body, H_RANDOM)
+                     ? text_message("a standalone kernel cannot draw random numbers: pass the noise "
+                                    "as an input")
+                 : has_kind(body, H_CONVNORM)
+                     ? text_message("a standalone kernel cannot bound the norm of a convolution: "
+                                    "compute it with `pdn run` and pass it as a number")
+                     : NULL;
+        if (*error) return false;
+    }
     if (graph_get(module, module->main)->results.len == 0) {
         *error = text_message("there is nothing that the kernel would give");
         return false;

@@ -10,7 +10,7 @@
 /* Pointers that a run is given, in this order. */
 enum { RUN_HOST, RUN_GRIDS, RUN_INPUTS, RUN_OUTPUTS, RUN_WORKSPACE, RUN_CONSTANTS };
 /* Members of PdnHost, all pointers. */
-enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM, HOST_TASK, HOST_BATCH };
+enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM, HOST_TASK, HOST_BATCH, HOST_CONV_NORM };
 
 enum {
     PROGRESS_EVERY = 16,
@@ -604,6 +604,40 @@ static void emit_random(HE *h, const HInstr *in) {
     if (t.kind == TYPE_SCALAR) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
 }
 
+/* A PdnConvShape, laid out as C has it. */
+static LLVMValueRef conv_shape_constant(Emit *e, const Conv *c) {
+    PdnConvShape s = conv_shape(c);
+    LLVMValueRef axes[3][3], sides[6];
+    for (int a = 0; a < 3; a++) {
+        axes[0][a] = emit_i64(e, s.size[a]);
+        axes[1][a] = emit_i64(e, s.stride[a]);
+        axes[2][a] = emit_i64(e, s.dilation[a]);
+        for (int side = 0; side < 2; side++)
+            sides[2 * a + side] = LLVMConstInt(e->i32, (unsigned)s.sides[a][side], false);
+    }
+    LLVMValueRef parts[8] = {LLVMConstInt(e->i32, (unsigned)s.rank, false), emit_i64(e, s.in),
+                             emit_i64(e, s.out), emit_i64(e, s.groups)};
+    for (int i = 0; i < 3; i++) parts[4 + i] = LLVMConstArray2(e->i64, axes[i], 3);
+    parts[7] = LLVMConstArray2(e->i32, sides, 6);
+    LLVMValueRef value = LLVMConstStructInContext(e->context, parts, 8, false);
+    LLVMValueRef shape = LLVMAddGlobal(e->module, LLVMTypeOf(value), "conv_shape");
+    LLVMSetInitializer(shape, value);
+    LLVMSetGlobalConstant(shape, true);
+    LLVMSetLinkage(shape, LLVMPrivateLinkage);
+    return shape;
+}
+
+static void emit_conv_norm(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    bool derivative = in->args_count == 2;
+    LLVMValueRef to = derivative ? place_of(h, in->dst) : emit_variable(e, e->real, "norm");
+    LLVMValueRef cotangent = derivative ? value_place(h, in->args[1]) : LLVMConstNull(e->ptr);
+    LLVMValueRef args[5] = {NULL, conv_shape_constant(e, &e->plan->convs.data[in->index]),
+                            h->regs[in->args[0]].value, cotangent, to};
+    host_call(h, HOST_CONV_NORM, e->none, args, 5);
+    if (!derivative) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
+}
+
 /* The value, or what the host makes of it when samples run side by side. */
 static void emit_batch(HE *h, const HInstr *in) {
     Emit *e = h->e;
@@ -678,6 +712,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
             LLVMBuildLoad2(e->b, e->real, number_at(e, h->regs[in->args[0]].value, in->index), "");
         break;
     case H_CONV: emit_conv(h, in); break;
+    case H_CONVNORM: emit_conv_norm(h, in); break;
     }
 }
 

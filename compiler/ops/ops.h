@@ -6,6 +6,7 @@
 
 #include "compiler/analysis/analysis.h"
 #include "compiler/graph/graph.h"
+#include "runtime/pdn.h"
 
 typedef enum {
     CLASS_POINTWISE,
@@ -53,5 +54,8 @@ bool op_shape(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, 
 /* Do the operands of CONV, CONVT or CONVW and its type go together? Adds nothing to the module. */
 bool conv_fits(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, ConvId index,
                Type type, const char **why);
+
+/* The same as the runtime has it. */
+PdnConvShape conv_shape(const Conv *c);
 
 #endif

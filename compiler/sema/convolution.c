@@ -233,6 +233,10 @@ const Value *conv_norm(Elab *e, const Operator *op, Span span) {
         diag_help(d, "apply it to a field before: then its dimensions and boundary are known");
         return value_error(e);
     }
-    report(e, NOT_YET, span, "the norm of a trainable convolution");
-    return value_error(e);
+    Node w = weights(e, op, 0, span), largest = NODE_NONE; /* it may stand between several boundaries */
+    for (uint32_t i = 0; i < p->convs.len; i++) {
+        Node n = graph_add(e->module, e->frame->func, OP_CONVNORM, &w, 1, p->convs.data[i], 0, span);
+        largest = i == 0 ? n : graph_binary(e->module, e->frame->func, OP_MAX, largest, n, span);
+    }
+    return value_node(e, largest, NULL, span);
 }
