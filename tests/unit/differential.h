@@ -99,6 +99,12 @@ static inline void run_random(void *context, int kind, uint64_t stream, void *to
     pdn_random(r->f64 ? PDN_F64 : PDN_F32, kind, r->seed, stream, to, count);
 }
 
+static inline void run_conv_norm(void *context, const PdnConvShape *shape, const void *weights, const void *cotangent,
+                                 void *result)
+{
+    pdn_conv_norm_into(shape, ((Run *)context)->f64 ? PDN_F64 : PDN_F32, weights, cotangent, result);
+}
+
 /* The inputs in the program's precision. */
 static inline void **run_inputs(const Run *r)
 {
@@ -125,7 +131,8 @@ static inline char *run_code(Run *r, const Code *code)
                     .effect = run_effect,
                     .progress = run_progress,
                     .random = run_random,
-                    .batch_mean = r->batch_mean};
+                    .batch_mean = r->batch_mean,
+                    .conv_norm = run_conv_norm};
     void **inputs = run_inputs(r);
     CodeArguments a = {&host, r->grids, (const void *const *)inputs, NULL, NULL};
     uint64_t bytes = code_workspace(code, &a);

@@ -82,6 +82,23 @@ static uint32_t pick(uint64_t *seed, uint32_t low, uint32_t high) {
     return low + (uint32_t)(next_random(seed) % (high - low + 1));
 }
 
+/* Norms, and their derivatives times a number, of every kind of side. */
+Test(code_conv, norms) {
+    for (int side = 0; side < 4; side++) {
+        Conv conv = {.rank = 2, .in = 1, .out = 3, .groups = 1, .size = {3, 2, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+        static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_GHOST};
+        for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = kinds[side];
+        Case c = start(2, (int64_t[]){9, 7});
+        ConvId id = graph_conv(c.m, &conv);
+        Node w = input_of(&c, type_field(graph_row(c.m, conv_weights(&conv)), 1), (uint64_t)side);
+        Node norm = graph_add(c.m, c.f, OP_CONVNORM, &w, 1, id, 0, SPAN_NONE);
+        Node factor = graph_binary(c.m, c.f, OP_MUL, norm, graph_const(c.m, c.f, 1.5), SPAN_NONE);
+        show(&c, norm);
+        show(&c, graph_add(c.m, c.f, OP_CONVNORMW, (Node[]){w, factor}, 2, id, 0, SPAN_NONE));
+        check(&c, "the norm of a convolution");
+    }
+}
+
 Test(code_conv, random_ones) {
     uint64_t seed = 11;
     for (int trial = 0; trial < 24; trial++) {

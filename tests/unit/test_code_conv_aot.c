@@ -162,6 +162,21 @@ static void standalone(const CodeTarget *target, unsigned emit, const char *comm
 
 #define C_PROGRAM "cc -std=c11 -Wall -Werror main.c conv.o -lm -o main && ./main"
 
+Test(code_conv_aot, norms_are_refused) {
+    Case c = conv_case();
+    Node w = graph_operand(graph_get(c.m, c.f), graph_get(c.m, c.f)->results.data[0], 1);
+    vec_push(&graph_get(c.m, c.f)->results,
+             graph_add(c.m, c.f, OP_CONVNORM, &w, 1, 1, 0, SPAN_NONE));
+    Arena *arena = arena_new();
+    Plan *plan = plan_make(c.m, &(PlanOptions){0}, arena);
+    CodeBuild b = {.name = "conv", .folder = "/tmp", .emit = EMIT_HEADER};
+    char *error = NULL;
+    cr_expect_not(code_build(plan, c.m, &b, &error));
+    cr_expect(error && strstr(error, "cannot bound the norm"), "%s", error ? error : "no message");
+    free(error);
+    arena_free(arena);
+}
+
 Test(code_conv_aot, the_same_bits_on_this_cpu) {
     standalone(&(CodeTarget){.optimise = 3}, EMIT_OBJECT, C_PROGRAM, 0);
     standalone(&(CodeTarget){.optimise = 0}, EMIT_OBJECT, C_PROGRAM, 0);

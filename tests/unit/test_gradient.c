@@ -174,6 +174,39 @@ static void check_op(Op op, uint32_t rank, uint32_t channels) {
     bench_free(&b);
 }
 
+/* The norm of a convolution: its bound is a number, with a derivative, of the weights alone. */
+Test(gradient, of_norms_of_convolutions) {
+    for (uint32_t stride = 1; stride <= 2; stride++) {
+        Bench b = bench_new(2, sizes, 0.7);
+        Conv c = {.rank = 2, .in = 2, .out = 3, .groups = 1};
+        for (uint32_t a = 0; a < MAX_RANK; a++) {
+            c.size[a] = a < 2 ? 3 : 1;
+            c.stride[a] = a < 2 ? stride : 1;
+            c.dilation[a] = 1;
+            c.sides[a][0] = c.sides[a][1] = a < 2 ? SIDE_EVEN : SIDE_PERIODIC;
+        }
+        ConvId id = graph_conv(b.m, &c);
+        Node w = graph_param(b.m, b.f, type_field(graph_row(b.m, conv_weights(&c)), 1), 0);
+        Node n = graph_add(b.m, b.f, OP_CONVNORM, &w, 1, id, 0, SPAN_NONE);
+        returns(&b, weighted(&b, n));
+        Type t = graph_node(bench_func(&b), w)->type;
+        Array args[1] = {random_array(&b, t, 3)}, steps[1] = {random_array(&b, t, 4)};
+        PdnConvShape s = conv_shape(&c);
+        double bound = pdn_conv_norm(&s, PDN_F64, args[0].data, NULL), value = value_at(&b, b.f, args, steps, 1, 0);
+        cr_expect_float_eq(value, bound * bound, 1e-12 * value);
+        bool wanted[1] = {true};
+        FuncId g = gradient_func(b.m, b.f, wanted, NULL);
+        cr_assert(g);
+        Array results[2];
+        EvalOptions options = {0};
+        cr_assert_eq(eval_func(b.m, g, args, results, &options, b.arena), 0);
+        double h = 1e-5, slope = dot(&results[1], &steps[0]);
+        double change = (value_at(&b, b.f, args, steps, 1, h) - value_at(&b, b.f, args, steps, 1, -h)) / (2 * h);
+        cr_expect(fabs(slope - change) < 1e-4 * fabs(change), "%g against %g", slope, change);
+        bench_free(&b);
+    }
+}
+
 Test(gradient, of_every_op) {
     uint32_t checked = 0;
     for (Op op = 1; op < OP_COUNT; op++) {
