@@ -87,6 +87,7 @@ typedef struct {
     LLVMValueRef function, units;
 } ConvLaunch;
 void emit_convs(Emit *e); /* the kernels of all convolutions */
+LLVMValueRef emit_conv_shape(Emit *e, const Conv *c); /* a PdnConvShape, laid out as C has it */
 /* Bytes of scratch of an instruction CONV; the kernels that it launches one after another, with the words
  * (grid of u, grid of v, first operand, second, result, scratch). Grids are pointers to PdnGrid. */
 LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid);

@@ -316,3 +316,25 @@ uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMV
     }
     return count;
 }
+
+LLVMValueRef emit_conv_shape(Emit *e, const Conv *c) {
+    PdnConvShape s = conv_shape(c);
+    LLVMValueRef axes[3][3], sides[6];
+    for (int a = 0; a < 3; a++) {
+        axes[0][a] = emit_i64(e, s.size[a]);
+        axes[1][a] = emit_i64(e, s.stride[a]);
+        axes[2][a] = emit_i64(e, s.dilation[a]);
+        for (int side = 0; side < 2; side++)
+            sides[2 * a + side] = LLVMConstInt(e->i32, (unsigned)s.sides[a][side], false);
+    }
+    LLVMValueRef parts[8] = {LLVMConstInt(e->i32, (unsigned)s.rank, false), emit_i64(e, s.in),
+                             emit_i64(e, s.out), emit_i64(e, s.groups)};
+    for (int i = 0; i < 3; i++) parts[4 + i] = LLVMConstArray2(e->i64, axes[i], 3);
+    parts[7] = LLVMConstArray2(e->i32, sides, 6);
+    LLVMValueRef value = LLVMConstStructInContext(e->context, parts, 8, false);
+    LLVMValueRef shape = LLVMAddGlobal(e->module, LLVMTypeOf(value), "conv_shape");
+    LLVMSetInitializer(shape, value);
+    LLVMSetGlobalConstant(shape, true);
+    LLVMSetLinkage(shape, LLVMPrivateLinkage);
+    return shape;
+}

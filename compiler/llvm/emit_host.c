@@ -604,35 +604,12 @@ static void emit_random(HE *h, const HInstr *in) {
     if (t.kind == TYPE_SCALAR) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
 }
 
-/* A PdnConvShape, laid out as C has it. */
-static LLVMValueRef conv_shape_constant(Emit *e, const Conv *c) {
-    PdnConvShape s = conv_shape(c);
-    LLVMValueRef axes[3][3], sides[6];
-    for (int a = 0; a < 3; a++) {
-        axes[0][a] = emit_i64(e, s.size[a]);
-        axes[1][a] = emit_i64(e, s.stride[a]);
-        axes[2][a] = emit_i64(e, s.dilation[a]);
-        for (int side = 0; side < 2; side++)
-            sides[2 * a + side] = LLVMConstInt(e->i32, (unsigned)s.sides[a][side], false);
-    }
-    LLVMValueRef parts[8] = {LLVMConstInt(e->i32, (unsigned)s.rank, false), emit_i64(e, s.in),
-                             emit_i64(e, s.out), emit_i64(e, s.groups)};
-    for (int i = 0; i < 3; i++) parts[4 + i] = LLVMConstArray2(e->i64, axes[i], 3);
-    parts[7] = LLVMConstArray2(e->i32, sides, 6);
-    LLVMValueRef value = LLVMConstStructInContext(e->context, parts, 8, false);
-    LLVMValueRef shape = LLVMAddGlobal(e->module, LLVMTypeOf(value), "conv_shape");
-    LLVMSetInitializer(shape, value);
-    LLVMSetGlobalConstant(shape, true);
-    LLVMSetLinkage(shape, LLVMPrivateLinkage);
-    return shape;
-}
-
 static void emit_conv_norm(HE *h, const HInstr *in) {
     Emit *e = h->e;
     bool derivative = in->args_count == 2;
     LLVMValueRef to = derivative ? place_of(h, in->dst) : emit_variable(e, e->real, "norm");
     LLVMValueRef cotangent = derivative ? value_place(h, in->args[1]) : LLVMConstNull(e->ptr);
-    LLVMValueRef args[5] = {NULL, conv_shape_constant(e, &e->plan->convs.data[in->index]),
+    LLVMValueRef args[5] = {NULL, emit_conv_shape(e, &e->plan->convs.data[in->index]),
                             h->regs[in->args[0]].value, cotangent, to};
     host_call(h, HOST_CONV_NORM, e->none, args, 5);
     if (!derivative) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
