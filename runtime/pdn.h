@@ -53,6 +53,7 @@ typedef struct {
 
 typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
+#define PDN_MEMORY_DEFAULT (INT64_C(1) << 28) /* bytes for PdnHost.memory; also of standalone kernels */
 struct PdnConvShape;
 
 /* Given to compiled programs; `context` is handed back unchanged. Function pointers, so that
@@ -77,6 +78,12 @@ typedef struct PdnHost {
     /* As pdn_conv_norm_into, below, of numbers of the program's type. */
     void (*conv_norm)(void *context, const struct PdnConvShape *shape, const void *weights, const void *cotangent,
                       void *result);
+    /* Bytes for the states that loops keep for the way back of a gradient, all together; what does not fit is
+     * computed again. 0 or less: PDN_MEMORY_DEFAULT. */
+    int64_t memory;
+    /* Loop `number` was gone through backwards: its steps, for how many states there was room, steps that were
+     * done again, bytes of the room. May be NULL. */
+    void (*kept)(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again, int64_t bytes);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */

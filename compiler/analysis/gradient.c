@@ -90,16 +90,20 @@ static Node *copy_nodes(Gradient *g, FuncId from, FuncId to, const Node *params,
     return known;
 }
 
+/* Does the op leave some of what it is given out, so that it gives cotangents of 0? */
+static bool op_chooses(Op op) {
+    return op == OP_WHERE || op == OP_MIN || op == OP_MAX ||
+           (op_info(op)->class == CLASS_REDUCE && op != OP_SUM);
+}
+
 /* Does the function choose anywhere, itself or in what it loops over or calls? */
-static bool chooses(const Module *m, FuncId func) {
+static bool func_chooses(const Module *m, FuncId func) {
     const Func *f = graph_get(m, func);
     for (Node n = 1; n < f->nodes.len; n++) {
         const NodeData *d = graph_node(f, n);
-        if (d->op == OP_WHERE || d->op == OP_MIN || d->op == OP_MAX || d->op == OP_LEAST ||
-            d->op == OP_LARGEST)
-            return true;
-        if ((d->op == OP_LOOP && chooses(m, m->loops.data[d->index].body)) ||
-            (d->op == OP_CALL && chooses(m, d->index)))
+        if (op_chooses(d->op)) return true;
+        if ((d->op == OP_LOOP && func_chooses(m, m->loops.data[d->index].body)) ||
+            (d->op == OP_CALL && func_chooses(m, d->index)))
             return true;
     }
     return false;
@@ -177,14 +181,13 @@ static void node_back(Reverse *r, Node n, Node w) {
     Module *m = r->g->module;
     NodeData d = *node_of(r, n);
     OpClass class = op_info(d.op)->class;
-    bool chooses = d.op == OP_WHERE || d.op == OP_MIN || d.op == OP_MAX || class == CLASS_REDUCE;
     for (uint32_t i = 0; i < d.count && r->ok; i++) {
         Node operand = operand_of(r, n, i);
         if (!r->active[operand]) continue;
         Node back = class == CLASS_POINTWISE ? pointwise_back(r, n, i, w)
                                              : op_info(d.op)->derivative(m, r->func, n, i, w);
         r->ok = back != NODE_NONE;
-        if (r->ok) give(r, operand, back, r->masked[n] || (chooses && d.op != OP_SUM));
+        if (r->ok) give(r, operand, back, r->masked[n] || op_chooses(d.op));
     }
 }
 
@@ -409,7 +412,7 @@ static void loop_back(Reverse *r, Node n) {
         if (active[p] && node_of(r, operand_of(r, n, p))->type.kind == TYPE_STACK) r->ok = false;
     if (!r->ok) return;
     l.active = active;
-    l.masked = r->masked[n] || chooses(m, l.loop.body);
+    l.masked = r->masked[n] || func_chooses(m, l.loop.body);
     l.body = graph_func(m, graph_get(m, l.loop.body)->name);
     back_params(r, n, &l);
     r->g->depth++;

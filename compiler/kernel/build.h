@@ -1,7 +1,7 @@
 /* build: from one function of the graph to host instructions. Private to compiler/kernel.
  *
  * lower.c turns field nodes into kernel nodes and decides which fields are stored; schedule.c orders the
- * work on demand and cuts it into kernels. */
+ * work on demand and cuts it into kernels; loops.c makes loops, those that go back, too. */
 #ifndef PDN_KERNEL_BUILD_H
 #define PDN_KERNEL_BUILD_H
 
@@ -25,6 +25,7 @@ typedef struct {
     bool in_loop;
     HReg *reg;    /* by node: the register that holds it, or NONE */
     HReg **tuple; /* by node (loops, calls): registers of the results */
+    HLoop **tape; /* by node (BACK): the loop whose tape it reads */
     bool *needed;
     bool *stored;   /* fields that must or should be in memory */
     uint32_t *uses; /* by needed nodes */
@@ -39,5 +40,23 @@ bool block_is_source(Op op);
 /* Fills needed, stored, value, define. */
 void block_lower(Block *b);
 void block_free(Block *b);
+
+/* ---- schedule.c ---- */
+
+/* For code that goes to `code`. */
+void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *code);
+/* The register that holds node n, after emitting what computes it. */
+HReg block_require(Block *b, Node n);
+HReg *block_regs(Block *b, const Node *nodes, uint32_t count);
+HReg block_reg(Block *b, Type type);
+HInstr *block_emit(Block *b, HKind kind);
+/* Is result `index` of tuple node n asked for? */
+bool block_result_needed(const Block *b, Node tuple, uint32_t index);
+
+/* ---- loops.c ---- */
+
+/* Emit the LOOP or BACK node n, and fill its `tuple`. */
+void block_loop(Block *b, Node n);
+void block_back(Block *b, Node n);
 
 #endif

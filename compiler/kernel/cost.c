@@ -1,5 +1,7 @@
 /* What one execution of a plan moves, computes and needs, for the sizes of a module. */
+#include "compiler/kernel/checkpoint.h"
 #include "compiler/kernel/plan_ir.h"
+#include "runtime/pdn.h"
 
 #include <math.h>
 
@@ -7,7 +9,8 @@ typedef struct {
     const Plan *plan;
     const Module *module;
     PlanCost cost;
-    uint32_t size;
+    uint32_t size, tapes; /* of all functions */
+    double *steps;        /* by tape of the function that is looked at: of the loop that wrote it */
 } Costs;
 
 static double extent(const Costs *c, GridId g, uint32_t axis) {
@@ -64,13 +67,57 @@ static double conv_bytes(const Costs *c, const HInstr *h) {
            16 * (weights / p.out + 64 * p.made_phases);
 }
 
-static void walk(Costs *c, const HBlock *block, double times) {
+static double slot_bytes(const Costs *c, double bytes) {
+    return floor((bytes + 63 + PLAN_SLOT_GAP) / 64) * 64;
+}
+
+/* Bytes of the states that a tape keeps of a step. */
+static double kept_bytes(const Costs *c, const HFunc *f, const HLoop *l) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < l->kept; i++) {
+        Type t = f->regs.data[l->param[l->keep[i]]].type;
+        bytes += ceil(cells(c, t.grid) * t.channels * c->size / 64) * 64;
+    }
+    return bytes;
+}
+
+/* States that a tape has room for when nobody says how much memory there is; as in compiler/llvm/emit_tape.c. */
+static double kept_slots(const Costs *c, const HFunc *f, const HLoop *l, double steps) {
+    double room = floor(floor(PDN_MEMORY_DEFAULT / (double)c->tapes) / (kept_bytes(c, f, l) + 8));
+    return fmax(1, fmin(room, steps));
+}
+
+static void walk(Costs *c, const HFunc *f, const HBlock *block, double times);
+
+/* A loop that goes back over `steps` steps: what it does again is shared out among them. */
+static void walk_loop(Costs *c, const HFunc *f, const HInstr *h, double times) {
+    const HLoop *l = h->loop;
+    double steps = h->kind == H_LOOP ? trips(c, l) : c->steps[l->tape];
+    if (h->kind == H_LOOP && l->tape != NONE) c->steps[l->tape] = steps;
+    if (h->kind == H_ADVANCE && steps > 0) {
+        double slots = kept_slots(c, f, l, steps);
+        bool far = steps >= INT32_MAX || l->kept == 0;
+        steps = far ? 0 : (double)checkpoint_again((int64_t)steps, (int64_t)slots) / steps;
+    }
+    walk(c, f, l->body, times * steps);
+}
+
+static void walk_func(Costs *c, uint32_t number, double times) {
+    const HFunc *f = c->plan->funcs.data[number];
+    double *outer = c->steps;
+    c->steps = mem_alloc(sizeof(double) * (f->tapes + 1));
+    walk(c, f, &f->body, times);
+    mem_free(c->steps);
+    c->steps = outer;
+}
+
+static void walk(Costs *c, const HFunc *f, const HBlock *block, double times) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_LOOP) {
-            walk(c, h->loop->body, times * trips(c, h->loop));
+        if (host_is_loop(h->kind)) {
+            walk_loop(c, f, h, times);
         } else if (h->kind == H_CALL) {
-            walk(c, &c->plan->funcs.data[h->index]->body, times);
+            walk_func(c, h->index, times);
         } else if (h->kind == H_LAUNCH) {
             const Kernel *k = c->plan->kernels.data[h->index];
             double n = cells(c, h->grids[0]) * times;
@@ -85,10 +132,6 @@ static void walk(Costs *c, const HBlock *block, double times) {
     }
 }
 
-static double slot_bytes(const Costs *c, double bytes) {
-    return floor((bytes + 63 + PLAN_SLOT_GAP) / 64) * 64;
-}
-
 static double rows(const Costs *c, GridId g) {
     return c->plan->grid_rank[g] == 1 ? ceil(extent(c, g, 0) / 4096)
                                       : extent(c, g, 1) * extent(c, g, 2);
@@ -101,8 +144,12 @@ static double block_bytes(const Costs *c, const HFunc *f, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         if (h->kind == H_CALL) calls = fmax(calls, func_bytes(c, h->index));
-        if (h->kind != H_LOOP) continue;
+        if (!host_is_loop(h->kind)) continue;
         const HLoop *l = h->loop;
+        if (h->kind == H_LOOP && l->tape != NONE && l->kept) {
+            double slots = kept_slots(c, f, l, trips(c, l));
+            stacks += slot_bytes(c, ceil(slots / 8) * 64 + slots * kept_bytes(c, f, l));
+        }
         double frames = 1 + floor(trips(c, l) / c->plan->constants.data[l->stride_constant]);
         for (uint32_t k = 0; k < l->collected; k++) {
             Type t = f->regs.data[l->param[l->collect[k]]].type;
@@ -119,7 +166,7 @@ static double most_conv_bytes(const Costs *c, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         if (h->kind == H_CONV) most = fmax(most, slot_bytes(c, conv_bytes(c, h)));
-        if (h->kind == H_LOOP) most = fmax(most, most_conv_bytes(c, h->loop->body));
+        if (host_is_loop(h->kind)) most = fmax(most, most_conv_bytes(c, h->loop->body));
     }
     return most;
 }
@@ -153,7 +200,8 @@ PlanCost plan_cost(const Plan *plan, const Module *module) {
     Costs c = {.plan = plan, .module = module, .size = plan->f64 ? 8 : 4};
     c.cost.kernels = plan->kernels.len;
     for (uint32_t a = 0; a < MAX_RANK; a++) c.cost.smallest[a] = 1;
-    walk(&c, &plan->funcs.data[0]->body, 1);
+    for (uint32_t i = 0; i < plan->funcs.len; i++) c.tapes += plan->funcs.data[i]->tapes;
+    walk_func(&c, 0, 1);
     smallest(&c);
     double bytes = func_bytes(&c, 0);
     c.cost.workspace = bytes < 1e18 ? (uint64_t)bytes : UINT64_MAX;

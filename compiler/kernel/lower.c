@@ -293,11 +293,11 @@ static void mark_needed(Block *b) {
     for (Node n = f->nodes.len; n-- > 1;) {
         const NodeData *d = graph_node(f, n);
         if (!b->needed[n]) continue;
-        bool memory = d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_TASK ||
-                      d->op == OP_RESTRICT || d->op == OP_PROLONG || d->op == OP_BYCHANNEL ||
-                      d->op == OP_ENTRY || d->op == OP_MAXPOOL || d->op == OP_BATCHMEAN ||
-                      d->op == OP_CONVNORM || d->op == OP_CONVNORMW ||
-                      op_info(d->op)->class == CLASS_BILINEAR;
+        bool memory = d->op == OP_LOOP || d->op == OP_BACK || d->op == OP_CALL ||
+                      d->op == OP_TASK || d->op == OP_SCATTER || d->op == OP_RESTRICT ||
+                      d->op == OP_PROLONG || d->op == OP_BYCHANNEL || d->op == OP_ENTRY ||
+                      d->op == OP_MAXPOOL || d->op == OP_BATCHMEAN || d->op == OP_CONVNORM ||
+                      d->op == OP_CONVNORMW || op_info(d->op)->class == CLASS_BILINEAR;
         for (uint32_t i = 0; i < d->count; i++) {
             Node u = f->operands.data[d->first + i];
             b->needed[u] = true;

@@ -30,9 +30,9 @@ void host_visit(const HInstr *h, const Plan *plan, HVisit *visit, void *context)
         for (uint32_t i = 0; i < k->written.len; i++) visit(context, h->outputs[i], true);
         for (uint32_t i = 0; i < k->reductions.len; i++) visit(context, h->reductions[i], true);
     }
-    if (h->kind == H_LOOP) {
+    if (host_is_loop(h->kind)) {
         const HLoop *l = h->loop;
-        for (uint32_t i = 0; i < l->states; i++) visit(context, l->init[i], false);
+        for (uint32_t i = 0; l->init && i < l->states; i++) visit(context, l->init[i], false);
         if (l->count != NONE) visit(context, l->count, false);
         for (uint32_t i = 0; i < l->states; i++) visit(context, l->result[i], true);
         visit(context, l->steps, true);
@@ -78,7 +78,7 @@ static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
             if (h->outputs[k] == reg) return h;
         for (uint32_t k = 0; k < h->dsts_count; k++)
             if (h->dsts[k] == reg) return h;
-        for (uint32_t k = 0; h->kind == H_LOOP && k < h->loop->states; k++)
+        for (uint32_t k = 0; host_is_loop(h->kind) && k < h->loop->states; k++)
             if (h->loop->result[k] == reg) return h;
     }
     return NULL;
@@ -107,6 +107,20 @@ static bool makes(const struct HPool *p, HReg reg) {
 }
 
 static void prepare_block(Memory *m, HBlock *block);
+
+/* The kernels that copy these states to a stack or a tape. */
+static uint32_t *state_copies(Memory *m, const HLoop *l, const uint32_t *states, uint32_t count) {
+    Plan *plan = m->plan;
+    uint32_t *kernels = ARENA_ARRAY(plan->arena, uint32_t, count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        Type t = m->f->regs.data[l->param[states[i]]].type;
+        kernels[i] = NONE;
+        if (t.kind != TYPE_FIELD) continue;
+        Kernel *copy = kernel_copying(plan->grid_rank[t.grid], t.channels, plan->arena);
+        kernels[i] = plan_add_kernel(plan, copy);
+    }
+    return kernels;
+}
 
 static void prepare_loop(Memory *m, HLoop *l) {
     Arena *arena = m->plan->arena;
@@ -141,21 +155,14 @@ static void prepare_loop(Memory *m, HLoop *l) {
         p->slots = p->made ? states + p->made : 0;
         p->slot = ARENA_ARRAY(arena, uint32_t, p->slots + 1);
     }
-    l->stack_kernel = ARENA_ARRAY(arena, uint32_t, l->collected + 1);
-    for (uint32_t i = 0; i < l->collected; i++) {
-        Type t = m->f->regs.data[l->param[l->collect[i]]].type;
-        l->stack_kernel[i] =
-            t.kind != TYPE_FIELD
-                ? NONE
-                : plan_add_kernel(m->plan,
-                                  kernel_copying(m->plan->grid_rank[t.grid], t.channels, arena));
-    }
+    l->stack_kernel = state_copies(m, l, l->collect, l->collected);
+    l->keep_kernel = state_copies(m, l, l->keep, l->kept);
     vec_push(&m->loops, l);
 }
 
 static void prepare_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++)
-        if (block->code.data[i].kind == H_LOOP) prepare_loop(m, block->code.data[i].loop);
+        if (host_is_loop(block->code.data[i].kind)) prepare_loop(m, block->code.data[i].loop);
 }
 
 static void prepare_results(Memory *m) {
@@ -193,7 +200,7 @@ static void see(void *context, HReg r, bool written) {
 static void number_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         m->position++;
-        if (block->code.data[i].kind == H_LOOP) {
+        if (host_is_loop(block->code.data[i].kind)) {
             HLoop *l = block->code.data[i].loop;
             l->begin = m->position++;
             number_block(m, l->body);
@@ -206,7 +213,7 @@ static void walk_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         HInstr *h = &block->code.data[i];
         m->position++;
-        if (h->kind != H_LOOP) {
+        if (!host_is_loop(h->kind)) {
             host_visit(h, m->plan, see, m);
             continue;
         }
@@ -216,7 +223,7 @@ static void walk_block(Memory *m, HBlock *block) {
         see(m, l->k, true);
         for (uint32_t s = 0; s < l->states; s++) {
             see(m, l->param[s], true);
-            see(m, l->init[s], false); /* states may point there until the loop ends */
+            if (l->init) see(m, l->init[s], false); /* states may point there until the loop ends */
         }
         if (l->count != NONE) see(m, l->count, false);
         walk_block(m, l->body);
@@ -238,7 +245,7 @@ static void spread_lifetimes(Memory *m, uint32_t *pool_last) {
         for (uint32_t s = 0; s < l->states; s++)
             if (pool_last[i] < m->last[l->result[s]]) pool_last[i] = m->last[l->result[s]];
         for (uint32_t s = 0; s < l->states; s++) {
-            if (m->last[l->init[s]] < pool_last[i]) m->last[l->init[s]] = pool_last[i];
+            if (l->init && m->last[l->init[s]] < pool_last[i]) m->last[l->init[s]] = pool_last[i];
             if (m->last[l->next[s]] < pool_last[i] && m->first[l->next[s]] < l->begin)
                 m->last[l->next[s]] = pool_last[i];
         }
@@ -317,7 +324,7 @@ static void want_slots(Memory *m, HBlock *block) {
             HRegData *r = &m->f->regs.data[made[o]];
             if (r->type.kind == TYPE_FIELD && r->place == PLACE_POINTER) r->place = PLACE_SLOT;
         }
-        if (h->kind == H_LOOP) want_slots(m, h->loop->body);
+        if (host_is_loop(h->kind)) want_slots(m, h->loop->body);
         if (k && k->reductions.len) {
             uint32_t p = 0;
             while (p < m->f->partials.len && m->f->partials.data[p].grid != h->grids[0]) p++;
@@ -374,7 +381,7 @@ static void conv_smallest(Plan *plan, const HFunc *f, const HInstr *h) {
 static void smallest_block(Plan *plan, const HFunc *f, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_LOOP) smallest_block(plan, f, h->loop->body);
+        if (host_is_loop(h->kind)) smallest_block(plan, f, h->loop->body);
         if (h->kind == H_ROW || h->kind == H_ENTRY) {
             HReg row = h->kind == H_ROW ? h->dst : h->args[0];
             int64_t *least = plan->smallest[f->regs.data[row].type.grid],
@@ -421,7 +428,8 @@ void plan_smallest(Plan *plan) {
 static void seal_block(Arena *arena, HBlock *block) {
     SEAL(arena, &block->code);
     for (uint32_t i = 0; i < block->code.len; i++)
-        if (block->code.data[i].kind == H_LOOP) seal_block(arena, block->code.data[i].loop->body);
+        if (host_is_loop(block->code.data[i].kind))
+            seal_block(arena, block->code.data[i].loop->body);
 }
 
 void plan_seal(Plan *plan) {

@@ -32,7 +32,7 @@ typedef struct {
     uint32_t kernels;            /* distinct ones, after sharing */
     uint32_t launches;           /* in the program's text, loops counted once */
     double bytes, flops;         /* moved and done by one execution, for the given sizes */
-    uint64_t workspace;          /* bytes of scratch */
+    uint64_t workspace;          /* bytes of scratch; without the stacks that gradients are summed into */
     uint64_t smallest[MAX_RANK]; /* least extents that the stencils allow */
 } PlanCost;
 PlanCost plan_cost(const Plan *plan, const Module *module);

@@ -118,6 +118,10 @@ typedef enum {
     H_FRAME,  /* dst = frame args[1] of stack args[0] */
     H_FRAMES, /* dst = length of stack args[0] */
     H_EFFECT, /* effect `index` of args */
+    H_BACK,      /* a loop gone through backwards; see HLoop */
+    H_ADVANCE,   /* in its body: the states before the step; see HLoop */
+    H_ZEROSTACK, /* dst = zeros, as many frames as stack args[0] has */
+    H_SCATTER,   /* adds args[2] to frame args[1] of stack args[0], in place; dst is that stack */
     H_TASK,   /* the host does task `index`: dsts (NONE: not needed) are new values of args */
     H_ROW,    /* dst = the row of the numbers args */
     H_ENTRY,  /* dst = number `index` of row args[0] */
@@ -159,7 +163,14 @@ typedef struct {
         uint32_t made, *maker; /* registers of the body that take a buffer each iteration */
     } * pool;
     uint32_t *stack_kernel; /* by stack: the kernel that copies a state there; NONE for scalars */
-    uint32_t begin, end;    /* memory.c: positions */
+    /* A loop that is gone through backwards keeps its states before some of its steps on a tape, by number in
+     * the function: as many as the memory allows. H_BACK counts down over the steps that were done. Its body begins
+     * with H_ADVANCE, a loop from the last kept state before the step to the step, which may keep
+     * states again: `init` is NULL, all its states were kept, in that order. */
+    uint32_t tape; /* NONE: no tape */
+    uint32_t kept; /* H_LOOP, H_ADVANCE: how many states are kept, their numbers, and as stack_kernel */
+    uint32_t *keep, *keep_kernel;
+    uint32_t begin, end; /* memory.c: positions */
 } HLoop;
 
 typedef struct {
@@ -198,6 +209,7 @@ typedef struct {
     HBlock body;
     VEC(HSlot) slots;
     VEC(HSlot) partials; /* most reductions (channels) of one launch, by grid */
+    uint32_t tapes;      /* of loops that are gone through backwards */
 } HFunc;
 
 struct Plan {
@@ -279,6 +291,11 @@ void plan_smallest(Plan *plan); /* the least extents, per grid */
 extern const char *const kernel_kinds[K_KINDS], *const host_words[H_KINDS]; /* in texts */
 /* Everything that becomes code: all but the constants and the names. Equal texts, equal code. */
 void plan_print_code(const Plan *plan, Text *out);
+
+/* Is it a loop, with HInstr.loop: forwards, backwards, or up to a step? */
+static inline bool host_is_loop(HKind kind) {
+    return kind == H_LOOP || kind == H_BACK || kind == H_ADVANCE;
+}
 
 /* Does instruction `i` read register r, write it? Visits registers of an instruction (not of bodies). */
 typedef void HVisit(void *context, HReg reg, bool written);

@@ -6,9 +6,10 @@
 static const char *const places[] = {"none", "pointer", "slot", "pool", "result"};
 static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 
-const char *const host_words[H_KINDS] = {"constant", "input", "op",   "cells", "launch",
-                                         "random",   "loop",  "call", "frame", "frames",
-                                         "effect",   "task",  "row",  "entry", "batch", "convnorm", "conv"};
+const char *const host_words[H_KINDS] = {
+    "constant", "input", "op",     "cells",  "launch", "random",   "loop",
+    "call",     "frame", "frames", "effect", "back",   "advance",  "zerostack",
+    "scatter",  "task",  "row",    "entry",  "batch",  "convnorm", "conv"};
 
 static void put_type(Type t, Text *out) {
     text_printf(out, " %s", types[t.kind]);
@@ -44,28 +45,36 @@ static void put_launch(const Plan *plan, const HInstr *h, Text *out) {
 
 static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out);
 
-static void put_loop(const Plan *plan, const HLoop *l, int depth, Text *out) {
-    text_printf(out, "loop %u progress %d", l->number, l->progress);
+static void put_numbers(const char *word, const uint32_t *numbers, uint32_t count, Text *out) {
+    text_printf(out, " %s %u", word, count);
+    for (uint32_t i = 0; i < count; i++) text_printf(out, " %" PRIu32, numbers[i]);
+}
+
+static void put_loop(const Plan *plan, const char *word, const HLoop *l, int depth, Text *out) {
+    text_printf(out, "%s %u progress %d", word, l->number, l->progress);
     put_reg("count", l->count, out);
     text_printf(out, " limits c%u c%u c%u", l->count_constant, l->start_constant,
                 l->stride_constant);
     put_reg("k", l->k, out);
     put_reg("stop", l->stop, out);
     put_reg("steps", l->steps, out);
-    put_regs("init", l->init, l->states, out);
+    put_regs("init", l->init, l->init ? l->states : 0, out);
     put_regs("param", l->param, l->states, out);
     put_regs("next", l->next, l->states, out);
     put_regs("result", l->result, l->states, out);
     put_regs("stack", l->stack, l->collected, out);
-    text_printf(out, " collect %u", l->collected);
-    for (uint32_t i = 0; i < l->collected; i++) text_printf(out, " %u", l->collect[i]);
-    text_printf(out, " copies %u", l->collected);
-    for (uint32_t i = 0; i < l->collected; i++) text_printf(out, " %" PRIu32, l->stack_kernel[i]);
+    put_numbers("collect", l->collect, l->collected, out);
+    put_numbers("copies", l->stack_kernel, l->collected, out);
+    if (l->tape != NONE) {
+        text_printf(out, " tape %u", l->tape);
+        put_numbers("keep", l->keep, l->kept, out);
+        put_numbers("copies", l->keep_kernel, l->kept, out);
+    }
     text_printf(out, " pools %u", l->pools);
     for (uint32_t i = 0; i < l->pools; i++) {
         const struct HPool *p = &l->pool[i];
-        text_printf(out, " pool %u %u slots %u", p->grid, p->channels, p->slots);
-        for (uint32_t s = 0; s < p->slots; s++) text_printf(out, " %u", p->slot[s]);
+        text_printf(out, " pool %u %u", p->grid, p->channels);
+        put_numbers("slots", p->slot, p->slots, out);
         put_regs("makers", p->maker, p->made, out);
     }
     text_puts(out, " {\n");
@@ -78,8 +87,8 @@ static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *
         put_launch(plan, h, out);
         return;
     }
-    if (h->kind == H_LOOP) {
-        put_loop(plan, h->loop, depth, out);
+    if (host_is_loop(h->kind)) {
+        put_loop(plan, host_words[h->kind], h->loop, depth, out);
         return;
     }
     text_puts(out, host_words[h->kind]);
@@ -129,7 +138,7 @@ static void put_func(const Plan *plan, uint32_t number, Text *out) {
     }
     put_slots("slots", f->slots.data, f->slots.len, out);
     put_slots("partials", f->partials.data, f->partials.len, out);
-    text_puts(out, " ");
+    text_printf(out, "  tapes %u\n ", f->tapes);
     put_regs("params", f->params.data, f->params.len, out);
     put_regs("results", f->results.data, f->results.len, out);
     text_puts(out, " {\n");

@@ -140,7 +140,8 @@ static void read_node(Reader *r, Kernel *k) {
 }
 
 static void read_reduction(Reader *r, Kernel *k) {
-    KReduction red = {.op = op_by_name(next(r), strlen(r->word))};
+    next(r);
+    KReduction red = {.op = op_by_name(r->word, strlen(r->word))};
     VEC(KNode) nodes = {0};
     for (;;) {
         while (r->at < r->end && *r->at == ' ') r->at++;
@@ -275,10 +276,20 @@ static void read_launch(Reader *r, HInstr *h) {
 
 static void read_block(Reader *r, HBlock *block, uint32_t depth);
 
+static void read_tape(Reader *r, HLoop *l) {
+    uint32_t n;
+    l->tape = NONE;
+    if (!peek(r, "tape")) return;
+    expect(r, "tape");
+    l->tape = number(r);
+    l->keep = numbers(r, "keep", &l->kept);
+    l->keep_kernel = numbers(r, "copies", &n);
+    same(r, n, l->kept);
+}
+
 static void read_loop(Reader *r, HInstr *h, uint32_t depth) {
     HLoop *l = h->loop = ARENA_NEW(r->arena, HLoop);
-    uint32_t n;
-    h->kind = H_LOOP;
+    uint32_t n, init;
     l->number = number(r);
     expect(r, "progress");
     l->progress = number(r) != 0;
@@ -290,9 +301,10 @@ static void read_loop(Reader *r, HInstr *h, uint32_t depth) {
     l->k = named_reg(r, "k");
     l->stop = named_reg(r, "stop");
     l->steps = named_reg(r, "steps");
-    l->init = regs(r, "init", &l->states);
-    l->param = regs(r, "param", &n);
-    same(r, n, l->states);
+    l->init = regs(r, "init", &init);
+    l->param = regs(r, "param", &l->states);
+    if (h->kind == H_ADVANCE) l->init = NULL;
+    same(r, init, h->kind == H_ADVANCE ? 0 : l->states);
     l->next = regs(r, "next", &n);
     same(r, n, l->states);
     l->result = regs(r, "result", &n);
@@ -302,6 +314,7 @@ static void read_loop(Reader *r, HInstr *h, uint32_t depth) {
     same(r, n, l->collected);
     l->stack_kernel = numbers(r, "copies", &n);
     same(r, n, l->collected);
+    read_tape(r, l);
     expect(r, "pools");
     l->pools = count(r);
     l->pool = ARENA_ARRAY(r->arena, struct HPool, l->pools + 1);
@@ -324,12 +337,13 @@ static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
         read_launch(r, h);
         return;
     }
-    if (h->kind == H_LOOP) {
+    if (host_is_loop(h->kind)) {
         read_loop(r, h, depth);
         return;
     }
     if (h->kind == H_OP) {
-        h->op = op_by_name(next(r), strlen(r->word));
+        next(r);
+        h->op = op_by_name(r->word, strlen(r->word));
         if (op_info(h->op)->class != CLASS_POINTWISE) fail(r, "an op expected");
     } else {
         h->index = number(r);
@@ -424,6 +438,8 @@ static void read_func(Reader *r) {
     }
     f->slots.len = f->slots.cap = read_slots(r, "slots", &f->slots.data);
     f->partials.len = f->partials.cap = read_slots(r, "partials", &f->partials.data);
+    expect(r, "tapes");
+    f->tapes = count(r);
     HReg *list = regs(r, "params", &n);
     for (uint32_t i = 0; i < n; i++) vec_push(&f->params, list[i]);
     list = regs(r, "results", &n);

@@ -14,22 +14,20 @@ enum {
     INLINE_NODES = 500
 };
 
-static HReg require(Block *b, Node n);
-
 /* ---- instructions ---------------------------------------------------------------------- */
 
-static HInstr *emit(Block *b, HKind kind) {
+HInstr *block_emit(Block *b, HKind kind) {
     vec_push(&b->code->code, ((HInstr){.kind = kind, .dst = NONE}));
     return &vec_last(&b->code->code);
 }
 
-static HReg new_reg(Block *b, Type type) {
+HReg block_reg(Block *b, Type type) {
     return host_reg(b->host, type, type.kind == TYPE_SCALAR ? PLACE_NONE : PLACE_POINTER);
 }
 
-static HReg *regs_of(Block *b, const Node *nodes, uint32_t count) {
+HReg *block_regs(Block *b, const Node *nodes, uint32_t count) {
     HReg *regs = ARENA_ARRAY(b->planner->plan->arena, HReg, count + 1);
-    for (uint32_t i = 0; i < count; i++) regs[i] = require(b, nodes[i]);
+    for (uint32_t i = 0; i < count; i++) regs[i] = block_require(b, nodes[i]);
     return regs;
 }
 
@@ -263,7 +261,7 @@ static KNode cut_copy(Cut *c, KNode from) {
 static HReg cut_reduction(Cut *c, HInstr *launch, Op op, const KNode *nodes, uint32_t count) {
     KReduction r = {op, ARENA_ARRAY(c->b->planner->plan->arena, KNode, count), count};
     for (uint32_t i = 0; i < count; i++) r.nodes[i] = cut_copy(c, nodes[i]);
-    HReg reg = launch->reductions[c->k->reductions.len] = new_reg(c->b, type_scalar());
+    HReg reg = launch->reductions[c->k->reductions.len] = block_reg(c->b, type_scalar());
     vec_push(&c->k->reductions, r);
     return reg;
 }
@@ -279,13 +277,13 @@ static void cut_roots(Cut *c, HInstr *launch) {
         uint32_t count;
         const KNode *nodes = root_nodes(b, root, &count);
         if (d->op == OP_TOTALS) {
-            b->reg[root] = new_reg(b, d->type);
+            b->reg[root] = block_reg(b, d->type);
             for (uint32_t ch = 0; ch < count; ch++) {
                 HReg sum = cut_reduction(c, launch, OP_SUM, &nodes[ch], 1);
                 vec_push(&c->sums, sum);
             }
         } else if (d->type.kind == TYPE_FIELD) {
-            launch->outputs[c->k->written.len] = new_reg(b, d->type);
+            launch->outputs[c->k->written.len] = block_reg(b, d->type);
             b->reg[root] = launch->outputs[c->k->written.len];
             vec_push(&c->k->written, count);
             for (uint32_t ch = 0; ch < count; ch++)
@@ -317,12 +315,13 @@ static void cut_launch(Cut *c, HInstr *made) {
     made->index = plan_add_kernel(plan, k);
     made->grids = arena_copy(plan->arena, c->grids.data, sizeof(GridId) * c->grids.len);
     made->fields = ARENA_ARRAY(plan->arena, HReg, c->fields.len + 1);
-    for (uint32_t i = 0; i < c->fields.len; i++) made->fields[i] = require(b, c->fields.data[i]);
+    for (uint32_t i = 0; i < c->fields.len; i++)
+        made->fields[i] = block_require(b, c->fields.data[i]);
     uint32_t scalars = c->scalars.len;
     made->scalars = ARENA_ARRAY(plan->arena, HReg, scalars + 1);
     made->scalar_constant = ARENA_ARRAY(plan->arena, uint32_t, scalars + 1);
     for (uint32_t i = 0; i < scalars; i++) {
-        made->scalars[i] = c->scalars.data[i] ? require(b, c->scalars.data[i]) : NONE;
+        made->scalars[i] = c->scalars.data[i] ? block_require(b, c->scalars.data[i]) : NONE;
         made->scalar_constant[i] = c->scalars.data[i] ? 0 : plan_constant(plan, c->numbers.data[i]);
     }
     vec_push(&b->code->code, *made);
@@ -334,7 +333,7 @@ static void cut_launch(Cut *c, HInstr *made) {
 }
 
 static void emit_row(Block *b, HReg row, const HReg *numbers, uint32_t count) {
-    HInstr *h = emit(b, H_ROW);
+    HInstr *h = block_emit(b, H_ROW);
     h->dst = row;
     h->args = arena_copy(b->planner->plan->arena, numbers, sizeof *numbers * count);
     h->args_count = count;
@@ -372,16 +371,16 @@ static void launch_totals(Block *b, Node root) {
         }
         cut_launch(&c, &made);
     }
-    b->reg[root] = new_reg(b, graph_node(b->f, root)->type);
+    b->reg[root] = block_reg(b, graph_node(b->f, root)->type);
     emit_row(b, b->reg[root], sums.data, sums.len);
     vec_free(&sums);
 }
 
 static void require_root(Block *b, Node root) {
     Leaves l = leaves_of(b, root);
-    for (uint32_t i = 0; i < l.fields.len; i++) require(b, l.fields.data[i]);
-    for (uint32_t i = 0; i < l.scalars.len; i++) require(b, l.scalars.data[i]);
-    for (uint32_t i = 0; i < l.rows.len; i++) require(b, l.rows.data[i]);
+    for (uint32_t i = 0; i < l.fields.len; i++) block_require(b, l.fields.data[i]);
+    for (uint32_t i = 0; i < l.scalars.len; i++) block_require(b, l.scalars.data[i]);
+    for (uint32_t i = 0; i < l.rows.len; i++) block_require(b, l.rows.data[i]);
     if (b->reg[root] == NONE && root_totals(b, root) > TOTALS_CAP) {
         launch_totals(b, root);
     } else if (b->reg[root] == NONE) { /* else it joined one of those */
@@ -400,7 +399,7 @@ static void require_root(Block *b, Node root) {
 static FuncId flatten(Planner *p, FuncId id);
 static uint32_t host_func(Planner *p, FuncId id);
 
-static void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *code) {
+void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *code) {
     *b = (Block){
         .planner = p, .f = graph_get(p->module, flatten(p, func)), .host = host, .code = code};
     uint32_t n = b->f->nodes.len;
@@ -412,6 +411,7 @@ static void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *
     b->uses = ARENA_ARRAY(p->arena, uint32_t, n);
     b->value = ARENA_ARRAY(p->arena, KNode *, n);
     b->define = ARENA_ARRAY(p->arena, KNode *, n);
+    b->tape = ARENA_ARRAY(p->arena, HLoop *, n);
     block_lower(b);
 }
 
@@ -421,8 +421,8 @@ static void finish_effects(Block *b) {
         VEC(Node) values = {0};
         for (uint32_t k = 0; k < e->count; k++)
             if (e->values[k] != NODE_NONE) vec_push(&values, e->values[k]);
-        HReg *args = regs_of(b, values.data, values.len);
-        HInstr *h = emit(b, H_EFFECT);
+        HReg *args = block_regs(b, values.data, values.len);
+        HInstr *h = block_emit(b, H_EFFECT);
         h->index = i;
         h->args = args;
         h->args_count = values.len;
@@ -430,10 +430,9 @@ static void finish_effects(Block *b) {
     }
 }
 
-/* ---- loops and calls ---------------------------------------------------------------------- */
+/* ---- calls and tasks ---------------------------------------------------------------------- */
 
-/* Is result `index` of tuple node n asked for? */
-static bool result_needed(const Block *b, Node tuple, uint32_t index) {
+bool block_result_needed(const Block *b, Node tuple, uint32_t index) {
     for (Node n = tuple + 1; n < b->f->nodes.len; n++) {
         const NodeData *d = graph_node(b->f, n);
         if (b->needed[n] && d->op == OP_RESULT && d->index == index &&
@@ -443,82 +442,17 @@ static bool result_needed(const Block *b, Node tuple, uint32_t index) {
     return false;
 }
 
-static void loop_body(Block *outer, const Loop *loop, HLoop *h, const HReg *captured) {
-    Planner *p = outer->planner;
-    Block b;
-    h->body = ARENA_NEW(p->plan->arena, HBlock);
-    block_start(&b, p, loop->body, outer->host, h->body);
-    b.in_loop = true;
-    for (uint32_t i = 0; i < b.f->params.len; i++) {
-        Node param = b.f->params.data[i];
-        b.reg[param] = i == 0           ? h->k
-                       : i <= h->states ? h->param[i - 1]
-                                        : captured[i - 1 - h->states];
-    }
-    for (uint32_t i = 0; i < h->states; i++) h->next[i] = require(&b, b.f->results.data[i]);
-    h->stop = loop->has_stop ? require(&b, b.f->results.data[h->states]) : NONE;
-    block_free(&b);
-}
-
-static void require_loop(Block *b, Node n) {
-    const NodeData *d = graph_node(b->f, n);
-    Plan *plan = b->planner->plan;
-    const Loop *loop = &b->planner->module->loops.data[d->index];
-    const Node *operands = b->f->operands.data + d->first;
-    HLoop *h = ARENA_NEW(plan->arena, HLoop);
-    uint32_t s = loop->states;
-    double count;
-    h->number = d->index;
-    h->name = loop->name;
-    h->progress = !b->in_loop;
-    h->start_constant = plan_constant(plan, (double)loop->start);
-    h->stride_constant = plan_constant(plan, (double)(loop->stride < 1 ? 1 : loop->stride));
-    h->states = s;
-    HReg *all = regs_of(b, operands + 1, d->count - 1);
-    h->count = NONE;
-    if (graph_is_const(b->f, operands[0], &count))
-        h->count_constant = plan_constant(plan, count);
-    else
-        h->count = require(b, operands[0]);
-    h->k = new_reg(b, type_scalar());
-    h->steps = new_reg(b, type_scalar());
-    h->init = all;
-    h->param = ARENA_ARRAY(plan->arena, HReg, s + 1);
-    h->next = ARENA_ARRAY(plan->arena, HReg, s + 1);
-    h->result = ARENA_ARRAY(plan->arena, HReg, s + 1);
-    for (uint32_t i = 0; i < s; i++) {
-        Type t = graph_node(b->f, operands[1 + i])->type;
-        h->param[i] = new_reg(b, t);
-        h->result[i] = new_reg(b, t);
-    }
-    HReg *results = ARENA_ARRAY(b->planner->arena, HReg, s + 1 + loop->collected);
-    memcpy(results, h->result, sizeof *results * s);
-    results[s] = h->steps;
-    h->collect = ARENA_ARRAY(plan->arena, uint32_t, loop->collected + 1);
-    h->stack = ARENA_ARRAY(plan->arena, HReg, loop->collected + 1);
-    for (uint32_t i = 0; i < loop->collected; i++) {
-        if (!result_needed(b, n, s + 1 + i)) continue;
-        Type t = graph_node(b->f, operands[1 + loop->collect[i]])->type;
-        t.kind = TYPE_STACK;
-        h->collect[h->collected] = loop->collect[i];
-        results[s + 1 + i] = h->stack[h->collected++] = new_reg(b, t);
-    }
-    b->tuple[n] = results;
-    loop_body(b, loop, h, all + s);
-    emit(b, H_LOOP)->loop = h;
-}
-
 static void require_call(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     Plan *plan = b->planner->plan;
     const Node *operands = b->f->operands.data + d->first;
     uint32_t callee = host_func(b->planner, d->index);
-    HReg *args = regs_of(b, operands, d->count);
+    HReg *args = block_regs(b, operands, d->count);
     HFunc *f = plan->funcs.data[callee];
     HReg *results = ARENA_ARRAY(plan->arena, HReg, f->results.len + 1);
     for (uint32_t i = 0; i < f->results.len; i++)
-        results[i] = new_reg(b, f->regs.data[f->results.data[i]].type);
-    HInstr *h = emit(b, H_CALL);
+        results[i] = block_reg(b, f->regs.data[f->results.data[i]].type);
+    HInstr *h = block_emit(b, H_CALL);
     h->index = callee;
     h->args = args;
     h->args_count = d->count;
@@ -529,13 +463,13 @@ static void require_call(Block *b, Node n) {
 
 static void require_task(Block *b, Node n) {
     NodeData d = *graph_node(b->f, n);
-    HReg *args = regs_of(b, b->f->operands.data + d.first, d.count);
+    HReg *args = block_regs(b, b->f->operands.data + d.first, d.count);
     HReg *results = ARENA_ARRAY(b->planner->plan->arena, HReg, d.count + 1);
     for (uint32_t i = 0; i < d.count; i++)
-        results[i] = result_needed(b, n, i)
-                         ? new_reg(b, graph_node(b->f, graph_operand(b->f, n, i))->type)
+        results[i] = block_result_needed(b, n, i)
+                         ? block_reg(b, graph_node(b->f, graph_operand(b->f, n, i))->type)
                          : NONE;
-    HInstr *h = emit(b, H_TASK);
+    HInstr *h = block_emit(b, H_TASK);
     h->index = d.index;
     h->args = args;
     h->args_count = d.count;
@@ -547,8 +481,8 @@ static void require_task(Block *b, Node n) {
 /* ---- demand -------------------------------------------------------------------------------- */
 
 static HReg simple(Block *b, Node n, HKind kind, uint32_t index) {
-    HReg dst = new_reg(b, graph_node(b->f, n)->type);
-    HInstr *h = emit(b, kind);
+    HReg dst = block_reg(b, graph_node(b->f, n)->type);
+    HInstr *h = block_emit(b, kind);
     h->dst = dst;
     h->index = index;
     return dst;
@@ -556,7 +490,7 @@ static HReg simple(Block *b, Node n, HKind kind, uint32_t index) {
 
 static HReg with_operands(Block *b, Node n, HKind kind) {
     const NodeData *d = graph_node(b->f, n);
-    HReg *args = regs_of(b, b->f->operands.data + d->first, d->count);
+    HReg *args = block_regs(b, b->f->operands.data + d->first, d->count);
     HReg dst = simple(b, n, kind, d->index);
     vec_last(&b->code->code).op = d->op;
     vec_last(&b->code->code).args = args;
@@ -595,7 +529,7 @@ static HReg batch_mean(Block *b, Node n) {
 }
 
 /* The register that holds node n, after emitting what computes it. */
-static HReg require(Block *b, Node n) {
+HReg block_require(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     if (b->reg[n] != NONE) return b->reg[n];
     HReg reg = NONE;
@@ -622,6 +556,8 @@ static HReg require(Block *b, Node n) {
         break;
     }
     case OP_FRAME: reg = with_operands(b, n, H_FRAME); break;
+    case OP_ZEROSTACK: reg = with_operands(b, n, H_ZEROSTACK); break;
+    case OP_SCATTER: reg = with_operands(b, n, H_SCATTER); break;
     case OP_FRAMES: reg = with_operands(b, n, H_FRAMES); break;
     case OP_ROW: reg = with_operands(b, n, H_ROW); break;
     case OP_ENTRY: reg = with_operands(b, n, H_ENTRY); break;
@@ -630,7 +566,10 @@ static HReg require(Block *b, Node n) {
         Node tuple = b->f->operands.data[d->first];
         Op op = graph_node(b->f, tuple)->op;
         if (!b->tuple[tuple])
-            (op == OP_LOOP ? require_loop : op == OP_TASK ? require_task : require_call)(b, tuple);
+            (op == OP_LOOP   ? block_loop
+             : op == OP_BACK ? block_back
+             : op == OP_TASK ? require_task
+                             : require_call)(b, tuple);
         reg = b->tuple[tuple][d->index];
         break;
     }
@@ -731,12 +670,12 @@ static void build_func(Planner *p, FuncId id, HFunc *f, bool whole) {
             if (b.needed[param]) b.reg[param] = simple(&b, param, H_INPUT, i);
             continue;
         }
-        b.reg[param] = new_reg(&b, graph_node(b.f, param)->type);
+        b.reg[param] = block_reg(&b, graph_node(b.f, param)->type);
         vec_push(&f->params, b.reg[param]);
     }
     finish_effects(&b);
     for (uint32_t i = 0; i < b.f->results.len; i++) {
-        HReg r = require(&b, b.f->results.data[i]);
+        HReg r = block_require(&b, b.f->results.data[i]);
         vec_push(&f->results, r);
     }
     block_free(&b);

@@ -9,10 +9,12 @@ typedef struct {
     Arena *arena;
     const char *wrong;
     const HFunc *f;
-    uint32_t number; /* of the kernel or function that is looked at */
-    bool *defined;   /* registers that hold something here */
-    bool *written;   /* registers written anywhere: once */
-    bool *placed;    /* pool registers, by the loops around */
+    uint32_t number;     /* of the kernel or function that is looked at */
+    bool *defined;       /* registers that hold something here */
+    bool *written;       /* registers written anywhere: once */
+    bool *placed;        /* pool registers, by the loops around */
+    const HLoop **tapes; /* written so far and not gone over, by number */
+    const HLoop *back;   /* the loop whose body begins here goes back */
 } Check;
 
 static void fail(Check *c, const char *what, const char *why) {
@@ -158,6 +160,9 @@ static void check_launch(Check *c, const HInstr *h) {
 
 static void check_block(Check *c, const HBlock *block, uint32_t depth);
 
+/* Stands for a tape that was gone over, or whose block has ended: no loop reads it. */
+static const HLoop over = {.tape = NONE, .kept = NONE};
+
 static void check_pools(Check *c, const HLoop *l) {
     for (uint32_t p = 0; p < l->pools; p++) {
         const struct HPool *pool = &l->pool[p];
@@ -192,31 +197,66 @@ static bool copies(const Check *c, uint32_t kernel, Type t) {
            k->rank == c->plan->grid_rank[t.grid] && k->written.data[0] == t.channels;
 }
 
-static void check_loop(Check *c, const HLoop *l, uint32_t depth) {
-    if (l->count != NONE) reads(c, l->count, TYPE_SCALAR, "a loop's count is no number");
-    if (l->count_constant >= c->plan->constants.len ||
-        l->start_constant >= c->plan->constants.len ||
-        l->stride_constant >= c->plan->constants.len ||
-        !(c->plan->constants.data[l->stride_constant] >= 1))
-        fail(c, "func", "a loop's limits are no constants");
-    writes(c, l->k, TYPE_SCALAR, "a loop counts in a new number");
+/* A state that is copied to a trajectory or a tape needs a kernel for that. */
+static void check_copies(Check *c, const HLoop *l, const uint32_t *states, const uint32_t *kernels,
+                         uint32_t count) {
+    for (uint32_t i = 0; i < count && !c->wrong; i++) {
+        if (states[i] >= l->states) {
+            fail(c, "func", "a loop collects what is no state");
+            return;
+        }
+        Type t = c->f->regs.data[l->param[states[i]]].type;
+        if (t.kind == TYPE_STACK) fail(c, "func", "a loop collects what is a trajectory itself");
+        if (t.kind == TYPE_FIELD && !copies(c, kernels[i], t))
+            fail(c, "func", "a trajectory needs a kernel that copies");
+    }
+}
+
+/* A tape is written once, then gone over once, by a loop whose body begins with getting at the states. */
+static void check_tape(Check *c, HKind kind, const HLoop *l, bool begins) {
+    const char *wrong = "a tape is not written, then gone over, once";
+    const HLoop *written = l->tape < c->f->tapes ? c->tapes[l->tape] : NULL;
+    if (kind == H_LOOP) {
+        if (l->tape == NONE) return;
+        if (l->tape >= c->f->tapes || written) fail(c, "func", wrong);
+        check_copies(c, l, l->keep, l->keep_kernel, l->kept);
+        if (!c->wrong) c->tapes[l->tape] = l;
+        return;
+    }
+    if (!written || written == &over) {
+        fail(c, "func", wrong);
+        return;
+    }
+    if (kind == H_BACK) {
+        const HInstr *first = l->body->code.len ? &l->body->code.data[0] : NULL;
+        if (!first || first->kind != H_ADVANCE || first->loop->tape != l->tape)
+            fail(c, "func", "a loop that goes back does not begin with getting at the states");
+        if (l->kept) fail(c, "func", wrong);
+        return;
+    }
+    check_copies(c, l, l->keep, l->keep_kernel, l->kept);
+    if (!begins || !c->back || c->back->tape != l->tape || l->states != written->kept ||
+        l->kept != written->kept)
+        fail(c, "func", wrong);
+    for (uint32_t i = 0; i < l->kept && !c->wrong; i++)
+        if (l->keep[i] != i || !type_equal(c->f->regs.data[l->param[i]].type,
+                                           c->f->regs.data[written->param[written->keep[i]]].type))
+            fail(c, "func", "a tape gives back other states than were kept");
+}
+
+static void check_states(Check *c, HKind kind, const HLoop *l) {
     for (uint32_t i = 0; i < l->states && !c->wrong; i++) {
-        TypeKind kind =
-            l->init[i] < c->f->regs.len ? c->f->regs.data[l->init[i]].type.kind : TYPE_SCALAR;
-        reads(c, l->init[i], kind, "a loop's first state");
-        writes(c, l->param[i], kind, "a loop's state");
+        HReg first = kind == H_ADVANCE ? l->param[i] : l->init[i];
+        TypeKind type = first < c->f->regs.len ? c->f->regs.data[first].type.kind : TYPE_SCALAR;
+        if (kind != H_ADVANCE) reads(c, first, type, "a loop's first state");
+        writes(c, l->param[i], type, "a loop's state");
         if (!c->wrong &&
-            !type_equal(c->f->regs.data[l->init[i]].type, c->f->regs.data[l->param[i]].type))
+            !type_equal(c->f->regs.data[first].type, c->f->regs.data[l->param[i]].type))
             fail(c, "func", "a loop's states change type");
     }
-    if (c->wrong) return;
-    check_pools(c, l);
-    bool *before = arena_copy(c->arena, c->defined, sizeof(bool) * c->f->regs.len);
-    check_block(c, l->body, depth + 1);
-    for (uint32_t i = 0; i < l->states && !c->wrong; i++)
-        reads(c, l->next[i], c->f->regs.data[l->param[i]].type.kind, "a loop's next state");
-    if (l->stop != NONE) reads(c, l->stop, TYPE_SCALAR, "a loop's stop is no number");
-    memcpy(c->defined, before, sizeof(bool) * c->f->regs.len); /* what the body made ends with it */
+}
+
+static void check_results(Check *c, const HLoop *l) {
     for (uint32_t i = 0; i < l->states && !c->wrong; i++) {
         TypeKind kind = c->f->regs.data[l->param[i]].type.kind;
         writes(c, l->result[i], kind, "a loop's result");
@@ -226,17 +266,42 @@ static void check_loop(Check *c, const HLoop *l, uint32_t depth) {
             fail(c, "func", "a loop's states change type");
     }
     writes(c, l->steps, TYPE_SCALAR, "a loop's steps");
-    for (uint32_t i = 0; i < l->collected; i++) {
+    for (uint32_t i = 0; i < l->collected && !c->wrong; i++)
         writes(c, l->stack[i], TYPE_STACK, "a loop's trajectory");
-        if (c->wrong) return;
-        if (l->collect[i] >= l->states) {
-            fail(c, "func", "a loop collects what is no state");
-            return;
-        }
-        Type t = c->f->regs.data[l->param[l->collect[i]]].type;
-        if (t.kind == TYPE_FIELD && !copies(c, l->stack_kernel[i], t))
-            fail(c, "func", "a trajectory needs a kernel that copies");
-    }
+    if (!c->wrong) check_copies(c, l, l->collect, l->stack_kernel, l->collected);
+}
+
+static void check_loop(Check *c, HKind kind, const HLoop *l, uint32_t depth, bool begins) {
+    if (l->count != NONE) reads(c, l->count, TYPE_SCALAR, "a loop's count is no number");
+    if (l->count_constant >= c->plan->constants.len ||
+        l->start_constant >= c->plan->constants.len ||
+        l->stride_constant >= c->plan->constants.len ||
+        !(c->plan->constants.data[l->stride_constant] >= 1))
+        fail(c, "func", "a loop's limits are no constants");
+    if (kind != H_LOOP && (l->collected || l->stop != NONE))
+        fail(c, "func", "a loop over a tape collects, or has a stop of its own");
+    writes(c, l->k, TYPE_SCALAR, "a loop counts in a new number");
+    check_states(c, kind, l);
+    if (c->wrong) return;
+    check_pools(c, l);
+    if (kind != H_LOOP) check_tape(c, kind, l, begins);
+    bool *before = arena_copy(c->arena, c->defined, sizeof(bool) * c->f->regs.len);
+    const HLoop **tapes = arena_copy(c->arena, c->tapes, sizeof *tapes * c->f->tapes),
+                *back = c->back;
+    c->back = kind == H_BACK ? l : NULL;
+    for (uint32_t i = 0; i < c->f->tapes; i++) /* the body may run again and again */
+        if (c->tapes[i] && !(kind == H_BACK && i == l->tape)) c->tapes[i] = &over;
+    check_block(c, l->body, depth + 1);
+    c->back = back;
+    for (uint32_t i = 0; i < l->states && !c->wrong; i++)
+        reads(c, l->next[i], c->f->regs.data[l->param[i]].type.kind, "a loop's next state");
+    if (l->stop != NONE) reads(c, l->stop, TYPE_SCALAR, "a loop's stop is no number");
+    memcpy(c->defined, before, sizeof(bool) * c->f->regs.len); /* what the body made ends with it */
+    for (uint32_t i = 0; i < c->f->tapes; i++) /* its tapes, too; they are not written again */
+        c->tapes[i] = tapes[i] ? tapes[i] : c->tapes[i] ? &over : NULL;
+    check_results(c, l);
+    if (kind == H_LOOP && !c->wrong) check_tape(c, kind, l, begins);
+    if (kind == H_BACK) c->tapes[l->tape] = &over;
 }
 
 static void check_call(Check *c, const HInstr *h) {
@@ -309,7 +374,8 @@ static void check_conv(Check *c, const HInstr *h) {
         reads(c, h->args[i], TYPE_FIELD, "a convolution reads what is no field");
     writes(c, h->dst, TYPE_FIELD, "a convolution makes a new field");
     if (c->wrong) return;
-    if (c->f->regs.data[h->dst].place < PLACE_SLOT) fail(c, "func", "a convolution without a place");
+    if (c->f->regs.data[h->dst].place < PLACE_SLOT)
+        fail(c, "func", "a convolution without a place");
     for (uint32_t i = 0; i < 3; i++)
         if (!conv_operand(c, conv, h, i < 2 ? h->args[i] : h->dst, operands[h->detail][i]))
             fail(c, "func", "a convolution of fields of another shape");
@@ -334,10 +400,23 @@ static void check_convnorm(Check *c, const HInstr *h) {
         fail(c, "func", "the derivative of a norm without its place");
 }
 
+/* Frames have the type that their stack says. */
+static void check_stack(Check *c, const HInstr *h, Type result) {
+    bool makes = h->kind == H_ZEROSTACK || h->kind == H_SCATTER;
+    if (c->wrong || (h->kind != H_FRAME && !makes)) return;
+    Type stack = c->f->regs.data[h->args[0]].type, frame = stack;
+    frame.kind = stack.grid == GRID_NONE ? TYPE_SCALAR : TYPE_FIELD;
+    if (!type_equal(result, makes ? stack : frame) ||
+        (h->kind == H_SCATTER && !type_equal(frame, c->f->regs.data[h->args[2]].type)))
+        fail(c, "func", "a frame of another type than its stack's");
+}
+
 static uint32_t wanted_args(const HInstr *h) {
     switch (h->kind) {
     case H_FRAME: return 2;
+    case H_SCATTER: return 3;
     case H_FRAMES:
+    case H_ZEROSTACK:
     case H_ENTRY:
     case H_BATCH: return 1;
     case H_OP: return (uint32_t)op_info(h->op)->operands;
@@ -349,9 +428,11 @@ static uint32_t wanted_args(const HInstr *h) {
 }
 
 static TypeKind wanted_kind(const Check *c, const HInstr *h, uint32_t i) {
-    bool any = h->kind == H_EFFECT || h->kind == H_BATCH;
+    bool any = h->kind == H_EFFECT || h->kind == H_BATCH || (h->kind == H_SCATTER && i == 2);
     if (any && h->args[i] < c->f->regs.len) return c->f->regs.data[h->args[i]].type.kind;
-    if (i == 0 && (h->kind == H_FRAME || h->kind == H_FRAMES)) return TYPE_STACK;
+    if (i == 0 && (h->kind == H_FRAME || h->kind == H_FRAMES || h->kind == H_ZEROSTACK ||
+                   h->kind == H_SCATTER))
+        return TYPE_STACK;
     return h->kind == H_ENTRY ? TYPE_FIELD : TYPE_SCALAR;
 }
 
@@ -387,9 +468,11 @@ static void check_simple(Check *c, const HInstr *h) {
     }
     Type t = c->f->regs.data[h->dst].type;
     bool any = h->kind == H_INPUT || h->kind == H_RANDOM || h->kind == H_FRAME ||
-               h->kind == H_ROW || h->kind == H_BATCH;
+               h->kind == H_ROW || h->kind == H_BATCH || h->kind == H_ZEROSTACK ||
+               h->kind == H_SCATTER;
     writes(c, h->dst, any ? t.kind : TYPE_SCALAR, "an instruction's result");
     check_rows(c, h, c->f->regs.data[h->dst]);
+    check_stack(c, h, t);
     if (h->kind == H_RANDOM && t.kind == TYPE_FIELD && c->f->regs.data[h->dst].place < PLACE_SLOT)
         fail(c, "func", "noise without a place");
     if ((h->kind == H_CONSTANT && h->index >= c->plan->constants.len) ||
@@ -405,8 +488,8 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
         const HInstr *h = &block->code.data[i];
         if (h->kind == H_LAUNCH)
             check_launch(c, h);
-        else if (h->kind == H_LOOP)
-            check_loop(c, h->loop, depth);
+        else if (host_is_loop(h->kind))
+            check_loop(c, h->kind, h->loop, depth, i == 0);
         else if (h->kind == H_CALL)
             check_call(c, h);
         else if (h->kind == H_TASK)
@@ -425,6 +508,8 @@ static void check_func(Check *c, const HFunc *f) {
     c->defined = ARENA_ARRAY(c->arena, bool, f->regs.len + 1);
     c->written = ARENA_ARRAY(c->arena, bool, f->regs.len + 1);
     c->placed = ARENA_ARRAY(c->arena, bool, f->regs.len + 1);
+    c->tapes = ARENA_ARRAY(c->arena, const HLoop *, f->tapes + 1);
+    c->back = NULL;
     for (HReg r = 0; r < f->regs.len; r++) {
         const HRegData *d = &f->regs.data[r];
         if (d->type.kind > TYPE_STACK || d->type.grid >= c->plan->grids ||
@@ -457,7 +542,7 @@ static void check_func(Check *c, const HFunc *f) {
               "a result");
         const HRegData *d = &f->regs.data[f->results.data[i]];
         if (!c->wrong &&
-            (d->type.kind == TYPE_STACK ||
+            ((d->type.kind == TYPE_STACK && c->number != 0) ||
              (d->type.kind == TYPE_FIELD && (d->place != PLACE_RESULT || d->place_index != i))))
             fail(c, "func", "a result field that is not in the caller's buffer");
     }

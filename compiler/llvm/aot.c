@@ -369,7 +369,7 @@ static bool write_files(const Plan *plan, const Module *m, const CodeBuild *b, c
 static bool has_kind(const HBlock *block, HKind kind) {
     for (uint32_t i = 0; i < block->code.len; i++)
         if (block->code.data[i].kind == kind ||
-            (block->code.data[i].kind == H_LOOP && has_kind(block->code.data[i].loop->body, kind)))
+            (host_is_loop(block->code.data[i].kind) && has_kind(block->code.data[i].loop->body, kind)))
             return true;
     return false;
 }

@@ -38,8 +38,9 @@ const char *code_cache_folder(Arena *arena);
 Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, char **error);
 void code_free(Code *code);
 bool code_from_cache(const Code *code);
-/* Bytes of workspace that a run needs (uses only `grids` and the scalars of `inputs`); a huge number where
- * the length of a trajectory is not known before the run. */
+/* Bytes of workspace that a run needs (uses only `grids`, the scalars and the lengths of the stacks of `inputs`,
+ * and the memory that `host`, if it is given, says); a huge number where the length of a trajectory is not known
+ * before the run. A run of the same arguments keeps to it. */
 uint64_t code_workspace(const Code *code, const CodeArguments *arguments);
 int code_run(const Code *code, const CodeArguments *arguments); /* a PdnStatus */
 

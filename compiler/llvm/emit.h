@@ -21,6 +21,7 @@ typedef struct {
     LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
     LLVMTypeRef kernel_type;
     LLVMValueRef *convs; /* by Plan.convs, form and stage (emit_conv.h) */
+    LLVMValueRef advance;         /* the helper that places kept states; NULL: not made yet */
     LLVMValueRef trees[OP_COUNT]; /* helpers that combine the partial results of a reduction */
     Arena *arena;
 } Emit;

@@ -284,7 +284,7 @@ static bool has_stage(Emit *e, uint32_t conv, ConvForm form, ConvStage stage) {
 static void emit_used(Emit *e, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_LOOP) emit_used(e, h->loop->body);
+        if (host_is_loop(h->kind)) emit_used(e, h->loop->body);
         if (h->kind != H_CONV) continue;
         LLVMValueRef *made = e->convs + (h->index * CONV_FORMS + h->detail) * CONV_STAGES;
         for (ConvStage s = 0; s < CONV_STAGES; s++)

@@ -3,43 +3,18 @@
  * Every host function is (run, scratch, parameters…, places for results…) -> PdnStatus. `run` points to the
  * words of Run below; `scratch` is the function's part of the workspace: its slots, then its partial results,
  * then (a moving top) stacks and the parts of functions that it calls. */
-#include "compiler/llvm/emit.h"
+#include "compiler/llvm/emit_host.h"
 
 #include <string.h>
 
-/* Pointers that a run is given, in this order. */
-enum { RUN_HOST, RUN_GRIDS, RUN_INPUTS, RUN_OUTPUTS, RUN_WORKSPACE, RUN_CONSTANTS };
-/* Members of PdnHost, all pointers. */
-enum { HOST_CONTEXT, HOST_LAUNCH, HOST_EFFECT, HOST_PROGRESS, HOST_RANDOM, HOST_TASK, HOST_BATCH, HOST_CONV_NORM };
-
 enum {
-    PROGRESS_EVERY = 16,
     ROW_BYTES = 262144,      /* of the second-level cache, for the planes of a block */
     STREAM_BYTES = 40 << 20, /* a pass over more than this finds nothing in the caches again */
     STREAM_ROW = 1024,       /* shorter rows are not worth it: their ends are written twice */
 };
 
-typedef struct {
-    LLVMValueRef value, frames; /* scalar, or pointer; frames of a stack */
-} Reg;
-
-typedef struct {
-    Emit *e;
-    const HFunc *f;
-    uint32_t number;
-    LLVMValueRef function, run, host, grids, constants, inputs;
-    Reg *regs;
-    LLVMValueRef *slots, *partials;
-    LLVMValueRef conv;  /* scratch of convolutions */
-    LLVMValueRef words; /* arguments of launches */
-    LLVMValueRef top;   /* variable: end of the scratch that is in use */
-    LLVMValueRef *pick; /* by pool maker of the innermost loop, through regs */
-} HE;
-
-static LLVMTypeRef reg_type(Emit *e, Type t) { return t.kind == TYPE_SCALAR ? e->real : e->ptr; }
-
-static LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index,
-                               const char *name) {
+LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index,
+                        const char *name) {
     LLVMValueRef i = emit_i64(e, index);
     return LLVMBuildLoad2(e->b, type, LLVMBuildInBoundsGEP2(e->b, e->ptr, base, &i, 1, ""), name);
 }
@@ -47,18 +22,6 @@ static LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uin
 static LLVMValueRef number_at(Emit *e, LLVMValueRef base, uint32_t index) {
     LLVMValueRef i = emit_i64(e, index);
     return LLVMBuildInBoundsGEP2(e->b, e->real, base, &i, 1, "");
-}
-
-static LLVMValueRef bytes_on(Emit *e, LLVMValueRef base, LLVMValueRef bytes) {
-    return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), base, &bytes, 1, "");
-}
-
-static LLVMValueRef mul(Emit *e, LLVMValueRef a, LLVMValueRef b) {
-    return LLVMBuildNSWMul(e->b, a, b, "");
-}
-
-static LLVMValueRef plus(Emit *e, LLVMValueRef a, LLVMValueRef b) {
-    return LLVMBuildNSWAdd(e->b, a, b, "");
 }
 
 /* ---- grids and sizes ----------------------------------------------------------------------- */
@@ -78,14 +41,14 @@ static LLVMValueRef grid_cells(Emit *e, LLVMValueRef grids, GridId grid) {
 }
 
 /* Bytes of a field: channels apart by the grid's stride. */
-static LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels) {
+LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels) {
     if (grid == GRID_NONE) return emit_i64(e, e->size);
     LLVMValueRef apart = emit_word(e, e->i64, grid_at(e, grids, grid), GRID_CHANNEL, "channel");
     return mul(e, apart, emit_i64(e, (int64_t)channels * e->size));
 }
 
 /* Whole lines of cache, and a bit, so that fields of 2^k bytes do not compete for the same lines. */
-static LLVMValueRef slot_bytes(Emit *e, LLVMValueRef bytes) {
+LLVMValueRef slot_bytes(Emit *e, LLVMValueRef bytes) {
     bytes = plus(e, bytes, emit_i64(e, 63 + PLAN_SLOT_GAP));
     return LLVMBuildAnd(e->b, bytes, emit_i64(e, -64), "");
 }
@@ -100,7 +63,7 @@ static LLVMValueRef block_y(Emit *e, const Kernel *k, LLVMValueRef g) {
     return emit_max(e, rows, emit_i64(e, 8));
 }
 
-static LLVMValueRef ceil_div(Emit *e, LLVMValueRef a, LLVMValueRef b) {
+LLVMValueRef ceil_div(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildSDiv(e->b, plus(e, a, plus(e, b, emit_i64(e, -1))), b, "");
 }
 
@@ -115,29 +78,29 @@ static LLVMValueRef rows_of(Emit *e, LLVMValueRef grids, GridId grid) {
 
 /* ---- small instructions -------------------------------------------------------------------------- */
 
-static LLVMValueRef constant_f64(HE *h, uint32_t index) {
+LLVMValueRef constant_f64(HE *h, uint32_t index) {
     LLVMValueRef i = emit_i64(h->e, index);
     return LLVMBuildLoad2(h->e->b, h->e->f64,
                           LLVMBuildInBoundsGEP2(h->e->b, h->e->f64, h->constants, &i, 1, ""), "");
 }
 
-static LLVMValueRef to_real(Emit *e, LLVMValueRef f64) {
+LLVMValueRef to_real(Emit *e, LLVMValueRef f64) {
     return e->plan->f64 ? f64 : LLVMBuildFPTrunc(e->b, f64, e->real, "");
 }
 
-static LLVMValueRef to_f64(Emit *e, LLVMValueRef real) {
+LLVMValueRef to_f64(Emit *e, LLVMValueRef real) {
     return e->plan->f64 ? real : LLVMBuildFPExt(e->b, real, e->f64, "");
 }
 
 /* A double as an integer, NaN as 0, too large ones at the limit. */
-static LLVMValueRef to_integer(Emit *e, LLVMValueRef x) {
+LLVMValueRef to_integer(Emit *e, LLVMValueRef x) {
     LLVMTypeRef types[2] = {e->i64, e->f64};
     unsigned id = LLVMLookupIntrinsicID("llvm.fptosi.sat", 15);
     LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, 2);
     return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->context, id, types, 2), f, &x, 1, "");
 }
 
-static void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status) {
+void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status) {
     LLVMBasicBlockRef stop = emit_block(h->e, "stop"), go = emit_block(h->e, "go");
     LLVMBuildCondBr(h->e->b, condition, stop, go);
     LLVMPositionBuilderAtEnd(h->e->b, stop);
@@ -145,12 +108,8 @@ static void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status) {
     LLVMPositionBuilderAtEnd(h->e->b, go);
 }
 
-static LLVMValueRef status(Emit *e, PdnStatus s) {
-    return LLVMConstInt(e->i32, (unsigned)s, false);
-}
-
-static LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args,
-                              uint32_t count) {
+LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args,
+                       uint32_t count) {
     Emit *e = h->e;
     LLVMTypeRef types[8];
     args[0] = pointer_at(e, e->ptr, h->host, HOST_CONTEXT, "context");
@@ -173,8 +132,8 @@ static LLVMValueRef partials_of(HE *h, GridId grid) {
 }
 
 /* Runs kernel `number` on these arguments. */
-static void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
-                          const LLVMValueRef *outputs, const LLVMValueRef *scalars) {
+void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
+                   const LLVMValueRef *outputs, const LLVMValueRef *scalars) {
     Emit *e = h->e;
     const Kernel *k = e->plan->kernels.data[number];
     KernelWords w = kernel_words(k);
@@ -260,210 +219,11 @@ static void emit_conv(HE *h, const HInstr *in) {
     }
 }
 
-static void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to) {
+void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to) {
     launch_kernel(h, kernel, &grid, &from, &to, NULL);
 }
 
-/* ---- loops -------------------------------------------------------------------------------------- */
-
-static void emit_code(HE *h, const HBlock *block);
-
-/* For each maker of a pool a buffer that no state points to, all different. */
-static void pick_buffers(HE *h, const HLoop *l) {
-    Emit *e = h->e;
-    for (uint32_t p = 0; p < l->pools; p++) {
-        const struct HPool *pool = &l->pool[p];
-        LLVMValueRef *busy = ARENA_ARRAY(e->arena, LLVMValueRef, pool->slots + 1);
-        for (uint32_t s = 0; s < pool->slots; s++) {
-            busy[s] = LLVMConstInt(e->i1, 0, false);
-            for (uint32_t k = 0; k < l->states; k++) {
-                Type t = h->f->regs.data[l->param[k]].type;
-                if (t.kind == TYPE_FIELD && t.grid == pool->grid && t.channels == pool->channels)
-                    busy[s] = LLVMBuildOr(e->b, busy[s],
-                                          LLVMBuildICmp(e->b, LLVMIntEQ, h->regs[l->param[k]].value,
-                                                        h->slots[pool->slot[s]], ""),
-                                          "");
-            }
-        }
-        for (uint32_t m = 0; m < pool->made; m++) {
-            LLVMValueRef pick = h->slots[pool->slot[pool->slots - 1]];
-            for (uint32_t s = pool->slots - 1; s-- > 0;)
-                pick = LLVMBuildSelect(e->b, busy[s], pick, h->slots[pool->slot[s]], "");
-            h->regs[pool->maker[m]].value = pick;
-            for (uint32_t s = 0; s < pool->slots; s++)
-                busy[s] = LLVMBuildOr(
-                    e->b, busy[s],
-                    LLVMBuildICmp(e->b, LLVMIntEQ, pick, h->slots[pool->slot[s]], ""), "");
-        }
-    }
-}
-
-typedef struct {
-    LLVMValueRef *state;  /* variables */
-    LLVMValueRef i, done; /* i: variable */
-    LLVMValueRef count, start, stride;
-    LLVMValueRef *stack, *frames; /* base; variable */
-} LoopValues;
-
-static void push_frame(HE *h, const HLoop *l, LoopValues *v, uint32_t i, LLVMValueRef state) {
-    Emit *e = h->e;
-    Type t = h->f->regs.data[l->param[l->collect[i]]].type;
-    LLVMValueRef n = LLVMBuildLoad2(e->b, e->i64, v->frames[i], "");
-    LLVMValueRef to =
-        bytes_on(e, v->stack[i], mul(e, n, field_bytes(e, h->grids, t.grid, t.channels)));
-    if (t.kind == TYPE_SCALAR)
-        LLVMBuildStore(e->b, state, to);
-    else
-        emit_copy(h, l->stack_kernel[i], t.grid, state, to);
-    LLVMBuildStore(e->b, plus(e, n, emit_i64(e, 1)), v->frames[i]);
-}
-
-static void start_stacks(HE *h, const HLoop *l, LoopValues *v) {
-    Emit *e = h->e;
-    v->stack = ARENA_ARRAY(e->arena, LLVMValueRef, l->collected + 1);
-    v->frames = ARENA_ARRAY(e->arena, LLVMValueRef, l->collected + 1);
-    LLVMValueRef most = LLVMBuildSDiv(e->b, emit_max(e, v->count, emit_i64(e, 0)), v->stride, "");
-    most = plus(e, most, emit_i64(e, 1));
-    for (uint32_t i = 0; i < l->collected; i++) {
-        Type t = h->f->regs.data[l->param[l->collect[i]]].type;
-        v->frames[i] = emit_variable(e, e->i64, "frames");
-        LLVMBuildStore(e->b, emit_i64(e, 0), v->frames[i]);
-        v->stack[i] = LLVMBuildLoad2(e->b, e->ptr, h->top, "stack");
-        LLVMValueRef bytes =
-            slot_bytes(e, mul(e, most, field_bytes(e, h->grids, t.grid, t.channels)));
-        LLVMBuildStore(e->b, bytes_on(e, v->stack[i], bytes), h->top);
-        push_frame(h, l, v, i, h->regs[l->init[l->collect[i]]].value);
-    }
-}
-
-static void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total) {
-    Emit *e = h->e;
-    if (e->standalone || !l->progress) return;
-    LLVMBasicBlockRef now = emit_block(e, "progress"), call = emit_block(e, "tell"),
-                      go = emit_block(e, "go");
-    LLVMValueRef rest = LLVMBuildAnd(e->b, done, emit_i64(e, PROGRESS_EVERY - 1), "");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), ""), now, go);
-    LLVMPositionBuilderAtEnd(e->b, now);
-    LLVMValueRef f = pointer_at(e, e->ptr, h->host, HOST_PROGRESS, "");
-    LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, f, ""), call, go);
-    LLVMPositionBuilderAtEnd(e->b, call);
-    LLVMValueRef args[4] = {NULL, LLVMConstInt(e->i32, l->number, false), done, total};
-    LLVMValueRef stop = host_call(h, HOST_PROGRESS, e->i32, args, 4);
-    return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, stop, LLVMConstInt(e->i32, 0, false), ""),
-              status(e, PDN_ERROR_STOPPED));
-    LLVMBuildBr(e->b, go);
-    LLVMPositionBuilderAtEnd(e->b, go);
-}
-
-static void collect_states(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef done) {
-    Emit *e = h->e;
-    if (l->collected == 0) return;
-    LLVMBasicBlockRef take = emit_block(e, "collect"), go = emit_block(e, "go");
-    LLVMValueRef rest = LLVMBuildSRem(e->b, done, v->stride, "");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), ""), take, go);
-    LLVMPositionBuilderAtEnd(e->b, take);
-    for (uint32_t i = 0; i < l->collected; i++)
-        push_frame(h, l, v, i, h->regs[l->next[l->collect[i]]].value);
-    LLVMBuildBr(e->b, go);
-    LLVMPositionBuilderAtEnd(e->b, go);
-}
-
-static LLVMValueRef loop_count(HE *h, const HLoop *l) {
-    Emit *e = h->e;
-    LLVMValueRef count =
-        l->count == NONE ? constant_f64(h, l->count_constant) : to_f64(e, h->regs[l->count].value);
-    return to_integer(e, emit_intrinsic(e, "llvm.ceil", e->f64, &count, 1));
-}
-
-static void loop_iteration(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockRef head,
-                           LLVMBasicBlockRef exit) {
-    Emit *e = h->e;
-    LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, "");
-    LLVMValueRef k = LLVMBuildFAdd(e->b, v->start, LLVMBuildSIToFP(e->b, i, e->f64, ""), "");
-    h->regs[l->k].value = to_real(e, k);
-    for (uint32_t s = 0; s < l->states; s++)
-        h->regs[l->param[s]].value = LLVMBuildLoad2(
-            e->b, reg_type(e, h->f->regs.data[l->param[s]].type), v->state[s], "state");
-    LLVMValueRef top = LLVMBuildLoad2(e->b, e->ptr, h->top, "");
-    pick_buffers(h, l);
-    emit_code(h, l->body);
-    LLVMBuildStore(e->b, top, h->top);
-    for (uint32_t s = 0; s < l->states; s++)
-        LLVMBuildStore(e->b, h->regs[l->next[s]].value, v->state[s]);
-    LLVMValueRef done = plus(e, i, emit_i64(e, 1));
-    LLVMBuildStore(e->b, done, v->i);
-    collect_states(h, l, v, done);
-    report_progress(h, l, done, v->count);
-    if (l->stop == NONE) {
-        LLVMBuildBr(e->b, head);
-        return;
-    }
-    LLVMValueRef zero = emit_real(e, 0);
-    LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealUNE, h->regs[l->stop].value, zero, ""), exit,
-                    head);
-}
-
-/* A number of steps found at run time must be one. */
-static void check_count(HE *h, const HLoop *l) {
-    Emit *e = h->e;
-    if (l->count == NONE) return;
-    LLVMValueRef zero = LLVMConstReal(e->f64, 0);
-    LLVMValueRef good =
-        LLVMBuildFCmp(e->b, LLVMRealOGE, to_f64(e, h->regs[l->count].value), zero, "");
-    return_if(h, LLVMBuildNot(e->b, good, ""), status(e, PDN_ERROR_ARGUMENT));
-}
-
-static void emit_loop(HE *h, const HLoop *l) {
-    Emit *e = h->e;
-    check_count(h, l);
-    LoopValues v = {.count = loop_count(h, l), .start = constant_f64(h, l->start_constant)};
-    v.stride = to_integer(e, constant_f64(h, l->stride_constant));
-    v.i = emit_variable(e, e->i64, "i");
-    LLVMBuildStore(e->b, emit_i64(e, 0), v.i);
-    v.state = ARENA_ARRAY(e->arena, LLVMValueRef, l->states + 1);
-    for (uint32_t s = 0; s < l->states; s++) {
-        v.state[s] = emit_variable(e, reg_type(e, h->f->regs.data[l->param[s]].type), "state");
-        LLVMBuildStore(e->b, h->regs[l->init[s]].value, v.state[s]);
-    }
-    start_stacks(h, l, &v);
-    LLVMBasicBlockRef head = emit_block(e, "loop"), body = emit_block(e, "step"),
-                      exit = emit_block(e, "end");
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, head);
-    LLVMValueRef more =
-        LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildLoad2(e->b, e->i64, v.i, ""), v.count, "");
-    LLVMBuildCondBr(e->b, more, body, exit);
-    LLVMPositionBuilderAtEnd(e->b, body);
-    loop_iteration(h, l, &v, head, exit);
-    LLVMPositionBuilderAtEnd(e->b, exit);
-    for (uint32_t s = 0; s < l->states; s++)
-        h->regs[l->result[s]].value = LLVMBuildLoad2(
-            e->b, reg_type(e, h->f->regs.data[l->param[s]].type), v.state[s], "last");
-    h->regs[l->steps].value =
-        LLVMBuildSIToFP(e->b, LLVMBuildLoad2(e->b, e->i64, v.i, ""), e->real, "");
-    for (uint32_t i = 0; i < l->collected; i++)
-        h->regs[l->stack[i]] =
-            (Reg){v.stack[i], LLVMBuildLoad2(e->b, e->i64, v.frames[i], "frames")};
-}
-
 /* ---- the other instructions ----------------------------------------------------------------------- */
-
-static void emit_frame(HE *h, const HInstr *in) {
-    Emit *e = h->e;
-    Type t = h->f->regs.data[in->dst].type;
-    Reg stack = h->regs[in->args[0]];
-    LLVMValueRef i = to_f64(e, h->regs[in->args[1]].value),
-                 frames = LLVMBuildSIToFP(e->b, stack.frames, e->f64, "");
-    LLVMValueRef zero = LLVMConstReal(e->f64, 0);
-    i = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, i, zero, ""),
-                        LLVMBuildFAdd(e->b, i, frames, ""), i, "");
-    LLVMValueRef inside = LLVMBuildAnd(e->b, LLVMBuildFCmp(e->b, LLVMRealOGE, i, zero, ""),
-                                       LLVMBuildFCmp(e->b, LLVMRealOLT, i, frames, ""), "");
-    return_if(h, LLVMBuildNot(e->b, inside, ""), status(e, PDN_ERROR_ARGUMENT));
-    LLVMValueRef at = bytes_on(
-        e, stack.value, mul(e, to_integer(e, i), field_bytes(e, h->grids, t.grid, t.channels)));
-    h->regs[in->dst].value = t.kind == TYPE_SCALAR ? LLVMBuildLoad2(e->b, e->real, at, "") : at;
-}
 
 /* Where the host finds a value: a number, the cells of a field, a PdnStack. */
 static LLVMValueRef value_place(HE *h, HReg reg) {
@@ -495,7 +255,7 @@ static LLVMValueRef value_list(HE *h, const HInstr *in) {
     return list;
 }
 
-static void stop_unless_zero(HE *h, LLVMValueRef stop) {
+void stop_unless_zero(HE *h, LLVMValueRef stop) {
     return_if(h, LLVMBuildICmp(h->e->b, LLVMIntNE, stop, LLVMConstInt(h->e->i32, 0, false), ""),
               status(h->e, PDN_ERROR_STOPPED));
 }
@@ -670,8 +430,12 @@ static void emit_instruction(HE *h, const HInstr *in) {
     case H_LAUNCH: emit_launch(h, in); break;
     case H_RANDOM: emit_random(h, in); break;
     case H_LOOP: emit_loop(h, in->loop); break;
+    case H_BACK: emit_back(h, in->loop); break;
+    case H_ADVANCE: emit_advance(h, in->loop); break;
     case H_CALL: emit_call(h, in); break;
     case H_FRAME: emit_frame(h, in); break;
+    case H_ZEROSTACK: emit_zerostack(h, in); break;
+    case H_SCATTER: emit_scatter(h, in); break;
     case H_FRAMES:
         h->regs[in->dst].value = LLVMBuildSIToFP(e->b, h->regs[in->args[0]].frames, e->real, "");
         break;
@@ -693,7 +457,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
     }
 }
 
-static void emit_code(HE *h, const HBlock *block) {
+void emit_code(HE *h, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) emit_instruction(h, &block->code.data[i]);
 }
 
@@ -723,7 +487,7 @@ static LLVMValueRef conv_scratch_of(Emit *e, const HBlock *block, LLVMValueRef g
                                     LLVMValueRef most) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_LOOP) most = conv_scratch_of(e, h->loop->body, grids, most);
+        if (host_is_loop(h->kind)) most = conv_scratch_of(e, h->loop->body, grids, most);
         if (h->kind != H_CONV) continue;
         bool seen = false;
         for (uint32_t k = 0; k < i && !seen; k++) {
@@ -787,6 +551,7 @@ static void emit_host(Emit *e, uint32_t number) {
     h.regs = ARENA_ARRAY(e->arena, Reg, f->regs.len + 1);
     h.slots = ARENA_ARRAY(e->arena, LLVMValueRef, f->slots.len + 1);
     h.partials = ARENA_ARRAY(e->arena, LLVMValueRef, f->partials.len + 1);
+    h.tapes = ARENA_ARRAY(e->arena, Tape *, f->tapes + 1);
     h.words = emit_variable(e, LLVMArrayType2(e->i64, most_words(e->plan)), "words");
     h.top = emit_variable(e, e->ptr, "top");
     LLVMValueRef base = LLVMGetParam(h.function, 1);
@@ -812,7 +577,7 @@ static void emit_host(Emit *e, uint32_t number) {
 static const HInstr *maker_of(const HBlock *block, HReg reg) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *in = &block->code.data[i];
-        const HInstr *inner = in->kind == H_LOOP ? maker_of(in->loop->body, reg) : NULL;
+        const HInstr *inner = host_is_loop(in->kind) ? maker_of(in->loop->body, reg) : NULL;
         if (in->dst == reg || inner) return inner ? inner : in;
     }
     return NULL;
@@ -836,6 +601,46 @@ static LLVMValueRef known_scalar(HE *h, HReg reg, uint32_t depth) {
 
 #define UNKNOWN_BYTES (INT64_C(1) << 62)
 
+/* Frames of what a loop collects, when no test ends it. */
+static LLVMValueRef most_frames(HE *h, const HLoop *l) {
+    Emit *e = h->e;
+    LLVMValueRef stride = to_integer(e, constant_f64(h, l->stride_constant));
+    LLVMValueRef count = emit_max(e, loop_count(h, l), emit_i64(e, 0));
+    return plus(e, LLVMBuildSDiv(e->b, count, stride, ""), emit_i64(e, 1));
+}
+
+static const HLoop *loop_of_stack(const HBlock *block, HReg reg, HReg *init) {
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        const HInstr *in = &block->code.data[i];
+        if (!host_is_loop(in->kind)) continue;
+        const HLoop *l = in->loop;
+        *init = NONE;
+        for (uint32_t k = 0; l->init && k < l->states; k++)
+            if (l->param[k] == reg || l->result[k] == reg) *init = l->init[k];
+        for (uint32_t k = 0; k < l->collected; k++)
+            if (l->stack[k] == reg) return l;
+        if (*init != NONE) return l;
+        const HLoop *inner = loop_of_stack(l->body, reg, init);
+        if (inner) return inner;
+    }
+    return NULL;
+}
+
+/* How many frames a stack has, where that is known before the run; else NULL. */
+static LLVMValueRef known_frames(HE *h, HReg reg, uint32_t depth) {
+    Emit *e = h->e;
+    const HInstr *in = maker_of(&h->f->body, reg);
+    if (depth > 100) return NULL;
+    if (in && in->kind == H_INPUT && !e->standalone)
+        return emit_word(e, e->i64, pointer_at(e, e->ptr, h->inputs, in->index, ""), 0, "frames");
+    if (in && (in->kind == H_ZEROSTACK || in->kind == H_SCATTER))
+        return known_frames(h, in->args[0], depth + 1);
+    HReg init;
+    const HLoop *l = in ? NULL : loop_of_stack(&h->f->body, reg, &init);
+    if (l && init != NONE) return known_frames(h, init, depth + 1);
+    return l && (l->count == NONE || known_scalar(h, l->count, 0)) ? most_frames(h, l) : NULL;
+}
+
 static LLVMValueRef size_block(HE *h, const HBlock *block) {
     Emit *e = h->e;
     LLVMValueRef stacks = emit_i64(e, 0), calls = emit_i64(e, 0);
@@ -846,15 +651,20 @@ static LLVMValueRef size_block(HE *h, const HBlock *block) {
             calls = emit_max(e, calls,
                              LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, &h->run, 1, ""));
         }
-        if (in->kind != H_LOOP) continue;
+        if (in->kind == H_ZEROSTACK) {
+            Type t = h->f->regs.data[in->dst].type;
+            LLVMValueRef frames = known_frames(h, in->args[0], 0),
+                         bytes = emit_i64(e, UNKNOWN_BYTES);
+            if (frames)
+                bytes = slot_bytes(e, mul(e, frames, field_bytes(e, h->grids, t.grid, t.channels)));
+            stacks = plus(e, stacks, bytes);
+        }
+        if (!host_is_loop(in->kind)) continue;
         const HLoop *l = in->loop;
-        bool known = l->collected == 0 || l->count == NONE || known_scalar(h, l->count, 0);
-        LLVMValueRef most = NULL;
-        if (l->collected && known)
-            most = plus(e,
-                        LLVMBuildSDiv(e->b, emit_max(e, loop_count(h, l), emit_i64(e, 0)),
-                                      to_integer(e, constant_f64(h, l->stride_constant)), ""),
-                        emit_i64(e, 1));
+        bool known = in->kind == H_LOOP && (l->count == NONE || known_scalar(h, l->count, 0));
+        if (in->kind == H_LOOP && l->tape != NONE)
+            stacks = plus(e, stacks, tape_bytes(h, l, known ? loop_count(h, l) : NULL));
+        LLVMValueRef most = l->collected && known ? most_frames(h, l) : NULL;
         for (uint32_t k = 0; k < l->collected; k++) {
             Type t = h->f->regs.data[l->param[l->collect[k]]].type;
             LLVMValueRef bytes = emit_i64(e, UNKNOWN_BYTES);

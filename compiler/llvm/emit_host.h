@@ -1,0 +1,123 @@
+/* emit_host: what the files that emit host functions share. Private to compiler/llvm.
+ *
+ * emit_host.c has functions, launches and plain instructions, emit_loop.c loops, emit_tape.c loops gone
+ * through backwards, emit_stack.c frames of stacks. */
+#ifndef PDN_LLVM_EMIT_HOST_H
+#define PDN_LLVM_EMIT_HOST_H
+
+#include "compiler/llvm/emit.h"
+
+/* Pointers that a run is given, in this order. */
+enum { RUN_HOST, RUN_GRIDS, RUN_INPUTS, RUN_OUTPUTS, RUN_WORKSPACE, RUN_CONSTANTS };
+/* Members of PdnHost, all of the size of a pointer. */
+enum {
+    HOST_CONTEXT,
+    HOST_LAUNCH,
+    HOST_EFFECT,
+    HOST_PROGRESS,
+    HOST_RANDOM,
+    HOST_TASK,
+    HOST_BATCH,
+    HOST_CONV_NORM,
+    HOST_MEMORY,
+    HOST_KEPT
+};
+
+typedef struct {
+    LLVMValueRef value, frames; /* scalar, or pointer; frames of a stack */
+} Reg;
+
+typedef struct Tape Tape; /* emit_tape.c */
+
+typedef struct {
+    Emit *e;
+    const HFunc *f;
+    uint32_t number;
+    LLVMValueRef function, run, host, grids, constants, inputs;
+    Reg *regs;
+    LLVMValueRef *slots, *partials;
+    LLVMValueRef conv;  /* scratch of convolutions */
+    LLVMValueRef words; /* arguments of launches */
+    LLVMValueRef top;   /* variable: end of the scratch that is in use */
+    Tape **tapes;       /* by number */
+} HE;
+
+static inline LLVMTypeRef reg_type(Emit *e, Type t) { return t.kind == TYPE_SCALAR ? e->real : e->ptr; }
+
+static inline LLVMValueRef bytes_on(Emit *e, LLVMValueRef base, LLVMValueRef bytes) {
+    return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), base, &bytes, 1, "");
+}
+
+static inline LLVMValueRef mul(Emit *e, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildNSWMul(e->b, a, b, "");
+}
+
+static inline LLVMValueRef plus(Emit *e, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildNSWAdd(e->b, a, b, "");
+}
+
+static inline LLVMValueRef status(Emit *e, PdnStatus s) {
+    return LLVMConstInt(e->i32, (unsigned)s, false);
+}
+
+/* ---- emit_host.c ---- */
+
+LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index, const char *name);
+/* Bytes of a field: channels apart by the grid's stride. */
+LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels);
+/* Whole lines of cache, and a bit, so that fields of 2^k bytes do not compete for the same lines. */
+LLVMValueRef slot_bytes(Emit *e, LLVMValueRef bytes);
+LLVMValueRef ceil_div(Emit *e, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef constant_f64(HE *h, uint32_t index);
+LLVMValueRef to_real(Emit *e, LLVMValueRef f64);
+LLVMValueRef to_f64(Emit *e, LLVMValueRef real);
+/* A double as an integer, NaN as 0, too large ones at the limit. */
+LLVMValueRef to_integer(Emit *e, LLVMValueRef x);
+void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status);
+void stop_unless_zero(HE *h, LLVMValueRef stop);
+/* args[0] is filled with the context. */
+LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args, uint32_t count);
+/* Runs kernel `number` on these arguments. */
+void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
+                   const LLVMValueRef *outputs, const LLVMValueRef *scalars);
+void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to);
+void emit_code(HE *h, const HBlock *block);
+
+/* ---- emit_loop.c ---- */
+
+typedef struct {
+    LLVMValueRef *state;         /* variables */
+    LLVMValueRef i;              /* variable: steps done */
+    LLVMValueRef count, start, stride;
+    LLVMValueRef *stack, *frames; /* base; variable */
+} LoopValues;
+
+void emit_loop(HE *h, const HLoop *l);
+LLVMValueRef loop_count(HE *h, const HLoop *l); /* i64, of H_LOOP; may be negative */
+/* Variables for the states, and what is in them as the values of the parameters. */
+void loop_states(HE *h, const HLoop *l, LoopValues *v);
+void loop_load(HE *h, const HLoop *l, const LoopValues *v);
+/* The body once, for step number i64 `i`, on the states loaded; then they are the next ones. */
+void loop_step(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef i);
+void loop_results(HE *h, const HLoop *l, const LoopValues *v);
+void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total);
+
+/* ---- emit_tape.c ---- */
+
+/* Makes room for the tape of a loop about to run, for its count of steps. */
+void tape_start(HE *h, const HLoop *l, const LoopValues *v);
+/* Keeps the states, which are loaded, before step `i` where that is to be done. */
+void tape_keep(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i);
+void tape_done(HE *h, const HLoop *l, LLVMValueRef steps);
+void emit_back(HE *h, const HLoop *l);
+void emit_advance(HE *h, const HLoop *l);
+/* Bytes of the tape of a loop; `count` NULL: not known before it runs. */
+LLVMValueRef tape_bytes(HE *h, const HLoop *l, LLVMValueRef count);
+
+/* ---- emit_stack.c ---- */
+
+void emit_frame(HE *h, const HInstr *in);
+void emit_zerostack(HE *h, const HInstr *in);
+void emit_scatter(HE *h, const HInstr *in);
+
+#endif
