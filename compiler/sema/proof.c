@@ -100,6 +100,12 @@ static const Value *adjoint_boundary(Elab *e, const Operator *op, Type in, const
     return operator_func(e, op, in, own, span, f) ? own : NULL;
 }
 
+static void adjoint_shape(Elab *e, Type w, Type gives, Span span) {
+    Diagnostic *d = report(e, ADJOINT_SHAPE, span);
+    diag_label_primary(d, "this is %s", type_text(e->module, w, e->arena));
+    diag_help(d, "the operator gives %s", type_text(e->module, gives, e->arena));
+}
+
 /* An operator does not say what it acts on. When w is what it gives, its input has the channels that a stencil,
  * a gradient or a divergence would have, lies on w's grid, or on the grid that w's came from or leads to, and has
  * the boundary of which the operator makes that of w. */
@@ -118,8 +124,7 @@ static bool adjoint_input(Elab *e, const Operator *op, const Value *of, Span spa
             const Func *made = graph_get(e->module, f->func);
             if (!type_equal(graph_node(made, made->results.data[0])->type, w)) continue;
             *boundary = NULL;
-            /* a derivative at a field acts on what has the boundary of that field */
-            if (!of->node.boundary || op->kind == OPERATOR_JVP) return true;
+            if (!of->node.boundary) return true;
             const Value *like = adjoint_boundary(e, op, in, of, span, f);
             *boundary = like ? like->node.boundary : NULL;
             return like != NULL;
@@ -127,10 +132,7 @@ static bool adjoint_input(Elab *e, const Operator *op, const Value *of, Span spa
     /* say what is wrong with the plainest reading */
     if (operator_func(e, op, type_field(w.grid, 1), NULL, span, f)) {
         const Func *made = graph_get(e->module, f->func);
-        Diagnostic *d = report(e, ADJOINT_SHAPE, span);
-        diag_label_primary(d, "this is %s", type_text(e->module, w, e->arena));
-        diag_help(d, "the operator gives %s",
-                  type_text(e->module, graph_node(made, made->results.data[0])->type, e->arena));
+        adjoint_shape(e, w, graph_node(made, made->results.data[0])->type, span);
     }
     return false;
 }
@@ -142,13 +144,6 @@ static const Value *adjoint_one(Elab *e, const Value *w, const void *what, Span 
     if (!adjoint_input(e, op, w, span, &f, &boundary)) return value_error(e);
     Node why = NODE_NONE;
     FuncId transposed = transpose_func(e->module, f.func, &why);
-    if (!transposed && op->kind == OPERATOR_JVP) { /* linear, but something has no transpose */
-        Diagnostic *d = report(e, NOT_DIFFERENTIABLE, span, operator_name(e, op));
-        blame(e, d, f.func, why);
-        diag_help(
-            d, "jvp(A, u)(v) goes forward, and knows loops whose length is found while they run");
-        return value_error(e);
-    }
     if (!transposed) {
         Diagnostic *d = report(e, NOT_LINEAR, span, operator_name(e, op));
         blame(e, d, f.func, why);
@@ -166,8 +161,8 @@ const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span spa
     if (!needs_field(e, w, span)) return value_error(e);
     if (op->kind == OPERATOR_ADJOINT) return apply_one(e, op->a, w, span);
     if (op->kind == OPERATOR_CONV) return apply_conv_adjoint(e, op, w, span);
-    return op->kind == OPERATOR_JVP ? adjoint_one(e, w, op, span)
-                                    : take_apart(e, w, adjoint_one, op, span);
+    if (op->kind == OPERATOR_JVP) return apply_vjp(e, op->a, op->factor, w, span);
+    return take_apart(e, w, adjoint_one, op, span);
 }
 
 const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value *v, Span span) {
@@ -184,13 +179,27 @@ const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value
     return inline_func(e, jvp, &f, nodes, 2, span);
 }
 
-/* The transpose of v -> jvp(A, u)(v), with u among what it captures. */
 const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value *w, Span span) {
+    OperatorFunc f;
     if (!needs_field(e, at, span) || !needs_field(e, w, span)) return value_error(e);
-    Operator *derivative = ARENA_NEW(e->arena, Operator);
-    *derivative =
-        (Operator){.kind = OPERATOR_JVP, .span = span, .name = op->name, .a = op, .factor = at};
-    return apply_adjoint(e, derivative, w, span);
+    if (!operator_func(e, op, value_type(e, at), at, span, &f)) return value_error(e);
+    const Func *made = graph_get(e->module, f.func);
+    Type gives = graph_node(made, made->results.data[0])->type;
+    if (!type_equal(gives, value_type(e, w))) {
+        adjoint_shape(e, value_type(e, w), gives, span);
+        return value_error(e);
+    }
+    Node why = NODE_NONE;
+    FuncId vjp = vjp_func(e->module, f.func, &why);
+    if (!vjp) {
+        Diagnostic *d = report(e, NOT_DIFFERENTIABLE, span, operator_name(e, op));
+        blame(e, d, f.func, why);
+        diag_help(d, "a gradient's own gradient is known where no loop lies between; jvp(A, u)(v) goes "
+                     "forward");
+        return value_error(e);
+    }
+    Node nodes[2] = {value_to_node(e, w), value_to_node(e, at)};
+    return inline_func(e, vjp, &f, nodes, 2, span);
 }
 
 /* ---- proofs ---------------------------------------------------------------------------------- */
