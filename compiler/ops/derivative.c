@@ -76,11 +76,17 @@ DERIVATIVE(mod) {
     return unary(p, OP_NEG, unary(p, OP_FLOOR, binary(p, OP_DIV, p->x, p->y)));
 }
 
+/* At x = 0 the slope of x^y, 0 < y < 1, is infinite: there it is taken as 0, as that of the root is. */
 DERIVATIVE(pow) {
     Node zero = number(p, 0), one = number(p, 1);
+    double c;
     if (i == 0) {
         Node lower = binary(p, OP_POW, p->x, binary(p, OP_SUB, p->y, one));
-        return where(p, binary(p, OP_EQ, p->y, zero), zero, binary(p, OP_MUL, p->y, lower));
+        Node slope = binary(p, OP_MUL, p->y, lower), flat = binary(p, OP_EQ, p->y, zero);
+        if (graph_is_const(graph_get(p->m, p->f), p->y, &c) && (c < 0 || c >= 1)) return slope;
+        Node steep = binary(p, OP_AND, binary(p, OP_LT, zero, p->y), binary(p, OP_LT, p->y, one));
+        steep = binary(p, OP_AND, binary(p, OP_EQ, p->x, zero), steep);
+        return where(p, binary(p, OP_OR, flat, steep), zero, slope);
     }
     Node inside = positive(p, p->x);
     Node log = unary(p, OP_LOG, where(p, inside, p->x, one));

@@ -455,3 +455,116 @@ Test(gradient, of_calls_and_of_what_is_refused) {
     bench_free(&b);
     bench_free(&d);
 }
+
+/* ---- kinks ---------------------------------------------------------------------------------- */
+
+/* The gradient by two fields at x, y of the sum of what `make` says. */
+typedef Node Kinked(Bench *b, Node x, Node y);
+
+static void check_kink(Kinked *make, double x, double y, double by_x, double by_y,
+                       const char *what) {
+    for (int loops = 0; loops < 2; loops++) {
+        Bench b = bench_new(1, sizes, 1);
+        Type field = type_field(b.grid, 1);
+        Node u = field_param(&b, 1), v = field_param(&b, 1), made;
+        if (loops) { /* one step of a loop, which chooses nothing itself */
+            FuncId whole = b.f, body = graph_func(b.m, 0);
+            graph_param(b.m, body, type_scalar(), 0);
+            Node state = graph_param(b.m, body, field, 0), p = graph_param(b.m, body, field, 0),
+                 q = graph_param(b.m, body, field, 0);
+            b.f = body;
+            Node n = make(&b, p, q);
+            vec_push(&bench_func(&b)->results, bin(&b, OP_ADD, state, n));
+            b.f = whole;
+            Loop loop = {.body = body, .states = 1, .captured = 2, .stride = 1};
+            Node none = graph_add_typed(b.m, b.f, OP_SPREAD, field, (Node[]){number(&b, 0)}, 1, 0,
+                                        0, SPAN_NONE);
+            Node all = graph_add(b.m, b.f, OP_LOOP, (Node[]){number(&b, 1), none, u, v}, 4,
+                                 graph_loop(b.m, &loop), 0, SPAN_NONE);
+            made = graph_result(b.m, b.f, all, 0);
+        } else {
+            made = make(&b, u, v);
+        }
+        returns(&b, un(&b, OP_SUM, made));
+        FuncId g = gradient_func(b.m, b.f, (bool[]){true, true}, NULL);
+        cr_assert(g, "%s", what);
+        Array args[2] = {array_of(&b, field), array_of(&b, field)}, results[3];
+        for (int64_t i = 0; i < args[0].size; i++) args[0].data[i] = x, args[1].data[i] = y;
+        EvalOptions options = {0};
+        cr_assert_eq(eval_func(b.m, g, args, results, &options, b.arena), 0);
+        cr_assert(isfinite(results[0].data[0]), "%s: the value is %g", what, results[0].data[0]);
+        for (int64_t i = 0; i < args[0].size; i++) {
+            cr_assert_float_eq(results[1].data[i], by_x, 1e-12, "%s by x: %g", what,
+                               results[1].data[i]);
+            cr_assert_float_eq(results[2].data[i], by_y, 1e-12, "%s by y: %g", what,
+                               results[2].data[i]);
+        }
+        bench_free(&b);
+    }
+}
+
+static Node choose(Bench *b, Node c, Node x, Node y) {
+    return graph_add(b->m, b->f, OP_WHERE, (Node[]){c, x, y}, 3, 0, 0, SPAN_NONE);
+}
+
+static Node positive_x(Bench *b, Node x) { return bin(b, OP_LT, number(b, 0), x); }
+
+static Node guarded_division(Bench *b, Node x, Node y) {
+    return choose(b, positive_x(b, x), bin(b, OP_DIV, y, x), number(b, 0));
+}
+
+/* tanh(y * (1 / x)): what is no number goes through products and other functions on the way back */
+static Node guarded_chain(Bench *b, Node x, Node y) {
+    Node n = bin(b, OP_MUL, y, bin(b, OP_DIV, number(b, 1), x));
+    n = bin(b, OP_ADD, un(b, OP_TANH, n), bin(b, OP_MUL, un(b, OP_LOG, x), y));
+    return choose(b, positive_x(b, x), n, y);
+}
+
+static Node guarded_exp(Bench *b, Node x, Node y) {
+    Node large = un(b, OP_EXP, bin(b, OP_MUL, x, number(b, 1000)));
+    return choose(b, positive_x(b, x), y, bin(b, OP_MUL, large, y));
+}
+
+static Node floor_of_log(Bench *b, Node x, Node y) {
+    return bin(b, OP_MAX, un(b, OP_LOG, x), bin(b, OP_MUL, y, y));
+}
+
+static Node least_of_log(Bench *b, Node x, Node y) {
+    Node n = graph_add(b->m, b->f, OP_LARGEST, (Node[]){bin(b, OP_SUB, y, un(b, OP_LOG, y))}, 1, 0,
+                       0, SPAN_NONE);
+    return bin(b, OP_MUL, x, n);
+}
+
+static Node norm_of(Bench *b, Node x, Node y) {
+    return un(b, OP_SQRT, bin(b, OP_ADD, bin(b, OP_MUL, x, x), bin(b, OP_MUL, y, y)));
+}
+
+static Node absolute(Bench *b, Node x, Node y) {
+    return bin(b, OP_ADD, un(b, OP_ABS, x), un(b, OP_SQRT, y));
+}
+
+static Node larger(Bench *b, Node x, Node y) { return bin(b, OP_MAX, x, y); }
+
+static Node small_power(Bench *b, Node x, Node y) {
+    return bin(b, OP_ADD, bin(b, OP_POW, x, number(b, 0.3)), bin(b, OP_POW, x, y));
+}
+
+static Node angle(Bench *b, Node x, Node y) {
+    return bin(b, OP_ADD, bin(b, OP_ATAN2, x, y), un(b, OP_ASIN, bin(b, OP_ADD, y, number(b, 1))));
+}
+
+Test(gradient, at_kinks_is_finite) {
+    check_kink(guarded_division, 0, 3, 0, 0, "a division guarded by a condition");
+    check_kink(guarded_division, 0, 0, 0, 0, "0 / 0 guarded by a condition");
+    check_kink(guarded_division, 2, 3, -0.75, 0.5, "the same where it is chosen");
+    check_kink(guarded_chain, 0, 2, 0, 1, "functions of what is no number");
+    check_kink(guarded_chain, -1, 2, 0, 1, "the logarithm of a negative number");
+    check_kink(guarded_exp, 2, 3, 0, 1, "a number beyond all bounds");
+    check_kink(floor_of_log, 0, 2, 0, 4, "a maximum with -inf");
+    check_kink(norm_of, 0, 0, 0, 0, "a norm at 0");
+    check_kink(absolute, 0, 0, 0, 0, "abs and sqrt at 0");
+    check_kink(larger, 1, 1, 0.5, 0.5, "a tie");
+    check_kink(small_power, 0, 0.5, 0, 0, "a power below 1 at 0");
+    check_kink(angle, 0, 0, 0, 0, "an angle at the origin");
+    check_kink(least_of_log, 0, 1, 1, 0, "the largest of equal ones");
+}
