@@ -157,7 +157,7 @@ static Span program_span(const Execution *x) {
 
 /* ---- compiled ---------------------------------------------------------------------------------- */
 
-static Executable *program_make(Execution *x, FuncId func, const Plan *plan) {
+static Executable *executable_make(Execution *x, FuncId func, const Plan *plan) {
     Session *s = x->session;
     const Options *o = s->options;
     CodeTarget target = {.optimise = o->optimise};
@@ -176,14 +176,14 @@ static Executable *program_make(Execution *x, FuncId func, const Plan *plan) {
     return p;
 }
 
-Executable *program_get(Execution *x, FuncId func) {
+Executable *executable_get(Execution *x, FuncId func) {
     for (uint32_t i = 0; i < x->programs.len; i++)
         if (x->programs.data[i]->func == func) return x->programs.data[i];
     const Plan *plan = pipeline_plan(x->session, x->what->module, func, x->type == PDN_F64, x->fma);
-    return program_make(x, func, plan);
+    return executable_make(x, func, plan);
 }
 
-void programs_free(Execution *x) {
+void executables_free(Execution *x) {
     for (uint32_t i = 0; i < x->programs.len; i++) code_free((Code *)x->programs.data[i]->code);
     vec_free(&x->programs);
     for (uint32_t i = 0; i < x->kept.len; i++) free(x->kept.data[i]);
@@ -203,7 +203,7 @@ static bool make_room(Execution *x, Workspace *w, uint64_t bytes) {
     return true;
 }
 
-static int run_program(Running *r, const Executable *p, const void *const *inputs, void *const *outputs,
+static int run_executable(Running *r, const Executable *p, const void *const *inputs, void *const *outputs,
                        Workspace *w) {
     Execution *x = r->x;
     PdnHost host = {.context = r,
@@ -229,7 +229,7 @@ static int run_program(Running *r, const Executable *p, const void *const *input
 
 static int run_compiled(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs,
                         Workspace *w) {
-    const Executable *p = program_get(r->x, r->func);
+    const Executable *p = executable_get(r->x, r->func);
     if (!p) return 1;
     const void **inputs = mem_alloc(sizeof *inputs * (count + 1));
     PdnStack *stacks = mem_alloc(sizeof *stacks * (count + 1));
@@ -237,7 +237,7 @@ static int run_compiled(Running *r, const HostValue *arguments, uint32_t count, 
         stacks[i] = (PdnStack){arguments[i].frames, arguments[i].data};
         inputs[i] = arguments[i].type.kind == TYPE_STACK ? (const void *)&stacks[i] : arguments[i].data;
     }
-    int status = run_program(r, p, inputs, outputs, w);
+    int status = run_executable(r, p, inputs, outputs, w);
     mem_free(inputs);
     mem_free(stacks);
     return status;
@@ -333,7 +333,7 @@ int run_experiment(Execution *x) {
         status = run_interpreted(&r, NULL, 0, NULL);
     } else {
         Workspace w = {0};
-        const Executable *p = program_get(x, m->main);
+        const Executable *p = executable_get(x, m->main);
         const void **inputs = calloc(m->inputs.len + 1, sizeof *inputs);
         PdnStack *stacks = calloc(m->inputs.len + 1, sizeof *stacks);
         if (!inputs || !stacks) abort();
@@ -342,7 +342,7 @@ int run_experiment(Execution *x) {
             inputs[i] = m->inputs.data[i].type.kind == TYPE_STACK ? (const void *)&stacks[i]
                                                                   : x->inputs[i].data;
         }
-        status = p ? run_program(&r, p, inputs, NULL, &w) : 1;
+        status = p ? run_executable(&r, p, inputs, NULL, &w) : 1;
         free(w.memory);
         free(inputs);
         free(stacks);

@@ -64,7 +64,7 @@ int execute(Execution *x) {
     bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && inputs_read(x);
     session_time(s, "read files");
     if (ok && run_experiment(x) != 0) x->failed = true;
-    programs_free(x);
+    executables_free(x);
     pdn_progress_end(&x->progress);
     session_time(s, "run");
     inputs_free(x);

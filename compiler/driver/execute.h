@@ -93,12 +93,12 @@ typedef struct {
 /* Grids of the module with all extents; those of `grid` (GRID_NONE: none) are `extent`. From calloc. */
 PdnGrid *describe_grids(const Module *m, GridId grid, const int64_t *extent);
 /* The function compiled, once; NULL after a message, and where it is interpreted. */
-Executable *program_get(Execution *x, FuncId func);
+Executable *executable_get(Execution *x, FuncId func);
 /* Runs a function: results to outputs[i] (room for the numbers of a number, field or stack). 0 or nonzero, with
  * messages where the program failed. */
 int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs, Workspace *w);
 int run_experiment(Execution *x);
-void programs_free(Execution *x);
+void executables_free(Execution *x);
 
 /* ---- each.c ---- */
 /* A loop over data: its body for every sample. values: of the effect. Nonzero stops. */

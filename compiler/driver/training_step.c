@@ -194,7 +194,7 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
     if (!threads) threads = pdn_threads_available();
     if (!make_room(t)) return 1;
     point_at(t, parameters);
-    if (!x->session->options->interpret && !program_get(x, t->task->step.func)) return 1;
+    if (!x->session->options->interpret && !executable_get(x, t->task->step.func)) return 1;
     if (t->meets && t->batch > 1) {
         if (!meeting_run(t)) {
             diag_report(x->session->diagnostics, DIAG_NO_THREADS, t->task->span, (long long)t->batch);
