@@ -82,13 +82,38 @@ static void project_frame(const Training *t, const TensorInfo *info, void *frame
             limit_norm(t, info, frame, n, info->constraints[c].number);
 }
 
-void training_project(void *training, void *parameters) {
-    const Training *t = training;
+typedef struct {
+    const Training *t;
+    char *parameters;
+    int64_t *first; /* of each tensor: the number of its first frame */
+} Projection;
+
+/* Frames of all tensors, one after the other. */
+static void project_frames(const void *projection, int64_t begin, int64_t end) {
+    const Projection *p = projection;
+    const Training *t = p->t;
     size_t bytes = t->x->type == PDN_F32 ? 4 : 8;
-    for (uint32_t i = 0; i < t->task->tensor_count; i++) {
-        const TensorInfo *info = &t->task->tensors[i];
-        const Place *p = &t->places[i];
-        for (int64_t f = 0; f < p->frames; f++)
-            project_frame(t, info, (char *)parameters + (size_t)(p->offset + f * p->count) * bytes, p->count);
+    uint32_t tensor = 0;
+    for (int64_t f = begin; f < end; f++) {
+        while (p->first[tensor + 1] <= f) tensor++;
+        const Place *place = &t->places[tensor];
+        int64_t at = place->offset + (f - p->first[tensor]) * place->count;
+        project_frame(t, &t->task->tensors[tensor], p->parameters + (size_t)at * bytes, place->count);
     }
+}
+
+void training_project(void *training, void *parameters) {
+    Training *t = training;
+    uint32_t count = t->task->tensor_count;
+    int64_t *first = mem_alloc(sizeof *first * (count + 1));
+    first[0] = 0;
+    for (uint32_t i = 0; i < count; i++) first[i + 1] = first[i] + t->places[i].frames;
+    Projection p = {t, parameters, first};
+    bool dear = false;
+    for (uint32_t i = 0; i < count; i++) dear = dear || t->task->tensors[i].constraint_count;
+    if (dear)
+        pdn_launch(project_frames, &p, first[count], (int)t->x->session->options->threads);
+    else
+        project_frames(&p, 0, first[count]);
+    mem_free(first);
 }
