@@ -241,10 +241,11 @@ static bool make_slice(const Edges *e, const int64_t at[6], Slice *s) {
         slice_tap(e, s, at, tap, &to, &residue, &phase);
         double c = cos(phase), d = sin(phase);
         int64_t place = (to * s->rows + residue * f->rows) * s->n;
-        for (int64_t i = 0; i < block; i++) {
-            s->re[place + i] += c * f->weights[tap * block + i];
-            s->im[place + i] += d * f->weights[tap * block + i];
-        }
+        double *re = s->re + place, *im = s->im + place;
+        const double *from = f->weights + tap * block;
+        for (int64_t i = 0; i < block; i++) re[i] += c * from[i];
+        if (s->real) continue;
+        for (int64_t i = 0; i < block; i++) im[i] += d * from[i];
     }
     return s->re;
 }
@@ -259,6 +260,15 @@ static double *slice_products(const Slice *s) {
                      *ai = s->im + tu / s->taps * s->rows * n;
         const double *br = s->re + tu % s->taps * s->rows * n,
                      *bi = s->im + tu % s->taps * s->rows * n;
+        if (tu % s->taps < tu / s->taps) { /* k_t* k_u is the adjoint of k_u* k_t, made before */
+            const double *from = q + (tu % s->taps * s->taps + tu / s->taps) * block;
+            for (int64_t i = 0; i < n; i++)
+                for (int64_t j = 0; j < n; j++) {
+                    to[i * n + j] = from[j * n + i];
+                    if (!s->real) to[square + i * n + j] = -from[square + j * n + i];
+                }
+            continue;
+        }
         for (int64_t o = 0; n == 1 && o < s->rows; o++) {
             to[0] += ar[o] * br[o] + ai[o] * bi[o];
             if (!s->real) to[1] += ar[o] * bi[o] - ai[o] * br[o];
@@ -326,13 +336,16 @@ static double *contract(const double *in, int64_t taps, int64_t size, const Patt
     int64_t rest = taps / size, cells = p->cells;
     double *out = calloc((size_t)(rest * rest * cells * cells * block), sizeof *out);
     for (int64_t tu = 0; out && tu < rest * rest; tu++) {
-        int64_t t = tu / rest * size, u = tu % rest * size;
+        const double *corner = in + (tu / rest * size * taps + tu % rest * size) * block;
         double *to = out + tu * cells * cells * block;
         for (int64_t k = 0; k < p->count; k++) {
             const Entry *e = &p->entries[k];
-            const double *from = in + ((t + e->t) * taps + u + e->u) * block;
-            double *here = to + (e->x * cells + e->y) * block;
-            for (int64_t i = 0; i < block; i++) here[i] += e->v * from[i];
+            const double *from = corner + (e->t * taps + e->u) * block;
+            double *here = to + (e->x * cells + e->y) * block, v = e->v;
+            if (block == 1)
+                here[0] += v * from[0];
+            else
+                for (int64_t i = 0; i < block; i++) here[i] += v * from[i];
         }
     }
     return out;
@@ -350,6 +363,11 @@ static double *assemble(const double *c, const int64_t cells[3], int64_t n, bool
         int64_t x0 = k % n0, y1 = k / n0 % n1, x1 = k / n0 / n1 % n1, y2 = k / n0 / n1 / n1 % n2;
         int64_t x2 = k / n0 / n1 / n1 / n2;
         double *to = a + (((x2 * n1 + x1) * n0 + x0) * *order + (y2 * n1 + y1) * n0) * n;
+        if (n == 1 && real) {
+            memcpy(to, c, sizeof *to * (size_t)n0);
+            c += n0;
+            continue;
+        }
         for (int64_t y0 = 0; y0 < n0; y0++, to += n)
             for (int64_t i = 0; i < n; i++) {
                 for (int64_t j = 0; j < n; j++) to[i * *order + j] = *c++;

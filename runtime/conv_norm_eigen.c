@@ -34,7 +34,7 @@ FAST static void subtract_block(double *restrict to, const double *restrict from
     }
 }
 
-FAST static void subtract_row(double *to, const double *from, double c, int64_t count) {
+static void subtract_row(double *to, const double *from, double c, int64_t count) {
     for (int64_t j = 0; j < count; j++) to[j] -= c * from[j];
 }
 
@@ -56,7 +56,8 @@ static bool factorise(const double *a, int64_t n, double t, double *u) {
         }
         if (end == n) break;
         int64_t i = end;
-        for (; i + 4 <= n; i += 4) /* writes a little below the diagonal, where nothing is read */
+        for (; i + 4 <= n && n - end > 16;
+             i += 4) /* writes a little below the diagonal, where nothing is read */
             subtract_block(u + i * n + i, u + k * n + i, n, u + k * n + i, n - i);
         for (; i < n; i++)
             for (int64_t p = k; p < end; p++)
@@ -64,6 +65,8 @@ static bool factorise(const double *a, int64_t n, double t, double *u) {
     }
     return true;
 }
+
+enum { FEW = 32 };
 
 static double normalise(double *v, int64_t n) {
     double sum = 0;
@@ -153,12 +156,14 @@ void norm_top_offer(NormTop *top, const double *a, int64_t n, const int64_t wher
         return;
     }
     size_t square = sizeof(double) * (size_t)(n * n);
-    double *u = malloc(square), *other = NULL, *v = NULL;
-    bool ok = u;
-    if (ok && factorise(a, n, top->bound, u)) {
+    double few[FEW * FEW], *u = n <= FEW ? NULL : malloc(square), *other = NULL, *v = NULL;
+    bool ok = n <= FEW || u;
+    if (ok && factorise(a, n, top->bound, u ? u : few)) {
         free(u);
         return;
     }
+    if (!u) u = malloc(square);
+    ok = ok && u;
     other = malloc(square);
     v = malloc(2 * sizeof *v * (size_t)n);
     ok = ok && other && v;
