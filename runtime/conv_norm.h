@@ -66,6 +66,8 @@ static inline int64_t norm_lags_length(const NormLags *l, int a) {
 double norm_symbol_bound(const NormLags *lags, double where[3], double **vector, double *factor);
 /* Samples of a circle for a polynomial of that degree, by the price of one. */
 int64_t norm_samples(int64_t degree, int axes, double price);
+/* The i-th of `count` samples in an order that jumps: what grows smoothly would be a new largest at every step. */
+int64_t norm_scatter(int64_t i, int64_t count);
 /* What a largest sample is multiplied by to bound a polynomial of that degree that is nowhere negative. */
 double norm_sample_factor(int64_t degree, int64_t samples);
 

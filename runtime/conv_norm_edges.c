@@ -23,12 +23,13 @@ enum {
     EDGE,
     KINDS
 }; /* of an axis: far from its sides, few cells, the correction at a side */
-enum { MOST_PATTERNS = 64, TYPES = KINDS * KINDS * KINDS };
+enum { MOST_PATTERNS = 64, MOST_SAMPLES = 64, TYPES = KINDS * KINDS * KINDS };
 
 typedef struct {
     Pattern pattern[MOST_PATTERNS];
     int kind[MOST_PATTERNS], count; /* pattern 0 is FREE and has no entries */
     int64_t degree, samples;        /* of the symbol in that axis */
+    bool shared;                    /* the patterns are those of an axis before */
 } Axis;
 
 /* One kind for each axis: the largest eigenvalue of all patterns and frequencies. */
@@ -44,6 +45,7 @@ typedef struct {
     const NormFilter *f;
     Axis axis[3];
     Term term[TYPES];
+    double *products[3][MOST_SAMPLES]; /* of slices with one FREE axis, by its sample */
     bool failed;
 } Edges;
 
@@ -183,8 +185,11 @@ static bool make_axis(const NormFilter *f, int a, Axis *axis) {
 }
 
 static void edges_free(Edges *e) {
-    for (int a = 0; a < 3; a++)
-        for (int i = 1; i < e->axis[a].count; i++) free(e->axis[a].pattern[i].entries);
+    for (int a = 0; a < 3; a++) {
+        for (int i = 1; i < e->axis[a].count && !e->axis[a].shared; i++)
+            free(e->axis[a].pattern[i].entries);
+        for (int i = 0; i < MOST_SAMPLES; i++) free(e->products[a][i]);
+    }
     for (int i = 0; i < TYPES; i++) norm_top_free(&e->term[i].top);
 }
 
@@ -221,16 +226,21 @@ static void slice_tap(const Edges *e, const Slice *s, const int64_t at[6], int64
 }
 
 /* at: the pattern of each axis, then the sample of each FREE one. */
-static bool make_slice(const Edges *e, const int64_t at[6], Slice *s) {
+static Slice slice_shape(const Edges *e, const int64_t at[6]) {
     const NormFilter *f = e->f;
-    *s = (Slice){.taps = 1, .rows = f->rows, .n = f->columns, .real = true};
+    Slice s = {.taps = 1, .rows = f->rows, .n = f->columns, .real = true};
     for (int a = 0; a < 3; a++) {
-        s->size[a] = at[a] > 0 ? f->size[a] : 1;
-        s->taps *= s->size[a];
+        s.size[a] = at[a] > 0 ? f->size[a] : 1;
+        s.taps *= s.size[a];
         if (at[a] > 0) continue;
-        s->rows *= f->stride[a];
-        if (at[3 + a] > 0) s->real = false;
+        s.rows *= f->stride[a];
+        if (at[3 + a] > 0) s.real = false;
     }
+    return s;
+}
+
+static bool fill_slice(const Edges *e, const int64_t at[6], Slice *s) {
+    const NormFilter *f = e->f;
     int64_t block = f->rows * f->columns;
     size_t count = (size_t)(s->taps * s->rows * s->n);
     s->re = calloc(2 * count, sizeof *s->re);
@@ -465,18 +475,35 @@ static void offer_axis(Edges *e, int type, int axis, int64_t at[6], const Slice 
     }
 }
 
+/* Where the products of a slice are kept: those with one FREE axis are wanted again. */
+static double **kept_products(Edges *e, const int64_t at[6]) {
+    int only = -1;
+    for (int a = 0; a < 3; a++) {
+        if (e->axis[a].samples == 1 && e->axis[a].count > 1)
+            return NULL; /* FREE or not: the same place */
+        if (at[a] > 0 || e->axis[a].samples == 1) continue;
+        if (only >= 0) return NULL;
+        only = a;
+    }
+    return only >= 0 && at[3 + only] < MOST_SAMPLES ? &e->products[only][at[3 + only]] : NULL;
+}
+
 /* All patterns of that type, at one frequency. */
 static void offer_patterns(Edges *e, int type, int64_t at[6]) {
-    Slice s = {0};
-    double *q = NULL;
     int64_t cells[3];
     for (int a = 0; a < 3; a++) at[a] = kind_of(type, a) == FREE ? 0 : 1;
-    if (make_slice(e, at, &s) && (q = slice_products(&s)))
+    Slice s = slice_shape(e, at);
+    double **kept = kept_products(e, at), *q = kept ? *kept : NULL;
+    if (!q && fill_slice(e, at, &s)) q = slice_products(&s);
+    if (q)
         offer_axis(e, type, 0, at, &s, q, s.taps, s.n * s.n * (s.real ? 1 : 2), cells);
     else
         e->failed = true;
     free(s.re);
-    free(q);
+    if (kept)
+        *kept = q;
+    else
+        free(q);
 }
 
 /* From the samples to all frequencies: lemma 1, and lemma 3 for what may be indefinite. */
@@ -523,9 +550,13 @@ static void search(Edges *e, int type, double start) {
     }
     term->used = true;
     term->top.bound = start > 0 ? start / factor : 0;
-    for (at[3] = 0; at[3] <= last[0]; at[3]++)
-        for (at[4] = 0; at[4] <= last[1]; at[4]++)
-            for (at[5] = 0; at[5] <= last[2]; at[5]++) offer_patterns(e, type, at);
+    int64_t count[3] = {last[0] + 1, last[1] + 1, last[2] + 1};
+    for (int64_t i = 0; i < count[0] * count[1] * count[2]; i++) {
+        at[3] = norm_scatter(i % count[0], count[0]);
+        at[4] = norm_scatter(i / count[0] % count[1], count[1]);
+        at[5] = norm_scatter(i / count[0] / count[1], count[2]);
+        offer_patterns(e, type, at);
+    }
     finish_term(e, type);
     e->failed = e->failed || term->top.failed;
 }
@@ -563,8 +594,8 @@ static void bilinear_gradient(const Edges *e, const int64_t at[6], const Slice *
 static bool add_gradient(const Edges *e, const int64_t *at, const double *v, double scale,
                          double *gradient) {
     const NormFilter *f = e->f;
-    Slice s;
-    if (!make_slice(e, at, &s)) return false;
+    Slice s = slice_shape(e, at);
+    if (!fill_slice(e, at, &s)) return false;
     size_t count = (size_t)(s.taps * s.rows * s.n);
     double *by = calloc(2 * count, sizeof *by), *a = NULL, *q = NULL, *unit = NULL;
     int64_t order;
@@ -656,13 +687,25 @@ static double price(const Edges *e) {
     return sum;
 }
 
+static bool same_axis(const NormFilter *f, int a, int b) {
+    return f->size[a] == f->size[b] && f->stride[a] == f->stride[b] &&
+           f->dilation[a] == f->dilation[b] && f->sides[a][0] == f->sides[b][0] &&
+           f->sides[a][1] == f->sides[b][1];
+}
+
 static bool prepare(Edges *e, const NormFilter *f) {
     *e = (Edges){.f = f};
     bool ok = true;
     int axes = 0;
     for (int a = 0; a < 3; a++) {
         int64_t lag;
-        ok = make_axis(f, a, &e->axis[a]) && ok;
+        for (int b = 0; b < a; b++)
+            if (same_axis(f, a, b) && ok) {
+                e->axis[a] = e->axis[b];
+                e->axis[a].shared = true;
+            }
+        ok = (e->axis[a].shared || make_axis(f, a, &e->axis[a])) && ok;
+        e->axis[a].degree = 0;
         for (int64_t d = f->size[a] - 1; d > 0 && e->axis[a].degree == 0; d--)
             if (d * f->dilation[a] % f->stride[a] == 0) {
                 lag = d * f->dilation[a] / f->stride[a] / norm_lag_unit(f, a);
@@ -671,7 +714,7 @@ static bool prepare(Edges *e, const NormFilter *f) {
         axes += e->axis[a].degree > 0;
     }
     for (int a = 0; a < 3; a++) {
-        int64_t degree = e->axis[a].degree, samples = axes < 3 ? (f->columns == 1 ? 48 : 24) : 12;
+        int64_t degree = e->axis[a].degree, samples = axes < 3 ? (f->columns == 1 ? 40 : 24) : 12;
         e->axis[a].samples = degree == 0 ? 1 : samples > 4 * degree ? samples : 4 * degree;
     }
     return ok;

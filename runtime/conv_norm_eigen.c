@@ -106,6 +106,12 @@ static double quotient(const double *a, int64_t n, const double *v, double *imag
 /* The largest eigenvalue lies in (low, high]: closes in on it. u and other are n x n, u a factor at high. */
 static double close_in(const double *a, int64_t n, double low, double high, double *u,
                        double *other, double *v, double *image) {
+    for (int step = 0; step < 8; step++) { /* a start: powers of A + high / 2 I */
+        double residual;
+        quotient(a, n, v, image, &residual);
+        for (int64_t i = 0; i < n; i++) v[i] = image[i] + high / 2 * v[i];
+        normalise(v, n);
+    }
     for (int round = 0; round < 200 && high - low > 1e-10 * high; round++) {
         for (int step = 0; step < 2; step++) {
             solve(u, n, v);
@@ -185,6 +191,7 @@ void norm_top_offer(NormTop *top, const double *a, int64_t n, const int64_t wher
             v[i] = 0.5 + (double)(bits >> 40) * 0x1p-24;
             if (bits & (1u << 30)) v[i] = -v[i];
         }
+        normalise(v, n);
         top->bound = close_in(a, n, top->bound, high, u, other, v, v + n);
         free(top->vector);
         top->vector = v;

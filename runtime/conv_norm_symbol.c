@@ -22,6 +22,19 @@ int64_t norm_samples(int64_t degree, int axes, double price) {
     return samples > least ? samples : least;
 }
 
+int64_t norm_scatter(int64_t i, int64_t count) {
+    int64_t step = count * 3 / 8 + 1;
+    for (;; step++) {
+        int64_t a = step, b = count;
+        while (b) {
+            int64_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1) return i * step % count;
+    }
+}
+
 double norm_sample_factor(int64_t degree, int64_t samples) {
     double c = degree == 0 ? 1 : cos(M_PI * (double)degree / (2 * (double)samples));
     return 1 / (c * c) * (1 + 1e-14);
@@ -94,7 +107,8 @@ static void scan_axis(Scan *s, int axis, const double *re, const double *im, int
         scan_row(s, re, im, at);
         return;
     }
-    for (at[axis] = 0; at[axis] <= s->last[axis]; at[axis]++) {
+    for (int64_t i = 0; i <= s->last[axis]; i++) {
+        at[axis] = norm_scatter(i, s->last[axis] + 1);
         int64_t lags = norm_lags_length(l, axis);
         const double *wave = s->wave[axis] + at[axis] * 2 * lags;
         contract(lags, wave, wave + lags, block, re, im, pr, pi);

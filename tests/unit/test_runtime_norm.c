@@ -125,6 +125,22 @@ Test(runtime_norm, above_every_grid) {
                 }
 }
 
+/* Strides over axes of one tap, beside others. */
+Test(runtime_norm, axes_of_one_tap) {
+    double w[64];
+    for (int which = 0; which < 2; which++)
+        for (int side = PDN_SIDE_EVEN; side <= PDN_SIDE_ZERO; side++) {
+            PdnConvShape s = shape(2, 3, 3, side);
+            s.size[which] = 1;
+            s.stride[0] = s.stride[1] = 2;
+            state = (uint64_t)(which + 2 * side);
+            fill(w, weight_count(&s));
+            double b = bound(&s, w), p = 0;
+            for (int64_t n = 1; n < 9; n++) p = fmax(p, power(&s, w, n, 9 - n, 200));
+            cr_expect(b >= p * (1 - 1e-12) && b < 1.6 * p, "%g against %g", b, p);
+        }
+}
+
 Test(runtime_norm, fourier_is_tight_where_it_holds) {
     double w[1600];
     state = 5;
