@@ -222,7 +222,8 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
     if (status != PDN_OK && status != PDN_ERROR_STOPPED)
         diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
                     status == PDN_ERROR_ARGUMENT
-                        ? "a number of steps is negative or not a number, or a film lacks a frame"
+                        ? "a number of steps is negative or not a number, or a film or an array of parameters "
+                          "has no entry of that number"
                         : pdn_status_name((PdnStatus)status));
     return status;
 }
@@ -301,8 +302,8 @@ static int run_interpreted(Running *r, const HostValue *arguments, uint32_t coun
     int status = eval_func(m, r->func, args, results, &options, arena);
     if (status < 0)
         diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
-                    "a number of steps is negative or not a number, a film lacks a frame, or a grid is "
-                    "too small for a stencil");
+                    "a number of steps is negative or not a number, a film or an array of parameters has no "
+                    "entry of that number, or a grid is too small for a stencil");
     for (uint32_t i = 0; status == 0 && outputs && i < graph_get(m, r->func)->results.len; i++)
         memcpy(outputs[i], results[i].data, sizeof(double) * (size_t)results[i].size);
     arena_free(arena);

@@ -117,4 +117,8 @@ int meeting_mean(struct Meeting *meeting, int64_t sample, void *data, int64_t co
 /* Trains; results[i] are the new values of the tensors, in memory that x keeps. Nonzero stops. */
 int train(Execution *x, uint32_t number, const HostValue *values, HostValue *results);
 
+/* ---- training_constraints.c ---- */
+/* Moves the frames of a parameter's array, of `count` numbers each, to the nearest that its range and constraints allow. */
+void project_tensor(const Execution *x, const TensorInfo *info, void *data, int64_t frames, int64_t count);
+
 #endif

@@ -19,9 +19,12 @@ static PdnStatus read_start(Execution *x, const Source *s, PdnArray *out, PdnErr
     shape[0] = count * frames;
     PdnStatus status = pdn_array_new(out, x->type, 1, shape, error);
     if (status != PDN_OK) return status;
-    if (s->kind == SOURCE_START)
-        return pdn_initialise(&s->init, x->type, s->rank, s->shape, frames,
-                              (uint64_t)x->session->options->seed, s->stream, out->data, error);
+    if (s->kind == SOURCE_START) {
+        status = pdn_initialise(&s->init, x->type, s->rank, s->shape, frames,
+                                (uint64_t)x->session->options->seed, s->stream, out->data, error);
+        if (status == PDN_OK && s->tensor) project_tensor(x, s->tensor, out->data, frames, count);
+        return status;
+    }
     PdnTensors *file;
     status = pdn_tensors_read(s->path, &file, error);
     if (status != PDN_OK) return status;

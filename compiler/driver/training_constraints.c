@@ -4,82 +4,88 @@
 
 #include <math.h>
 
-static double get(const Training *t, const void *p, int64_t i) {
-    return t->x->type == PDN_F32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
+static double get(const Execution *x, const void *p, int64_t i) {
+    return x->type == PDN_F32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
 }
 
-static void set(const Training *t, void *p, int64_t i, double v) {
-    if (t->x->type == PDN_F32)
+static void set(const Execution *x, void *p, int64_t i, double v) {
+    if (x->type == PDN_F32)
         ((float *)p)[i] = (float)v;
     else
         ((double *)p)[i] = v;
 }
 
 /* In f32 a bound between two numbers is kept by the one inside. */
-static double inside(const Training *t, double v, double low, double high) {
-    if (t->x->type == PDN_F64) return fmin(fmax(v, low), high);
+static double inside(const Execution *x, double v, double low, double high) {
+    if (x->type == PDN_F64) return fmin(fmax(v, low), high);
     float f = (float)fmin(fmax(v, low), high);
     if ((double)f < low) f = nextafterf(f, INFINITY);
     if ((double)f > high) f = nextafterf(f, -INFINITY);
     return (double)f;
 }
 
-static void clamp(const Training *t, void *frame, int64_t n, double low, double high) {
+static void clamp(const Execution *x, void *frame, int64_t n, double low, double high) {
     if (low == -INFINITY && high == INFINITY) return;
     for (int64_t i = 0; i < n; i++) {
-        double v = get(t, frame, i);
-        if (v < low || v > high) set(t, frame, i, inside(t, v, low, high));
+        double v = get(x, frame, i);
+        if (v < low || v > high) set(x, frame, i, inside(x, v, low, high));
     }
 }
 
-static double euclidean(const Training *t, const void *frame, int64_t n) {
+static double euclidean(const Execution *x, const void *frame, int64_t n) {
     double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += get(t, frame, i) * get(t, frame, i);
+    for (int64_t i = 0; i < n; i++) sum += get(x, frame, i) * get(x, frame, i);
     return sqrt(sum);
 }
 
-static double norm_of(const Training *t, const TensorInfo *info, const void *frame, int64_t n) {
-    if (!info->conv_count) return euclidean(t, frame, n);
+static double norm_of(const Execution *x, const TensorInfo *info, const void *frame, int64_t n) {
+    if (!info->conv_count) return euclidean(x, frame, n);
     double most = 0;
     for (uint32_t i = 0; i < info->conv_count; i++) {
-        PdnConvShape shape = conv_shape(&t->x->what->module->convs.data[info->convs[i]]);
-        double norm = pdn_conv_norm(&shape, t->x->type, frame, NULL);
+        PdnConvShape shape = conv_shape(&x->what->module->convs.data[info->convs[i]]);
+        double norm = pdn_conv_norm(&shape, x->type, frame, NULL);
         if (!(norm <= most)) most = norm; /* NaN, too */
     }
     return most;
 }
 
 /* The frame scaled down until its norm is proved to be at most `most`. */
-static void limit_norm(const Training *t, const TensorInfo *info, void *frame, int64_t n, double most) {
+static void limit_norm(const Execution *x, const TensorInfo *info, void *frame, int64_t n, double most) {
     for (int pass = 0; pass < 4; pass++) { /* one, but for rounding */
-        double norm = norm_of(t, info, frame, n);
+        double norm = norm_of(x, info, frame, n);
         if (!(norm > most) || isinf(norm)) return;
-        double by = most / norm * (1 - ldexp(1, t->x->type == PDN_F32 ? -22 + pass : -50 + pass));
-        for (int64_t i = 0; i < n; i++) set(t, frame, i, by * get(t, frame, i));
+        double by = most / norm * (1 - ldexp(1, x->type == PDN_F32 ? -22 + pass : -50 + pass));
+        for (int64_t i = 0; i < n; i++) set(x, frame, i, by * get(x, frame, i));
     }
 }
 
 /* The nearest numbers of that sum: all moved alike. Of a convolution each filter by itself. */
-static void fix_sum(const Training *t, const TensorInfo *info, void *frame, int64_t n, double sum) {
+static void fix_sum(const Execution *x, const TensorInfo *info, void *frame, int64_t n, double sum) {
     int64_t filters = info->conv_count && info->rank > 1 ? info->shape[0] * info->shape[1] : 1;
     int64_t taps = n / filters;
     for (int64_t f = 0; f < filters; f++) {
         double now = 0;
-        for (int64_t i = 0; i < taps; i++) now += get(t, frame, f * taps + i);
+        for (int64_t i = 0; i < taps; i++) now += get(x, frame, f * taps + i);
         double move = (sum - now) / (double)taps;
         for (int64_t i = 0; i < taps; i++)
-            set(t, frame, f * taps + i, get(t, frame, f * taps + i) + move);
+            set(x, frame, f * taps + i, get(x, frame, f * taps + i) + move);
     }
 }
 
-static void project_frame(const Training *t, const TensorInfo *info, void *frame, int64_t n) {
+static void project_frame(const Execution *x, const TensorInfo *info, void *frame, int64_t n) {
     for (uint32_t c = 0; c < info->constraint_count; c++)
         if (info->constraints[c].kind == CONSTRAINT_SUM)
-            fix_sum(t, info, frame, n, info->constraints[c].number);
-    clamp(t, frame, n, info->low, info->high);
+            fix_sum(x, info, frame, n, info->constraints[c].number);
+    clamp(x, frame, n, info->low, info->high);
     for (uint32_t c = 0; c < info->constraint_count; c++)
         if (info->constraints[c].kind == CONSTRAINT_NORM)
-            limit_norm(t, info, frame, n, info->constraints[c].number);
+            limit_norm(x, info, frame, n, info->constraints[c].number);
+}
+
+void project_tensor(const Execution *x, const TensorInfo *info, void *data, int64_t frames, int64_t count) {
+    size_t bytes = x->type == PDN_F32 ? 4 : 8;
+    for (int64_t f = 0; f < frames; f++)
+        project_frame(x, info, (char *)data + (size_t)(f * count) * bytes, count);
 }
 
 typedef struct {
@@ -98,7 +104,7 @@ static void project_frames(const void *projection, int64_t begin, int64_t end) {
         while (p->first[tensor + 1] <= f) tensor++;
         const Place *place = &t->places[tensor];
         int64_t at = place->offset + (f - p->first[tensor]) * place->count;
-        project_frame(t, &t->task->tensors[tensor], p->parameters + (size_t)at * bytes, place->count);
+        project_frame(t->x, &t->task->tensors[tensor], p->parameters + (size_t)at * bytes, place->count);
     }
 }
 

@@ -395,6 +395,10 @@ const Value *apply(Elab *e, const Value *callee, const Arguments *args) {
         if (callee->kind == VALUE_NUMBER) diag_help(d, "a product is written with *");
         if (callee->kind == VALUE_SEQUENCE)
             diag_help(d, "the unknown of a recurrence has an index: u[k]");
+        if (callee->kind == VALUE_PARAMETER)
+            diag_help(d, "%s[0] is the first", names_text(e->names, callee->parameter->name));
+        if (callee->kind == VALUE_CONV)
+            diag_help(d, "its weights are a parameter of a network: param K = conv(1 -> 16, size = 5)");
         return value_error(e);
     }
     const Operator *op = callee->op;

@@ -192,8 +192,12 @@ static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
     }
     if (s->experiment && exec_experiment(e, s, stmt)) return;
     bool an = s->experiment || s->item->def.kind == DEF_OPERATOR;
-    report(e, MISPLACED, stmt->span, an ? "an" : "a",
-           s->experiment ? "experiment" : ast_def_text(s->item->def.kind));
+    Diagnostic *d = report(e, MISPLACED, stmt->span, an ? "an" : "a",
+                           s->experiment ? "experiment" : ast_def_text(s->item->def.kind));
+    if (stmt->kind == STMT_MINIMISE || stmt->kind == STMT_EVERY)
+        diag_help(d, "it stands in the block of a `train` statement");
+    if (stmt->kind == STMT_PARAM)
+        diag_help(d, "parameters belong to definitions: network scale()(f) { param a = 1; … }");
     s->failed = true;
 }
 

@@ -52,6 +52,7 @@ static Elaborated *elab_finish(Elab *e, uint32_t errors_before) {
         sema_free(e->out);
         return NULL;
     }
+    parameters_constrain(e);
     return e->out;
 }
 

@@ -249,3 +249,15 @@ TensorInfo tensor_info(Elab *e, const Parameter *p, const Tensor *t, const Insta
     info.conv_count = p->convs.len;
     return info;
 }
+
+void parameters_constrain(Elab *e) {
+    for (uint32_t i = 0; i < e->parameters.len; i++) {
+        const Parameter *p = e->parameters.data[i];
+        for (uint32_t t = 0; t < p->tensor_count; t++) {
+            if (!p->tensors[t].source) continue;
+            TensorInfo *info = ARENA_NEW(e->arena, TensorInfo);
+            *info = tensor_info(e, p, &p->tensors[t], NULL);
+            e->out->sources.data[p->tensors[t].source - 1].tensor = info;
+        }
+    }
+}

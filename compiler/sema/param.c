@@ -22,6 +22,7 @@ static void add_tensor(Elab *e, Parameter *p, Tensor t, PdnInit init) {
     memcpy(s.shape, t.shape, sizeof s.shape);
     e->streams += p->depth > 1 ? (uint32_t)p->depth : 1;
     t.value = program_value(e, program_input(e, stacked(p, t.type), s), p->span);
+    t.source = e->out->sources.len;
     p->tensors[p->tensor_count++] = t;
 }
 
@@ -116,6 +117,10 @@ static bool start_parameter(Elab *e, const Env *env, Parameter *p, const Expr *x
         if (p->conv.rank) return parameter_settle(e, p, p->conv.rank, x->span);
         return true;
     case VALUE_NUMBER:
+        if (v->number < p->low || v->number > p->high) {
+            report(e, PARAM_OUTSIDE, x->span, v->number, p->low, p->high);
+            return false;
+        }
         add_tensor(e, p, (Tensor){.type = type_scalar(), .suffix = ""},
                    (PdnInit){PDN_INIT_CONSTANT, v->number, 0});
         return true;
@@ -169,7 +174,7 @@ static bool read_range(Elab *e, const Env *env, Parameter *p, const Expr *x) {
     double low, high;
     if (v->kind == VALUE_ERROR) return false;
     if (v->kind != VALUE_LIST || v->list.count != 2) {
-        Diagnostic *d = report(e, NOT_AN_INTERVAL, x->span, value_describe(e, v));
+        Diagnostic *d = report(e, PARAM_RANGE, x->span, value_describe(e, v));
         diag_help(d, "in [0.001, 10]");
         return false;
     }
@@ -177,7 +182,7 @@ static bool read_range(Elab *e, const Env *env, Parameter *p, const Expr *x) {
         !value_static(e, v->list.items[1], "the range of a parameter", &high))
         return false;
     if (!(low < high)) {
-        report(e, EMPTY_INTERVAL, x->span, low, high);
+        report(e, PARAM_RANGE_EMPTY, x->span, low, high);
         return false;
     }
     p->low = fmax(p->low, low);
@@ -219,7 +224,7 @@ static bool read_constraint(Elab *e, const Env *env, Parameter *p, const Expr *x
         return bad_constraint(e, p, x);
     }
     if (p->low <= p->high) return true;
-    report(e, EMPTY_INTERVAL, x->span, p->low, p->high);
+    report(e, PARAM_RANGE_EMPTY, x->span, p->low, p->high);
     return false;
 }
 
@@ -254,7 +259,11 @@ static Parameter *declare(Elab *e, const Env *env, const Stmt *s) {
 
 const Env *param_statement(Elab *e, const Env *env, const Stmt *s) {
     Parameter *p = find_parameter(e->instance, s->param.name.name);
-    if (!p && (p = declare(e, env, s))) {
+    if (p && (p->span.file != s->span.file || p->span.begin != s->span.begin)) {
+        Diagnostic *d = report(e, PARAM_TWICE, s->param.name.span, names_text(e->names, p->name));
+        diag_note(d, p->span, "it stands here");
+        p = NULL;
+    } else if (!p && (p = declare(e, env, s))) {
         vec_push(&e->instance->parameters, p);
         vec_push(&e->parameters, p);
     }

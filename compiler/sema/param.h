@@ -26,6 +26,7 @@ typedef struct {
     int rank;           /* as it is saved, without the index */
     int64_t shape[PDN_TENSOR_RANK];
     const char *suffix; /* "" or ".bias" */
+    uint32_t source;    /* 1 + the number of the source that fills it before the program runs; 0: it is computed */
 } Tensor;
 
 struct Parameter {
@@ -67,6 +68,8 @@ void parameters_of(Elab *e, const Value *value, Parameters *out);
 const char *parameter_path(Elab *e, const Parameter *p, const Instance *within);
 /* What the host must know of array t of p. */
 TensorInfo tensor_info(Elab *e, const Parameter *p, const Tensor *t, const Instance *within);
+/* Gives the sources of all parameters' starts what they have to keep to. */
+void parameters_constrain(Elab *e);
 /* The parameter whose value, or whose frame, the value is; NULL: none. */
 const Parameter *parameter_behind(Elab *e, const Value *value);
 

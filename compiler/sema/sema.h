@@ -93,6 +93,7 @@ typedef struct {
     int rank;
     int64_t shape[PDN_TENSOR_RANK];
     int64_t depth; /* frames of a stack; -1: not a stack */
+    const TensorInfo *tensor; /* START: whose range and constraints hold; NULL: none */
 } Source;
 
 /* A function of the module that the host runs as a program of its own. Its parameters: the fields of a sample,

@@ -197,7 +197,7 @@ const char *value_describe(Elab *e, const Value *value) {
     case VALUE_END: return "'end'";
     case VALUE_THUNK: return "a value";
     case VALUE_PARAMETER:
-        return arena_format(e->arena, "the parameter '%s', of which there are %lld",
+        return arena_format(e->arena, "'%s', an array of %lld parameters,",
                             names_text(e->names, value->parameter->name),
                             (long long)value->parameter->depth);
     case VALUE_CONV: return "a convolution that is no parameter yet";
