@@ -3,6 +3,7 @@
 #include "compiler/llvm/code.h"
 #include "compiler/ops/eval.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,18 @@ static int host_task(void *context, uint32_t number, const void *const *values, 
     return status;
 }
 
+/* With --time, of loops of the experiment itself. */
+static void host_kept(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again,
+                      int64_t bytes) {
+    const Running *r = context;
+    const Module *m = r->x->what->module;
+    const Loop *loop = &m->loops.data[number];
+    if (r->func != m->main) return;
+    fprintf(stderr, "%-20s %lld steps, room for the states of %lld in %.1f MiB, %lld steps again\n",
+            loop->name ? names_text(r->x->session->names, loop->name) : "loop back",
+            (long long)steps, (long long)slots, (double)bytes / 1048576, (long long)again);
+}
+
 /* ---- sizes --------------------------------------------------------------------------------- */
 
 PdnGrid *describe_grids(const Module *m, GridId grid, const int64_t *extent) {
@@ -213,7 +226,9 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
                     .random = host_random,
                     .task = host_task,
                     .batch_mean = host_batch_mean,
-                    .conv_norm = host_conv_norm};
+                    .conv_norm = host_conv_norm,
+                    .memory = x->memory / (1 + r->beside),
+                    .kept = x->session->options->time ? host_kept : NULL};
     CodeArguments arguments = {
         .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
     if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;

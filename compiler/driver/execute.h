@@ -25,6 +25,8 @@ typedef struct {
     int64_t progress_loop;
     VEC(Executable *) programs;
     PdnHistory *history; /* of the training that runs; NULL: none */
+    int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
+    int threads;    /* there are; what --threads says, else the machine */
     VEC(void *) kept; /* memory of values that tasks gave */
 } Execution;
 
@@ -45,6 +47,7 @@ typedef struct {
     const PdnGrid *grids;
     uint64_t seed; /* of its noise */
     int threads;   /* that its launches are spread over; 0: all */
+    int beside;    /* others that run at the same time and have as much of the memory */
     struct Meeting *meeting; /* of a batch, and which of its samples this is; NULL: it is alone */
     int64_t sample;
     Reports *reports; /* of a loop over data; NULL: a report is printed at once */

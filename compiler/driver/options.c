@@ -15,6 +15,10 @@ static void run_table(Options *o, struct poptOption *t) {
         {"seed", 0, POPT_ARG_LONG, &o->seed, 0, "another seed gives other noise (default: 0)", "N"},
         {"threads", 0, POPT_ARG_LONG, &o->threads, 0,
          "threads (default: all); results do not depend on it", "N"},
+        {"memory", 0, POPT_ARG_STRING, &o->memory_text, 0,
+         "for the states that gradients go back through, such as 512M (default: half of what is free); "
+         "results do not depend on it",
+         "SIZE"},
         {"precision", 0, POPT_ARG_STRING, &o->precision, 0, "f32 or f64, in place of the program's",
          "P"},
         {"json", 0, POPT_ARG_NONE, &o->json, 0, "results as one JSON object a line", NULL},
@@ -83,11 +87,31 @@ static bool wrong(const Command *c, const char *what, const char *why) {
     return false;
 }
 
-static bool check_values(const Command *c, const Options *o) {
+/* "512M", "1.5G", "65536", "2GiB": bytes, in powers of 1024. */
+static bool size_read(const char *text, int64_t *bytes) {
+    static const char units[] = "KMGT";
+    char *end;
+    double size = text[0] >= '0' && text[0] <= '9' ? strtod(text, &end) : 0;
+    if (!(size > 0)) return false;
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    if (unit) {
+        for (const char *u = units; u <= unit; u++) size *= 1024;
+        end++;
+        if (*end == 'i') end++;
+    }
+    if (*end == 'B') end++;
+    if (*end || !(size >= 1) || size > 1e18) return false;
+    *bytes = (int64_t)size;
+    return true;
+}
+
+static bool check_values(const Command *c, Options *o) {
     if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "f64") != 0)
         return wrong(c, "--precision", "f32 and f64 are");
     if (o->optimise < 0 || o->optimise > 3) return wrong(c, "--optimise", "0 to 3 are");
     if (o->threads < 0 || o->threads > 1024) return wrong(c, "--threads", "1 to 1024 are");
+    if (o->memory_text && !size_read(o->memory_text, &o->memory))
+        return wrong(c, "--memory", "a size such as 512M or 2G is");
     if (o->seed < 0) return wrong(c, "--seed", "a seed is not negative");
     if (!o->file) return wrong(c, "FILE", "a program is needed");
     return true;
@@ -95,7 +119,7 @@ static bool check_values(const Command *c, const Options *o) {
 
 /* Options of the language's reference that come later. */
 static bool is_later(const char *option) {
-    static const char *const later[] = {"--report", "--memory", "--weights",
+    static const char *const later[] = {"--report", "--weights",
                                         "--gradient"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (strncmp(option, later[i], strlen(later[i])) == 0) return true;

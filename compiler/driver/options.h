@@ -10,6 +10,8 @@ typedef struct {
     VEC(Override) overrides; /* name=value */
     const char *out;         /* folder for results; "." by default */
     long seed, threads;      /* threads 0: all */
+    const char *memory_text; /* as given */
+    int64_t memory;          /* bytes for states that gradients go back through; 0: as the machine has it */
     const char *precision;   /* NULL: the program's */
     const char *stdlib, *cache, *dump_after;
     const char *target, *cpu, *features, *size, *spacing, *emit;

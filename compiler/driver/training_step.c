@@ -44,12 +44,20 @@ void training_step_free(Training *t) {
 
 /* ---- a sample ----------------------------------------------------------------------------------- */
 
+/* Samples on a thread each run beside each other: all where they meet, else as many as there are threads. */
+static int beside(const Training *t, int threads) {
+    int64_t most = t->batch;
+    if (!t->meeting && most > t->x->threads) most = t->x->threads;
+    return threads == 1 && most > 1 ? (int)most - 1 : 0;
+}
+
 static Running running(const Training *t, int64_t sample, int threads) {
     return (Running){.x = t->x,
                      .func = t->task->step.func,
                      .grids = t->grids[sample],
                      .seed = draw_seed(t->x, t->draw + (uint64_t)sample),
                      .threads = threads,
+                     .beside = beside(t, threads),
                      .meeting = t->meeting,
                      .sample = sample};
 }

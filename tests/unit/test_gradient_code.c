@@ -45,9 +45,7 @@ static void describe(const Bench *b, PdnGrid *grids) {
 }
 
 static void *in_precision(Bench *b, const Array *a, bool f64) {
-    double *d = arena_alloc(b->arena, sizeof(double) * (size_t)(a->size + 8));
-    d = (double *)(((uintptr_t)d + 63) & ~(uintptr_t)63);
-    d = aligned_alloc(64, ((size_t)a->size * 8 + 127) & ~(size_t)63);
+    double *d = aligned_alloc(64, ((size_t)a->size * 8 + 127) & ~(size_t)63);
     for (int64_t i = 0; i < a->size && a->data; i++)
         if (f64)
             d[i] = a->data[i];

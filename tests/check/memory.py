@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Gradients through loops in little memory: the same bits for every --memory, as many steps done again as the
+binomial formula says (by dynamic programming, here), and a peak of memory that keeps to the option."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+
+PDN = os.environ["PDN"]
+
+PROGRAM = """
+scheme diffuse(steps)(f) {
+    u[0]   = f
+    u[k+1] = u[k] + 0.2 * div(grad(u[k]) / sqrt(1 + norm2(grad(u[k]))))
+    return u[steps]
+}
+experiment e {
+    input n = 64
+    input steps = 100
+    grid G = box([0, n], [0, n], cells = [n, n])
+    let f = sin(G.x / 20) * cos(G.y / 30)
+    save vjp(diffuse(steps), f)(sin(G.x * G.y / 100)) to "gradient.npy"
+}
+"""
+
+
+def least(steps, slots):
+    """Fewest steps done again, for a loop of `steps` with room for `slots` states."""
+    best = [[0] * (slots + 1) for _ in range(steps + 2)]
+    for length in range(2, steps + 2):
+        best[length][1] = length * (length - 1) // 2
+        for s in range(2, slots + 1):
+            best[length][s] = min(
+                m + best[length - m][s - 1] + best[m][s] for m in range(1, length)
+            )
+    return best[steps + 1][slots] - steps
+
+
+def run(file, out, memory, *values):
+    """(bytes of the gradient, states, steps again, peak memory in KiB)"""
+    command = [PDN, "run", file, "--out", out, "--time", "--quiet", *values]
+    command += ["--cache", os.path.join(out, "cache")]
+    if memory:
+        command += ["--memory", str(memory)]
+    before = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    output, errors = before.communicate()
+    if before.returncode:
+        sys.exit(f"{' '.join(command)}: {output}{errors}")
+    said = re.search(r"(\d+) steps, room for the states of (\d+) .* (\d+) steps again", errors)
+    with open(os.path.join(out, "gradient.npy"), "rb") as f:
+        return f.read(), int(said[2]), int(said[3])
+
+
+def peak(file, out, memory, *values):
+    pid = os.fork()
+    if pid == 0:
+        run(file, out, memory, *values)
+        os._exit(0 if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < PEAK else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+failures = 0
+
+
+def expect(what, truth):
+    global failures
+    if not truth:
+        failures += 1
+        print(f"memory.py: {what}")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    program = os.path.join(folder, "p.pdn")
+    with open(program, "w") as f:
+        f.write(PROGRAM)
+    state = 64 * 64 * 4 + 8
+    whole, slots, again = run(program, folder, "")
+    expect(f"all states fit: {slots} of 100, {again} again", slots == 100 and again == 0)
+    for room in (1, 2, 3, 5, 8, 20, 50, 99, 100, 1000):
+        gradient, slots, again = run(program, folder, room * state)
+        expect(f"{room} states: other bits", gradient == whole)
+        expect(f"{room} states: room for {slots}", slots == min(room, 100))
+        expect(
+            f"{room} states: {again} steps again, not {least(100, slots)}",
+            again == least(100, slots),
+        )
+    # 2000 states of 256 KiB would be 500 MiB; the program itself is some tens of MiB
+    PEAK = 130 * 1024
+    expect(
+        "more memory than it was given",
+        peak(program, folder, "16M", "n=256", "steps=2000"),
+    )
+    expect(
+        "the peak that is measured here does not grow with the states kept",
+        not peak(program, folder, "256M", "n=256", "steps=2000"),
+    )
+    for wrong in ("0", "-1", "lots", "5X", "1e30", ""):
+        made = subprocess.run(
+            [PDN, "run", program, "--memory", wrong, "--out", folder], capture_output=True, text=True
+        )
+        expect(
+            f"--memory '{wrong}': {made.returncode} {made.stderr}",
+            made.returncode == 2 and "such as 512M" in made.stderr,
+        )
+
+sys.exit(1 if failures else 0)
