@@ -418,8 +418,10 @@ static double least_bound(const NormFilter *f, const NormFilter *transposed, Way
         *way = (Way){norm_square_parity, false};
         best = norm_square_parity(f, best, NULL);
     }
-    if (reflecting || strided) {
-        Way edges = {norm_square_edges, narrow || strided};
+    for (int other = 0; other < 2 && (reflecting || strided); other++) {
+        Way edges = {norm_square_edges, narrow || strided || other};
+        /* where both Gram matrices are small, either may give less */
+        if (other && (strided || f->rows != f->columns || f->columns > 4)) break;
         double bound = norm_square_edges(edges.transposed ? transposed : f, best, NULL);
         if (bound < best) *way = edges;
         best = fmin(best, bound);
