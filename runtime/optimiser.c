@@ -233,7 +233,7 @@ double pdn_schedule_step(const double *arguments, double rate, PdnMoment *moment
 }
 
 double pdn_schedule_cosine(const double *arguments, double rate, PdnMoment *moment) {
-    double over = arguments[schedule_cosine_over], to = arguments[schedule_cosine_to];
+    double over = arguments[schedule_cosine_over], to = arguments[schedule_cosine_final];
     if (over == 0) { over = moment->steps; }
     if (over <= 0) { return NAN; } /* how many steps there are is not known */
     if (moment->step >= over) { return to; }

@@ -52,11 +52,11 @@ OPTIMISERS = [
 SCHEDULES = [
     [("constant", {})],
     [("step", {"every": 7, "factor": 0.6})],
-    [("cosine", {"to": 0.002})],
+    [("cosine", {"final": 0.002})],
     [("cosine", {"over": 20})],
     [("warmup", {"steps": 10})],
     [("warmup", {"steps": 10}), ("step", {"every": 7, "factor": 0.6})],
-    [("warmup", {"steps": 10}), ("cosine", {"to": 0.002})],
+    [("warmup", {"steps": 10}), ("cosine", {"final": 0.002})],
 ]
 
 
@@ -140,7 +140,7 @@ def schedule_of(optimiser, schedules, steps):
             made.append(lr_scheduler.StepLR(optimiser, given["every"], given["factor"]))
         elif name == "cosine":
             made.append(lr_scheduler.CosineAnnealingLR(optimiser, given.get("over", steps - warm),
-                                                       given.get("to", 0)))
+                                                       given.get("final", 0)))
         elif name == "warmup":
             made.append(lr_scheduler.LinearLR(optimiser, 1 / warm, 1, warm - 1))
     if len(made) == 2:

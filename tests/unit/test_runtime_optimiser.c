@@ -145,7 +145,7 @@ static double rate_of(const PdnScheduleOptions *schedules, int count, int64_t k,
 }
 
 Test(optimiser, schedules) {
-    const PdnArgument every[] = {{"every", 10}, {"factor", 0.5}}, to[] = {{"to", 1}},
+    const PdnArgument every[] = {{"every", 10}, {"factor", 0.5}}, to[] = {{"final", 1}},
                       warm[] = {{"steps", 4}}, over[] = {{"over", 10}};
     const PdnScheduleOptions steps = {"step", every, 2}, cosine = {"cosine", to, 1},
                              short_one = {"cosine", over, 1},
@@ -197,14 +197,14 @@ Test(optimiser, says_what_is_wrong) {
     refused("lbfgs", (PdnArgument){"history", 2.5}, NULL, "a whole number, 1 or more");
     refused("lbfgs", (PdnArgument){"history", 1e6}, NULL, "at most 1000");
     refused("lbfgs", (PdnArgument){"curvature", 1e-5}, NULL, "0 < decrease < curvature");
-    const PdnArgument wrong[] = {{"to", 1}, {"to", 1}}, negative = {"to", -1};
+    const PdnArgument wrong[] = {{"final", 1}, {"final", 1}}, negative = {"final", -1};
     refused("sgd", none, &(PdnScheduleOptions){"linear", NULL, 0},
             "no schedule `linear`; there are constant, step");
     refused("sgd", none, &(PdnScheduleOptions){"warmup", NULL, 0},
             "warmup needs its argument `steps`");
     refused("sgd", none, &(PdnScheduleOptions){"step", wrong, 1},
-            "step has no argument `to`; it has every, factor");
-    refused("sgd", none, &(PdnScheduleOptions){"cosine", wrong, 2}, "`to` is given twice");
+            "step has no argument `final`; it has every, factor");
+    refused("sgd", none, &(PdnScheduleOptions){"cosine", wrong, 2}, "`final` is given twice");
     refused("sgd", none, &(PdnScheduleOptions){"cosine", &negative, 1}, "at least 0");
     refused("sgd", none, &(PdnScheduleOptions){"constant", wrong, 1}, "takes no arguments");
 }
