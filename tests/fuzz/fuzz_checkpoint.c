@@ -5,8 +5,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     static const PdnTensor state[] = {{.name = "K", .type = PDN_F32, .rank = 2, .shape = {2, 3}},
                                       {.name = "m", .type = PDN_F64, .rank = 1, .shape = {2}}};
     static const PdnIdentity identity[] = {
-        {"the program", "let a = 1\nparam K[depth]: ones\n\xc3\xa4\xc3\xb6 \xe2\x89\xa4 a line that is longer than "
-                        "what a message shows of it, so that it is cut\n"},
+        {"the program",
+         "let a = 1\nparam K[depth]: ones\n\xc3\xa4\xc3\xb6 \xe2\x89\xa4 a line that is longer than "
+         "what a message shows of it, so that it is cut\n"},
         {"the optimiser", "adam(rate = 0.001)"}};
     PdnCheckpoint training = {.epoch = -1,
                               .step = -1,
@@ -17,8 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
                               .count = 2};
     PdnTensors *tensors = NULL;
     PdnError error = {""};
-    PdnStatus status =
-        pdn_checkpoint_read_bytes("fuzz", bytes, count, &training, &tensors, &error);
+    PdnStatus status = pdn_checkpoint_read_bytes("fuzz", bytes, count, &training, &tensors, &error);
     if ((status == PDN_OK) != (tensors != NULL) || (status && !error.message[0]) ||
         status == PDN_ERROR_ARGUMENT) {
         abort();

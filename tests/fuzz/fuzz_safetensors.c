@@ -9,9 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
         status == PDN_ERROR_ARGUMENT) {
         abort();
     }
-    if (tensors) {
-        look_at(tensors, count);
-    }
+    if (tensors) { look_at(tensors, count); }
     pdn_tensors_free(tensors);
     return 0;
 }

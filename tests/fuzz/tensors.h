@@ -37,12 +37,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t count, size_t most, unsign
     count = LLVMFuzzerMutate(bytes, count, most);
     size_t length = count > 8 && bytes[8] == '{' ? object_length(bytes + 8, count - 8) : 0;
     if (seed % 16 && length) {
-        while (8 + length < count && bytes[8 + length] == ' ') {
-            length++;
-        }
-        for (int i = 0; i < 8; i++) {
-            bytes[i] = (uint8_t)((uint64_t)length >> 8 * i);
-        }
+        while (8 + length < count && bytes[8 + length] == ' ') { length++; }
+        for (int i = 0; i < 8; i++) { bytes[i] = (uint8_t)((uint64_t)length >> 8 * i); }
     }
     return count;
 }
@@ -69,23 +65,17 @@ static inline void look_at(const PdnTensors *tensors, size_t bytes) {
         for (int type = PDN_F32; type <= PDN_F64; type++) {
             PdnStatus status = pdn_tensors_get(tensors, tensor->name, (PdnType)type, tensor->rank,
                                                tensor->shape, copy, &error);
-            if (status && (type == (int)tensor->type || !error.message[0])) {
-                abort();
-            }
+            if (status && (type == (int)tensor->type || !error.message[0])) { abort(); }
         }
         free(copy);
     }
     for (int i = 0; i < pdn_tensors_metadata_count(tensors); i++) {
         const char *key, *value = pdn_tensors_metadata_at(tensors, i, &key);
-        if (pdn_tensors_metadata(tensors, key) != value) {
-            abort();
-        }
+        if (pdn_tensors_metadata(tensors, key) != value) { abort(); }
     }
     volatile double used = sum;
     (void)used;
-    if (most > bytes) {
-        abort();
-    }
+    if (most > bytes) { abort(); }
 }
 
 #endif
