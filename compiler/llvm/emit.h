@@ -83,17 +83,19 @@ LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x);
 
 /* ---- emit_conv.c ---- */
 
-enum { CONV_LAUNCHES = 8, CONV_LAUNCH_WORDS = 6 };
+enum { CONV_LAUNCHES = 8, CONV_OPERANDS = 6, CONV_LAUNCH_WORDS = 64 };
 typedef struct {
     LLVMValueRef function, units;
 } ConvLaunch;
 void emit_convs(Emit *e); /* the kernels of all convolutions */
 LLVMValueRef emit_conv_shape(Emit *e, const Conv *c); /* a PdnConvShape, laid out as C has it */
-/* Bytes of scratch of an instruction CONV; the kernels that it launches one after another, with the words
- * (grid of u, grid of v, first operand, second, result, scratch). Grids are pointers to PdnGrid. */
-LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid);
+/* Bytes of scratch of an instruction CONV; the kernels that it launches one after another. Grids are pointers to
+ * PdnGrid, `words` room for CONV_LAUNCH_WORDS words, of which the caller sets the first six (grid of u, grid of v,
+ * first operand, second, result, scratch). */
+LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
+                             LLVMValueRef words);
 uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
-                            ConvLaunch *out);
+                            LLVMValueRef words, ConvLaunch *out);
 
 /* ---- emit_kernel.c, emit_host.c ---- */
 

@@ -207,14 +207,61 @@ static void lay_out(CE *c) {
     c->bytes = at;
 }
 
-void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef u_grid,
-               LLVMValueRef v_grid) {
+/* Computes all sizes from the grids. */
+static void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef u_grid,
+                      LLVMValueRef v_grid) {
     *c = (CE){.e = e, .conv = &e->plan->convs.data[conv], .form = form};
     c->p = conv_plan(c->conv, form);
     c->tile = choose_tile(e, c->conv, &c->p, form, conv_depth(c));
     extents(c, u_grid, v_grid);
     walk(c);
     lay_out(c);
+}
+
+/* The sizes that depend on the grids, as words: those of a form, in an order of their own. */
+enum { MOST_SIZES = 48 };
+static uint32_t list_sizes(CE *c, LLVMValueRef **list) {
+    LLVMValueRef *all[] = {&c->flat,           &c->block,       &c->blocks,   &c->planes,
+                           &c->layers,         &c->padded.base, &c->padded.y, &c->padded.z,
+                           &c->padded.channel, &c->copied.base, &c->copied.y, &c->copied.z,
+                           &c->copied.channel, &c->folded.base, &c->folded.y, &c->folded.z,
+                           &c->folded.channel, &c->weights,     &c->offsets,  &c->partial,
+                           &c->whole,          &c->bytes};
+    uint32_t count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) list[count++] = all[i];
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        LLVMValueRef *axis[] = {&c->n[a], &c->m[a], &c->extent[a], &c->made[a]};
+        for (int i = 0; i < 4; i++) list[count++] = axis[i];
+    }
+    return count;
+}
+
+static LLVMValueRef word_at(Emit *e, LLVMValueRef words, uint32_t word) {
+    LLVMValueRef i = emit_i64(e, word);
+    return LLVMBuildInBoundsGEP2(e->b, e->i64, words, &i, 1, "");
+}
+
+/* Opens a description in a stage: sizes that are no constants are read from the words, and what would compute
+ * them goes again. */
+static void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef words) {
+    LLVMValueRef null = LLVMConstNull(e->ptr), *list[MOST_SIZES];
+    LLVMBasicBlockRef block = LLVMGetInsertBlock(e->b);
+    conv_open(c, e, conv, form, null, null);
+    c->words = words;
+    LLVMValueRef last = LLVMGetLastInstruction(block), rows = c->by_rows;
+    uint32_t count = list_sizes(c, list);
+    for (uint32_t i = 0; i < count; i++)
+        if (*list[i] && !LLVMIsConstant(*list[i]))
+            *list[i] = emit_word(e, e->i64, words, CONV_SIZES + i, "size");
+    if (!LLVMIsConstant(rows)) {
+        LLVMValueRef word = emit_word(e, e->i64, words, CONV_SIZES + count, "rows");
+        c->by_rows = LLVMBuildICmp(e->b, LLVMIntNE, word, emit_i64(e, 0), "");
+    }
+    while (last) {
+        LLVMValueRef before = LLVMGetPreviousInstruction(last);
+        if (!LLVMGetFirstUse(last)) LLVMInstructionEraseFromParent(last);
+        last = before;
+    }
 }
 
 /* ---- stages ----------------------------------------------------------------------------------------- */
@@ -249,19 +296,39 @@ typedef void Body(CE *c, LLVMValueRef unit);
 static Body *const bodies[CONV_STAGES] = {conv_fill, conv_copy, conv_pack, conv_gather,
                                           conv_fold, conv_sums, conv_total};
 
+/* void sizes(u_grid, v_grid, words): all sizes, then whether cells are walked by rows, then the units of the
+ * stages. */
+static LLVMValueRef sizes_function(Emit *e, uint32_t conv, ConvForm form) {
+    char *name = arena_format(e->arena, "pdn_conv_%u_%s_sizes", conv, conv_form_names[form]);
+    LLVMTypeRef type = LLVMFunctionType(e->none, (LLVMTypeRef[]){e->ptr, e->ptr, e->ptr}, 3, false);
+    LLVMValueRef f = emit_function(e, name, type, false), words = LLVMGetParam(f, 2);
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
+    CE c;
+    LLVMValueRef *list[MOST_SIZES];
+    conv_open(&c, e, conv, form, LLVMGetParam(f, 0), LLVMGetParam(f, 1));
+    uint32_t count = list_sizes(&c, list);
+    for (uint32_t i = 0; i < count; i++)
+        if (*list[i]) LLVMBuildStore(e->b, *list[i], word_at(e, words, CONV_SIZES + i));
+    LLVMBuildStore(e->b, LLVMBuildZExt(e->b, c.by_rows, e->i64, ""),
+                   word_at(e, words, CONV_SIZES + count));
+    for (ConvStage s = 0; s < CONV_STAGES; s++) {
+        LLVMValueRef units = conv_units(&c, s);
+        if (units) LLVMBuildStore(e->b, units, word_at(e, words, CONV_SIZES + count + 1 + s));
+    }
+    LLVMBuildRetVoid(e->b);
+    return f;
+}
+
 /* void stage(words, begin, end), as other kernels. */
 static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, ConvStage stage) {
     static const char *const names[CONV_STAGES] = {"fill", "copy", "pack", "gather",
                                                    "fold", "sums", "total"};
     char *name =
         arena_format(e->arena, "pdn_conv_%u_%s_%s", conv, conv_form_names[form], names[stage]);
-    LLVMValueRef f = emit_function(e, name, e->kernel_type, false), words = LLVMGetParam(f, 0);
+    LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     CE c;
-    LLVMValueRef u = emit_word(e, e->ptr, words, CONV_U_GRID, "u");
-    LLVMValueRef v = emit_word(e, e->ptr, words, CONV_V_GRID, "v");
-    conv_open(&c, e, conv, form, u, v);
-    c.words = words;
+    conv_reopen(&c, e, conv, form, LLVMGetParam(f, 0));
     Counting units;
     LLVMValueRef unit = cv_loop(&c, &units, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1);
     bodies[stage](&c, unit);
@@ -281,38 +348,58 @@ static bool has_stage(Emit *e, uint32_t conv, ConvForm form, ConvStage stage) {
     }
 }
 
+/* Functions of a form: its stages, then that of its sizes. */
+static LLVMValueRef *functions_of(Emit *e, const HInstr *h) {
+    return e->convs + (h->index * CONV_FORMS + h->detail) * (CONV_STAGES + 1);
+}
+
 static void emit_used(Emit *e, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         if (host_is_loop(h->kind)) emit_used(e, h->loop->body);
-        if (h->kind != H_CONV) continue;
-        LLVMValueRef *made = e->convs + (h->index * CONV_FORMS + h->detail) * CONV_STAGES;
+        if (h->kind != H_CONV || functions_of(e, h)[CONV_STAGES]) continue;
+        LLVMValueRef *made = functions_of(e, h);
+        ConvForm form = (ConvForm)h->detail;
+        made[CONV_STAGES] = sizes_function(e, h->index, form);
         for (ConvStage s = 0; s < CONV_STAGES; s++)
-            if (!made[s] && has_stage(e, h->index, (ConvForm)h->detail, s))
-                made[s] = stage_function(e, h->index, (ConvForm)h->detail, s);
+            if (has_stage(e, h->index, form, s)) made[s] = stage_function(e, h->index, form, s);
     }
 }
 
 void emit_convs(Emit *e) {
-    e->convs =
-        ARENA_ARRAY(e->arena, LLVMValueRef, e->plan->convs.len * CONV_FORMS * CONV_STAGES + 1);
+    e->convs = ARENA_ARRAY(e->arena, LLVMValueRef,
+                           e->plan->convs.len * CONV_FORMS * (CONV_STAGES + 1) + 1);
     for (uint32_t i = 0; i < e->plan->funcs.len; i++) emit_used(e, &e->plan->funcs.data[i]->body);
 }
 
-LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid) {
-    CE c;
-    conv_open(&c, e, h->index, (ConvForm)h->detail, u_grid, v_grid);
-    return c.bytes;
+static void call_sizes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
+                       LLVMValueRef words) {
+    LLVMValueRef f = functions_of(e, h)[CONV_STAGES];
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, (LLVMValueRef[]){u_grid, v_grid, words}, 3,
+                   "");
+}
+
+LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
+                             LLVMValueRef words) {
+    CE none = {0};
+    LLVMValueRef *list[MOST_SIZES];
+    uint32_t count = list_sizes(&none, list), bytes = 0;
+    while (bytes < count && list[bytes] != &none.bytes) bytes++;
+    call_sizes(e, h, u_grid, v_grid, words);
+    return emit_word(e, e->i64, words, CONV_SIZES + bytes, "bytes");
 }
 
 uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
-                            ConvLaunch *out) {
-    CE c;
-    uint32_t count = 0;
-    conv_open(&c, e, h->index, (ConvForm)h->detail, u_grid, v_grid);
+                            LLVMValueRef words, ConvLaunch *out) {
+    CE none = {0};
+    LLVMValueRef *list[MOST_SIZES];
+    uint32_t sizes = list_sizes(&none, list), count = 0;
+    call_sizes(e, h, u_grid, v_grid, words);
     for (ConvStage s = 0; s < CONV_STAGES; s++) {
-        LLVMValueRef f = e->convs[(h->index * CONV_FORMS + h->detail) * CONV_STAGES + s];
-        if (f) out[count++] = (ConvLaunch){f, conv_units(&c, s)};
+        LLVMValueRef f = functions_of(e, h)[s];
+        if (!f) continue;
+        LLVMValueRef units = emit_word(e, e->i64, words, CONV_SIZES + sizes + 1 + s, "units");
+        out[count++] = (ConvLaunch){f, units};
     }
     return count;
 }

@@ -20,8 +20,9 @@
 
 #include "compiler/llvm/emit.h"
 
-/* Words of a launch. */
-enum { CONV_U_GRID, CONV_V_GRID, CONV_FIRST, CONV_SECOND, CONV_MADE, CONV_SCRATCH, CONV_WORDS };
+/* Words of a launch. After these come the sizes of CE, which a function of its own computes once, and the units of
+ * the stages. */
+enum { CONV_U_GRID, CONV_V_GRID, CONV_FIRST, CONV_SECOND, CONV_MADE, CONV_SCRATCH, CONV_SIZES };
 
 typedef enum {
     STAGE_FILL,
@@ -68,11 +69,6 @@ typedef struct {
     LLVMValueRef words;
 } CE;
 
-/* Opens a description from the words of a launch, or from the two grids. */
-void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef u_grid,
-               LLVMValueRef v_grid);
-LLVMValueRef conv_units(CE *c,
-                        ConvStage stage); /* how many units it has; NULL: there is no such stage */
 LLVMValueRef conv_word(CE *c, uint32_t word);         /* a pointer among the words */
 LLVMValueRef conv_scratch(CE *c, LLVMValueRef bytes); /* an address in the scratch */
 /* Places of u (0), v (1) as arrays. */

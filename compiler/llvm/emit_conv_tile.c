@@ -178,8 +178,7 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
     Emit *e = c->e;
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef p = e->ptr, i = e->i64, types[R_COUNT] = {p, p, p, i, i, p, i};
-    LLVMValueRef f =
-        tile_function(c, vectors == c->tile.vectors ? "tile" : "tile_end", types, R_COUNT);
+    LLVMValueRef f = tile_function(c, arena_format(e->arena, "tile_%u", vectors), types, R_COUNT);
     LLVMValueRef sum[MOST_SUMS], column[MOST_SUMS];
     uint32_t rows = c->tile.rows, nx = c->conv->size[0], ny = c->conv->size[1];
     int64_t plane = (int64_t)nx * ny;
@@ -221,12 +220,11 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
     return f;
 }
 
-/* Rows from `y`, as many as a tile has: wide tiles, and narrow ones (one vector less) until wide ones fit. */
+/* Rows from `y`, as many as a tile has. */
 static void gather_tiles_of_rows(CE *c, const Gather *g, LLVMValueRef y) {
     Emit *e = c->e;
-    uint32_t wide = c->tile.vectors, narrow = wide > 2 ? wide - 1 : wide, rows = c->tile.rows;
-    LLVMValueRef tile[2] = {g->tile, narrow == wide ? g->tile : rows_tile(c, narrow)};
-    LLVMTypeRef type = LLVMArrayType2(e->real, (uint64_t)rows * wide * e->lanes);
+    uint32_t usual = c->tile.vectors, rows = c->tile.rows;
+    LLVMTypeRef type = LLVMArrayType2(e->real, (uint64_t)rows * (usual + 1) * e->lanes);
     LLVMValueRef window = emit_variable(e, type, "window"), lanes = cv_int(c, e->lanes);
     LLVMSetAlignment(window, 64);
     LLVMValueRef valid = emit_min(e, cv_sub(c, c->made[1], y), cv_int(c, rows));
@@ -234,10 +232,17 @@ static void gather_tiles_of_rows(CE *c, const Gather *g, LLVMValueRef y) {
     Counting cells, each;
     LLVMValueRef x = cv_loop(c, &cells, cv_int(c, 0), c->made[0], 0);
     LLVMValueRef left = cv_sub(c, c->made[0], x), vectors = cv_ceil(c, left, lanes);
-    LLVMValueRef fits =
-        LLVMBuildICmp(e->b, LLVMIntEQ, cv_rem(c, vectors, cv_int(c, wide)), cv_int(c, 0), "");
-    LLVMValueRef width =
-        cv_if(c, fits, cv_int(c, (int64_t)wide * e->lanes), cv_int(c, (int64_t)narrow * e->lanes));
+    LLVMValueRef tile = g->tile, width = cv_int(c, (int64_t)usual * e->lanes);
+    if (usual == 4) { /* 4 a tile, but 5 where one is left, else 3 */
+        LLVMValueRef rest = cv_rem(c, vectors, cv_int(c, 4));
+        LLVMValueRef none = LLVMBuildICmp(e->b, LLVMIntEQ, rest, cv_int(c, 0), "");
+        LLVMValueRef one = LLVMBuildICmp(e->b, LLVMIntEQ, rest, cv_int(c, 1), "");
+        one = LLVMBuildAnd(e->b, one, cv_less(c, cv_int(c, 4), vectors), "");
+        LLVMValueRef other = cv_if(c, one, rows_tile(c, 5), rows_tile(c, 3));
+        tile = cv_if(c, none, tile, other);
+        other = cv_if(c, one, cv_int(c, 5 * (int64_t)e->lanes), cv_int(c, 3 * (int64_t)e->lanes));
+        width = cv_if(c, none, width, other);
+    }
     LLVMValueRef all = LLVMBuildICmp(e->b, LLVMIntEQ, valid, cv_int(c, rows), "");
     LLVMValueRef direct =
         LLVMBuildAnd(e->b, all, LLVMBuildICmp(e->b, LLVMIntSGE, left, width, ""), "");
@@ -250,8 +255,7 @@ static void gather_tiles_of_rows(CE *c, const Gather *g, LLVMValueRef y) {
                                   c->padded.y,
                                   cv_if(c, direct, to, window),
                                   cv_if(c, direct, g->to.y, width)};
-    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(tile[0]), cv_if(c, fits, tile[0], tile[1]), args,
-                   R_COUNT, "");
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(g->tile), tile, args, R_COUNT, "");
     LLVMValueRef r = cv_loop(c, &each, cv_int(c, 0), cv_if(c, direct, cv_int(c, 0), valid), 1);
     copy_run(c, cv_at(c, to, cv_mul(c, r, g->to.y)), cv_at(c, window, cv_mul(c, r, width)),
              emit_min(e, width, left));

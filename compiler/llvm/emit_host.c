@@ -204,11 +204,11 @@ static void emit_conv(HE *h, const HInstr *in) {
     Emit *e = h->e;
     ConvLaunch launches[CONV_LAUNCHES];
     LLVMValueRef u = grid_at(e, h->grids, in->grids[0]), v = grid_at(e, h->grids, in->grids[1]);
-    LLVMValueRef words[CONV_LAUNCH_WORDS] = {
+    LLVMValueRef words[CONV_OPERANDS] = {
         u,  v, h->regs[in->args[0]].value, h->regs[in->args[1]].value, place_of(h, in->dst),
         h->conv};
-    for (uint32_t i = 0; i < CONV_LAUNCH_WORDS; i++) put_word(h, i, words[i]);
-    uint32_t count = emit_conv_launches(e, in, u, v, launches);
+    for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
+    uint32_t count = emit_conv_launches(e, in, u, v, h->words, launches);
     for (uint32_t i = 0; i < count; i++) {
         LLVMValueRef args[4] = {NULL, launches[i].function, h->words, launches[i].units};
         if (e->standalone)
@@ -474,7 +474,7 @@ static LLVMTypeRef host_type(Emit *e, const HFunc *f) {
 }
 
 static uint32_t most_words(const Plan *plan) {
-    uint32_t most = CONV_LAUNCH_WORDS;
+    uint32_t most = plan->convs.len ? CONV_LAUNCH_WORDS : 1;
     for (uint32_t i = 0; i < plan->kernels.len; i++) {
         uint32_t count = kernel_words(plan->kernels.data[i]).count;
         most = count > most ? count : most;
@@ -496,8 +496,9 @@ static LLVMValueRef conv_scratch_of(Emit *e, const HBlock *block, LLVMValueRef g
                    o->grids[0] == h->grids[0];
         }
         if (seen) continue;
+        LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, CONV_LAUNCH_WORDS), "words");
         LLVMValueRef bytes = emit_conv_bytes(e, h, grid_at(e, grids, h->grids[0]),
-                                             grid_at(e, grids, h->grids[1]));
+                                             grid_at(e, grids, h->grids[1]), words);
         most = most ? emit_max(e, most, bytes) : bytes;
     }
     return most;
