@@ -397,7 +397,33 @@ void conv_pack(CE *c, LLVMValueRef unit) {
 
 /* ---- fold ------------------------------------------------------------------------------------------- */
 
-/* What the phases made, as one array. */
+/* to[2 i] = even[i], to[2 i + 1] = odd[i]. */
+static void join_row(CE *c, LLVMValueRef to, LLVMValueRef even, LLVMValueRef odd,
+                     LLVMValueRef count) {
+    Emit *e = c->e;
+    LLVMValueRef mask[2][64];
+    for (uint32_t l = 0; l < 2 * e->lanes; l++)
+        mask[l / e->lanes][l % e->lanes] =
+            LLVMConstInt(e->i32, l / 2 + (l % 2 ? e->lanes : 0), false);
+    Counting k;
+    LLVMValueRef whole = LLVMBuildAnd(e->b, count, cv_int(c, -(int64_t)e->lanes), "");
+    LLVMValueRef i = cv_loop(c, &k, cv_int(c, 0), whole, e->lanes);
+    LLVMValueRef x = cv_load(c, cv_vector(c), cv_at(c, even, i));
+    LLVMValueRef y = cv_load(c, cv_vector(c), cv_at(c, odd, i));
+    for (uint32_t half = 0; half < 2; half++) {
+        LLVMValueRef lanes = LLVMConstVector(mask[half], e->lanes);
+        LLVMValueRef at = cv_plus(c, cv_times(c, i, 2), (int64_t)half * e->lanes);
+        cv_store(c, LLVMBuildShuffleVector(e->b, x, y, lanes, ""), cv_at(c, to, at));
+    }
+    emit_loop_end(e, &k);
+    i = cv_loop(c, &k, whole, count, 1);
+    LLVMValueRef at = cv_times(c, i, 2);
+    cv_store(c, cv_load(c, e->real, cv_at(c, even, i)), cv_at(c, to, at));
+    cv_store(c, cv_load(c, e->real, cv_at(c, odd, i)), cv_at(c, to, cv_plus(c, at, 1)));
+    emit_loop_end(e, &k);
+}
+
+/* What the phases made, as one array. x is the fastest of the phases. */
 static ConvArray interleave(CE *c, LLVMValueRef channel) {
     Emit *e = c->e;
     ConvArray all = {.base = conv_scratch(c, c->whole)};
@@ -411,18 +437,20 @@ static ConvArray interleave(CE *c, LLVMValueRef channel) {
         cv_at(c, conv_scratch(c, c->folded.base), cv_mul(c, channel, c->folded.channel));
     LLVMValueRef volume = cv_mul(c, c->folded.z, c->made[2]);
     Counting loops[MAX_RANK];
-    LLVMValueRef i[MAX_RANK], at = zero, phase = zero;
-    for (uint32_t a = MAX_RANK; a-- > 0;) {
-        i[a] = cv_loop(c, &loops[a], zero, n[a], 1);
-        bool two = c->p.axis[a].made_split == 2;
-        LLVMValueRef half = two ? LLVMBuildLShr(e->b, i[a], one, "") : i[a];
-        if (two) phase = cv_add(c, cv_times(c, phase, 2), LLVMBuildAnd(e->b, i[a], one, ""));
-        at = cv_add(c, at, a == 0 ? half : cv_mul(c, half, a == 1 ? c->folded.y : c->folded.z));
+    LLVMValueRef at = zero, to = zero, phase = zero;
+    for (uint32_t a = MAX_RANK; a-- > 1;) {
+        LLVMValueRef i = cv_loop(c, &loops[a], zero, n[a], 1), half = i;
+        if (c->p.axis[a].made_split == 2) {
+            half = LLVMBuildLShr(e->b, i, one, "");
+            phase = cv_add(c, cv_times(c, phase, 2), LLVMBuildAnd(e->b, i, one, ""));
+        }
+        at = cv_add(c, at, cv_mul(c, half, a == 1 ? c->folded.y : c->folded.z));
+        to = cv_add(c, to, cv_mul(c, i, a == 1 ? all.y : all.z));
     }
-    at = cv_add(c, at, cv_mul(c, phase, volume));
-    LLVMValueRef to = cv_add(c, i[0], cv_add(c, cv_mul(c, i[1], all.y), cv_mul(c, i[2], all.z)));
-    cv_store(c, cv_load(c, e->real, cv_at(c, from, at)), cv_at(c, all.base, to));
-    for (uint32_t a = 0; a < MAX_RANK; a++) emit_loop_end(e, &loops[a]);
+    at = cv_add(c, at, cv_mul(c, cv_times(c, phase, 2), volume));
+    LLVMValueRef even = cv_at(c, from, at);
+    join_row(c, cv_at(c, all.base, to), even, cv_at(c, even, volume), c->made[0]);
+    for (uint32_t a = 1; a < MAX_RANK; a++) emit_loop_end(e, &loops[a]);
     return all;
 }
 
