@@ -7,9 +7,20 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool node_is_number(const Func *f, Node n, double *number) {
-    if (graph_node(f, n)->op == OP_SPREAD) n = graph_operand(f, n, 0);
+    const NodeData *d = graph_node(f, n);
+    if (d->op == OP_CONCAT) { /* the number in every channel; concats do not nest */
+        double other;
+        for (uint32_t i = 0; i < d->count; i++)
+            if (graph_node(f, graph_operand(f, n, i))->op != OP_SPREAD ||
+                !node_is_number(f, graph_operand(f, n, i), i ? &other : number) ||
+                (i && memcmp(&other, number, sizeof other) != 0))
+                return false;
+        return true;
+    }
+    if (d->op == OP_SPREAD) n = graph_operand(f, n, 0);
     return graph_is_const(f, n, number);
 }
 

@@ -26,7 +26,7 @@ ScalarFunction *op_scalar(Op op);
 Node pointwise_canonical(Module *m, FuncId f, Op op, Node *operands, uint32_t count, Type type,
                          Span span);
 
-/* The number that a node equals everywhere: a constant, or a constant spread over a grid. */
+/* The number that a node equals everywhere: a constant, or a constant spread over a grid and channels. */
 bool node_is_number(const Func *f, Node n, double *number);
 /* `scalar` as a value of the given type (scalar, or field with that many channels). */
 Node node_fill(Module *m, FuncId f, Node scalar, Type type, Span span);

@@ -367,6 +367,11 @@ const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inp
         return eval_binary(e, AST_MUL, op->factor,
                            apply_operator(e, op->a, inputs, count, time, span), span);
     if (op->kind == OPERATOR_TRAJECTORY) return apply_trajectory(e, op, inputs, count, time, span);
+    if (op->kind == OPERATOR_FLOW && count) { /* F([u, v]) or F(u, v) */
+        const Value *list = count == 1 ? inputs[0] : NULL;
+        if (!list) list = value_list(e, arena_copy(e->arena, inputs, count * sizeof *inputs), count, span);
+        return apply_flow(e, op->a, list, time, span);
+    }
     if (count != 1) {
         report(e, ONE_INPUT, span, count);
         return value_error(e);

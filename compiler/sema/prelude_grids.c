@@ -321,6 +321,14 @@ const Value *prelude_linearised(Elab *e, const BuiltinInfo *info, const Argument
     return value_operator(e, op, a->span);
 }
 
+const Value *prelude_flow(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    Operator *op = ARENA_NEW(e->arena, Operator);
+    *op = (Operator){.kind = OPERATOR_FLOW, .span = a->span};
+    if (!(op->a = want_operator(e, argument_get(e, info, a, 0)))) return value_error(e);
+    op->name = op->a->name;
+    return value_operator(e, op, a->span);
+}
+
 const Value *prelude_trajectory(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *stride = argument_get(e, info, a, 1);
     int64_t n = 1;

@@ -1,19 +1,12 @@
 /* Operators handed to analysis: adjoints, directional derivatives, norms, stable steps. */
+#include "compiler/sema/proof.h"
 #include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 
 #include <math.h>
 
-/* An operator as a graph function of u (then of what it captured). */
-typedef struct {
-    FuncId func;
-    Frame *frame;
-    const Boundary *boundary; /* of the result */
-} OperatorFunc;
-
-/* Elaborates op(u) for a u of the type, with the boundary of `like` (NULL: none stated), in a function of its own. */
-static bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span,
-                          OperatorFunc *out) {
+bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span,
+                   OperatorFunc *out) {
     out->frame = frame_push(e, op->name);
     out->func = out->frame->func;
     Value *u = value_new(e, VALUE_NODE, span);
@@ -33,20 +26,26 @@ static bool operator_func(Elab *e, const Operator *op, Type type, const Value *l
     return n != NODE_NONE;
 }
 
-/* The body of `func` in the current frame: its first parameters are `first`, the rest what `f` captured. */
-static const Value *inline_func(Elab *e, FuncId func, const OperatorFunc *f, const Node *first,
-                                uint32_t count, Span span) {
+void inline_results(Elab *e, FuncId func, const OperatorFunc *f, const Node *first, uint32_t count,
+                    Node *results) {
     Map known = {0};
     const Func *g = graph_get(e->module, func);
     for (uint32_t i = 0; i < count; i++) map_set(&known, g->params.data[i], first[i]);
     for (uint32_t i = 0; i < f->frame->captures.len && count + i < g->params.len; i++)
         map_set(&known, g->params.data[count + i], f->frame->captures.data[i].outer);
-    Node n = graph_copy(e->module, func, g->results.data[0], e->frame->func, &known);
+    for (uint32_t i = 0; i < g->results.len; i++)
+        results[i] = graph_copy(e->module, func, g->results.data[i], e->frame->func, &known);
     map_free(&known);
+}
+
+static const Value *inline_func(Elab *e, FuncId func, const OperatorFunc *f, const Node *first,
+                                uint32_t count, Span span) {
+    Node n;
+    inline_results(e, func, f, first, count, &n);
     return value_node(e, n, NULL, span);
 }
 
-static bool needs_field(Elab *e, const Value *v, Span span) {
+bool needs_field(Elab *e, const Value *v, Span span) {
     if (v && value_is_field(e, v)) return true;
     if (!v || v->kind != VALUE_ERROR) {
         Diagnostic *d =
@@ -57,7 +56,7 @@ static bool needs_field(Elab *e, const Value *v, Span span) {
     return false;
 }
 
-static void blame(Elab *e, Diagnostic *d, FuncId func, Node why) {
+void blame(Elab *e, Diagnostic *d, FuncId func, Node why) {
     if (!why) return;
     const NodeData *n = graph_node(graph_get(e->module, func), why);
     if (n->span.file) diag_note(d, n->span, "because of this (%s)", op_info(n->op)->name);

@@ -162,6 +162,7 @@ typedef enum {
     OPERATOR_JVP,
     OPERATOR_VJP,        /* of a, at `at` */
     OPERATOR_TRAJECTORY, /* of a, every count-th state */
+    OPERATOR_FLOW,       /* minus the variational derivative of a, which gives a number */
     OPERATOR_CONV,       /* a trainable convolution, or one of several */
 } OperatorKind;
 
@@ -393,6 +394,11 @@ const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *argum
 const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span span);
 const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value *v, Span span);
 const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value *w, Span span);
+
+/* ---- variation.c ----------------------------------------------------------------------------------- */
+
+/* -δE/δu for a field, a number or a list of them. */
+const Value *apply_flow(Elab *e, const Operator *energy, const Value *u, const Value *time, Span span);
 
 /* ---- builtin.c: the prelude ------------------------------------------------------------------------ */
 

@@ -1,4 +1,5 @@
 /* gradients: of every op against finite differences and against the forward derivative; loops, stacks, films. */
+#include "compiler/analysis/factor.h"
 #include "compiler/ops/rules.h"
 #include "tests/unit/build_graph.h"
 
@@ -22,6 +23,25 @@ static double value_at(Bench *b, FuncId f, const Array *args, const Array *steps
     return r.data[0];
 }
 
+/* With its numbers gathered, a function has the same results to rounding. */
+static void check_factored(Bench *b, FuncId g, const Array *args, const Array *wanted,
+                           const char *what) {
+    Array results[17];
+    EvalOptions options = {0};
+    FuncId made = factor_func(b->m, g);
+    const char *wrong = graph_verify(b->m);
+    cr_assert_null(wrong, "%s, factored: %s", what, wrong);
+    cr_assert_eq(eval_func(b->m, made, args, results, &options, b->arena), 0, "%s", what);
+    for (uint32_t i = 0; i < graph_get(b->m, g)->results.len; i++) {
+        cr_assert(type_equal(results[i].type, wanted[i].type), "%s, factored: type %u", what, i);
+        for (int64_t k = 0; k < wanted[i].size; k++)
+            cr_assert(fabs(results[i].data[k] - wanted[i].data[k]) <=
+                          1e-12 * fmax(1, fabs(wanted[i].data[k])),
+                      "%s, factored: result %u is %.17g, not %.17g", what, i, results[i].data[k],
+                      wanted[i].data[k]);
+    }
+}
+
 /* f(x + h d) - f(x) = h <g, d> + O(h²): remainders without and with the gradient shrink with h and h². */
 static void check_taylor(Bench *b, FuncId f, const Array *args, const Array *steps, uint32_t count,
                          const char *what) {
@@ -36,6 +56,7 @@ static void check_taylor(Bench *b, FuncId f, const Array *args, const Array *ste
     cr_assert_null(wrong, "%s: %s", what, wrong);
     EvalOptions options = {0};
     cr_assert_eq(eval_func(b->m, g, args, results, &options, b->arena), 0, "%s", what);
+    check_factored(b, g, args, results, what);
     double f0 = value_at(b, f, args, steps, count, 0), slope = 0, size = 1e-300;
     cr_assert(results[0].data[0] == f0, "%s: the value changed, %.17g %.17g", what,
               results[0].data[0], f0);
