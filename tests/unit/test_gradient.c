@@ -213,7 +213,8 @@ Test(gradient, of_norms_of_convolutions) {
         Type t = graph_node(bench_func(&b), w)->type;
         Array args[1] = {random_array(&b, t, 3)}, steps[1] = {random_array(&b, t, 4)};
         PdnConvShape s = conv_shape(&c);
-        double bound = pdn_conv_norm(&s, PDN_F64, args[0].data, NULL), value = value_at(&b, b.f, args, steps, 1, 0);
+        double bound = pdn_conv_norm(&s, PDN_F64, args[0].data, NULL),
+               value = value_at(&b, b.f, args, steps, 1, 0);
         cr_expect_float_eq(value, bound * bound, 1e-12 * value);
         bool wanted[1] = {true};
         FuncId g = gradient_func(b.m, b.f, wanted, NULL);
@@ -222,7 +223,9 @@ Test(gradient, of_norms_of_convolutions) {
         EvalOptions options = {0};
         cr_assert_eq(eval_func(b.m, g, args, results, &options, b.arena), 0);
         double h = 1e-5, slope = dot(&results[1], &steps[0]);
-        double change = (value_at(&b, b.f, args, steps, 1, h) - value_at(&b, b.f, args, steps, 1, -h)) / (2 * h);
+        double change =
+            (value_at(&b, b.f, args, steps, 1, h) - value_at(&b, b.f, args, steps, 1, -h)) /
+            (2 * h);
         cr_expect(fabs(slope - change) < 1e-4 * fabs(change), "%g against %g", slope, change);
         bench_free(&b);
     }
@@ -588,4 +591,118 @@ Test(gradient, at_kinks_is_finite) {
     check_kink(small_power, 0, 0.5, 0, 0, "a power below 1 at 0");
     check_kink(angle, 0, 0, 0, 0, "an angle at the origin");
     check_kink(least_of_log, 0, 1, 1, 0, "the largest of equal ones");
+}
+
+/* ---- random graphs --------------------------------------------------------------------------- */
+
+static uint32_t draw(uint64_t *seed, uint32_t below) {
+    return (uint32_t)((noise(seed) + 1) / 2 * below) % below;
+}
+
+/* A smooth value from those that there are; bounded, so that loops do not run away. */
+static Node random_node(Bench *b, FuncId f, const Node *pool, uint32_t count, uint64_t *seed) {
+    Node x = pool[draw(seed, count)], y = pool[draw(seed, count)];
+    Node two = graph_const(b->m, f, 2), zero = graph_const(b->m, f, 0);
+    switch (draw(seed, 9)) {
+    case 0: return at(b, f, OP_ADD, x, at(b, f, OP_MUL, y, graph_const(b->m, f, 0.3)));
+    case 1: return graph_unary(b->m, f, OP_TANH, at(b, f, OP_MUL, x, y), SPAN_NONE);
+    case 2: return graph_unary(b->m, f, OP_SIN, x, SPAN_NONE);
+    case 3: return at(b, f, OP_DIV, x, at(b, f, OP_ADD, two, at(b, f, OP_MUL, y, y)));
+    case 4:
+        return graph_add(b->m, f, OP_WHERE, (Node[]){at(b, f, OP_LT, zero, x), y, x}, 3, 0, 0,
+                         SPAN_NONE);
+    case 5: return at(b, f, OP_SUB, graph_unary(b->m, f, OP_ATAN, x, SPAN_NONE), y);
+    case 6: {
+        Node g = graph_add(b->m, f, OP_STENCIL, &x, 1, gradient_stencil(b, SIDE_ODD, false), 0,
+                           SPAN_NONE);
+        g = graph_unary(b->m, f, OP_TANH, g, SPAN_NONE);
+        return graph_add(b->m, f, OP_STENCIL, &g, 1, gradient_stencil(b, SIDE_ODD, true), 0,
+                         SPAN_NONE);
+    }
+    case 7:
+        return at(
+            b, f, OP_MUL, x,
+            graph_unary(b->m, f, OP_TANH, graph_unary(b->m, f, OP_SUM, y, SPAN_NONE), SPAN_NONE));
+    default: return at(b, f, OP_MUL, graph_unary(b->m, f, OP_COS, y, SPAN_NONE), x);
+    }
+}
+
+/* A body of (k, states, captured) of random expressions; in some a loop of such a body. */
+static FuncId random_body(Bench *b, uint32_t states, uint32_t captured, uint32_t depth,
+                          uint64_t *seed);
+
+static Node random_loop(Bench *b, FuncId f, const Node *pool, uint32_t count, uint32_t depth,
+                        uint64_t *seed) {
+    uint32_t states = 1 + draw(seed, 3), captured = 1 + draw(seed, 3),
+             collect[] = {draw(seed, states)};
+    Loop loop = {.body = random_body(b, states, captured, depth, seed),
+                 .start = (int64_t)draw(seed, 3) - 1,
+                 .states = states,
+                 .captured = captured,
+                 .stride = 1 + draw(seed, 3),
+                 .collect = collect,
+                 .collected = draw(seed, 2)};
+    Node operands[8] = {graph_const(b->m, f, 1 + draw(seed, 5))};
+    for (uint32_t i = 1; i <= states + captured; i++) operands[i] = pool[draw(seed, count)];
+    Node made = graph_add(b->m, f, OP_LOOP, operands, 1 + states + captured,
+                          graph_loop(b->m, &loop), 0, SPAN_NONE);
+    Node last = graph_result(b->m, f, made, draw(seed, states));
+    if (!loop.collected) return last;
+    Node film = graph_result(b->m, f, made, states + 1);
+    return at(b, f, OP_ADD, last, at(b, f, OP_FRAME, film, graph_const(b->m, f, -1)));
+}
+
+static FuncId random_body(Bench *b, uint32_t states, uint32_t captured, uint32_t depth,
+                          uint64_t *seed) {
+    FuncId f = graph_func(b->m, 0);
+    Node pool[24];
+    uint32_t count = 0;
+    Node k = graph_param(b->m, f, type_scalar(), 0);
+    for (uint32_t i = 0; i < states + captured; i++)
+        pool[count++] = graph_param(b->m, f, type_field(b->grid, 1), 0);
+    Node step =
+        at(b, f, OP_ADD, graph_const(b->m, f, 1), at(b, f, OP_MUL, k, graph_const(b->m, f, 0.2)));
+    pool[count] = at(b, f, OP_MUL, pool[0], step);
+    count++;
+    for (int i = 0; i < 5; i++, count++) pool[count] = random_node(b, f, pool, count, seed);
+    if (depth && draw(seed, 2)) {
+        pool[count] = random_loop(b, f, pool, count, depth - 1, seed);
+        count++;
+    }
+    for (uint32_t i = 0; i < states; i++) {
+        Node next = pool[draw(seed, 4) ? count - 1 - draw(seed, 3) : draw(seed, count)];
+        next = graph_unary(b->m, f, OP_TANH, next, SPAN_NONE);
+        vec_push(&graph_get(b->m, f)->results,
+                 draw(seed, 5) ? next : pool[draw(seed, states + captured)]);
+    }
+    return f;
+}
+
+Test(gradient, of_random_graphs_with_loops) {
+    for (uint64_t first = 1; first <= 60; first++) {
+        uint64_t seed = first * 7919;
+        Bench b = bench_new(1 + first % 2, sizes, 0.9);
+        Type field = type_field(b.grid, 1);
+        Node pool[16];
+        uint32_t count = 3;
+        for (int i = 0; i < 3; i++) pool[i] = field_param(&b, 1);
+        for (int i = 0; i < 3; i++, count++) pool[count] = random_node(&b, b.f, pool, count, &seed);
+        for (int i = 0; i < 2; i++, count++)
+            pool[count] = random_loop(&b, b.f, pool, count, 2, &seed);
+        for (int i = 0; i < 2; i++, count++) pool[count] = random_node(&b, b.f, pool, count, &seed);
+        Node all = pool[count - 1];
+        for (uint32_t i = 3; i + 1 < count; i++) all = bin(&b, OP_ADD, all, pool[i]);
+        returns(&b, weighted(&b, all));
+        cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+        if (first % 3 == 0) pass_simplify(b.m);
+        Array args[3], steps[3];
+        for (int i = 0; i < 3; i++) {
+            args[i] = random_array(&b, field, first + 100 + (uint64_t)i);
+            steps[i] = random_array(&b, field, first + 200 + (uint64_t)i);
+        }
+        char what[32];
+        snprintf(what, sizeof what, "random graph %d", (int)first);
+        check_taylor(&b, b.f, args, steps, 3, what);
+        bench_free(&b);
+    }
 }
