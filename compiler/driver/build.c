@@ -83,7 +83,10 @@ static bool is_c_name(const char *name) {
 }
 
 static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
-    *k = (KernelOptions){.overrides = o->overrides.data, .count = o->overrides.len};
+    *k = (KernelOptions){.overrides = o->overrides.data,
+                         .count = o->overrides.len,
+                         .weights = o->weights != NULL,
+                         .gradient = o->gradient};
     *b = (CodeBuild){.folder = o->out ? o->out : ".",
                      .emit = EMIT_OBJECT | EMIT_HEADER,
                      .target = {o->target, o->cpu, o->features, o->optimise}};
@@ -102,6 +105,87 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
     }
     b->name = o->words.data[0];
     return true;
+}
+
+/* ---- what the kernel is given, and what goes inside ------------------------------------------------- */
+
+/* Fields and numbers first, then parameters, unless they have weights. */
+static CodeInput *place_inputs(const Elaborated *what, bool weights, Arena *arena, uint32_t *count) {
+    uint32_t n = what->module->inputs.len, parameters = 0;
+    CodeInput *inputs = arena_alloc(arena, sizeof *inputs * (n + 1));
+    *count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        SourceKind kind = what->sources.data[i].kind;
+        inputs[i] = (CodeInput){.place = kind == SOURCE_ARGUMENT ? (int64_t)(*count)++ : -1, .frames = -1};
+        parameters += kind == SOURCE_START;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const Source *s = &what->sources.data[i];
+        CodeInput *c = &inputs[i];
+        if (s->kind != SOURCE_START) continue;
+        int first = s->depth >= 0;
+        if (!weights) c->place = *count + s->number;
+        c->parameter = s->name;
+        c->frames = s->depth;
+        c->rank = s->rank + first;
+        c->shape[0] = s->depth;
+        memcpy(c->shape + first, s->shape, sizeof *s->shape * (size_t)s->rank);
+    }
+    if (!weights) *count += parameters;
+    return inputs;
+}
+
+/* The array of a parameter, from the file. */
+static PdnStatus read_weight(const PdnTensors *file, PdnType type, CodeInput *c, Arena *arena,
+                             PdnError *error) {
+    int64_t count = 1;
+    for (int i = 0; i < c->rank; i++) count *= c->shape[i] < 0 ? 0 : c->shape[i];
+    void *data = arena_alloc(arena, (size_t)(count + 1) * (type == PDN_F64 ? 8 : 4));
+    c->data = data;
+    c->bytes = (size_t)count * (type == PDN_F64 ? 8 : 4);
+    return pdn_tensors_get(file, c->parameter, type, c->rank, c->shape, data, error);
+}
+
+/* A field that the definition reads from a file. */
+static PdnStatus read_field(const char *path, PdnType type, CodeInput *c, Arena *arena, PdnError *error) {
+    PdnArray a;
+    PdnStatus status = pdn_file_read(path, type, &a, error);
+    if (status != PDN_OK) return status;
+    c->bytes = (size_t)pdn_array_count(&a) * (type == PDN_F64 ? 8 : 4);
+    void *data = arena_alloc(arena, c->bytes + 1);
+    memcpy(data, a.data, c->bytes);
+    c->data = data;
+    pdn_array_free(&a);
+    return PDN_OK;
+}
+
+static bool read_inside(Session *s, const Elaborated *what, CodeInput *inputs, bool f64) {
+    PdnTensors *file = NULL;
+    PdnError error = {{0}};
+    PdnType type = f64 ? PDN_F64 : PDN_F32;
+    const char *weights = s->options->weights;
+    if (weights && pdn_tensors_read(weights, &file, &error) != PDN_OK) {
+        diag_report(s->diagnostics, DIAG_FILE_UNREADABLE, SPAN_NONE, error.message);
+        return false;
+    }
+    bool ok = true, any = false;
+    for (uint32_t i = 0; i < what->module->inputs.len; i++) {
+        const Source *source = &what->sources.data[i];
+        any = any || source->kind == SOURCE_START;
+        if (inputs[i].place >= 0) continue;
+        PdnStatus status = source->kind == SOURCE_FILE
+                               ? read_field(source->path, type, &inputs[i], s->arena, &error)
+                               : read_weight(file, type, &inputs[i], s->arena, &error);
+        if (status == PDN_OK) continue;
+        diag_report(s->diagnostics, DIAG_FILE_UNREADABLE, source->span, error.message);
+        ok = false;
+    }
+    if (weights && !any) {
+        diag_report(s->diagnostics, DIAG_NO_PARAMETERS, SPAN_NONE, what->name);
+        ok = false;
+    }
+    pdn_tensors_free(file);
+    return ok;
 }
 
 /* ---- the manifest ----------------------------------------------------------------------------- */
@@ -125,6 +209,24 @@ static json_t *type_json(const Module *m, Type t, const char *name) {
     return o;
 }
 
+static json_t *parameters_json(const Elaborated *what, const CodeBuild *b) {
+    json_t *list = json_array();
+    for (uint32_t number = 0; number < what->sources.len; number++)
+        for (uint32_t i = 0; i < what->sources.len; i++) {
+            const CodeInput *c = &b->inputs[i];
+            if (!c->parameter || what->sources.data[i].number != number) continue;
+            json_t *o = json_object(), *shape = json_array();
+            for (int a = 0; a < c->rank; a++)
+                json_array_append_new(shape,
+                                      c->shape[a] < 0 ? json_string("?") : json_integer(c->shape[a]));
+            json_object_set_new(o, "name", json_string(c->parameter));
+            json_object_set_new(o, "shape", shape);
+            json_object_set_new(o, "input", c->place < 0 ? json_null() : json_integer(c->place));
+            json_array_append_new(list, o);
+        }
+    return list;
+}
+
 static char *manifest_text(const Session *s, const Elaborated *what, const CodeBuild *b,
                            const KernelOptions *k) {
     const Module *m = what->module;
@@ -132,8 +234,9 @@ static char *manifest_text(const Session *s, const Elaborated *what, const CodeB
            *given = json_object();
     const Func *f = graph_get(m, m->main);
     for (uint32_t i = 0; i < m->inputs.len; i++)
-        json_array_append_new(
-            in, type_json(m, m->inputs.data[i].type, names_text(s->names, m->inputs.data[i].name)));
+        if (what->sources.data[i].kind == SOURCE_ARGUMENT)
+            json_array_append_new(
+                in, type_json(m, m->inputs.data[i].type, names_text(s->names, m->inputs.data[i].name)));
     for (uint32_t i = 0; i < f->results.len; i++)
         json_array_append_new(out, type_json(m, graph_node(f, f->results.data[i])->type, NULL));
     for (uint32_t i = k->rank; i-- > 0;) json_array_append_new(spacing, json_real(k->spacing[i]));
@@ -149,7 +252,10 @@ static char *manifest_text(const Session *s, const Elaborated *what, const CodeB
     json_object_set_new(o, "spacing", spacing);
     json_object_set_new(o, "inputs", in);
     json_object_set_new(o, "outputs", out);
-    json_object_set_new(o, "parameters", json_array());
+    json_object_set_new(o, "parameters", parameters_json(what, b));
+    json_object_set_new(
+        o, "weights", s->options->weights ? json_string(s->options->weights) : json_null());
+    json_object_set_new(o, "gradient", json_boolean(k->gradient));
     json_object_set_new(o, "certificate", json_null());
     json_object_set_new(o, "target", json_string(b->target.triple ? b->target.triple : "native"));
     json_object_set_new(o, "cpu",
@@ -170,10 +276,17 @@ static int build(Session *s, const KernelOptions *k, CodeBuild *b) {
     Module *m = what->module;
     int status = 1;
     bool fma = code_target_has_fma(&b->target);
+    CodeInput *inputs = place_inputs(what, k->weights, s->arena, &b->in_count);
+    b->inputs = inputs;
+    if (!read_inside(s, what, inputs, k->f64)) {
+        sema_free(what);
+        return 1;
+    }
     PipelineResult made = pipeline_run(s, what, k->f64, fma, true);
     if (made == PIPELINE_DUMPED) status = 0;
     if (made == PIPELINE_OK) {
         Plan *plan = pipeline_plan(s, m, m->main, k->f64, fma);
+        if (what->vjp) b->vjp = pipeline_plan(s, m, what->vjp, k->f64, fma);
         char *error = NULL, *manifest = manifest_text(s, what, b, k);
         b->manifest = manifest;
         if (mkdir(b->folder, 0777) != 0 && errno != EEXIST)

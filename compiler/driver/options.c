@@ -52,6 +52,10 @@ static void build_table(Options *o, struct poptOption *t) {
          "the grid's spacing, or one an axis as in --size (default: 1)", "H"},
         {"precision", 0, POPT_ARG_STRING, &o->precision, 0, "f32 or f64, in place of the program's",
          "P"},
+        {"weights", 0, POPT_ARG_STRING, &o->weights, 0,
+         "parameters that go inside (default: they are inputs)", "FILE.safetensors"},
+        {"gradient", 0, POPT_ARG_NONE, &o->gradient, 0,
+         "the derivative too: NAME_vjp, by all inputs", NULL},
         {"target", 0, POPT_ARG_STRING, &o->target, 0,
          "as LLVM writes it, such as aarch64-linux-gnu (default: this machine)", "TRIPLE"},
         {"cpu", 0, POPT_ARG_STRING, &o->cpu, 0,
@@ -119,8 +123,7 @@ static bool check_values(const Command *c, Options *o) {
 
 /* Options of the language's reference that come later. */
 static bool is_later(const char *option) {
-    static const char *const later[] = {"--report", "--weights",
-                                        "--gradient"};
+    static const char *const later[] = {"--report"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (strncmp(option, later[i], strlen(later[i])) == 0) return true;
     return false;
@@ -180,7 +183,7 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
 
 void options_free(Options *o) {
     const char *strings[] = {o->file,   o->out, o->precision, o->stdlib, o->cache,   o->dump_after,
-                             o->target, o->cpu, o->features,  o->size,   o->spacing, o->emit};
+                             o->target, o->cpu, o->features,  o->size,   o->spacing, o->emit, o->weights};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) free((void *)strings[i]);
     for (uint32_t i = 0; i < o->words.len; i++) free((void *)o->words.data[i]);
     for (uint32_t i = 0; i < o->overrides.len; i++) {

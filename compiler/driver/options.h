@@ -14,9 +14,9 @@ typedef struct {
     int64_t memory;          /* bytes for states that gradients go back through; 0: as the machine has it */
     const char *precision;   /* NULL: the program's */
     const char *stdlib, *cache, *dump_after;
-    const char *target, *cpu, *features, *size, *spacing, *emit;
+    const char *target, *cpu, *features, *size, *spacing, *emit, *weights;
     int optimise; /* 0 to 3 */
-    int resume, json, quiet, time, interpret, no_cache, check;
+    int resume, json, quiet, time, interpret, no_cache, check, gradient;
 } Options;
 
 typedef enum { OPTIONS_OK, OPTIONS_HELP, OPTIONS_WRONG } OptionsResult;

@@ -131,6 +131,10 @@ static void dump_body(Session *s, Module *module, const TaskBody *body, const ch
 static void dump_plans(Session *s, Elaborated *what, bool f64, bool fma) {
     Module *m = what->module;
     dump_plan(pipeline_plan(s, m, m->main, f64, fma));
+    if (what->vjp) {
+        printf("program of the derivative (function %u)\n", what->vjp);
+        dump_plan(pipeline_plan(s, m, what->vjp, f64, fma));
+    }
     for (uint32_t i = 0; i < what->each.len; i++)
         dump_body(s, m, &what->each.data[i].body, "a loop over data", f64, fma);
     for (uint32_t i = 0; i < what->trainings.len; i++) {

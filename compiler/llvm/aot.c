@@ -2,7 +2,10 @@
  *
  *     size_t NAME_workspace(const int64_t size[]);
  *     int NAME(const int64_t size[], const T *const in[], T *const out[], void *workspace);
+ *     int NAME_vjp(const int64_t size[], const T *const in[], const T *const out_bar[], T *const in_bar[],
+ *                  void *workspace);
  */
+#include "compiler/llvm/aot.h"
 #include "compiler/llvm/emit.h"
 #include "compiler/llvm/target.h"
 
@@ -102,45 +105,175 @@ static LLVMValueRef make_run(Emit *e, LLVMValueRef grids, LLVMValueRef in, LLVMV
     return run;
 }
 
-static bool needs_size(const Module *m) {
+bool aot_needs_size(const Module *m) {
     for (GridId g = 1; g < m->grids.len; g++)
         for (uint32_t a = 0; a < m->grids.data[g].rank; a++)
             if (m->grids.data[g].extent[a] < 0) return true;
     return false;
 }
 
-static LLVMValueRef call_named(Emit *e, const char *name, LLVMValueRef run) {
-    LLVMValueRef f = LLVMGetNamedFunction(e->module, name);
+/* ---- what a program is given -------------------------------------------------------------- */
+
+/* One of the programs of a kernel: its value, or its derivative. */
+typedef struct {
+    const Plan *plan;
+    LLVMValueRef run, workspace;
+} Program;
+
+typedef struct {
+    Emit *e;
+    const Module *m;
+    const CodeBuild *b;
+    LLVMValueRef *inside; /* by Module.inputs: the data inside the kernel, once it is there */
+    bool swapped;         /* the target's order of bytes is not this machine's */
+    uint32_t pointer_bits;
+    Program value, vjp;
+} Kernels;
+
+static Program take_program(Emit *e, const Plan *plan, const char *run, const char *workspace) {
+    e->plan = plan;
+    emit_program(e);
+    Program p = {plan, LLVMGetNamedFunction(e->module, "pdn_program_run"),
+                 LLVMGetNamedFunction(e->module, "pdn_program_workspace")};
+    LLVMSetValueName2(p.run, run, strlen(run)); /* the names are free for another program */
+    LLVMSetValueName2(p.workspace, workspace, strlen(workspace));
+    return p;
+}
+
+static LLVMValueRef call_run(Emit *e, LLVMValueRef f, LLVMValueRef run) {
     return LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, &run, 1, "");
 }
+
+/* The data of an input as constant data of the kernel. */
+static LLVMValueRef inside(Kernels *k, uint32_t input) {
+    Emit *e = k->e;
+    const CodeInput *in = &k->b->inputs[input];
+    if (k->inside[input]) return k->inside[input];
+    const char *bytes = in->data;
+    if (k->swapped) {
+        char *turned = arena_alloc(e->arena, in->bytes);
+        for (size_t i = 0; i < in->bytes; i++)
+            turned[i] = bytes[i / e->size * e->size + (e->size - 1 - i % e->size)];
+        bytes = turned;
+    }
+    LLVMValueRef data = LLVMConstStringInContext2(e->context, bytes, in->bytes, true);
+    LLVMValueRef global = LLVMAddGlobal(e->module, LLVMTypeOf(data), "pdn_inside");
+    LLVMSetInitializer(global, data);
+    LLVMSetGlobalConstant(global, true);
+    LLVMSetLinkage(global, LLVMInternalLinkage);
+    LLVMSetAlignment(global, 64);
+    /* numbers that the optimiser cannot see: it would compute functions of them in another arithmetic */
+    LLVMSetExternallyInitialized(global, true);
+    return k->inside[input] = global;
+}
+
+static LLVMValueRef entry(Emit *e, LLVMValueRef list, uint32_t i) {
+    LLVMValueRef index = emit_i64(e, i);
+    return LLVMBuildInBoundsGEP2(e->b, e->ptr, list, &index, 1, "");
+}
+
+static LLVMValueRef load_entry(Emit *e, LLVMValueRef list, uint32_t i) {
+    return LLVMBuildLoad2(e->b, e->ptr, entry(e, list, i), "");
+}
+
+static bool is_plain(const Kernels *k) {
+    for (uint32_t i = 0; i < k->m->inputs.len; i++)
+        if (k->b->inputs[i].place != i || k->b->inputs[i].frames >= 0) return false;
+    return true;
+}
+
+/* A PdnStack, of two words whatever the size of a pointer. */
+static LLVMValueRef stack_of(Emit *e, int64_t frames, LLVMValueRef data) {
+    LLVMValueRef p = emit_variable(e, LLVMArrayType2(e->i64, 2), "stack"), one = emit_i64(e, 1);
+    LLVMBuildStore(e->b, emit_i64(e, frames), p);
+    LLVMBuildStore(e->b, data, LLVMBuildInBoundsGEP2(e->b, e->i64, p, &one, 1, ""));
+    return p;
+}
+
+/* Pointers by the program's inputs: those of `in`, what is inside, and the entries of out_bar if it is given. */
+static LLVMValueRef program_inputs(Kernels *k, LLVMValueRef in, LLVMValueRef out_bar) {
+    Emit *e = k->e;
+    uint32_t count = k->m->inputs.len, results = graph_get(k->m, k->m->main)->results.len;
+    if (!out_bar && is_plain(k)) return in;
+    LLVMValueRef list =
+        emit_variable(e, LLVMArrayType2(e->ptr, (uint64_t)count + results), "inputs");
+    for (uint32_t i = 0; i < count; i++) {
+        const CodeInput *c = &k->b->inputs[i];
+        LLVMValueRef p = c->place < 0 ? inside(k, i) : load_entry(e, in, (uint32_t)c->place);
+        if (c->frames >= 0) p = stack_of(e, c->frames, p);
+        LLVMBuildStore(e->b, p, entry(e, list, i));
+    }
+    for (uint32_t i = 0; out_bar && i < results; i++)
+        LLVMBuildStore(e->b, load_entry(e, out_bar, i), entry(e, list, count + i));
+    return list;
+}
+
+/* ---- room for cotangents that nobody wants --------------------------------------------------- */
+
+static LLVMValueRef input_bytes(Kernels *k, LLVMValueRef grids, uint32_t input) {
+    Emit *e = k->e;
+    Type t = k->m->inputs.data[input].type;
+    int64_t frames = k->b->inputs[input].frames < 0 ? 1 : k->b->inputs[input].frames;
+    LLVMValueRef bytes = emit_i64(e, frames * t.channels * e->size);
+    if (t.grid != GRID_NONE) {
+        LLVMValueRef i = emit_i64(e, (int64_t)t.grid * GRID_WORDS);
+        LLVMValueRef g = LLVMBuildInBoundsGEP2(e->b, e->i64, grids, &i, 1, "grid");
+        bytes = LLVMBuildNSWMul(e->b, bytes, emit_word(e, e->i64, g, GRID_CHANNEL, "channel"), "");
+    }
+    bytes = LLVMBuildNSWAdd(e->b, bytes, emit_i64(e, 63), "");
+    return LLVMBuildAnd(e->b, bytes, emit_i64(e, -64), "");
+}
+
+/* Pointers by the program's results: those of in_bar; room at *room, which moves on, for those that are null. */
+static LLVMValueRef program_outputs(Kernels *k, LLVMValueRef grids, LLVMValueRef in_bar,
+                                    LLVMValueRef *room) {
+    Emit *e = k->e;
+    LLVMValueRef list = emit_variable(e, LLVMArrayType2(e->ptr, k->b->in_count + 1), "outputs");
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < k->m->inputs.len; i++) {
+        const CodeInput *c = &k->b->inputs[i];
+        if (c->place < 0) continue;
+        LLVMValueRef p = load_entry(e, in_bar, (uint32_t)c->place);
+        p = LLVMBuildSelect(e->b, LLVMBuildIsNull(e->b, p, ""), *room, p, "");
+        LLVMBuildStore(e->b, p, entry(e, list, at++));
+        LLVMValueRef bytes = input_bytes(k, grids, i);
+        *room = LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), *room, &bytes, 1, "");
+    }
+    return list;
+}
+
+/* ---- the functions ------------------------------------------------------------------------------- */
 
 /* Whether one of the first `count` pointers that `list` points to is null; joined with `any`. */
 static LLVMValueRef or_null(Emit *e, LLVMValueRef any, LLVMValueRef list, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        LLVMValueRef index = emit_i64(e, i);
-        LLVMValueRef at = LLVMBuildInBoundsGEP2(e->b, e->ptr, list, &index, 1, "");
-        LLVMValueRef is = LLVMBuildIsNull(e->b, LLVMBuildLoad2(e->b, e->ptr, at, ""), "");
+        LLVMValueRef is = LLVMBuildIsNull(e->b, load_entry(e, list, i), "");
         any = any ? LLVMBuildOr(e->b, any, is, "") : is;
     }
     return any;
 }
 
-static void emit_entry(Emit *e, const Module *m, const char *name) {
-    LLVMTypeRef type =
-        LLVMFunctionType(e->i32, (LLVMTypeRef[]){e->ptr, e->ptr, e->ptr, e->ptr}, 4, false);
+/* The function's beginning: null pointers leave with an error. lists[i] is how many entries of parameter i must
+ * not be null; -1: the parameter itself may be null. Returns where sizes that make no sense go. */
+static LLVMBasicBlockRef begin_entry(Kernels *k, const char *name, const int64_t *lists,
+                                     uint32_t count) {
+    Emit *e = k->e;
+    LLVMTypeRef types[5] = {e->ptr, e->ptr, e->ptr, e->ptr, e->ptr};
+    LLVMTypeRef type = LLVMFunctionType(e->i32, types, count, false);
     LLVMValueRef f = emit_function(e, name, type, true), any = NULL;
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
-    LLVMBasicBlockRef null = emit_block(e, "null"), lists = emit_block(e, "lists");
+    LLVMBasicBlockRef null = emit_block(e, "null"), inner = emit_block(e, "lists");
     LLVMBasicBlockRef go = emit_block(e, "go"), bad = emit_block(e, "bad");
-    for (unsigned i = needs_size(m) ? 0 : 1; i < 4; i++) {
-        if (i == 1 && m->inputs.len == 0) continue;
+    for (uint32_t i = 0; i < count; i++) {
+        if (lists[i] < 0) continue;
         LLVMValueRef is = LLVMBuildIsNull(e->b, LLVMGetParam(f, i), "");
         any = any ? LLVMBuildOr(e->b, any, is, "") : is;
     }
-    LLVMBuildCondBr(e->b, any, null, lists);
-    LLVMPositionBuilderAtEnd(e->b, lists);
-    any = or_null(e, NULL, LLVMGetParam(f, 1), m->inputs.len);
-    any = or_null(e, any, LLVMGetParam(f, 2), graph_get(m, m->main)->results.len);
+    LLVMBuildCondBr(e->b, any, null, inner);
+    LLVMPositionBuilderAtEnd(e->b, inner);
+    any = NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (lists[i] > 0) any = or_null(e, any, LLVMGetParam(f, i), (uint32_t)lists[i]);
     if (any)
         LLVMBuildCondBr(e->b, any, null, go);
     else
@@ -150,96 +283,98 @@ static void emit_entry(Emit *e, const Module *m, const char *name) {
     LLVMPositionBuilderAtEnd(e->b, bad);
     LLVMBuildRet(e->b, LLVMConstInt(e->i32, PDN_ERROR_SIZE, false));
     LLVMPositionBuilderAtEnd(e->b, go);
-    LLVMValueRef grids = make_grids(e, m, LLVMGetParam(f, 0), bad);
-    LLVMValueRef run =
-        make_run(e, grids, LLVMGetParam(f, 1), LLVMGetParam(f, 2), LLVMGetParam(f, 3));
-    LLVMBuildRet(e->b, call_named(e, "pdn_program_run", run));
+    return bad;
 }
 
-static void emit_workspace_entry(Emit *e, const Module *m, const char *name,
-                                 uint32_t pointer_bits) {
-    LLVMTypeRef result = pointer_bits == 64 ? e->i64 : e->i32;
+/* Scratch of a program, in whole lines of cache. */
+static LLVMValueRef program_bytes(Kernels *k, const Program *p, LLVMValueRef grids) {
+    Emit *e = k->e;
+    e->plan = p->plan;
+    LLVMValueRef bytes = call_run(e, p->workspace, make_run(e, grids, NULL, NULL, NULL));
+    return LLVMBuildAnd(e->b, LLVMBuildNSWAdd(e->b, bytes, emit_i64(e, 63), ""), emit_i64(e, -64), "");
+}
+
+static void emit_entry(Kernels *k) {
+    Emit *e = k->e;
+    int64_t in_count = k->b->in_count;
+    const int64_t lists[4] = {aot_needs_size(k->m) ? 0 : -1, in_count ? in_count : -1,
+                              graph_get(k->m, k->m->main)->results.len, 0};
+    LLVMBasicBlockRef bad = begin_entry(k, k->b->name, lists, 4);
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, k->b->name);
+    LLVMValueRef grids = make_grids(e, k->m, LLVMGetParam(f, 0), bad);
+    LLVMValueRef run = make_run(e, grids, program_inputs(k, LLVMGetParam(f, 1), NULL),
+                                LLVMGetParam(f, 2), LLVMGetParam(f, 3));
+    LLVMBuildRet(e->b, call_run(e, k->value.run, run));
+}
+
+static void emit_vjp_entry(Kernels *k) {
+    Emit *e = k->e;
+    const char *name = arena_format(e->arena, "%s_vjp", k->b->name);
+    int64_t in_count = k->b->in_count;
+    const int64_t lists[5] = {aot_needs_size(k->m) ? 0 : -1, in_count ? in_count : -1,
+                              graph_get(k->m, k->m->main)->results.len, in_count ? 0 : -1, 0};
+    LLVMBasicBlockRef bad = begin_entry(k, name, lists, 5);
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, name), workspace = LLVMGetParam(f, 4);
+    LLVMValueRef grids = make_grids(e, k->m, LLVMGetParam(f, 0), bad);
+    LLVMValueRef inputs = program_inputs(k, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
+    LLVMValueRef bytes = program_bytes(k, &k->vjp, grids);
+    LLVMValueRef room =
+        LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), workspace, &bytes, 1, "");
+    LLVMValueRef outputs = program_outputs(k, grids, LLVMGetParam(f, 3), &room);
+    LLVMValueRef run = make_run(e, grids, inputs, outputs, workspace);
+    LLVMBuildRet(e->b, call_run(e, k->vjp.run, run));
+}
+
+static LLVMValueRef vjp_bytes(Kernels *k, LLVMValueRef grids) {
+    Emit *e = k->e;
+    LLVMValueRef bytes = program_bytes(k, &k->vjp, grids);
+    for (uint32_t i = 0; i < k->m->inputs.len; i++)
+        if (k->b->inputs[i].place >= 0)
+            bytes = LLVMBuildNSWAdd(e->b, bytes, input_bytes(k, grids, i), "");
+    return bytes;
+}
+
+/* What suffices for the value and for the derivative. */
+static void emit_workspace_entry(Kernels *k) {
+    Emit *e = k->e;
+    LLVMTypeRef result = k->pointer_bits == 64 ? e->i64 : e->i32;
     LLVMTypeRef type = LLVMFunctionType(result, &e->ptr, 1, false);
-    LLVMValueRef f = emit_function(e, arena_format(e->arena, "%s_workspace", name), type, true);
+    LLVMValueRef f = emit_function(e, arena_format(e->arena, "%s_workspace", k->b->name), type, true);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     LLVMBasicBlockRef bad = emit_block(e, "bad"), go = emit_block(e, "go");
-    if (needs_size(m))
+    if (aot_needs_size(k->m))
         LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, LLVMGetParam(f, 0), ""), bad, go);
     else
         LLVMBuildBr(e->b, go);
     LLVMPositionBuilderAtEnd(e->b, bad);
     LLVMBuildRet(e->b, LLVMConstNull(result));
     LLVMPositionBuilderAtEnd(e->b, go);
-    LLVMValueRef run = make_run(e, make_grids(e, m, LLVMGetParam(f, 0), bad), NULL, NULL, NULL);
-    LLVMValueRef bytes = call_named(e, "pdn_program_workspace", run);
-    LLVMBuildRet(e->b, pointer_bits == 64 ? bytes : LLVMBuildTrunc(e->b, bytes, result, ""));
+    LLVMValueRef grids = make_grids(e, k->m, LLVMGetParam(f, 0), bad);
+    LLVMValueRef bytes = program_bytes(k, &k->value, grids);
+    if (k->vjp.plan) bytes = emit_max(e, bytes, vjp_bytes(k, grids));
+    LLVMBuildRet(e->b, k->pointer_bits == 64 ? bytes : LLVMBuildTrunc(e->b, bytes, result, ""));
 }
 
-/* ---- the header ------------------------------------------------------------------------------ */
-
-static void describe(const Module *m, Type t, Name name, Text *out) {
-    if (name) text_printf(out, "%s, ", names_text(m->names, name));
-    if (t.kind == TYPE_SCALAR) {
-        text_puts(out, "a number\n");
-        return;
+static void emit_kernels(Emit *e, const Plan *plan, const Module *m, const CodeBuild *b,
+                         LLVMTargetDataRef layout) {
+    Kernels k = {.e = e, .m = m, .b = b, .pointer_bits = 8 * LLVMPointerSize(layout)};
+    const union {
+        uint16_t word;
+        uint8_t byte;
+    } one = {1};
+    k.swapped = (LLVMByteOrder(layout) == LLVMLittleEndian) != (one.byte == 1);
+    k.inside = ARENA_ARRAY(e->arena, LLVMValueRef, m->inputs.len + 1);
+    int64_t *frames = ARENA_ARRAY(e->arena, int64_t, m->inputs.len + 1);
+    for (uint32_t i = 0; i < m->inputs.len; i++) frames[i] = b->inputs[i].frames;
+    e->frames = frames;
+    k.value = take_program(e, plan, "pdn_value_run", "pdn_value_workspace");
+    emit_entry(&k);
+    if (b->vjp) {
+        k.vjp = take_program(e, b->vjp, "pdn_vjp_run", "pdn_vjp_workspace");
+        emit_vjp_entry(&k);
+        e->plan = plan;
     }
-    text_puts(out, "[");
-    if (t.channels > 1) text_printf(out, "%u, ", t.channels);
-    const Grid *g = &m->grids.data[t.grid];
-    for (uint32_t a = g->rank; a-- > 0;) {
-        if (g->extent[a] >= 0)
-            text_printf(out, "%lld", (long long)g->extent[a]);
-        else
-            text_printf(out, g->finer ? "coarser" : "size[%u]", g->rank - 1 - a);
-        text_puts(out, a ? ", " : "]\n");
-    }
-}
-
-static void write_header(const Plan *plan, const Module *m, const char *name, Text *out) {
-    const char *real = plan->f64 ? "double" : "float";
-    const Func *f = graph_get(m, m->main);
-    char upper[256];
-    for (size_t i = 0; i < sizeof upper; i++) {
-        char c = name[i];
-        upper[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-        if (!c) break;
-    }
-    upper[sizeof upper - 1] = 0;
-    text_printf(
-        out,
-        "/* %s: a standalone kernel made by pdn. Needs nothing but the C maths library; allocates\n"
-        " * nothing, keeps no state, may run in several threads at once.\n"
-        " *\n * in:\n",
-        name);
-    for (uint32_t i = 0; i < m->inputs.len; i++) {
-        text_printf(out, " *   %u: ", i);
-        describe(m, m->inputs.data[i].type, m->inputs.data[i].name, out);
-    }
-    text_puts(out, " * out (must not overlap in):\n");
-    for (uint32_t i = 0; i < f->results.len; i++) {
-        text_printf(out, " *   %u: ", i);
-        describe(m, graph_node(f, f->results.data[i])->type, 0, out);
-    }
-    text_puts(out, " * Arrays are dense, the last axis (x) fastest.\n");
-    text_puts(out, needs_size(m) ? " * size: cells of the grid, slowest axis first.\n"
-                                 : " * size: not read (the size is fixed); may be null.\n");
-    text_printf(out, " * workspace: %s_workspace(size) bytes, aligned to 64.\n */\n", name);
-    text_printf(
-        out,
-        "#ifndef PDN_KERNEL_%s_H\n#define PDN_KERNEL_%s_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n"
-        "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n",
-        upper, upper);
-    text_printf(
-        out,
-        "enum {\n    %s_OK = 0,\n    %s_ERROR_ARGUMENT = %d, /* a null pointer, or a frame that a trajectory lacks */\n"
-        "    %s_ERROR_SIZE = %d      /* a size below 1, above 2^31, or smaller than a stencil's reach */\n};\n\n",
-        upper, upper, PDN_ERROR_ARGUMENT, upper, PDN_ERROR_SIZE);
-    text_printf(
-        out,
-        "size_t %s_workspace(const int64_t size[]); /* bytes of scratch; 0: no such size */\n"
-        "int %s(const int64_t size[], const %s *const in[], %s *const out[], void *workspace);\n\n"
-        "#ifdef __cplusplus\n}\n#endif\n#endif\n",
-        name, name, real, real);
+    emit_workspace_entry(&k);
 }
 
 /* ---- files -------------------------------------------------------------------------------------- */
@@ -276,7 +411,7 @@ static bool run_tool(const char *const *command) {
 /* Links NAME.o (a temporary one, if none was asked for) to a shared library, or a WebAssembly module. */
 static bool link_shared(const CodeBuild *b, const Target *t, const void *object, size_t size,
                         char **error) {
-    char from[4096], aside[4096], to[4096], exported[300], exported2[300];
+    char from[4096], aside[4096], to[4096], exported[300], exported2[300], exported3[300];
     bool wasm = strncmp(t->triple, "wasm", 4) == 0, native = !b->target.triple;
     char hidden[300];
     snprintf(hidden, sizeof hidden, ".%s.%ld", b->name, (long)getpid());
@@ -286,6 +421,7 @@ static bool link_shared(const CodeBuild *b, const Target *t, const void *object,
     snprintf(to, sizeof to, wasm ? "%s/%s.wasm" : "%s/lib%s.so", b->folder, b->name);
     snprintf(exported, sizeof exported, "--export=%s", b->name);
     snprintf(exported2, sizeof exported2, "--export=%s_workspace", b->name);
+    snprintf(exported3, sizeof exported3, "--export-if-defined=%s_vjp", b->name);
     const char *cc[] = {"cc", "-shared", from, "-o", aside, "-lm", NULL};
     const char *lld[] = {"ld.lld", "-shared", from, "-o", aside, NULL};
     const char *lld19[] = {"ld.lld-19", "-shared", from, "-o", aside, NULL};
@@ -296,6 +432,7 @@ static bool link_shared(const CodeBuild *b, const Target *t, const void *object,
                        "--export=__heap_base",
                        exported,
                        exported2,
+                       exported3,
                        from,
                        "-o",
                        aside,
@@ -306,6 +443,7 @@ static bool link_shared(const CodeBuild *b, const Target *t, const void *object,
                          "--export=__heap_base",
                          exported,
                          exported2,
+                         exported3,
                          from,
                          "-o",
                          aside,
@@ -357,7 +495,7 @@ static bool write_files(const Plan *plan, const Module *m, const CodeBuild *b, c
     }
     if (ok && b->emit & EMIT_HEADER) {
         Text text = {0};
-        write_header(plan, m, b->name, &text);
+        aot_header(plan, m, b, &text);
         ok = write_file(b->folder, "", b->name, ".h", text.data, text.len, error);
         text_free(&text);
     }
@@ -374,19 +512,35 @@ static bool has_kind(const HBlock *block, HKind kind) {
     return false;
 }
 
-bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
-               const Machine *machine, char **error) {
+/* What only a host could do; NULL: nothing. */
+static char *refusal(const Plan *plan) {
     for (uint32_t i = 0; i < plan->funcs.len; i++) {
         const HBlock *body = &plan->funcs.data[i]->body;
-        *error = has_kind(body, H_RANDOM)
-                     ? text_message("a standalone kernel cannot draw random numbers: pass the noise "
-                                    "as an input")
-                 : has_kind(body, H_CONVNORM)
-                     ? text_message("a standalone kernel cannot bound the norm of a convolution: "
-                                    "compute it with `pdn run` and pass it as a number")
-                     : NULL;
-        if (*error) return false;
+        if (has_kind(body, H_RANDOM))
+            return text_message("a standalone kernel cannot draw random numbers: pass the noise as an input");
+        if (has_kind(body, H_CONVNORM))
+            return text_message("a standalone kernel cannot bound the norm of a convolution: "
+                                "compute it with `pdn run` and pass it as a number");
     }
+    return NULL;
+}
+
+/* The build with its inputs spelt out. */
+static CodeBuild full_build(const CodeBuild *build, const Module *m, Arena *arena) {
+    CodeBuild b = *build;
+    if (b.inputs) return b;
+    CodeInput *inputs = arena_alloc(arena, sizeof *inputs * (m->inputs.len + 1));
+    for (uint32_t i = 0; i < m->inputs.len; i++) inputs[i] = (CodeInput){.place = i, .frames = -1};
+    b.inputs = inputs;
+    b.in_count = m->inputs.len;
+    return b;
+}
+
+bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
+               const Machine *machine, char **error) {
+    *error = refusal(plan);
+    if (!*error && build->vjp) *error = refusal(build->vjp);
+    if (*error) return false;
     if (graph_get(module, module->main)->results.len == 0) {
         *error = text_message("there is nothing that the kernel would give");
         return false;
@@ -394,19 +548,17 @@ bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
     Target t;
     Emit e;
     if (!target_open(&build->target, machine, &t, error)) return false;
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t.tm);
-    uint32_t pointer_bits = 8 * LLVMPointerSize(layout);
-    LLVMDisposeTargetData(layout);
     emit_start(&e, plan, &t.machine, true);
-    emit_program(&e);
-    emit_entry(&e, module, build->name);
-    emit_workspace_entry(&e, module, build->name, pointer_bits);
+    CodeBuild full = full_build(build, module, e.arena);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t.tm);
+    emit_kernels(&e, plan, module, &full, layout);
+    LLVMDisposeTargetData(layout);
     char *why = NULL;
     bool ok = !LLVMVerifyModule(e.module, LLVMReturnStatusAction, &why);
     if (!ok) *error = text_message("unsound LLVM module: %s", why);
     LLVMDisposeMessage(why);
     ok = ok && target_optimise(&t, e.module, error) &&
-         write_files(plan, module, build, &t, e.module, error);
+         write_files(plan, module, &full, &t, e.module, error);
     emit_free(&e);
     target_close(&t);
     return ok;

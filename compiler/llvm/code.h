@@ -52,12 +52,26 @@ typedef enum {
     EMIT_LLVM = 8,
     EMIT_ASM = 16
 } CodeEmit;
+/* What stands behind an input of the module in a kernel. */
+typedef struct {
+    const char *parameter; /* the path of a parameter; NULL: a field or number of the definition's own */
+    int64_t place;         /* which entry of in[] it is; -1: `data` goes inside the kernel */
+    const void *data;      /* in the kernel's precision and this machine's order of bytes */
+    size_t bytes;
+    int64_t frames; /* of a stack: so many frames, one after the other; -1: no stack */
+    int rank;       /* of a parameter: as it is saved, frames first */
+    int64_t shape[PDN_TENSOR_RANK + 1];
+} CodeInput;
 typedef struct {
     const char *name; /* C name of the kernel */
     const char *folder;
     unsigned emit;
     CodeTarget target;
     const char *manifest; /* JSON text that the driver made, or NULL */
+    const CodeInput *inputs; /* by Module.inputs; NULL: each is its place in in[], none is a parameter */
+    uint32_t in_count;       /* entries of in[] */
+    const Plan *vjp; /* NULL: none. Its inputs are the module's and then, for each result, its cotangent; its
+                      * results the cotangents of the inputs with a place, in the module's order */
 } CodeBuild;
 bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error);
 

@@ -414,7 +414,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
         if (kind == TYPE_SCALAR) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, p, "");
         if (kind == TYPE_STACK) /* a PdnStack */
             h->regs[in->dst] =
-                (Reg){pointer_at(e, e->ptr, p, 1, "frames"), emit_word(e, e->i64, p, 0, "frames")};
+                (Reg){emit_word(e, e->ptr, p, 1, "data"), emit_word(e, e->i64, p, 0, "frames")};
         break;
     }
     case H_OP: {
@@ -632,6 +632,7 @@ static LLVMValueRef known_frames(HE *h, HReg reg, uint32_t depth) {
     Emit *e = h->e;
     const HInstr *in = maker_of(&h->f->body, reg);
     if (depth > 100) return NULL;
+    if (in && in->kind == H_INPUT && e->frames) return emit_i64(e, e->frames[in->index]);
     if (in && in->kind == H_INPUT && !e->standalone)
         return emit_word(e, e->i64, pointer_at(e, e->ptr, h->inputs, in->index, ""), 0, "frames");
     if (in && (in->kind == H_ZEROSTACK || in->kind == H_SCATTER))

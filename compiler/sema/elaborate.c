@@ -1,4 +1,5 @@
 /* Elaboration of experiments, tests and standalone kernels. */
+#include "compiler/analysis/analysis.h"
 #include "compiler/sema/param.h"
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
@@ -135,12 +136,9 @@ Elaborated *sema_elaborate_test(Unit *u, uint32_t i, const ElaborateOptions *opt
 
 /* ---- kernels ----------------------------------------------------------------------------------- */
 
-static const Value *kernel_input(Elab *e, GridId grid, Type type, Name name, Span span) {
-    Input input = {type, name, span};
-    (void)grid;
-    vec_push(&e->module->inputs, input);
-    Node n = graph_add_typed(e->module, e->frame->func, OP_INPUT, type, NULL, 0,
-                             e->module->inputs.len - 1, 0, span);
+static const Value *kernel_input(Elab *e, Type type, Name name, Span span) {
+    Node n = program_input(e, type, (Source){.kind = SOURCE_ARGUMENT, .span = span, .depth = -1});
+    e->module->inputs.data[e->module->inputs.len - 1].name = name;
     return value_node(e, n, NULL, span);
 }
 
@@ -200,6 +198,15 @@ static bool is_number_param(Elab *e, const Param *p) {
     return strcmp(type, "number") == 0 || strcmp(type, "int") == 0;
 }
 
+/* In which the annotations of a definition's inputs are read. */
+static const Env *configured_env(Elab *e, const Operator *op) {
+    const Env *env = operator_env(op);
+    const ParamList *config = &op->item->def.config;
+    for (uint32_t i = 0; op->configured && i < config->count; i++)
+        env = env_bind(e, env, config->items[i].name, op->config[i], config->items[i].span);
+    return env;
+}
+
 static void apply_kernel(Elab *e, const Value *op, const Item *item, const KernelOptions *k) {
     Grid g = {.rank = k->rank};
     memcpy(g.extent, k->extent, sizeof g.extent);
@@ -212,12 +219,12 @@ static void apply_kernel(Elab *e, const Value *op, const Item *item, const Kerne
     for (uint32_t i = 0; i < inputs->count; i++) {
         const Param *p = &inputs->items[i];
         int64_t channels = 1;
-        if (p->channels && !value_static_int(e, eval_expr(e, operator_env(op->op), p->channels),
+        if (p->channels && !value_static_int(e, eval_expr(e, configured_env(e, op->op), p->channels),
                                              "a number of channels", 1, 1e6, &channels))
             return;
         Type type = is_number_param(e, p) ? type_scalar() : type_field(grid, (uint32_t)channels);
         args.items[args.count++] =
-            (Argument){0, p->span, kernel_input(e, grid, type, p->name, p->span), NULL};
+            (Argument){0, p->span, kernel_input(e, type, p->name, p->span), NULL};
     }
     if (item->def.kind == DEF_PDE && item->def.block) {
         bool mentions = false;
@@ -226,15 +233,73 @@ static void apply_kernel(Elab *e, const Value *op, const Item *item, const Kerne
         if (mentions)
             args.items[args.count++] =
                 (Argument){time, item->name.span,
-                           kernel_input(e, grid, type_scalar(), time, item->name.span), NULL};
+                           kernel_input(e, type_scalar(), time, item->name.span), NULL};
     }
     kernel_result(e, apply(e, op, &args), item->name.span);
+}
+
+/* The sources of parameters learn their paths and their order. */
+static void name_parameters(Elab *e, const Instance *within) {
+    uint32_t number = 0;
+    for (uint32_t i = 0; i < e->parameters.len; i++) {
+        const Parameter *p = e->parameters.data[i];
+        for (uint32_t t = 0; t < p->tensor_count; t++) {
+            Node n = p->tensors[t].value->node.node;
+            Source *s = &e->out->sources.data[graph_node(graph_get(e->module, e->root->func), n)->index];
+            s->name = arena_format(e->arena, "%s%s", parameter_path(e, p, within), p->tensors[t].suffix);
+            s->number = number++;
+        }
+    }
+}
+
+/* The number that has the derivative: the sum of the results times their cotangents, as a function of inputs and
+ * cotangents. */
+static FuncId paired_results(Elab *e, const Func *main, Name name) {
+    Module *m = e->module;
+    FuncId sum = graph_func(m, name);
+    Node *inputs = ARENA_ARRAY(e->arena, Node, m->inputs.len + 1), total = graph_const(m, sum, 0);
+    Map known = {0};
+    for (uint32_t i = 0; i < m->inputs.len; i++)
+        inputs[i] = graph_param(m, sum, m->inputs.data[i].type, m->inputs.data[i].name);
+    for (Node n = 1; n < main->nodes.len; n++)
+        if (graph_node(main, n)->op == OP_INPUT) map_set(&known, n, inputs[graph_node(main, n)->index]);
+    for (uint32_t i = 0; i < main->results.len; i++) {
+        Node out = graph_copy(m, m->main, main->results.data[i], sum, &known);
+        Type type = graph_node(graph_get(m, sum), out)->type;
+        Node term = graph_binary(m, sum, OP_MUL, out, graph_param(m, sum, type, 0), SPAN_NONE);
+        if (type.kind == TYPE_FIELD) term = graph_unary(m, sum, OP_SUM, term, SPAN_NONE);
+        total = graph_binary(m, sum, OP_ADD, total, term, SPAN_NONE);
+    }
+    map_free(&known);
+    vec_push(&graph_get(m, sum)->results, total);
+    return sum;
+}
+
+static void kernel_vjp(Elab *e, const Item *item, bool weights) {
+    Module *m = e->module;
+    FuncId sum = paired_results(e, graph_get(m, m->main), item->name.name);
+    bool *wanted = ARENA_ARRAY(e->arena, bool, graph_get(m, sum)->params.len + 1);
+    for (uint32_t i = 0; i < m->inputs.len; i++) {
+        SourceKind kind = e->out->sources.data[i].kind;
+        wanted[i] = kind == SOURCE_ARGUMENT || (kind == SOURCE_START && !weights);
+    }
+    Node why = NODE_NONE;
+    e->out->vjp = gradient_func(m, sum, wanted, &why);
+    if (!e->out->vjp) {
+        Diagnostic *d = report(e, NOT_DIFFERENTIABLE, item->name.span, names_text(e->names, item->name.name));
+        const NodeData *n = why ? graph_node(graph_get(m, sum), why) : NULL;
+        if (n && n->span.file) diag_note(d, n->span, "because of this (%s)", op_info(n->op)->name);
+        return;
+    }
+    Func *f = graph_get(m, e->out->vjp); /* its first result is the sum */
+    for (uint32_t i = 1; i < f->results.len; i++) f->results.data[i - 1] = f->results.data[i];
+    f->results.len--;
 }
 
 Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions *k) {
     uint32_t before = diagnostics_errors(u->context.diagnostics);
     ElaborateOptions *options = ARENA_NEW(u->arena, ElaborateOptions);
-    *options = (ElaborateOptions){.overrides = k->overrides, .count = k->count, .f64 = k->f64};
+    *options = (ElaborateOptions){.overrides = k->overrides, .count = k->count, .f64 = k->f64, .kernel = true};
     Name wanted = names_of(u->context.names, name);
     Elab *e = elab_new(u, options, wanted);
     e->out->name = name;
@@ -249,6 +314,8 @@ Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions
     if (op->kind == VALUE_OPERATOR) {
         note_settings(e, op->op);
         apply_kernel(e, op, item, k);
+        name_parameters(e, op->op->instance);
+        if (k->gradient && diagnostics_errors(e->diagnostics) == before) kernel_vjp(e, item, k->weights);
     }
     Texts known = {0};
     for (uint32_t i = 0; item->def.has_config && i < item->def.config.count; i++)

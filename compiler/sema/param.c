@@ -31,6 +31,22 @@ static void add_row(Elab *e, Parameter *p, int64_t n, PdnInit init) {
     add_tensor(e, p, t, init);
 }
 
+static Tensor computed_tensor(Elab *e, Type type) {
+    Tensor t = {.type = type, .suffix = ""};
+    if (type.kind != TYPE_FIELD) return t;
+    const Grid *g = &e->module->grids.data[type.grid];
+    if (type.channels > 1) t.shape[t.rank++] = type.channels;
+    for (uint32_t a = g->rank; a-- > 0;) t.shape[t.rank++] = g->extent[a];
+    return t;
+}
+
+/* Of a kernel, which is given the values of its parameters, all that matters is what v is like. */
+static void add_input(Elab *e, Parameter *p, const Value *v) {
+    Tensor t = computed_tensor(e, value_type(e, v));
+    add_tensor(e, p, t, (PdnInit){PDN_INIT_CONSTANT, 0, 0});
+    ((Value *)p->tensors[0].value)->node.boundary = value_boundary(e, v);
+}
+
 /* A start that is computed: opaque from here on, since training may change it. */
 static bool add_computed(Elab *e, Parameter *p, const Value *v) {
     if (p->depth >= 0) {
@@ -38,18 +54,17 @@ static bool add_computed(Elab *e, Parameter *p, const Value *v) {
         diag_help(d, "indexed parameters start from numbers, rows such as zeros(16), and convolutions");
         return false;
     }
+    if (e->options->kernel) {
+        add_input(e, p, v);
+        return true;
+    }
     if (e->frame != e->root) {
         Diagnostic *d = report(e, PARAM_START_LATE, v->span);
         diag_help(d, "let the field that it starts from be one of the experiment's, not of a step or of data");
         return false;
     }
     Type type = value_type(e, v);
-    Tensor t = {.type = type, .suffix = ""};
-    if (type.kind == TYPE_FIELD) {
-        const Grid *g = &e->module->grids.data[type.grid];
-        if (type.channels > 1) t.shape[t.rank++] = type.channels;
-        for (uint32_t a = g->rank; a-- > 0;) t.shape[t.rank++] = g->extent[a];
-    }
+    Tensor t = computed_tensor(e, type);
     /* an identity that is called keeps the node apart from others that compute the same */
     FuncId same = graph_func(e->module, p->name);
     vec_push(&graph_get(e->module, same)->results, graph_param(e->module, same, type, 0));

@@ -80,7 +80,12 @@ typedef struct {
     Span *spans; /* of each value */
 } Action;
 
-typedef enum { SOURCE_FILE, SOURCE_START, SOURCE_TENSOR } SourceKind;
+typedef enum {
+    SOURCE_FILE,
+    SOURCE_START,
+    SOURCE_TENSOR,
+    SOURCE_ARGUMENT, /* of a kernel: a field or number that its caller gives */
+} SourceKind;
 typedef struct {
     SourceKind kind;
     const char *path; /* FILE, TENSOR: of the file that fills Module.inputs[i] */
@@ -89,11 +94,12 @@ typedef struct {
     /* START, TENSOR: a parameter's array */
     PdnInit init;
     uint64_t stream;
-    const char *name; /* in the file */
+    const char *name; /* in the file; of a kernel's parameters: their paths */
     int rank;
     int64_t shape[PDN_TENSOR_RANK];
     int64_t depth; /* frames of a stack; -1: not a stack */
     const TensorInfo *tensor; /* START: whose range and constraints hold; NULL: none */
+    uint32_t number; /* of a kernel's parameters: which of their arrays, as the program declares them */
 } Source;
 
 /* A function of the module that the host runs as a program of its own. Its parameters: the fields of a sample,
@@ -159,6 +165,9 @@ typedef struct {
     VEC(DataSet) data;
     VEC(TrainTask) trainings; /* by index of TASK nodes */
     VEC(EachTask) each;       /* by Action.task */
+    /* Of a kernel, or 0: a function of the module's inputs, then of a cotangent for each result of main. Its
+     * results: the cotangents of the inputs that are ARGUMENTs and, without weights, of parameters. */
+    FuncId vjp;
 } Elaborated;
 void sema_free(Elaborated *elaborated); /* the module and the data; NULL is allowed */
 
@@ -168,13 +177,15 @@ typedef struct {
     bool f64;
     PdnType data; /* what samples are read as: what the program will run in */
     bool check_only; /* files need not exist: their sizes are then unknown (-1) */
+    bool kernel;     /* parameters are inputs, however they would start */
 } ElaborateOptions;
 
 /* NULL after errors (in the diagnostics). */
 Elaborated *sema_elaborate_experiment(Unit *unit, uint32_t i, const ElaborateOptions *options);
 Elaborated *sema_elaborate_test(Unit *unit, uint32_t i, const ElaborateOptions *options);
 
-/* A definition as a kernel: main has one parameter an input and one result an output. */
+/* A definition as a kernel: the module has an input for every field and number that it acts on and for every array
+ * of its parameters (Elaborated.sources says which is what), main one result an output. */
 typedef struct {
     uint32_t rank;
     int64_t extent[MAX_RANK]; /* x first; -1: at run time */
@@ -182,6 +193,8 @@ typedef struct {
     const Override *overrides; /* configuration */
     uint32_t count;
     bool f64;
+    bool weights;  /* parameters have values: they are not differentiated by */
+    bool gradient; /* makes Elaborated.vjp */
 } KernelOptions;
 Elaborated *sema_elaborate_kernel(Unit *unit, const char *name, const KernelOptions *options);
 

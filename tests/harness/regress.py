@@ -32,6 +32,7 @@ class Spec:
     modes: list = None
     interpret: float = None
     kernels: list = dataclasses.field(default_factory=list)
+    derivatives: list = dataclasses.field(default_factory=list)
     dumps: list = dataclasses.field(default_factory=list)
     saves: list = dataclasses.field(default_factory=list)
     skip: str = None
@@ -66,6 +67,8 @@ def directive(spec, words, line, context):
         spec.interpret = float(rest[0])
     elif word == "kernel":
         spec.kernels.append(rest)
+    elif word == "vjp":
+        spec.derivatives.append(rest)
     elif word == "dump":
         name, count, pattern = line.split(None, 3)[1:]
         spec.dumps.append((name, int(count), pattern))
@@ -244,9 +247,11 @@ def run(path, context):
             first = result
     outcomes += [(status, f"{name} ({title})", message)
                  for status, title, message in dumps(spec, path, context)]
-    for kernel in spec.kernels if first and not context.options.wrap else []:
-        wrong = standalone.compare(kernel, path, first[3], context)
-        title = f"{name} (standalone {kernel[0]})"
+    cases = ([(standalone.compare, "standalone", words) for words in spec.kernels] +
+             [(standalone.derivative, "derivative of", words) for words in spec.derivatives])
+    for method, what, words in cases if first and not context.options.wrap else []:
+        wrong = method(words, path, first[3], context)
+        title = f"{name} ({what} {words[0]})"
         outcomes.append((FAILED, title, wrong) if wrong else (PASSED, title, ""))
     return outcomes
 

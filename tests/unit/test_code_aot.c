@@ -83,7 +83,7 @@ static bool build(Case *c, const char *folder, const CodeTarget *target, unsigne
     Arena *arena = arena_new();
     Plan *plan = plan_make(c->m, &(PlanOptions){.fma = code_target_has_fma(target)}, arena);
     char *error = NULL;
-    CodeBuild b = {"smooth", folder, emit, *target, "{}\n"};
+    CodeBuild b = {.name = "smooth", .folder = folder, .emit = emit, .target = *target, .manifest = "{}\n"};
     bool ok = code_build(plan, c->m, &b, &error);
     cr_expect(ok, "%s", error);
     arena_free(arena);
