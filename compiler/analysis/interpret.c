@@ -7,14 +7,17 @@
 
 int64_t eval_extents(const Evaluator *e, GridId grid, int64_t extent[MAX_RANK]) {
     const Grid *g = &e->module->grids.data[grid];
-    int64_t cells = 1, finer[MAX_RANK];
-    if (g->finer != GRID_NONE) eval_extents(e, g->finer, finer);
+    int64_t cells = 1, other[MAX_RANK];
+    if (g->finer != GRID_NONE || g->coarser != GRID_NONE)
+        eval_extents(e, g->finer != GRID_NONE ? g->finer : g->coarser, other);
     for (uint32_t axis = 0; axis < MAX_RANK; axis++) {
         extent[axis] = 1;
         if (axis < g->rank)
             extent[axis] = e->options->extents ? e->options->extents[grid][axis] : g->extent[axis];
         if (axis < g->rank && extent[axis] < 0)
-            extent[axis] = g->finer != GRID_NONE ? (finer[axis] + 1) / 2 : 0;
+            extent[axis] = g->finer != GRID_NONE     ? (other[axis] + 1) / 2
+                           : g->coarser != GRID_NONE ? 2 * other[axis]
+                                                     : 0;
         cells *= extent[axis];
     }
     return cells;

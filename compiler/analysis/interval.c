@@ -297,10 +297,12 @@ static Interval node_range(Module *module, const NodeData *d, const Interval *x,
     case OP_CELLS:
     case OP_FRAMES: return (Interval){1, INFINITY};
     case OP_CONVNORM: return (Interval){0, INFINITY};
+    case OP_PROLONG:
+        return d->index ? interval_hull(x[0], (Interval){0, 0})
+                        : x[0]; /* 0 beside the first cells */
     case OP_SPREAD:
     case OP_CHANNEL:
     case OP_RESTRICT:
-    case OP_PROLONG:
     case OP_MAXPOOL:
     case OP_BATCHMEAN:
     case OP_ENTRY:

@@ -43,6 +43,7 @@ typedef struct {
     double spacing[MAX_RANK];
     double origin[MAX_RANK]; /* coordinate of the low face */
     GridId finer;            /* the grid that this one halves, or GRID_NONE */
+    GridId coarser;          /* the grid that this one doubles, or GRID_NONE */
     bool row; /* no domain, but a row of numbers: the entries of a parameter, a number for each channel.
                * Rank 1, spacing 1; fields on it have 1 channel */
     Name name;               /* for messages, or 0 */
@@ -201,6 +202,8 @@ void graph_free(Module *module);
 
 GridId graph_grid(Module *module, const Grid *grid);          /* equal grids are one */
 GridId graph_coarser(Module *module, GridId fine);            /* half the cells, rounded up */
+/* The grid that this one halves, or else one of twice the cells, whose coarser grid it is. */
+GridId graph_finer(Module *module, GridId coarse);
 GridId graph_row(Module *module, int64_t count);              /* a row of so many numbers */
 StencilId graph_stencil(Module *module, const Stencil *stencil); /* sorts; equal ones are one */
 ConvId graph_conv(Module *module, const Conv *conv);          /* equal ones are one */

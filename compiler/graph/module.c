@@ -49,7 +49,8 @@ void graph_fault(const Module *module, const char *what) {
 /* ---- grids ------------------------------------------------------------------ */
 
 static bool grid_equal(const Grid *a, const Grid *b) {
-    if (a->rank != b->rank || a->finer != b->finer || a->row != b->row) return false;
+    if (a->rank != b->rank || a->finer != b->finer || a->coarser != b->coarser || a->row != b->row)
+        return false;
     for (uint32_t axis = 0; axis < a->rank; axis++)
         if (a->extent[axis] != b->extent[axis] || a->spacing[axis] != b->spacing[axis] ||
             a->origin[axis] != b->origin[axis])
@@ -76,13 +77,28 @@ GridId graph_row(Module *module, int64_t count) {
 
 GridId graph_coarser(Module *module, GridId fine) {
     Grid coarse = module->grids.data[fine];
+    if (coarse.coarser != GRID_NONE) return coarse.coarser;
     coarse.finer = fine;
     coarse.name = 0;
+    coarse.row = false;
     for (uint32_t axis = 0; axis < coarse.rank; axis++) {
         if (coarse.extent[axis] >= 0) coarse.extent[axis] = (coarse.extent[axis] + 1) / 2;
         coarse.spacing[axis] *= 2;
     }
     return graph_grid(module, &coarse);
+}
+
+GridId graph_finer(Module *module, GridId coarse) {
+    Grid fine = module->grids.data[coarse];
+    if (fine.finer != GRID_NONE) return fine.finer;
+    fine.coarser = coarse;
+    fine.name = 0;
+    fine.row = false;
+    for (uint32_t axis = 0; axis < fine.rank; axis++) {
+        if (fine.extent[axis] >= 0) fine.extent[axis] *= 2;
+        fine.spacing[axis] /= 2;
+    }
+    return graph_grid(module, &fine);
 }
 
 /* ---- stencils ----------------------------------------------------------------- */

@@ -66,7 +66,9 @@ static void put_grid(const Module *module, uint32_t number, Text *out) {
     for (uint32_t a = 0; a < grid->rank; a++) put_number(out, grid->spacing[a]);
     text_puts(out, " origin");
     for (uint32_t a = 0; a < grid->rank; a++) put_number(out, grid->origin[a]);
-    text_printf(out, " finer %u%s", grid->finer, grid->row ? " row" : "");
+    text_printf(out, " finer %u", grid->finer);
+    if (grid->coarser) text_printf(out, " coarser %u", grid->coarser);
+    if (grid->row) text_puts(out, " row");
     put_name(module, grid->name, out);
     text_puts(out, "\n");
 }

@@ -202,6 +202,7 @@ static void read_grid(Parser *p) {
     for (uint32_t a = 0; a < grid.rank; a++) grid.origin[a] = take_number(p);
     expect(p, "finer");
     grid.finer = take_count(p);
+    if (take(p, "coarser")) grid.coarser = take_count(p);
     grid.row = take(p, "row");
     grid.name = take_name(p);
     vec_push(&p->module->grids, grid);

@@ -16,9 +16,13 @@ static const char *verify_grids(Module *module) {
             WRONG("grid %u has %u dimensions", i, grid->rank);
         if (grid->finer >= i)
             WRONG("grid %u halves grid %u, which does not stand before it", i, grid->finer);
-        if (grid->finer && module->grids.data[grid->finer].rank != grid->rank)
-            WRONG("grid %u halves one of another rank", i);
-        if (grid->row && (grid->rank != 1 || grid->finer || grid->spacing[0] != 1))
+        if (grid->coarser >= i)
+            WRONG("grid %u doubles grid %u, which does not stand before it", i, grid->coarser);
+        if (grid->finer && grid->coarser) WRONG("grid %u halves one and doubles one", i);
+        if ((grid->finer && module->grids.data[grid->finer].rank != grid->rank) ||
+            (grid->coarser && module->grids.data[grid->coarser].rank != grid->rank))
+            WRONG("grid %u halves or doubles one of another rank", i);
+        if (grid->row && (grid->rank != 1 || grid->finer || grid->coarser || grid->spacing[0] != 1))
             WRONG("grid %u is a row of numbers, which has one axis of spacing 1", i);
         for (uint32_t a = 0; a < grid->rank; a++) {
             if (grid->extent[a] < -1 || grid->extent[a] == 0 || grid->extent[a] > INT32_MAX)
@@ -177,7 +181,9 @@ static const char *verify_types(Module *module, FuncId id) {
             GridId fine = d.op == OP_PROLONG ? type.grid : from.grid;
             GridId coarse = d.op == OP_PROLONG ? from.grid : type.grid;
             if (d.count != 1 || from.kind != TYPE_FIELD || type.kind != TYPE_FIELD ||
-                from.channels != type.channels || module->grids.data[coarse].finer != fine)
+                from.channels != type.channels ||
+                (module->grids.data[coarse].finer != fine &&
+                 module->grids.data[fine].coarser != coarse))
                 WRONG("function %u: %%%u does not go between a grid and the one that halves it", id,
                       n);
             continue;

@@ -17,6 +17,7 @@ static double extent(const Costs *c, GridId g, uint32_t axis) {
     const Grid *grid = &c->module->grids.data[g];
     if (axis >= grid->rank) return 1;
     if (grid->extent[axis] >= 0) return (double)grid->extent[axis];
+    if (grid->coarser) return 2 * extent(c, grid->coarser, axis);
     return grid->finer ? ceil(extent(c, grid->finer, axis) / 2) : 1;
 }
 
@@ -183,14 +184,15 @@ static double func_bytes(const Costs *c, uint32_t number) {
     return bytes + most_conv_bytes(c, &f->body) + block_bytes(c, f, &f->body);
 }
 
-/* Least extents of the grids that are not coarser ones of others: n cells have (n + 1) / 2 coarse ones. */
+/* Least extents of the grids that are made of no other: n cells have (n + 1) / 2 coarse ones, 2 n fine ones. */
 static void smallest(Costs *c) {
     for (GridId g = 1; g < c->plan->grids; g++)
         for (uint32_t a = 0; a < c->plan->grid_rank[g] && !c->module->grids.data[g].row; a++) {
             int64_t least = c->plan->smallest[g][a];
-            for (GridId up = c->plan->finer[g]; up != GRID_NONE && least > 1;
-                 up = c->plan->finer[up])
-                least = 2 * least - 1;
+            const Grid *grid = &c->module->grids.data[g];
+            for (; least > 1 && (grid->finer || grid->coarser);
+                 grid = &c->module->grids.data[grid->finer ? grid->finer : grid->coarser])
+                least = grid->finer ? 2 * least - 1 : (least + 1) / 2;
             if (least > 0 && c->cost.smallest[a] < (uint64_t)least)
                 c->cost.smallest[a] = (uint64_t)least;
         }

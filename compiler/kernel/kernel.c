@@ -19,9 +19,9 @@ uint32_t kernel_operands(const KNodeData *n) {
 
 /* ---- text ------------------------------------------------------------------------ */
 
-const char *const kernel_kinds[K_KINDS] = {"none",  "number",  "scalar", "load",  "restrict",
-                                           "pool",  "prolong", "entry",  "coord", "edge",
-                                           "shift", "unshift", "op"};
+const char *const kernel_kinds[K_KINDS] = {"none",  "number", "scalar",  "load",    "restrict",
+                                           "pool",  "first",  "prolong", "spike",   "entry",
+                                           "coord", "edge",   "shift",   "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
 static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
@@ -38,7 +38,9 @@ static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
         case K_LOAD:
         case K_RESTRICT:
         case K_POOL:
+        case K_FIRST:
         case K_PROLONG:
+        case K_SPIKE:
         case K_ENTRY:
         case K_EDGE: text_printf(out, " %u %u", n->index, n->detail); break;
         case K_SHIFT:
@@ -132,11 +134,6 @@ static bool folds(SideKind side) {
 /* What cells are interior for node n evaluated at `at`. */
 static void reach_of(Counter *c, const KNodeData *n, const int32_t *at) {
     switch (n->kind) {
-    case K_LOAD:
-    case K_RESTRICT:
-    case K_POOL:
-    case K_PROLONG:
-    case K_COORD: break;
     case K_EDGE:
         if (n->detail == 0)
             widen(c, n->index, 1 - at[n->index], 0);

@@ -204,9 +204,9 @@ static KNode *lower_node(Block *b, Node n) {
         case OP_STENCIL:
             out[c] = stencil_channel(b, d, &b->planner->module->stencils.data[d->index], c);
             break;
-        case OP_RESTRICT: out[c] = leaf(b, K_RESTRICT, operands[0], c); break;
+        case OP_RESTRICT: out[c] = leaf(b, d->index ? K_FIRST : K_RESTRICT, operands[0], c); break;
         case OP_MAXPOOL: out[c] = leaf(b, K_POOL, operands[0], c); break;
-        case OP_PROLONG: out[c] = leaf(b, K_PROLONG, operands[0], c); break;
+        case OP_PROLONG: out[c] = leaf(b, d->index ? K_SPIKE : K_PROLONG, operands[0], c); break;
         case OP_BYCHANNEL: out[c] = leaf(b, K_ENTRY, operands[0], c); break;
         default: /* pointwise */
             out[c] = apply(b, d->op, channel_of(b, operands[0], c),

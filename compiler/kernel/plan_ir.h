@@ -26,7 +26,9 @@ typedef enum {
     K_LOAD,     /* index: field argument; detail: channel */
     K_RESTRICT, /* the same on the finer grid: mean of the cells that the cell holds */
     K_POOL,     /* the same on the finer grid: largest of the cells that the cell holds */
+    K_FIRST,    /* the same on the finer grid: the first of the cells that the cell holds */
     K_PROLONG,  /* the same on the coarser grid: the cell that holds the cell */
+    K_SPIKE,    /* that in the first of the cells that it holds, 0 in others */
     K_ENTRY,    /* index: field argument, a row; detail: a number of it, for every cell */
     K_COORD,    /* index: axis */
     K_EDGE,     /* index: axis; detail: 0 low, 1 high */
@@ -37,9 +39,7 @@ typedef enum {
 } KKind;
 
 /* Does it read a field of the finer or coarser grid? */
-static inline bool kernel_resamples(KKind kind) {
-    return kind == K_RESTRICT || kind == K_POOL || kind == K_PROLONG;
-}
+static inline bool kernel_resamples(KKind kind) { return kind >= K_RESTRICT && kind <= K_SPIKE; }
 
 typedef struct {
     KKind kind;

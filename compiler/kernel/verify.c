@@ -39,7 +39,9 @@ static bool node_sound(const Kernel *k, KNode id) {
                n->detail < k->fields.data[n->index].channels;
     case K_RESTRICT:
     case K_POOL:
+    case K_FIRST:
     case K_PROLONG:
+    case K_SPIKE:
         return n->index < k->fields.len && k->fields.data[n->index].grid > 0 &&
                k->grid_rank[k->fields.data[n->index].grid] == k->rank &&
                n->detail < k->fields.data[n->index].channels;

@@ -47,6 +47,8 @@ static LLVMValueRef make_grids(Emit *e, const Module *m, LLVMValueRef size, LLVM
             LLVMValueRef n = one;
             if (a < grid->rank && grid->extent[a] >= 0)
                 n = emit_i64(e, grid->extent[a]);
+            else if (a < grid->rank && grid->coarser)
+                n = LLVMBuildShl(e->b, extent[grid->coarser][a], one, "");
             else if (a < grid->rank && grid->finer)
                 n = LLVMBuildLShr(e->b, LLVMBuildNSWAdd(e->b, extent[grid->finer][a], one, ""), one,
                                   "");

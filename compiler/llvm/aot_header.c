@@ -29,7 +29,11 @@ static void describe(const Module *m, Type t, Name name, Text *out) {
         if (g->extent[a] >= 0)
             text_printf(out, "%lld", (long long)g->extent[a]);
         else
-            text_printf(out, g->finer ? "coarser" : "size[%u]", g->rank - 1 - a);
+            text_printf(out,
+                        g->finer     ? "coarser"
+                        : g->coarser ? "finer"
+                                     : "size[%u]",
+                        g->rank - 1 - a);
         text_puts(out, a ? ", " : "]\n");
     }
 }

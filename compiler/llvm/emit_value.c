@@ -191,8 +191,8 @@ static LLVMValueRef entry(KE *ke, const KNodeData *n) {
 
 /* Integers along an axis of the other grid: a vector along x. */
 typedef struct {
-    LLVMValueRef first, second; /* cells of the other grid; second only for RESTRICT */
-    LLVMValueRef both;          /* is there a second one? */
+    LLVMValueRef first, second; /* cells of the other grid; second only for finer ones */
+    LLVMValueRef both; /* finer: is there a second one? coarser: is this the first of its cells? */
 } Kin;
 
 static LLVMValueRef like(KE *ke, LLVMValueRef value, bool lanes) {
@@ -211,6 +211,9 @@ static Kin kin_of(KE *ke, const GridValues *other, uint32_t axis, uint32_t at, b
     LLVMValueRef one = like(ke, emit_i64(e, 1), lanes);
     if (!finer) {
         kin.first = LLVMBuildSelect(e->b, same, i, LLVMBuildLShr(e->b, i, one, ""), "");
+        LLVMValueRef even = LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, i, one, ""),
+                                          LLVMConstNull(LLVMTypeOf(i)), "");
+        kin.both = LLVMBuildOr(e->b, even, like(ke, same, lanes), "");
         return kin;
     }
     kin.first = LLVMBuildSelect(e->b, same, i, LLVMBuildShl(e->b, i, one, ""), "");
@@ -246,12 +249,12 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
     Emit *e = ke->e;
     const Kernel *k = ke->k;
     const GridValues *other = &ke->grids[k->fields.data[n->index].grid];
-    bool finer = n->kind != K_PROLONG, largest = n->kind == K_POOL;
+    bool finer = n->kind < K_PROLONG, largest = n->kind == K_POOL, one = n->kind >= K_FIRST;
     Kin kin[MAX_RANK];
     for (uint32_t a = 0; a < k->rank; a++) kin[a] = kin_of(ke, other, a, at[a], finer);
     LLVMTypeRef t = value_type(ke);
     LLVMValueRef sum = NULL, number = emit_number(e, t, 1), zero = emit_number(e, t, 0);
-    for (uint32_t corner = 0; corner < (finer ? 1u << k->rank : 1u); corner++) {
+    for (uint32_t corner = 0; corner < (one ? 1u : 1u << k->rank); corner++) {
         LLVMValueRef index[MAX_RANK] = {NULL}, exists = NULL;
         for (uint32_t a = 0; a < k->rank; a++) {
             bool second = corner >> a & 1;
@@ -271,7 +274,12 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
         if (exists) v = LLVMBuildSelect(e->b, exists, v, zero, "");
         sum = sum ? LLVMBuildFAdd(e->b, sum, v, "") : v;
     }
-    if (!finer || largest) return sum;
+    if (n->kind == K_SPIKE)
+        for (uint32_t a = 0; a < k->rank; a++) {
+            LLVMValueRef first = ke->vector && a > 0 ? emit_splat(e, kin[a].both) : kin[a].both;
+            sum = LLVMBuildSelect(e->b, first, sum, zero, "");
+        }
+    if (one || largest) return sum;
     for (uint32_t a = 0; a < k->rank; a++) {
         LLVMValueRef both = ke->vector && a > 0 ? emit_splat(e, kin[a].both) : kin[a].both;
         number = LLVMBuildFMul(
@@ -497,7 +505,9 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at) {
     case K_LOAD: return load(ke, n, at);
     case K_RESTRICT:
     case K_POOL:
-    case K_PROLONG: return resample(ke, n, at);
+    case K_FIRST:
+    case K_PROLONG:
+    case K_SPIKE: return resample(ke, n, at);
     case K_ENTRY: return entry(ke, n);
     case K_COORD: return coordinate(ke, n->index, at[n->index]);
     case K_EDGE: return edge(ke, n, at);

@@ -58,4 +58,12 @@ bool conv_fits(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
 /* The same as the runtime has it. */
 PdnConvShape conv_shape(const Conv *c);
 
+/* ---- rows of numbers ---- */
+
+bool type_is_row(const Module *m, Type type); /* of a row of numbers */
+/* Is `row` a row of as many numbers as a field of this type has channels? */
+bool row_fits(Module *m, FuncId f, Node row, Type type);
+/* `row` as a field of this type: number c in every cell of channel c. */
+Node node_bychannel(Module *m, FuncId f, Node row, Type type, Span span);
+
 #endif

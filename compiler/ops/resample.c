@@ -11,7 +11,11 @@ static Type operand_type(Module *m, FuncId f, Node n) {
     return graph_node(graph_get(m, f), n)->type;
 }
 
-static bool needs_field(Module *m, Op op, Type t, const char **why) {
+static bool needs_field(Module *m, Op op, Type t, uint32_t index, const char **why) {
+    if (index > 1) {
+        *why = "of the finer cells all count, or the first";
+        return false;
+    }
     if (t.kind == TYPE_FIELD) return true;
     *why = arena_format(m->arena, "%s acts on fields, not on %s", op_info(op)->name,
                         type_text(m, t, m->arena));
@@ -21,7 +25,7 @@ static bool needs_field(Module *m, Op op, Type t, const char **why) {
 bool shape_restrict(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
                     uint32_t index, uint32_t detail, Type *out, const char **why) {
     Type t = operand_type(m, f, operands[0]);
-    if (!needs_field(m, op, t, why)) return false;
+    if (!needs_field(m, op, t, index, why)) return false;
     *out = type_field(graph_coarser(m, t.grid), t.channels);
     return true;
 }
@@ -29,15 +33,14 @@ bool shape_restrict(Module *m, FuncId f, Op op, const Node *operands, uint32_t c
 bool shape_prolong(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
                    uint32_t detail, Type *out, const char **why) {
     Type t = operand_type(m, f, operands[0]);
-    if (!needs_field(m, op, t, why)) return false;
-    GridId finer = m->grids.data[t.grid].finer;
-    if (finer == GRID_NONE) {
-        *why =
-            arena_format(m->arena, "there is no finer grid than %s: the field was not restricted",
-                         type_text(m, type_field(t.grid, 1), m->arena));
-        return false;
-    }
-    *out = type_field(finer, t.channels);
+    if (!needs_field(m, op, t, index, why)) return false;
+    const Grid *grid = &m->grids.data[t.grid];
+    for (uint32_t axis = 0; axis < grid->rank && grid->finer == GRID_NONE; axis++)
+        if (grid->extent[axis] > INT32_MAX / 2) {
+            *why = "a grid has at most 2147483647 cells along an axis";
+            return false;
+        }
+    *out = type_field(graph_finer(m, t.grid), t.channels);
     return true;
 }
 
@@ -68,9 +71,21 @@ static int64_t parent(const Levels *l, const int64_t p[MAX_RANK]) {
     return at;
 }
 
+/* Is the finer cell the first of its coarse cell, along every axis? */
+static bool is_first(const Levels *l, const int64_t p[MAX_RANK]) {
+    for (int a = 0; a < MAX_RANK; a++)
+        if (l->fine[a] != l->coarse[a] && p[a] % 2 != 0) return false;
+    return true;
+}
+
+static bool takes_first(const Evaluator *e, FuncId f, Node n) {
+    return graph_node(graph_get(e->module, f), n)->index == 1;
+}
+
 void eval_restrict(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     Levels l = levels_of(e, operands[0]->type.grid, out->type.grid);
     if (e->status) return;
+    bool first = takes_first(e, f, n);
     memset(out->data, 0, sizeof(double) * (size_t)out->size);
     for (uint32_t c = 0; c < out->type.channels; c++) {
         const double *from = operands[0]->data + c * l.fine_cells;
@@ -78,9 +93,10 @@ void eval_restrict(Evaluator *e, FuncId f, Node n, const Array *const *operands,
         int64_t p[MAX_RANK], i = 0;
         for (p[2] = 0; p[2] < l.fine[2]; p[2]++)
             for (p[1] = 0; p[1] < l.fine[1]; p[1]++)
-                for (p[0] = 0; p[0] < l.fine[0]; p[0]++) to[parent(&l, p)] += from[i++];
+                for (p[0] = 0; p[0] < l.fine[0]; p[0]++, i++)
+                    if (!first || is_first(&l, p)) to[parent(&l, p)] += from[i];
         i = 0;
-        for (p[2] = 0; p[2] < l.coarse[2]; p[2]++)
+        for (p[2] = 0; p[2] < l.coarse[2] && !first; p[2]++)
             for (p[1] = 0; p[1] < l.coarse[1]; p[1]++)
                 for (p[0] = 0; p[0] < l.coarse[0]; p[0]++)
                     to[i++] /= (double)(children(&l, 0, p[0]) * children(&l, 1, p[1]) *
@@ -91,13 +107,15 @@ void eval_restrict(Evaluator *e, FuncId f, Node n, const Array *const *operands,
 void eval_prolong(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     Levels l = levels_of(e, out->type.grid, operands[0]->type.grid);
     if (e->status) return;
+    bool first = takes_first(e, f, n);
     for (uint32_t c = 0; c < out->type.channels; c++) {
         const double *from = operands[0]->data + c * l.coarse_cells;
         double *to = out->data + c * l.fine_cells;
         int64_t p[MAX_RANK];
         for (p[2] = 0; p[2] < l.fine[2]; p[2]++)
             for (p[1] = 0; p[1] < l.fine[1]; p[1]++)
-                for (p[0] = 0; p[0] < l.fine[0]; p[0]++) *to++ = from[parent(&l, p)];
+                for (p[0] = 0; p[0] < l.fine[0]; p[0]++)
+                    *to++ = first && !is_first(&l, p) ? 0 : from[parent(&l, p)];
     }
 }
 
@@ -109,7 +127,7 @@ static Node children_node(Module *m, FuncId f, GridId fine, GridId coarse, Span 
     Node product = graph_const(m, f, 1);
     for (uint32_t axis = 0; axis < grid.rank; axis++) {
         Node two = graph_const(m, f, 2);
-        if (grid.extent[axis] < 0 || grid.extent[axis] % 2 != 0) {
+        if ((grid.extent[axis] < 0 || grid.extent[axis] % 2 != 0) && grid.coarser == GRID_NONE) {
             Node half;
             if (grid.extent[axis] >= 0) {
                 half =
@@ -131,17 +149,19 @@ static Node children_node(Module *m, FuncId f, GridId fine, GridId coarse, Span 
     return product;
 }
 
-/* The transpose of the mean: constant on the finer cells, divided by their number. */
+/* The transpose of the mean: constant on the finer cells, divided by their number; of the first cell: there. */
 Node deriv_restrict(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     NodeData d = *graph_node(graph_get(m, f), n);
+    if (d.index == 1) return graph_add(m, f, OP_PROLONG, &w, 1, 1, 0, d.span);
     GridId fine = operand_type(m, f, graph_operand(graph_get(m, f), n, 0)).grid;
     Node number = children_node(m, f, fine, d.type.grid, d.span);
     return graph_unary(m, f, OP_PROLONG, graph_binary(m, f, OP_DIV, w, number, d.span), d.span);
 }
 
-/* The transpose of the constant: the sum over the finer cells. */
+/* The transpose of the constant: the sum over the finer cells; of the first cell alone: what is there. */
 Node deriv_prolong(Module *m, FuncId f, Node n, uint32_t i, Node w) {
     NodeData d = *graph_node(graph_get(m, f), n);
+    if (d.index == 1) return graph_add(m, f, OP_RESTRICT, &w, 1, 1, 0, d.span);
     GridId coarse = operand_type(m, f, graph_operand(graph_get(m, f), n, 0)).grid;
     Node number = children_node(m, f, d.type.grid, coarse, d.span);
     return graph_binary(m, f, OP_MUL, graph_unary(m, f, OP_RESTRICT, w, d.span), number, d.span);

@@ -35,14 +35,6 @@ Node node_unbroadcast(Module *m, FuncId f, Node n, Type type, Span span);
 /* `n` broadcast to `type`. */
 Node node_broadcast(Module *m, FuncId f, Node n, Type type, Span span);
 
-/* ---- rows ---- */
-
-bool type_is_row(const Module *m, Type type); /* of a row of numbers */
-/* Is `row` a row of as many numbers as a field of this type has channels? */
-bool row_fits(Module *m, FuncId f, Node row, Type type);
-/* `row` as a field of this type: number c in every cell of channel c. */
-Node node_bychannel(Module *m, FuncId f, Node row, Type type, Span span);
-
 /* ---- resampling ---- */
 
 /* The tangent of a MAXPOOL node whose operand has tangent t: the mean of t over the cells that are largest. */

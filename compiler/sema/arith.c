@@ -30,13 +30,16 @@ static const Value *shapes_disagree(Elab *e, const Value *const *operands, uint3
         return value_error(e);
     }
     bool grids = first.grid != other.grid;
-    Diagnostic *d = grids ? report(e, GRIDS_DIFFER, span)
-                          : report(e, CHANNELS_DIFFER, span, first.channels, other.channels);
+    bool rows = grids && (type_is_row(e->module, first) || type_is_row(e->module, other));
+    Diagnostic *d = rows    ? report(e, ROW_LENGTH, span)
+                    : grids ? report(e, GRIDS_DIFFER, span)
+                            : report(e, CHANNELS_DIFFER, span, first.channels, other.channels);
     diag_label(d, report_span(e, a->span), "%s", type_text(e->module, first, e->arena));
     diag_label(d, report_span(e, b->span), "%s", type_text(e->module, other, e->arena));
     if (grids) {
         const Grid *g = &e->module->grids.data[first.grid], *h = &e->module->grids.data[other.grid];
-        if (g->finer == other.grid || h->finer == first.grid)
+        if (g->finer == other.grid || h->finer == first.grid || g->coarser == other.grid ||
+            h->coarser == first.grid)
             diag_help(
                 d,
                 "prolong() brings a field to the next finer grid, restrict() to the next coarser one");
@@ -56,8 +59,26 @@ static const Value *spread_over_list(Elab *e, Op op, const Value *const *operand
     return value_list(e, items, length, span);
 }
 
-const Value *eval_pointwise(Elab *e, Op op, const Value *const *operands, uint32_t count,
-                            Span span) {
+/* Rows of c numbers beside fields of c channels: a number for each channel, in every cell. */
+static void spread_rows(Elab *e, const Value **operands, uint32_t count, Span span) {
+    Type field = {TYPE_SCALAR, 0, GRID_NONE};
+    for (uint32_t i = 0; i < count; i++) {
+        Type t = value_type(e, operands[i]);
+        if (t.kind == TYPE_FIELD && !type_is_row(e->module, t) && t.channels > field.channels)
+            field = t;
+    }
+    for (uint32_t i = 0; i < count && field.kind == TYPE_FIELD; i++) {
+        if (!type_is_row(e->module, value_type(e, operands[i]))) continue;
+        Node row = value_to_node(e, operands[i]);
+        if (!row_fits(e->module, e->frame->func, row, field)) continue;
+        Node spread = node_bychannel(e->module, e->frame->func, row, field, span);
+        operands[i] = value_node(e, spread, NULL, operands[i]->span);
+    }
+}
+
+const Value *eval_pointwise(Elab *e, Op op, const Value *const *given, uint32_t count, Span span) {
+    const Value *operands[3] = {NULL, NULL, NULL};
+    for (uint32_t i = 0; i < count; i++) operands[i] = given[i];
     int64_t length = -1;
     bool known = true;
     for (uint32_t i = 0; i < count; i++) {
@@ -75,6 +96,7 @@ const Value *eval_pointwise(Elab *e, Op op, const Value *const *operands, uint32
         known = known && v->kind == VALUE_NUMBER;
     }
     if (length >= 0) return spread_over_list(e, op, operands, count, (uint32_t)length, span);
+    if (!known) spread_rows(e, operands, count, span);
     Node nodes[3] = {NODE_NONE, NODE_NONE, NODE_NONE};
     for (uint32_t i = 0; i < count; i++) {
         if (value_type(e, operands[i]).kind == TYPE_STACK) return bad_operand(e, operands[i], span);

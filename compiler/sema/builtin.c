@@ -24,6 +24,17 @@ const BuiltinInfo *builtin_find(const Names *names, Name name) {
     return NULL;
 }
 
+bool builtin_reads_word(const char *builtin, uint32_t position, bool named, const char *text,
+                        bool bound) {
+    static const char *const methods[] = {"nearest", "bilinear", "area"};
+    if (strcmp(builtin, "d") == 0)
+        return (position == 1 || named) && strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z';
+    if (strcmp(builtin, "resize") != 0 || (position != 2 && !named)) return false;
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (strcmp(methods[i], text) == 0) return true;
+    return !bound; /* a word that resize() does not know, and says so */
+}
+
 const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span) {
     if (info->least >= 0) {
         Operator *op = ARENA_NEW(e->arena, Operator);
@@ -32,6 +43,7 @@ const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span) {
     }
     if (info->number == 100) return value_number(e, M_PI, span);
     if (info->number == 101) return value_number(e, M_E, span);
+    if (info->number == 102) return value_number(e, e->training, span);
     if (info->number < 0) {
         Value *init = value_new(e, VALUE_INIT, span);
         init->init.kind = (PdnInitKind)-info->number;

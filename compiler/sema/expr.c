@@ -130,25 +130,25 @@ static const Value *eval_index(Elab *e, const Env *env, const Expr *x) {
             return value_error(e);
         return value_at(e, base->list.items[i], x->span);
     }
+    if (base->kind == VALUE_NODE && type_is_row(e->module, value_type(e, base)))
+        return row_entry(e, base, index, x->span);
     if (base->kind == VALUE_NODE && value_type(e, base).kind == TYPE_STACK) {
         if (value_to_node(e, index)) return film_frame(e, base, index, x->span);
     }
     Diagnostic *d = report(e, CANNOT_INDEX, x->index.base->span, value_describe(e, base));
     diag_help(
         d,
-        "lists, films and the unknowns of a recurrence have an index; channel(u, i) takes a channel");
+        "lists, rows of numbers, films and the unknowns of a recurrence have an index; channel(u, i) takes a channel");
     return value_error(e);
 }
 
 /* ---- calls ------------------------------------------------------------------------------ */
 
-static bool reads_word(const Value *callee, uint32_t position, const Arg *arg, const char *text) {
-    return value_is_builtin(callee, "d") && (position == 1 || arg->name) &&
-           arg->value->kind == EXPR_NAME && strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z';
-}
-
 Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Expr *x) {
     Arguments a = {ARENA_ARRAY(e->arena, Argument, x->call.count), x->call.count, x->span};
+    const BuiltinInfo *builtin =
+        callee->kind == VALUE_OPERATOR && callee->op->kind == OPERATOR_BUILTIN ? callee->op->builtin
+                                                                               : NULL;
     for (uint32_t i = 0; i < a.count; i++) {
         const Arg *arg = &x->call.args[i];
         a.items[i].name = arg->name;
@@ -156,10 +156,12 @@ Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Exp
         a.items[i].expr = arg->value;
         const char *text =
             arg->value->kind == EXPR_NAME ? names_text(e->names, arg->value->name) : "";
-        if (reads_word(callee, i, arg, text)) {
+        bool bound =
+            *text && (env_find(env, arg->value->name) || builtin_find(e->names, arg->value->name));
+        if (*text && builtin && builtin_reads_word(builtin->name, i, arg->name != 0, text, bound)) {
             Value *v = value_new(e, VALUE_STRING, arg->value->span);
             v->string.bytes = text;
-            v->string.length = 1;
+            v->string.length = (uint32_t)strlen(text);
             a.items[i].value = v;
         } else {
             a.items[i].value = eval_expr(e, env, arg->value);

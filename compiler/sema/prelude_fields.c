@@ -125,6 +125,17 @@ const Value *prelude_sum(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     return reduce(e, OP_SUM, OP_ADD, first(a), a->span);
 }
 
+const Value *cells_of(Elab *e, GridId grid, Span span) {
+    const Grid *g = &e->module->grids.data[grid];
+    double cells = 1;
+    for (uint32_t i = 0; i < g->rank; i++)
+        cells = g->extent[i] < 0 ? NAN : cells * (double)g->extent[i];
+    if (!isnan(cells)) return num(e, cells, span);
+    Node n =
+        graph_add_typed(e->module, e->frame->func, OP_CELLS, type_scalar(), NULL, 0, grid, 0, span);
+    return value_node(e, n, NULL, span);
+}
+
 static const Value *count_of(Elab *e, const Value *v, Span span) {
     if (v->kind == VALUE_LIST) {
         const Value *all = num(e, 0, span);
@@ -134,14 +145,7 @@ static const Value *count_of(Elab *e, const Value *v, Span span) {
     }
     if (!value_is_field(e, v)) return num(e, 1, span);
     Type t = value_type(e, v);
-    const Grid *g = &e->module->grids.data[t.grid];
-    double cells = t.channels;
-    for (uint32_t i = 0; i < g->rank; i++)
-        cells = g->extent[i] < 0 ? NAN : cells * (double)g->extent[i];
-    if (!isnan(cells)) return num(e, cells, span);
-    Node n = graph_add_typed(e->module, e->frame->func, OP_CELLS, type_scalar(), NULL, 0, t.grid, 0,
-                             span);
-    return point2(e, OP_MUL, value_node(e, n, NULL, span), num(e, t.channels, span), span);
+    return point2(e, OP_MUL, cells_of(e, t.grid, span), num(e, t.channels, span), span);
 }
 
 const Value *prelude_mean(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -242,13 +246,32 @@ const Value *prelude_channel(Elab *e, const BuiltinInfo *info, const Arguments *
         report(e, NOT_A_FIELD, a->span, u ? value_describe(e, u) : "nothing");
         return value_error(e);
     }
-    int64_t c;
-    if (!value_static_int(e, i, "a channel", 0, value_type(e, u).channels - 1, &c))
-        return value_error(e);
-    Node n = value_to_node(e, u);
-    return value_node(
-        e, graph_add(e->module, e->frame->func, OP_CHANNEL, &n, 1, (uint32_t)c, 0, a->span),
-        value_boundary(e, u), a->span);
+    uint32_t channels = value_type(e, u).channels;
+    int64_t first, last;
+    if (i->kind == VALUE_RANGE) {
+        if (!value_static_int(e, num(e, i->range.first, i->span), "the first channel", 0,
+                              channels - 1, &first) ||
+            !value_static_int(e, num(e, i->range.last, i->span), "the end of the channels",
+                              (double)first + 1, channels, &last))
+            return value_error(e);
+    } else {
+        if (!value_static_int(e, i, "a channel", 0, channels - 1, &first)) return value_error(e);
+        last = first + 1;
+    }
+    Node n = value_to_node(e, u), *parts = ARENA_ARRAY(e->arena, Node, (size_t)(last - first));
+    for (int64_t c = first; c < last; c++)
+        parts[c - first] =
+            graph_add(e->module, e->frame->func, OP_CHANNEL, &n, 1, (uint32_t)c, 0, a->span);
+    n = graph_add(e->module, e->frame->func, OP_CONCAT, parts, (uint32_t)(last - first), 0, 0,
+                  a->span);
+    return value_node(e, n, value_boundary(e, u), a->span);
+}
+
+const Value *prelude_channels(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    (void)info;
+    if (value_is_field(e, first(a))) return num(e, value_type(e, first(a)).channels, a->span);
+    report(e, NOT_A_FIELD, a->span, value_describe(e, first(a)));
+    return value_error(e);
 }
 
 /* ---- places and shapes --------------------------------------------------------------------- */
@@ -269,23 +292,6 @@ const Value *prelude_shift(Elab *e, const BuiltinInfo *info, const Arguments *a)
     Stencil s = {.rank = rank, .taps = &tap, .count = 1};
     bool odd[MAX_RANK] = {false, false, false};
     return derive_stencil(e, argument_get(e, info, a, 0), &s, odd, a->span);
-}
-
-const Value *prelude_resample(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    const Value *u = first(a);
-    if (!value_is_field(e, u)) {
-        report(e, NOT_A_FIELD, a->span, value_describe(e, u));
-        return value_error(e);
-    }
-    Node n = value_to_node(e, u);
-    Type t;
-    const char *why = NULL;
-    if (!op_shape(e->module, e->frame->func, info->op, &n, 1, 0, 0, &t, &why)) {
-        report(e, SHAPE, a->span, why);
-        return value_error(e);
-    }
-    return value_node(e, graph_add(e->module, e->frame->func, info->op, &n, 1, 0, 0, a->span), NULL,
-                      a->span);
 }
 
 static const Value *for_each_like(Elab *e, const BuiltinInfo *info, const Value *like, Span span);
@@ -380,6 +386,8 @@ const Value *prelude_length(Elab *e, const BuiltinInfo *info, const Arguments *a
     if (v->kind == VALUE_LIST && v->list.count && is_film(e, v->list.items[0]))
         v = v->list.items[0];
     if (v->kind == VALUE_LIST) return num(e, v->list.count, a->span);
+    if (v->kind == VALUE_NODE && type_is_row(e->module, value_type(e, v)))
+        return num(e, (double)e->module->grids.data[value_type(e, v).grid].extent[0], a->span);
     if (is_film(e, v)) {
         Node n = value_to_node(e, v);
         return value_node(e, graph_add(e->module, e->frame->func, OP_FRAMES, &n, 1, 0, 0, a->span),

@@ -167,6 +167,15 @@ const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span spa
 const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value *v, Span span) {
     OperatorFunc f;
     if (!needs_field(e, at, span) || !needs_field(e, v, span)) return value_error(e);
+    if (!type_equal(value_type(e, at), value_type(e, v))) {
+        Diagnostic *d = report(e, SHAPE, span,
+                               "a direction has the shape of the field at which it is taken");
+        diag_label(d, report_span(e, at->span), "%s",
+                   type_text(e->module, value_type(e, at), e->arena));
+        diag_label(d, report_span(e, v->span), "%s",
+                   type_text(e->module, value_type(e, v), e->arena));
+        return value_error(e);
+    }
     if (!operator_func(e, op, value_type(e, at), at, span, &f)) return value_error(e);
     Node why = NODE_NONE;
     FuncId jvp = jvp_func(e->module, f.func, &why);

@@ -86,13 +86,15 @@ static void check_call(Resolver *r, const Expr *x) {
     }
 }
 
-static bool is_axis_argument(const Unit *u, const Expr *call, uint32_t i) {
-    const Expr *callee = call->call.callee, *v = call->call.args[i].value;
-    if (callee->kind != EXPR_NAME || strcmp(names_text(u->context.names, callee->name), "d") != 0 ||
-        v->kind != EXPR_NAME)
-        return false;
-    const char *t = names_text(u->context.names, v->name);
-    return strlen(t) == 1 && t[0] >= 'x' && t[0] <= 'z';
+/* A word that a builtin reads, not a name. */
+static bool is_word(const Resolver *r, const Expr *call, uint32_t i) {
+    const Expr *callee = call->call.callee;
+    const Arg *arg = &call->call.args[i];
+    Names *names = r->unit->context.names;
+    if (callee->kind != EXPR_NAME || arg->value->kind != EXPR_NAME) return false;
+    bool bound = env_find(r->env, arg->value->name) || builtin_find(names, arg->value->name);
+    return builtin_reads_word(names_text(names, callee->name), i, arg->name != 0,
+                              names_text(names, arg->value->name), bound);
 }
 
 static bool visit(void *context, const Expr *x) {
@@ -102,7 +104,7 @@ static bool visit(void *context, const Expr *x) {
         check_call(r, x);
         walk_expr(x->call.callee, visit, r);
         for (uint32_t i = 0; i < x->call.count; i++)
-            if (!is_axis_argument(u, x, i)) walk_expr(x->call.args[i].value, visit, r);
+            if (!is_word(r, x, i)) walk_expr(x->call.args[i].value, visit, r);
         return false;
     }
     if (x->kind != EXPR_NAME) return true;

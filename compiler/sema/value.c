@@ -188,6 +188,7 @@ const char *value_describe(Elab *e, const Value *value) {
     case VALUE_NODE: {
         Type t = value_type(e, value);
         if (t.kind == TYPE_SCALAR) return "a number known only at run time";
+        if (type_is_row(e->module, t)) return type_text(e->module, t, e->arena);
         return arena_format(e->arena, "%s (%s)", t.kind == TYPE_STACK ? "a film" : "a field",
                             type_text(e->module, t, e->arena));
     }

@@ -377,12 +377,18 @@ const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void 
 const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count,
                               Span span);
 
-/* ---- prelude_fields.c: films ----------------------------------------------------------------------- */
+/* ---- prelude_fields.c ----------------------------------------------------------------------- */
 
 /* A path of the program, to be read: relative to the program's file, or as the command line gave it. */
 const char *read_path(const Elab *e, const Value *text);
 /* A frame of a film, counted from 0, or from -1 backwards; a message where it is known that there is none. */
+const Value *cells_of(Elab *e, GridId grid, Span span); /* their number */
 const Value *film_frame(Elab *e, const Value *film, const Value *index, Span span);
+
+/* ---- prelude_layers.c: rows of numbers ---------------------------------------------------------------- */
+
+/* Number `index` of a row, from 0; a message where there is none. */
+const Value *row_entry(Elab *e, const Value *row, const Value *index, Span span);
 
 /* ---- proof.c ----------------------------------------------------------------------------------- */
 
@@ -414,6 +420,10 @@ struct BuiltinInfo {
 };
 const BuiltinInfo *builtin_find(const Names *names, Name name);
 const BuiltinInfo *builtin_at(uint32_t i); /* NULL past the last */
+/* Does this builtin read `text` in this place as a word, such as the axis in d(u, x), not as a name? `bound`:
+ * there is such a name. */
+bool builtin_reads_word(const char *builtin, uint32_t position, bool named, const char *text,
+                        bool bound);
 const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span);
 /* Checks number and names of the arguments, then calls. */
 const Value *builtin_call(Elab *e, const Env *env, const BuiltinInfo *info,

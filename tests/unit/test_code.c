@@ -217,6 +217,13 @@ Test(code, resampling)
         Node coarser = graph_unary(c.m, c.f, OP_RESTRICT, graph_binary(c.m, c.f, OP_MUL, coarse, coarse, SPAN_NONE), SPAN_NONE);
         Node back = graph_unary(c.m, c.f, OP_PROLONG, graph_unary(c.m, c.f, OP_PROLONG, coarser, SPAN_NONE), SPAN_NONE);
         show(&c, coarser);
+        Node first = graph_add(c.m, c.f, OP_RESTRICT, &u, 1, 1, 0, SPAN_NONE);
+        show(&c, first);
+        show(&c, graph_add(c.m, c.f, OP_PROLONG, &first, 1, 1, 0, SPAN_NONE));
+        Node finer = graph_unary(c.m, c.f, OP_PROLONG, u, SPAN_NONE);
+        show(&c, finer);
+        show(&c, graph_unary(c.m, c.f, OP_RESTRICT,
+                             graph_binary(c.m, c.f, OP_MUL, finer, finer, SPAN_NONE), SPAN_NONE));
         Node largest = graph_unary(c.m, c.f, OP_MAXPOOL, u, SPAN_NONE);
         show(&c, graph_unary(c.m, c.f, OP_MAXPOOL,
                              graph_unary(c.m, c.f, OP_TANH, largest, SPAN_NONE), SPAN_NONE));

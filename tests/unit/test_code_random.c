@@ -245,8 +245,11 @@ static void make_node(Maker *m)
         break;
     case 11:
         if (pick(m, 2)) {
-            Node coarse = unary(m, OP_RESTRICT, u);
-            add_field(m, unary(m, OP_PROLONG, pick(m, 2) ? coarse : unary(m, OP_TANH, coarse)));
+            Node coarse = pick(m, 3)
+                              ? graph_add(g, m->f, OP_RESTRICT, &u, 1, pick(m, 2), 0, SPAN_NONE)
+                              : unary(m, OP_MAXPOOL, u);
+            if (pick(m, 2)) coarse = unary(m, OP_TANH, coarse);
+            add_field(m, graph_add(g, m->f, OP_PROLONG, &coarse, 1, pick(m, 2), 0, SPAN_NONE));
         } else {
             add_field(m, graph_add_typed(g, m->f, pick(m, 2) ? OP_EDGE : OP_COORD, type_field(m->c->grid, 1), NULL, 0,
                                          pick(m, g->grids.data[m->c->grid].rank), pick(m, 2), SPAN_NONE));

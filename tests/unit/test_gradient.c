@@ -137,6 +137,7 @@ static Node say_conv(Bench *b, Op op) {
 /* One op of operands of its own; NODE_NONE where this test has no way to say it. */
 static Node say(Bench *b, Op op, uint32_t channels) {
     const OpInfo *info = op_info(op);
+    uint32_t rank = b->m->grids.data[b->grid].rank;
     Node x[3];
     if (info->class == CLASS_POINTWISE) {
         for (int i = 0; i < info->operands; i++) x[i] = field_param(b, i == 2 ? 1 : channels);
@@ -154,23 +155,29 @@ static Node say(Bench *b, Op op, uint32_t channels) {
         return graph_add(b->m, b->f, op, x, 2, 0, 0, SPAN_NONE);
     case OP_CHSUM: return un(b, op, field_param(b, 3));
     case OP_STENCIL: return apply(b, gradient_stencil(b, SIDE_ODD, false), field_param(b, 1));
-    case OP_RESTRICT:
+    case OP_RESTRICT: /* the mean in 1D, the first of the cells in 2D */
+        x[0] = field_param(b, 2);
+        return graph_add(b->m, b->f, op, x, 1, rank - 1, 0, SPAN_NONE);
     case OP_SUM:
     case OP_LEAST:
-    case OP_LARGEST: return un(b, op, field_param(b, 2));
-    case OP_PROLONG: return un(b, op, un(b, OP_RESTRICT, field_param(b, 2)));
+    case OP_LARGEST:
     case OP_MAXPOOL:
     case OP_BATCHMEAN:
     case OP_TOTALS: return un(b, op, field_param(b, 2));
+    case OP_PROLONG:
+        x[0] = un(b, OP_RESTRICT, field_param(b, 2));
+        return graph_add(b->m, b->f, op, x, 1, rank - 1, 0, SPAN_NONE);
     case OP_ROW:
-        for (int i = 0; i < 3; i++) x[i] = graph_param(b->m, b->f, type_scalar(), 0);
+        x[0] = graph_param(b->m, b->f, type_scalar(), 0);
+        x[1] = graph_param(b->m, b->f, type_scalar(), 0);
+        x[2] = x[0];
         return graph_add(b->m, b->f, op, x, 3, 0, 0, SPAN_NONE);
     case OP_ENTRY:
         x[0] = graph_param(b->m, b->f, type_field(graph_row(b->m, 3), 1), 0);
-        return graph_add(b->m, b->f, op, x, 1, 1, 0, SPAN_NONE);
+        return graph_add(b->m, b->f, op, x, 1, 2, 0, SPAN_NONE);
     case OP_BYCHANNEL:
-        x[0] = graph_param(b->m, b->f, type_field(graph_row(b->m, 2), 1), 0);
-        return graph_add_typed(b->m, b->f, op, type_field(b->grid, 2), x, 1, 0, 0, SPAN_NONE);
+        x[0] = graph_param(b->m, b->f, type_field(graph_row(b->m, 3), 1), 0);
+        return graph_add_typed(b->m, b->f, op, type_field(b->grid, 3), x, 1, 0, 0, SPAN_NONE);
     case OP_CONV:
     case OP_CONVT:
     case OP_CONVW: return say_conv(b, op);
@@ -446,6 +453,26 @@ Test(gradient, forward_agrees_with_reverse) {
         cr_assert(fabs(dot(&jv, &w)) > 1e-3);
         bench_free(&b);
     }
+}
+
+/* Noise in a loop depends on the step alone: steps that are run again, or backwards, draw the same. */
+Test(gradient, through_noise_that_is_fresh_at_each_step) {
+    Bench b = bench_new(1, sizes, 1);
+    Type field = type_field(b.grid, 1);
+    FuncId body = graph_func(b.m, 0);
+    Node k = graph_param(b.m, body, type_scalar(), 0), u = graph_param(b.m, body, field, 0);
+    Node noise = graph_add_typed(b.m, body, OP_UNIFORM, field, &k, 1, 3, 0, SPAN_NONE);
+    Node next = graph_binary(b.m, body, OP_MUL, graph_unary(b.m, body, OP_TANH, u, SPAN_NONE),
+                             graph_binary(b.m, body, OP_ADD, noise, u, SPAN_NONE), SPAN_NONE);
+    vec_push(&graph_get(b.m, body)->results, next);
+    Loop loop = {.body = body, .states = 1, .stride = 1};
+    Node operands[2] = {number(&b, 4), field_param(&b, 1)};
+    Node run = graph_add(b.m, b.f, OP_LOOP, operands, 2, graph_loop(b.m, &loop), 0, SPAN_NONE);
+    returns(&b, un(&b, OP_SUM, graph_result(b.m, b.f, run, 0)));
+    Array at = random_array(&b, field, 3), step = random_array(&b, field, 4);
+    for (int64_t i = 0; i < at.size; i++) at.data[i] += 1;
+    check_taylor(&b, b.f, &at, &step, 1, "noise in a loop");
+    bench_free(&b);
 }
 
 Test(gradient, of_calls_and_of_what_is_refused) {
