@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """Standalone kernels for other processors, run: x86-64 without vector extensions, with AVX-512 where the
 machine has it, aarch64 under qemu, wasm32 in node; against this machine's own result. The tolerance is 2e-6
-of the largest value: the kernels differ in fused multiply-add alone. What cannot run here says so."""
+of the largest value: the kernels differ in fused multiply-add alone. What cannot run here says so. A trained
+network with its weights inside, and its derivative, are among them; for this machine's own processor its bits are
+those of the program that loads the weights."""
 import os
 import shutil
 import subprocess
@@ -17,12 +19,37 @@ operator denoise(lambda = 0.05, steps = 7)(u) =
 
 operator waves(u) = sin(4 * u) + exp(-u^2) * sqrt(1 + u^2)
 
+network net(depth, channels = 6)(f) {
+    param A          = conv(1 -> channels, size = 3)
+    param K[depth]   = conv(channels -> channels, size = 3, bias = true)
+    param tau[depth] = 0.1 in [0.001, 10]
+    param B          = conv(channels -> 1, size = 3, boundary = zero)
+    u[0] = A(f)
+    u[k+1] = u[k] + tau[k] * tanh(K[k](u[k]))
+    return f + B(u[depth])
+}
+
+experiment training {
+    grid G = box([0, 24], [0, 20], cells = [24, 20])
+    let n = net(depth = 3)
+    train n for 30 steps with adam(rate = 1e-2) {
+        let x = sin(0.3 * G.x) * cos(0.2 * G.y)
+        minimise mean((n(x + 0.3 * normal(x)) - x)^2)
+    }
+    save n to "net.safetensors"
+}
+"""
+HERE = """
 experiment here {
     grid G = box([0, 61], [0, 43], cells = [61, 43])
     let f = uniform(G.x)
     save f to "f.npy"
     save denoise()(f) to "denoise.npy"
     save waves(f) to "waves.npy"
+    let n = net(depth = 3)
+    load n from "net.safetensors"
+    save n(f) to "net.npy"
+    save vjp(n, f)(f) to "net_vjp.npy"
 }
 """
 HEIGHT, WIDTH = 43, 61
@@ -39,7 +66,7 @@ int main(void) {
     if (!file || fread(u, sizeof *u, COUNT, file) != COUNT)
         return 90;
     void *workspace = aligned_alloc(64, (%(name)s_workspace(size) + 127) / 64 * 64);
-    int status = %(name)s(size, in, out, workspace);
+    int status = %(call)s;
     if (status)
         return status;
     fclose(file);
@@ -64,7 +91,7 @@ WebAssembly.instantiate(fs.readFileSync('k.wasm'), imports).then(({instance}) =>
     const workspace = take(Number(e.%(name)s_workspace(size)));
     const missing = top - e.memory.buffer.byteLength;
     if (missing > 0) e.memory.grow(Math.ceil(missing / 65536));
-    const status = e.%(name)s(size, ins, outs, workspace);
+    const status = e.%(node_call)s;
     if (status) process.exit(status);
     fs.writeFileSync('v.bin', new Uint8Array(e.memory.buffer, v, data.length));
 });
@@ -91,7 +118,7 @@ def aarch64(folder, name):
 def wasm(folder, name):
     linker = shutil.which("wasm-ld-19") or "wasm-ld"
     return (run([linker, "--no-entry", "--allow-undefined", "--export=__heap_base", f"--export={name}",
-                 f"--export={name}_workspace", f"{name}.o", "-o", "k.wasm"], folder)
+                 f"--export={name}_workspace", f"--export-if-defined={name}_vjp", f"{name}.o", "-o", "k.wasm"], folder)
             and run(["node", "main.js"], folder))
 
 
@@ -101,6 +128,7 @@ def has_avx512():
 
 
 TARGETS = {
+    "native": ([], native, ["cc"]),
     "x86-64": (["--cpu", "x86-64"], native, ["cc"]),
     "x86-64-v4": (["--cpu", "x86-64-v4"], native, ["cc"]),
     "aarch64": (["--target", "aarch64-linux-gnu", "--cpu", "generic"], aarch64,
@@ -109,38 +137,58 @@ TARGETS = {
 }
 
 
+# Result: the kernel, what it is built with, the call in C and in JavaScript.
+RESULTS = {
+    "denoise": ("denoise", [], "denoise(size, in, out, workspace)", "denoise(size, ins, outs, workspace)"),
+    "waves": ("waves", [], "waves(size, in, out, workspace)", "waves(size, ins, outs, workspace)"),
+    "net": ("net", ["depth=3", "--weights", "net.safetensors"],
+            "net(size, in, out, workspace)", "net(size, ins, outs, workspace)"),
+    "net_vjp": ("net", ["depth=3", "--weights", "net.safetensors", "--gradient"],
+                "net_vjp(size, in, in, out, workspace)", "net_vjp(size, ins, ins, outs, workspace)"),
+}
+
+
+def check(programs, here, target, result):
+    options, execute, needs = TARGETS[target]
+    name, more, call, node_call = RESULTS[result]
+    missing = [tool for tool in needs if not shutil.which(tool)]
+    if target == "wasm32" and not (shutil.which("wasm-ld-19") or shutil.which("wasm-ld")):
+        missing.append("wasm-ld-19")
+    if target == "x86-64-v4" and not has_avx512():
+        missing.append("AVX-512")
+    folder = os.path.join(programs.folder, f"{target}-{result}")
+    os.mkdir(folder)
+    program = os.path.join(here, "program.pdn")
+    built = run([PDN, "build", program, name, "-o", folder, "--emit", "obj,header"] + more + options, here)
+    programs.checked += 1
+    if not built:
+        programs.wrong += 1
+        return
+    if missing:
+        programs.skip(f"{result} for {target}: built, not run: no {', '.join(missing)}")
+        return
+    words = {"name": name, "height": HEIGHT, "width": WIDTH, "call": call, "node_call": node_call}
+    for file, text in (("main.c", MAIN), ("main.js", NODE)):
+        with open(os.path.join(folder, file), "w", encoding="utf-8") as to:
+            to.write(text % words)
+    load(here, "f.npy").tofile(os.path.join(folder, "f.bin"))
+    if not execute(folder, name):
+        programs.wrong += 1
+        return
+    found = np.fromfile(os.path.join(folder, "v.bin"), dtype=np.float32).reshape(HEIGHT, WIDTH)
+    programs.compare(f"{target}, {result}", found, load(here, f"{result}.npy"), 0 if target == "native" else 2e-6)
+
+
 def main():
     programs = Programs()
     here = programs.run(PROGRAM)
-    program = os.path.join(programs.folder, "program.pdn")
-    for target, (options, execute, needs) in TARGETS.items():
-        missing = [tool for tool in needs if not shutil.which(tool)]
-        if target == "wasm32" and not (shutil.which("wasm-ld-19") or shutil.which("wasm-ld")):
-            missing.append("wasm-ld-19")
-        if target == "x86-64-v4" and not has_avx512():
-            missing.append("AVX-512")
-        for name in ("denoise", "waves"):
-            folder = os.path.join(programs.folder, f"{target}-{name}")
-            os.mkdir(folder)
-            built = run([PDN, "build", program, name, "-o", folder, "--emit", "obj,header"] + options,
-                        programs.folder)
-            programs.checked += 1
-            if not built:
-                programs.wrong += 1
-                continue
-            if missing:
-                programs.skip(f"{name} for {target}: built, not run: no {', '.join(missing)}")
-                continue
-            words = {"name": name, "height": HEIGHT, "width": WIDTH}
-            for file, text in (("main.c", MAIN), ("main.js", NODE)):
-                with open(os.path.join(folder, file), "w", encoding="utf-8") as to:
-                    to.write(text % words)
-            load(here, "f.npy").tofile(os.path.join(folder, "f.bin"))
-            if not execute(folder, name):
-                programs.wrong += 1
-                continue
-            found = np.fromfile(os.path.join(folder, "v.bin"), dtype=np.float32).reshape(HEIGHT, WIDTH)
-            programs.compare(f"{target}, {name}", found, load(here, f"{name}.npy"), 2e-6)
+    with open(os.path.join(here, "program.pdn"), "w", encoding="utf-8") as file:
+        file.write(PROGRAM + HERE)
+    if not run([PDN, "run", "program.pdn", "here"], here):
+        sys.exit(1)
+    for target in TARGETS:
+        for result in RESULTS:
+            check(programs, here, target, result)
     programs.end()
 
 
