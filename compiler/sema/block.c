@@ -15,6 +15,8 @@ typedef struct {
     VEC(const Stmt *) equations;
     bool experiment, failed;
     bool inner; /* of a loop over data, or `every` */
+    TrainStatement *training; /* of `train`: takes minimise and every */
+    void *context;
 } Scope;
 
 static void exec_block(Elab *e, Scope *s, const Block *block);
@@ -169,7 +171,7 @@ static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
     case STMT_IF: exec_if(e, s, stmt); return;
     case STMT_FOR: exec_for(e, s, stmt); return;
     case STMT_RETURN:
-        if (!s->experiment) {
+        if (s->item) {
             exec_return(e, s, stmt);
             return;
         }
@@ -186,16 +188,27 @@ static void exec_stmt(Elab *e, Scope *s, const Stmt *stmt) {
             return;
         }
         break;
+    case STMT_MINIMISE:
+    case STMT_EVERY:
+        if (s->training) {
+            s->failed = !s->training(s->context, s->env, stmt);
+            return;
+        }
+        break;
     case STMT_SOLVE: exec_solve(e, s, stmt); return;
     case STMT_ERROR: s->failed = true; return;
     default: break;
     }
     if (s->experiment && exec_experiment(e, s, stmt)) return;
-    bool an = s->experiment || s->item->def.kind == DEF_OPERATOR;
+    bool an = s->experiment || (s->item && s->item->def.kind == DEF_OPERATOR);
     Diagnostic *d = report(e, MISPLACED, stmt->span, an ? "an" : "a",
-                           s->experiment ? "experiment" : ast_def_text(s->item->def.kind));
+                           s->training     ? "training"
+                           : s->experiment ? "experiment"
+                                           : ast_def_text(s->item->def.kind));
     if (stmt->kind == STMT_MINIMISE || stmt->kind == STMT_EVERY)
         diag_help(d, "it stands in the block of a `train` statement");
+    else if (s->training)
+        diag_help(d, "`every 1 epochs { … }` holds what is reported while it trains");
     if (stmt->kind == STMT_PARAM)
         diag_help(d, "parameters belong to definitions: network scale()(f) { param a = 1; … }");
     s->failed = true;
@@ -319,4 +332,10 @@ void eval_experiment(Elab *e, const Env *env, const Block *block) {
 
 void eval_statements(Elab *e, const Env *env, const Block *block) {
     run_statements(e, env, block, true);
+}
+
+bool eval_training(Elab *e, const Env *env, const Block *block, TrainStatement *statement, void *context) {
+    Scope s = {.env = env, .training = statement, .context = context};
+    exec_block(e, &s, block);
+    return !s.failed;
 }

@@ -73,50 +73,27 @@ typedef struct {
     Elab *e;
     const Value *loss; /* so far */
     VEC(const Stmt *) every;
-    const Env *env;
     bool failed;
 } Body;
 
-static void minimise(Body *b, const Stmt *s) {
+static bool minimise(Body *b, const Env *env, const Stmt *s) {
     Elab *e = b->e;
-    const Value *v = eval_expr(e, b->env, s->expr.value);
-    if (v->kind != VALUE_ERROR && !value_is_scalar(e, v)) {
+    const Value *v = eval_expr(e, env, s->expr.value);
+    if (v->kind == VALUE_ERROR) return false;
+    if (!value_is_scalar(e, v)) {
         Diagnostic *d = report(e, LOSS_NOT_A_NUMBER, s->expr.value->span, value_describe(e, v));
         diag_help(d, "mean(…) of a field is one");
-        v = value_error(e);
+        return false;
     }
-    b->failed = b->failed || v->kind == VALUE_ERROR;
     b->loss = b->loss ? eval_binary(e, AST_ADD, b->loss, v, s->span) : v;
+    return true;
 }
 
-static void train_block(Body *b, const Block *block) {
-    for (uint32_t i = 0; i < block->count && !b->failed; i++) {
-        const Stmt *s = block->items[i];
-        const Env *env = b->env;
-        double c;
-        switch (s->kind) {
-        case STMT_LET:
-        case STMT_LET_FN: b->env = let_bind(b->e, b->env, s); break;
-        case STMT_BOUNDARY: b->env = boundary_statement(b->e, b->env, b->env, s); break;
-        case STMT_MINIMISE: minimise(b, s); break;
-        case STMT_EVERY: vec_push(&b->every, s); break;
-        case STMT_IF:
-            if (!value_static(b->e, eval_expr(b->e, b->env, s->branch.condition), "a condition", &c))
-                b->failed = true;
-            else if (c != 0)
-                train_block(b, s->branch.then);
-            else if (s->branch.otherwise)
-                train_block(b, s->branch.otherwise);
-            b->env = env;
-            break;
-        case STMT_ERROR: b->failed = true; break;
-        default: {
-            Diagnostic *d = report(b->e, MISPLACED, s->span, "a", "train");
-            diag_help(d, "`every 1 epochs { … }` holds what is reported while it trains");
-            b->failed = true;
-        }
-        }
-    }
+static bool train_body(void *context, const Env *env, const Stmt *s) {
+    Body *b = context;
+    if (s->kind == STMT_MINIMISE) return minimise(b, env, s);
+    vec_push(&b->every, s);
+    return true;
 }
 
 static bool read_unit(Elab *e, const NameAt *unit, bool has_data, bool *epochs) {
@@ -218,10 +195,10 @@ static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *
                            Trained *trained) {
     SampleFrame frame;
     if (!sample_begin(e, names_of(e->names, "loss"), env, data, s->train.on_name, &frame)) return;
-    Body body = {.e = e, .env = frame.env};
+    Body body = {.e = e};
     bool outer = e->training;
     e->training = true;
-    train_block(&body, s->train.body);
+    body.failed = !eval_training(e, frame.env, s->train.body, train_body, &body);
     e->training = outer;
     if (!body.failed && !body.loss) {
         Diagnostic *d = report(e, NO_LOSS, s->span);

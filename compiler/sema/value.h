@@ -335,6 +335,9 @@ const Value *eval_block(Elab *e, const Env *env, const Item *item, const Block *
 void eval_experiment(Elab *e, const Env *env, const Block *block);
 /* The same for the statements of a loop over data, or of `every`. */
 void eval_statements(Elab *e, const Env *env, const Block *block);
+/* That of `train`: minimise and every go to the function, which is false where it failed. False: something failed. */
+typedef bool TrainStatement(void *context, const Env *env, const Stmt *stmt);
+bool eval_training(Elab *e, const Env *env, const Block *block, TrainStatement *statement, void *context);
 /* The value of a text of the command line, read as an expression of the program. */
 const Value *eval_override(Elab *e, const Override *override, bool as_text);
 /* A loop region: `body` gets k and the states of one step (in the loop's frame) and returns the next
