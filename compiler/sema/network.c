@@ -103,7 +103,14 @@ static bool load_parameter(Elab *e, Parameter *p, const Instance *within, const 
     if (!p->tensor_count && rank >= 1 && rank <= MAX_RANK && !parameter_settle(e, p, (uint32_t)rank, span))
         return false;
     if (!p->tensor_count) {
-        report(e, NOT_SETTLED, span, name);
+        const PdnTensor *there = file ? pdn_tensors_find(file, name) : NULL;
+        if (there)
+            report(e, LOAD_AXES, span, path, name, there->rank,
+                   p->depth >= 0 ? "several convolutions has 4 to 6" : "a convolution has 3 to 5");
+        else if (file)
+            report(e, LOAD_LACKS, span, path, name);
+        else
+            report(e, NOT_SETTLED, span, name);
         return false;
     }
     for (uint32_t t = 0; t < p->tensor_count; t++) {

@@ -53,9 +53,12 @@ static bool find_trained(Elab *e, const Env *env, const ExprList *what, Trained 
 /* After they were applied: parameters of what they call are made then. */
 static bool find_parameters(Elab *e, Trained *out) {
     for (uint32_t i = 0; i < out->what->count; i++) {
-        uint32_t before = out->parameters.len;
-        parameters_of(e, out->values[i], &out->parameters);
-        if (out->parameters.len == before) {
+        Parameters own = {0};
+        parameters_of(e, out->values[i], &own);
+        bool none = !own.len;
+        vec_free(&own);
+        parameters_of(e, out->values[i], &out->parameters); /* those of before once more are no more */
+        if (none) {
             Diagnostic *d = report(e, NOTHING_TO_TRAIN, out->what->items[i]->span,
                                    value_describe(e, out->values[i]));
             diag_help(d, "parameters are declared in its body: param K = conv(1 -> 16, size = 5)");
