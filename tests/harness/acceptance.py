@@ -6,8 +6,22 @@ import shlex
 from .common import FAILED, PASSED, SKIPPED, Case
 
 
+def without(word, base, context):
+    """`name=folder!file` as a folder of links to all but that file."""
+    name, rest = word.split("=", 1)
+    folder, left_out = rest.split("!", 1)
+    links = context.folder()
+    for file in os.listdir(os.path.join(base, folder)):
+        if file != left_out:
+            os.symlink(os.path.join(base, folder, file), os.path.join(links, file))
+    return f"{name}={links}"
+
+
 def run(line, base, context):
     words = shlex.split(line)
+    for i, word in enumerate(words):
+        if "!" in word and os.path.isdir(os.path.join(base, word.split("=", 1)[1].split("!")[0])):
+            words[i] = without(word, base, context)
     if not os.path.exists(os.path.join(base, words[0])):
         return [(SKIPPED, line, f"{os.path.join(base, words[0])} is not there")]
     choices = [words]
