@@ -89,6 +89,7 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
                          .gradient = o->gradient};
     *b = (CodeBuild){.folder = o->out ? o->out : ".",
                      .emit = EMIT_OBJECT | EMIT_HEADER,
+                     .conv_norm = pdn_conv_norm_into,
                      .target = {o->target, o->cpu, o->features, o->optimise}};
     const char *wrong = NULL;
     if (o->words.len != 1)

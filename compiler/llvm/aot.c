@@ -126,8 +126,6 @@ typedef struct {
     Emit *e;
     const Module *m;
     const CodeBuild *b;
-    LLVMValueRef *inside; /* by Module.inputs: the data inside the kernel, once it is there */
-    bool swapped;         /* the target's order of bytes is not this machine's */
     uint32_t pointer_bits;
     Program value, vjp;
 } Kernels;
@@ -144,29 +142,6 @@ static Program take_program(Emit *e, const Plan *plan, const char *run, const ch
 
 static LLVMValueRef call_run(Emit *e, LLVMValueRef f, LLVMValueRef run) {
     return LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, &run, 1, "");
-}
-
-/* The data of an input as constant data of the kernel. */
-static LLVMValueRef inside(Kernels *k, uint32_t input) {
-    Emit *e = k->e;
-    const CodeInput *in = &k->b->inputs[input];
-    if (k->inside[input]) return k->inside[input];
-    const char *bytes = in->data;
-    if (k->swapped) {
-        char *turned = arena_alloc(e->arena, in->bytes);
-        for (size_t i = 0; i < in->bytes; i++)
-            turned[i] = bytes[i / e->size * e->size + (e->size - 1 - i % e->size)];
-        bytes = turned;
-    }
-    LLVMValueRef data = LLVMConstStringInContext2(e->context, bytes, in->bytes, true);
-    LLVMValueRef global = LLVMAddGlobal(e->module, LLVMTypeOf(data), "pdn_inside");
-    LLVMSetInitializer(global, data);
-    LLVMSetGlobalConstant(global, true);
-    LLVMSetLinkage(global, LLVMInternalLinkage);
-    LLVMSetAlignment(global, 64);
-    /* numbers that the optimiser cannot see: it would compute functions of them in another arithmetic */
-    LLVMSetExternallyInitialized(global, true);
-    return k->inside[input] = global;
 }
 
 static LLVMValueRef entry(Emit *e, LLVMValueRef list, uint32_t i) {
@@ -201,7 +176,7 @@ static LLVMValueRef program_inputs(Kernels *k, LLVMValueRef in, LLVMValueRef out
         emit_variable(e, LLVMArrayType2(e->ptr, (uint64_t)count + results), "inputs");
     for (uint32_t i = 0; i < count; i++) {
         const CodeInput *c = &k->b->inputs[i];
-        LLVMValueRef p = c->place < 0 ? inside(k, i) : load_entry(e, in, (uint32_t)c->place);
+        LLVMValueRef p = c->place < 0 ? inside_data(e, i) : load_entry(e, in, (uint32_t)c->place);
         if (c->frames >= 0) p = stack_of(e, c->frames, p);
         LLVMBuildStore(e->b, p, entry(e, list, i));
     }
@@ -358,17 +333,8 @@ static void emit_workspace_entry(Kernels *k) {
 }
 
 static void emit_kernels(Emit *e, const Plan *plan, const Module *m, const CodeBuild *b,
-                         LLVMTargetDataRef layout) {
-    Kernels k = {.e = e, .m = m, .b = b, .pointer_bits = 8 * LLVMPointerSize(layout)};
-    const union {
-        uint16_t word;
-        uint8_t byte;
-    } one = {1};
-    k.swapped = (LLVMByteOrder(layout) == LLVMLittleEndian) != (one.byte == 1);
-    k.inside = ARENA_ARRAY(e->arena, LLVMValueRef, m->inputs.len + 1);
-    int64_t *frames = ARENA_ARRAY(e->arena, int64_t, m->inputs.len + 1);
-    for (uint32_t i = 0; i < m->inputs.len; i++) frames[i] = b->inputs[i].frames;
-    e->frames = frames;
+                         uint32_t pointer_bits) {
+    Kernels k = {.e = e, .m = m, .b = b, .pointer_bits = pointer_bits};
     k.value = take_program(e, plan, "pdn_value_run", "pdn_value_workspace");
     emit_entry(&k);
     if (b->vjp) {
@@ -506,25 +472,35 @@ static bool write_files(const Plan *plan, const Module *m, const CodeBuild *b, c
     return ok;
 }
 
-static bool has_kind(const HBlock *block, HKind kind) {
-    for (uint32_t i = 0; i < block->code.len; i++)
-        if (block->code.data[i].kind == kind ||
-            (host_is_loop(block->code.data[i].kind) && has_kind(block->code.data[i].loop->body, kind)))
-            return true;
-    return false;
+/* What only a host could do; NULL: nothing. */
+static char *block_refusal(const Inside *inside, const HFunc *f, const HBlock *block) {
+    char *no = NULL;
+    for (uint32_t i = 0; i < block->code.len && !no; i++) {
+        const HInstr *in = &block->code.data[i];
+        if (host_is_loop(in->kind)) no = block_refusal(inside, f, in->loop->body);
+        if (in->kind == H_RANDOM)
+            no = text_message("a standalone kernel cannot draw random numbers: pass the noise as an input");
+        if (in->kind == H_CONVNORM &&
+            (in->args_count != 1 || !inside->build->conv_norm || inside_input(inside, f, in->args[0]) < 0))
+            no = text_message("a standalone kernel cannot bound the norm of a convolution whose weights are not "
+                              "inside: build it with --weights, or pass the norm as a number");
+    }
+    return no;
 }
 
-/* What only a host could do; NULL: nothing. */
-static char *refusal(const Plan *plan) {
-    for (uint32_t i = 0; i < plan->funcs.len; i++) {
-        const HBlock *body = &plan->funcs.data[i]->body;
-        if (has_kind(body, H_RANDOM))
-            return text_message("a standalone kernel cannot draw random numbers: pass the noise as an input");
-        if (has_kind(body, H_CONVNORM))
-            return text_message("a standalone kernel cannot bound the norm of a convolution: "
-                                "compute it with `pdn run` and pass it as a number");
-    }
-    return NULL;
+static char *refusal(const Inside *inside, const Plan *plan) {
+    char *no = NULL;
+    for (uint32_t i = 0; i < plan->funcs.len && !no; i++)
+        no = block_refusal(inside, plan->funcs.data[i], &plan->funcs.data[i]->body);
+    return no;
+}
+
+static bool is_swapped(LLVMTargetDataRef layout) {
+    const union {
+        uint16_t word;
+        uint8_t byte;
+    } one = {1};
+    return (LLVMByteOrder(layout) == LLVMLittleEndian) != (one.byte == 1);
 }
 
 /* The build with its inputs spelt out. */
@@ -538,11 +514,27 @@ static CodeBuild full_build(const CodeBuild *build, const Module *m, Arena *aren
     return b;
 }
 
+static bool build_files(Emit *e, const Target *t, const Plan *plan, const Module *m, const CodeBuild *b,
+                        char **error) {
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t->tm);
+    uint32_t pointer_bits = 8 * LLVMPointerSize(layout);
+    Inside inside = {.build = b, .count = m->inputs.len, .swapped = is_swapped(layout)};
+    LLVMDisposeTargetData(layout);
+    inside.data = ARENA_ARRAY(e->arena, LLVMValueRef, m->inputs.len + 1);
+    e->inside = &inside;
+    *error = refusal(&inside, plan);
+    if (!*error && b->vjp) *error = refusal(&inside, b->vjp);
+    if (*error) return false;
+    emit_kernels(e, plan, m, b, pointer_bits);
+    char *why = NULL;
+    bool ok = !LLVMVerifyModule(e->module, LLVMReturnStatusAction, &why);
+    if (!ok) *error = text_message("unsound LLVM module: %s", why);
+    LLVMDisposeMessage(why);
+    return ok && target_optimise(t, e->module, error) && write_files(plan, m, b, t, e->module, error);
+}
+
 bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
                const Machine *machine, char **error) {
-    *error = refusal(plan);
-    if (!*error && build->vjp) *error = refusal(build->vjp);
-    if (*error) return false;
     if (graph_get(module, module->main)->results.len == 0) {
         *error = text_message("there is nothing that the kernel would give");
         return false;
@@ -552,15 +544,7 @@ bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
     if (!target_open(&build->target, machine, &t, error)) return false;
     emit_start(&e, plan, &t.machine, true);
     CodeBuild full = full_build(build, module, e.arena);
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t.tm);
-    emit_kernels(&e, plan, module, &full, layout);
-    LLVMDisposeTargetData(layout);
-    char *why = NULL;
-    bool ok = !LLVMVerifyModule(e.module, LLVMReturnStatusAction, &why);
-    if (!ok) *error = text_message("unsound LLVM module: %s", why);
-    LLVMDisposeMessage(why);
-    ok = ok && target_optimise(&t, e.module, error) &&
-         write_files(plan, module, &full, &t, e.module, error);
+    bool ok = build_files(&e, &t, plan, module, &full, error);
     emit_free(&e);
     target_close(&t);
     return ok;

@@ -70,6 +70,9 @@ typedef struct {
     const char *manifest; /* JSON text that the driver made, or NULL */
     const CodeInput *inputs; /* by Module.inputs; NULL: each is its place in in[], none is a parameter */
     uint32_t in_count;       /* entries of in[] */
+    /* As pdn_conv_norm_into of the runtime: norms of weights that are inside are computed now. NULL: refused. */
+    void (*conv_norm)(const PdnConvShape *shape, PdnType type, const void *weights, const void *cotangent,
+                      void *result);
     const Plan *vjp; /* NULL: none. Its inputs are the module's and then, for each result, its cotangent; its
                       * results the cotangents of the inputs with a place, in the module's order */
 } CodeBuild;

@@ -14,7 +14,7 @@ typedef struct {
     const Plan *plan;
     Machine machine;
     bool standalone; /* launches are plain calls; there is no host table */
-    const int64_t *frames; /* standalone: of the inputs that are stacks; else NULL */
+    struct Inside *inside; /* standalone: what stands behind the inputs (aot.h); else NULL */
     LLVMTypeRef real, f64, i64, i32, i1, ptr, none;
     bool in_kernel;              /* else in host code, where divisions are exact */
     uint32_t size, lanes;        /* bytes of a number, numbers in a vector */

@@ -3,6 +3,7 @@
  * Every host function is (run, scratch, parameters…, places for results…) -> PdnStatus. `run` points to the
  * words of Run below; `scratch` is the function's part of the workspace: its slots, then its partial results,
  * then (a moving top) stacks and the parts of functions that it calls. */
+#include "compiler/llvm/aot.h"
 #include "compiler/llvm/emit_host.h"
 
 #include <string.h>
@@ -367,6 +368,10 @@ static void emit_random(HE *h, const HInstr *in) {
 static void emit_conv_norm(HE *h, const HInstr *in) {
     Emit *e = h->e;
     bool derivative = in->args_count == 2;
+    if (e->standalone) {
+        h->regs[in->dst].value = inside_norm(h, in);
+        return;
+    }
     LLVMValueRef to = derivative ? place_of(h, in->dst) : emit_variable(e, e->real, "norm");
     LLVMValueRef cotangent = derivative ? value_place(h, in->args[1]) : LLVMConstNull(e->ptr);
     LLVMValueRef args[5] = {NULL, emit_conv_shape(e, &e->plan->convs.data[in->index]),
@@ -575,10 +580,10 @@ static void emit_host(Emit *e, uint32_t number) {
 
 /* ---- how much scratch ----------------------------------------------------------------------------------- */
 
-static const HInstr *maker_of(const HBlock *block, HReg reg) {
+const HInstr *host_maker(const HBlock *block, HReg reg) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *in = &block->code.data[i];
-        const HInstr *inner = host_is_loop(in->kind) ? maker_of(in->loop->body, reg) : NULL;
+        const HInstr *inner = host_is_loop(in->kind) ? host_maker(in->loop->body, reg) : NULL;
         if (in->dst == reg || inner) return inner ? inner : in;
     }
     return NULL;
@@ -587,7 +592,7 @@ static const HInstr *maker_of(const HBlock *block, HReg reg) {
 /* A scalar that depends on constants, inputs and sizes alone; NULL where it does not. */
 static LLVMValueRef known_scalar(HE *h, HReg reg, uint32_t depth) {
     if (h->regs[reg].value) return h->regs[reg].value;
-    const HInstr *in = maker_of(&h->f->body, reg);
+    const HInstr *in = host_maker(&h->f->body, reg);
     if (!in || depth > 100) return NULL;
     if (in->kind == H_OP) {
         for (uint32_t i = 0; i < in->args_count; i++)
@@ -630,10 +635,11 @@ static const HLoop *loop_of_stack(const HBlock *block, HReg reg, HReg *init) {
 /* How many frames a stack has, where that is known before the run; else NULL. */
 static LLVMValueRef known_frames(HE *h, HReg reg, uint32_t depth) {
     Emit *e = h->e;
-    const HInstr *in = maker_of(&h->f->body, reg);
+    const HInstr *in = host_maker(&h->f->body, reg);
     if (depth > 100) return NULL;
-    if (in && in->kind == H_INPUT && e->frames) return emit_i64(e, e->frames[in->index]);
-    if (in && in->kind == H_INPUT && !e->standalone)
+    if (in && in->kind == H_INPUT && e->standalone)
+        return emit_i64(e, e->inside->build->inputs[in->index].frames);
+    if (in && in->kind == H_INPUT)
         return emit_word(e, e->i64, pointer_at(e, e->ptr, h->inputs, in->index, ""), 0, "frames");
     if (in && (in->kind == H_ZEROSTACK || in->kind == H_SCATTER))
         return known_frames(h, in->args[0], depth + 1);

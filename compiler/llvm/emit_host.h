@@ -114,6 +114,9 @@ void emit_advance(HE *h, const HLoop *l);
 /* Bytes of the tape of a loop; `count` NULL: not known before it runs. */
 LLVMValueRef tape_bytes(HE *h, const HLoop *l, LLVMValueRef count);
 
+/* The instruction of the block, or of loops in it, whose dst is this register; NULL: another kind of result. */
+const HInstr *host_maker(const HBlock *block, HReg reg);
+
 /* ---- emit_stack.c ---- */
 
 void emit_frame(HE *h, const HInstr *in);

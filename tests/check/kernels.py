@@ -27,6 +27,11 @@ network noisy()(f) {
     param a = 0.5
     return f + a * normal(f)
 }
+network normed()(f) {
+    param K = conv(1 -> 2, size = 3)
+    let v = K(f)
+    return v / norm(K)
+}
 operator plain(f) = 2 * f
 network inner()(f) {
     param a = 0.5
@@ -206,6 +211,9 @@ def messages(programs):
            os.path.join(programs.folder, "program.pdn"))
     expect("no parameters", ["plain holds no parameters"], "plain", "--weights", file)
     expect("noise", ["pass the noise as an input"], "noisy")
+    expect("a norm of weights that are inputs", ["--weights"], "normed")
+    expect("a norm of weights inside", [], "normed", "--weights", file, arrays={"K": np.ones((2, 1, 3, 3))}, status=0)
+    expect("a derivative by what has a norm", ["--weights"], "normed", "--gradient")
     expect("noise in the derivative", ["pass the noise as an input"], "noisy", "--gradient")
     expect("two networks in one", [], "outer", "--weights", file, arrays={
         "inner.a": np.ones(()), "inner_1.a": np.ones(()), "inner_2.a": np.ones(())}, status=0)
