@@ -73,6 +73,11 @@ FuncId gradient_func(Module *module, FuncId func, const bool *wanted, Node *why)
 /* (derivative by u)ᵀ w: a function of (w, u, captured…), w of the type of result 0. As above. */
 FuncId vjp_func(Module *module, FuncId func, Node *why);
 
+/* The diagonal of the derivative of result 0 by parameter 0, fields of the same type: entry (c, i), (c, i) at channel
+ * c of cell i. A function of the same parameters as `func`, exact at all sides. 0 where there is none: *why is the
+ * node without a derivative, or *missing says why the entries cannot be told apart. */
+FuncId diagonal_func(Module *module, FuncId func, Node *why, const char **missing);
+
 /* ---- norms, sectors, stability ------------------------------------------------------ */
 
 typedef struct {

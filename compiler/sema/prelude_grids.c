@@ -340,6 +340,11 @@ const Value *prelude_trajectory(Elab *e, const BuiltinInfo *info, const Argument
     return value_operator(e, op, a->span);
 }
 
+const Value *prelude_diagonal(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    const Operator *op = want_operator(e, argument_get(e, info, a, 0));
+    return op ? operator_diagonal(e, op, argument_get(e, info, a, 1), a->span) : value_error(e);
+}
+
 const Value *prelude_stable(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Operator *op = want_operator(e, argument_get(e, info, a, 0));
     return op ? prove_stable(e, op, argument_get(e, info, a, 1), a->span) : value_error(e);

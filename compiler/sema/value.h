@@ -408,6 +408,8 @@ const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value
 
 /* -δE/δu for a field, a number or a list of them. */
 const Value *apply_flow(Elab *e, const Operator *energy, const Value *u, const Value *time, Span span);
+/* The diagonal of the derivative of A at u. */
+const Value *operator_diagonal(Elab *e, const Operator *op, const Value *u, Span span);
 
 /* ---- builtin.c: the prelude ------------------------------------------------------------------------ */
 

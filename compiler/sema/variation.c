@@ -1,4 +1,4 @@
-/* What is derived of operators that the user wrote: gradient flows of energies. */
+/* What is derived of operators that the user wrote: gradient flows of energies, diagonals. */
 #include "compiler/analysis/factor.h"
 #include "compiler/analysis/transpose.h"
 #include "compiler/sema/proof.h"
@@ -142,4 +142,36 @@ const Value *apply_flow(Elab *e, const Operator *energy, const Value *u, const V
         return value_error(e);
     }
     return flow_of(e, energy, unknowns, count, list, time, span);
+}
+
+/* ---- diagonal ------------------------------------------------------------------------------------ */
+
+const Value *operator_diagonal(Elab *e, const Operator *op, const Value *u, Span span) {
+    OperatorFunc f;
+    if (!needs_field(e, u, span)) return value_error(e);
+    Type type = value_type(e, u);
+    if (!operator_func(e, op, type, u, span, &f)) return value_error(e);
+    const Func *made = graph_get(e->module, f.func);
+    Type result = graph_node(made, made->results.data[0])->type;
+    if (!type_equal(type, result)) {
+        report(e, DIAGONAL_SHAPE, span, operator_name(e, op),
+               type_text(e->module, result, e->arena), type_text(e->module, type, e->arena));
+        return value_error(e);
+    }
+    Node why = NODE_NONE, node = value_to_node(e, u);
+    const char *missing = NULL;
+    FuncId diagonal = diagonal_func(e->module, f.func, &why, &missing);
+    if (!diagonal) {
+        Diagnostic *d = report(e, NO_DIAGONAL, span, operator_name(e, op));
+        if (missing) diag_label_primary(d, "%s", missing);
+        if (missing)
+            diag_help(
+                d,
+                "diagonals are those of stencils, convolutions and pointwise functions, and of loops and "
+                "coarser grids where it is known how far they read");
+        blame(e, d, f.func, why);
+        return value_error(e);
+    }
+    inline_results(e, diagonal, &f, &node, 1, &node);
+    return value_node(e, node, NULL, span);
 }
