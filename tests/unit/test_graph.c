@@ -16,6 +16,35 @@ Test(graph, equal_nodes_exist_once) {
     bench_free(&b);
 }
 
+/* What is doubled halves to itself; what was halved doubles to what it came from. Text keeps both. */
+Test(graph, grids_double_as_they_halve) {
+    Bench b = bench_new(2, small, 1);
+    GridId fine = graph_finer(b.m, b.grid), coarse = graph_coarser(b.m, b.grid);
+    cr_assert_eq(graph_coarser(b.m, fine), b.grid);
+    cr_assert_eq(graph_finer(b.m, coarse), b.grid);
+    cr_assert_eq(graph_finer(b.m, b.grid), fine);
+    cr_assert_eq(b.m->grids.data[fine].extent[0], 10);
+    cr_assert_eq(b.m->grids.data[fine].spacing[1], 0.5);
+    Node u = field_param(&b, 2), up = un(&b, OP_PROLONG, u);
+    returns(&b, un(&b, OP_MAXPOOL, up));
+    returns(&b, graph_add(b.m, b.f, OP_RESTRICT, &u, 1, 1, 0, SPAN_NONE));
+    cr_assert_null(graph_verify(b.m), "%s", graph_verify(b.m));
+    Text text = {0}, again = {0};
+    graph_print(b.m, &text);
+    char *error = NULL;
+    Module *read = graph_read(b.names, text.data, text.len, &error);
+    cr_assert(read, "%s", error);
+    graph_print(read, &again);
+    cr_assert_str_eq(text.data, again.data);
+    /* a grid that halves one and doubles another is none */
+    read->grids.data[coarse].coarser = b.grid;
+    cr_assert(graph_verify(read));
+    text_free(&text);
+    text_free(&again);
+    graph_free(read);
+    bench_free(&b);
+}
+
 Test(graph, equal_grids_and_stencils_are_one) {
     Bench b = bench_new(2, small, 1);
     Grid same = {.rank = 2, .extent = {5, 4, 9}, .spacing = {1, 1}};

@@ -119,6 +119,23 @@ Test(kernel, towers_of_stencils_are_cut)
     }
 }
 
+/* No text, cut or changed anywhere, may do harm. */
+static void no_harm(Text *text) {
+    char *error;
+    /* the constants, and what is measured, may be missing */
+    uint32_t end = (uint32_t)(strstr(text->data, "constants") - text->data);
+    for (uint32_t i = 0; i < text->len; i += 3) {
+        Arena *scratch = arena_new();
+        cr_expect(i >= end - 1 || !plan_read(text->data, i, scratch, &error));
+        char kept = text->data[i];
+        text->data[i] = "0%r9 -"[i / 3 % 6];
+        Plan *odd = plan_read(text->data, text->len, scratch, &error);
+        if (odd) cr_expect_null(plan_verify(odd, scratch));
+        text->data[i] = kept;
+        arena_free(scratch);
+    }
+}
+
 Test(kernel, text_round_trip)
 {
     Arena *arena = arena_new();
@@ -131,18 +148,7 @@ Test(kernel, text_round_trip)
     cr_assert_not_null(read, "%s", error);
     plan_print(read, &again);
     cr_expect_str_eq(again.data, text.data);
-    /* no text, cut or changed anywhere, may do harm */
-    for (uint32_t i = 0; i < text.len; i += 3) {
-        Arena *scratch = arena_new();
-        cr_expect(i > text.len - 3 || !plan_read(text.data, i, scratch, &error) || strchr("#", text.data[i]) || i > text.len - 200);
-        char kept = text.data[i];
-        text.data[i] = "0%r9 -"[i / 3 % 6];
-        Plan *odd = plan_read(text.data, text.len, scratch, &error);
-        if (odd)
-            cr_expect_null(plan_verify(odd, scratch));
-        text.data[i] = kept;
-        arena_free(scratch);
-    }
+    no_harm(&text);
     text_free(&text);
     text_free(&again);
     finish(&c);
@@ -160,6 +166,67 @@ Test(kernel, least_extents)
     PlanCost cost = plan_cost(plan_of(&c, arena), c.m);
     cr_expect_eq(cost.smallest[0], 3);
     cr_expect_eq(cost.smallest[1], 2);
+    finish(&c);
+    arena_free(arena);
+}
+
+/* A normalisation of channels: two passes for the sums, one for the field; rows are read where they are used. */
+Test(kernel, rows_leave_no_field) {
+    Arena *arena = arena_new();
+    Case c = start(2, (int64_t[]){64, 64});
+    Node u = field_input(&c, 3, 1, -1, 1);
+    Type t = type_field(c.grid, 3);
+    Node sums = graph_unary(c.m, c.f, OP_TOTALS, u, SPAN_NONE);
+    Node squares = graph_unary(c.m, c.f, OP_TOTALS,
+                               graph_binary(c.m, c.f, OP_MUL, u, u, SPAN_NONE), SPAN_NONE);
+    Node k = graph_add(c.m, c.f, OP_ENTRY, &sums, 1, 2, 0, SPAN_NONE);
+    Node bias = graph_add(c.m, c.f, OP_ROW, (Node[]){k, k, graph_const(c.m, c.f, 3)}, 3, 0, 0,
+                          SPAN_NONE);
+    Node scaled = graph_binary(
+        c.m, c.f, OP_MUL, u,
+        graph_add_typed(c.m, c.f, OP_BYCHANNEL, t, &squares, 1, 0, 0, SPAN_NONE), SPAN_NONE);
+    Node out = graph_binary(c.m, c.f, OP_ADD, scaled,
+                            graph_add_typed(c.m, c.f, OP_BYCHANNEL, t, &bias, 1, 0, 0, SPAN_NONE),
+                            SPAN_NONE);
+    show(&c, graph_unary(c.m, c.f, OP_SUM, out, SPAN_NONE));
+    Plan *plan = plan_of(&c, arena);
+    PlanCost cost = plan_cost(plan, c.m);
+    cr_expect_eq(cost.launches, 2, "both sums in one, then all the rest, not %u", cost.launches);
+    cr_expect_eq(plan->kernels.data[0]->reductions.len, 6);
+    cr_expect_eq(plan->kernels.data[1]->outputs.len, 0);
+    cr_expect_eq(plan->kernels.data[1]->loads, 3);
+    finish(&c);
+    arena_free(arena);
+}
+
+/* What each of the instructions and kernel nodes of layers says is read back as it was. */
+Test(kernel, text_of_layers) {
+    Arena *arena = arena_new();
+    Case c = start(2, (int64_t[]){12, 10});
+    Node u = field_input(&c, 2, 1, -1, 1), k = graph_unary(c.m, c.f, OP_SUM, u, SPAN_NONE);
+    Type t = type_field(c.grid, 2);
+    Node row = graph_add(c.m, c.f, OP_ROW, (Node[]){k, k}, 2, 0, 0, SPAN_NONE);
+    row = graph_unary(c.m, c.f, OP_BATCHMEAN, row, SPAN_NONE);
+    show(&c, graph_add_typed(c.m, c.f, OP_BYCHANNEL, t, &row, 1, 0, 0, SPAN_NONE));
+    show(&c, graph_add(c.m, c.f, OP_ENTRY, &row, 1, 1, 0, SPAN_NONE));
+    show(&c, graph_add_typed(c.m, c.f, OP_NORMAL, t, (Node[]){k, k}, 2, 4, 0, SPAN_NONE));
+    for (uint32_t first = 0; first < 2; first++) {
+        Node coarse = graph_add(c.m, c.f, OP_RESTRICT, &u, 1, first, 0, SPAN_NONE);
+        show(&c, graph_add(c.m, c.f, OP_PROLONG, &coarse, 1, first, 0, SPAN_NONE));
+    }
+    show(&c, graph_unary(c.m, c.f, OP_MAXPOOL, u, SPAN_NONE));
+    Text text = {0}, again = {0};
+    Plan *plan = plan_of(&c, arena);
+    cr_assert_null(plan_verify(plan, arena), "%s", plan_verify(plan, arena));
+    plan_print(plan, &text);
+    char *error = NULL;
+    Plan *read = plan_read(text.data, text.len, arena, &error);
+    cr_assert(read, "%s", error);
+    plan_print(read, &again);
+    cr_expect_str_eq(text.data, again.data);
+    no_harm(&text);
+    text_free(&text);
+    text_free(&again);
     finish(&c);
     arena_free(arena);
 }
