@@ -140,7 +140,7 @@ static CodeInput *place_inputs(const Elaborated *what, bool weights, Arena *aren
 static PdnStatus read_weight(const PdnTensors *file, PdnType type, CodeInput *c, Arena *arena,
                              PdnError *error) {
     int64_t count = 1;
-    for (int i = 0; i < c->rank; i++) count *= c->shape[i] < 0 ? 0 : c->shape[i];
+    for (int i = 0; i < c->rank; i++) count *= c->shape[i];
     void *data = arena_alloc(arena, (size_t)(count + 1) * (type == PDN_F64 ? 8 : 4));
     c->data = data;
     c->bytes = (size_t)count * (type == PDN_F64 ? 8 : 4);
@@ -160,6 +160,17 @@ static PdnStatus read_field(const char *path, PdnType type, CodeInput *c, Arena 
     return PDN_OK;
 }
 
+/* A parameter that starts from a field is as large as the grid; false after a message. */
+static bool has_size(Session *s, const Source *source, const CodeInput *c) {
+    for (int i = 0; c->parameter && i < c->rank; i++)
+        if (c->shape[i] < 0) {
+            Diagnostic *d = diag_report(s->diagnostics, DIAG_WEIGHT_SIZE, source->span, c->parameter);
+            diag_help(d, "fix the size: --size 512x512");
+            return false;
+        }
+    return true;
+}
+
 static bool read_inside(Session *s, const Elaborated *what, CodeInput *inputs, bool f64) {
     PdnTensors *file = NULL;
     PdnError error = {{0}};
@@ -174,6 +185,10 @@ static bool read_inside(Session *s, const Elaborated *what, CodeInput *inputs, b
         const Source *source = &what->sources.data[i];
         any = any || source->kind == SOURCE_START;
         if (inputs[i].place >= 0) continue;
+        if (!has_size(s, source, &inputs[i])) {
+            ok = false;
+            continue;
+        }
         PdnStatus status = source->kind == SOURCE_FILE
                                ? read_field(source->path, type, &inputs[i], s->arena, &error)
                                : read_weight(file, type, &inputs[i], s->arena, &error);

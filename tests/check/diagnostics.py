@@ -39,7 +39,8 @@ def main():
         for line in read(path).split("\n") if line.startswith("#!"))
     named = "\n".join(read(path) for path in glob.glob(os.path.join(tests, "unit", "*.c")) +
                       glob.glob(os.path.join(tests, "python", "*.py")) +
-                      glob.glob(os.path.join(tests, "check", "*.sh")))
+                      glob.glob(os.path.join(tests, "check", "*.sh")) +
+                      glob.glob(os.path.join(tests, "check", "kernels.py")))
     missing = [row for row, text in rows
                if row not in UNTESTED and not matcher(text.replace('\\"', '"').replace("\\\\", "\\")).search(expected)
                and not re.search(rf"\b(DIAG_)?{row}\b", named)]

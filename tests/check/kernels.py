@@ -32,6 +32,10 @@ network normed()(f) {
     let v = K(f)
     return v / norm(K)
 }
+network field()(f) {
+    param D = ones(f)
+    return D * f
+}
 operator plain(f) = 2 * f
 network inner()(f) {
     param a = 0.5
@@ -211,6 +215,9 @@ def messages(programs):
            os.path.join(programs.folder, "program.pdn"))
     expect("no parameters", ["plain holds no parameters"], "plain", "--weights", file)
     expect("noise", ["pass the noise as an input"], "noisy")
+    expect("a field of unknown size: WEIGHT_SIZE", ["'D'", "--size 512x512"], "field", "--weights", file, arrays={"D": np.ones((4, 6))})
+    expect("a field of known size", [], "field", "--weights", file, "--size", "4x6", arrays={"D": np.ones((4, 6))},
+           status=0)
     expect("a norm of weights that are inputs", ["--weights"], "normed")
     expect("a norm of weights inside", [], "normed", "--weights", file, arrays={"K": np.ones((2, 1, 3, 3))}, status=0)
     expect("a derivative by what has a norm", ["--weights"], "normed", "--gradient")
