@@ -215,7 +215,8 @@ def messages(programs):
            os.path.join(programs.folder, "program.pdn"))
     expect("no parameters", ["plain holds no parameters"], "plain", "--weights", file)
     expect("noise", ["pass the noise as an input"], "noisy")
-    expect("a field of unknown size: WEIGHT_SIZE", ["'D'", "--size 512x512"], "field", "--weights", file, arrays={"D": np.ones((4, 6))})
+    expect("a field of unknown size: WEIGHT_SIZE", ["'D'", "--size 512x512"], "field", "--weights",
+           file, arrays={"D": np.ones((4, 6))})
     expect("a field of known size", [], "field", "--weights", file, "--size", "4x6", arrays={"D": np.ones((4, 6))},
            status=0)
     expect("a norm of weights that are inputs", ["--weights"], "normed")
