@@ -288,6 +288,10 @@ static int interpreted_task(void *context, uint32_t number, Array *values, uint3
     return status;
 }
 
+static int interpreted_batch_mean(void *context, double *data, int64_t count) {
+    return host_batch_mean(context, data, count);
+}
+
 static int run_interpreted(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs) {
     Execution *x = r->x;
     Module *m = x->what->module;
@@ -311,6 +315,7 @@ static int run_interpreted(Running *r, const HostValue *arguments, uint32_t coun
                            .seed = r->seed,
                            .effect = interpreted_effect,
                            .task = interpreted_task,
+                           .batch_mean = interpreted_batch_mean,
                            .context = r};
     Arena *arena = arena_new();
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, r->func)->results.len + 1);

@@ -51,6 +51,8 @@ void training_project(void *training, void *parameters);
 
 /* training_meeting.c: samples that take means over their batch run side by side, a thread each, and wait for each other. */
 bool uses_batch_means(const Module *m, FuncId func, uint8_t *seen);
-bool meeting_run(Training *t); /* false: the system gives no more threads */
+/* False, after a message: there are too few threads, or means that not every sample can give: of fields of different
+ * sizes, of a loop that takes more steps for one sample than for another. */
+bool meeting_run(Training *t);
 
 #endif

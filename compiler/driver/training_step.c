@@ -204,10 +204,7 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
     point_at(t, parameters);
     if (!x->session->options->interpret && !executable_get(x, t->task->step.func)) return 1;
     if (t->meets && t->batch > 1) {
-        if (!meeting_run(t)) {
-            diag_report(x->session->diagnostics, DIAG_NO_THREADS, t->task->span, (long long)t->batch);
-            return 1;
-        }
+        if (!meeting_run(t)) return 1;
     } else if (t->batch >= threads && threads > 1 && !x->session->options->interpret)
         pdn_launch(run_samples, t, t->batch, threads);
     else
