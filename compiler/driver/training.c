@@ -87,13 +87,22 @@ static PdnOptimiser *make_optimiser(Training *t) {
 
 /* ---- checkpoints -------------------------------------------------------------------------------- */
 
-static const char *file_name(const Training *t, const char *extension) {
-    char *name = arena_format(t->arena, "%s-%s%s", t->x->what->name, t->task->name, extension);
-    size_t stem = strlen(name) - strlen(extension);
-    for (size_t i = 0; i < stem; i++)
+static const char *stem_of(const Training *t, const TrainTask *task) {
+    char *name = arena_format(t->arena, "%s-%s", t->x->what->name, task->name);
+    for (size_t i = 0; name[i]; i++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", name[i]))
             name[i] = '_';
-    return output_path(t->x, name);
+    return name;
+}
+
+/* The second training of the same has files of its own, EXPERIMENT-WHAT-2.…, as --resume asks for those of both. */
+static const char *file_name(const Training *t, const char *extension) {
+    const char *stem = stem_of(t, t->task);
+    unsigned which = 1;
+    for (uint32_t i = 0; i < t->number; i++)
+        which += strcmp(stem_of(t, &t->x->what->trainings.data[i]), stem) == 0;
+    if (which > 1) stem = arena_format(t->arena, "%s-%u", stem, which);
+    return output_path(t->x, arena_format(t->arena, "%s%s", stem, extension));
 }
 
 static PdnTensor tensor_of(const char *name, PdnType type, int64_t depth, int rank, const int64_t *shape,
@@ -110,6 +119,11 @@ typedef struct {
     const PdnNamedArray *state;
     int state_count;
 } Keeping;
+
+static void print_arguments(Text *out, const char *name, const PdnArgument *arguments, int count) {
+    text_printf(out, "%s%s", out->len ? " " : "", name);
+    for (int i = 0; i < count; i++) text_printf(out, " %s %.17g", arguments[i].name, arguments[i].value);
+}
 
 /* What is kept: parameters under their paths, the optimiser's arrays under "optimiser." */
 static Keeping keeping(Training *t, PdnOptimiser *optimiser) {
@@ -130,12 +144,11 @@ static Keeping keeping(Training *t, PdnOptimiser *optimiser) {
     Text program = {0}, optimiser_text = {0};
     graph_print(t->x->what->module, &program);
     uint64_t hash = hash_bytes(0, program.data, program.len);
-    text_printf(&optimiser_text, "%s", task->optimiser->name);
-    for (int i = 0; i < task->optimiser->argument_count; i++)
-        text_printf(&optimiser_text, " %s %.17g", task->optimiser->arguments[i].name,
-                    task->optimiser->arguments[i].value);
-    for (int i = 0; i < task->optimiser->schedule_count; i++)
-        text_printf(&optimiser_text, " %s", task->optimiser->schedules[i].name);
+    const PdnOptimiserOptions *o = task->optimiser;
+    print_arguments(&optimiser_text, o->name, o->arguments, o->argument_count);
+    for (int i = 0; i < o->schedule_count; i++)
+        print_arguments(&optimiser_text, o->schedules[i].name, o->schedules[i].arguments,
+                        o->schedules[i].argument_count);
     PdnIdentity *identity = ARENA_ARRAY(t->arena, PdnIdentity, 3);
     identity[0] = (PdnIdentity){"the program", arena_format(t->arena, "%016" PRIx64, hash)};
     identity[1] = (PdnIdentity){

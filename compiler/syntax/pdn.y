@@ -372,8 +372,11 @@ arg_list:
 arg:
     expr                 { $$ = (Arg){.value = $1}; }
   | NAME ASSIGN expr     { $$ = (Arg){.name = $1.name, .name_span = $1.span, .value = $3}; }
-  | BOUNDARY ASSIGN expr { /* conv(1 -> 16, boundary = periodic): the one reserved word among them */
+  | BOUNDARY ASSIGN expr { /* conv(1 -> 16, boundary = periodic): a reserved word among them */
         $$ = (Arg){.name = names_of(parser->names, "boundary"), .name_span = @1, .value = $3};
+    }
+  | EVERY ASSIGN expr { /* step(every = 100): the other one */
+        $$ = (Arg){.name = names_of(parser->names, "every"), .name_span = @1, .value = $3};
     }
   ;
 

@@ -197,9 +197,44 @@ def outputs_survive():
     check("and nothing half-written beside it", os.listdir(folder) == ["u.npy"], os.listdir(folder))
 
 
+TWICE = """network scaled()(f) {
+    param a = 1
+    return a * f
+}
+
+experiment twice {
+    data jumps = signals(cells = 16, count = 8, batch = 4)
+    let net = scaled()
+    train net on x in jumps for 2 epochs with sgd(rate = 1e-2, schedule = step(every = 2, factor = 0.5)) {
+        minimise mean((net(x) - 2 * x)^2)
+    }
+    train net on x in jumps for 3 epochs with sgd(rate = 1e-3) {
+        minimise mean((net(x) - 2 * x)^2)
+    }
+    print "a": net.a
+}
+"""
+
+
+def trainings_resume():
+    folder = os.path.join(HERE, "twice")
+    os.makedirs(folder, exist_ok=True)
+    program("twice.pdn", TWICE)
+    status, out, err, _ = pdn("run", "twice.pdn", "--out", folder, "--quiet")
+    check("the same is trained twice", status == 0, err)
+    names = sorted(os.listdir(folder))
+    check("each training has files of its own", names == [f"twice-net{which}.{kind}" for which in ("-2", "")
+                                                          for kind in ("checkpoint", "history.csv")], names)
+    status, again, err, _ = pdn("run", "twice.pdn", "--out", folder, "--quiet", "--resume")
+    check("and both are resumed", status == 0 and again == out, status, err, again, out)
+    program("twice.pdn", TWICE.replace("factor = 0.5", "factor = 0.25"))
+    status, _, err, _ = pdn("run", "twice.pdn", "--out", folder, "--quiet", "--resume")
+    check("but not with another schedule", status == 1 and "0.25" in err, status, err)
+
+
 def main():
     program("heat.pdn", HEAT)
-    for part in (command_line, streams, cache, hostile, outputs_survive):
+    for part in (command_line, streams, cache, hostile, outputs_survive, trainings_resume):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)
