@@ -60,11 +60,15 @@ typedef struct {
     uint32_t field, channel; /* output field, and its channel */
 } KOutput;
 
+typedef VEC(KOutput) KOutputs;
+
 typedef struct {
     Op op;        /* SUM, LEAST, LARGEST */
     KNode *nodes; /* one a channel */
     uint32_t count;
 } KReduction;
+
+typedef VEC(KReduction) KReductions;
 
 typedef struct {
     uint32_t grid; /* which of the kernel's grids */
@@ -79,8 +83,8 @@ typedef struct {
     VEC(KField) fields; /* read */
     uint32_t scalars;
     VEC(uint32_t) written; /* channels of each output field, on grid 0 */
-    VEC(KOutput) outputs;
-    VEC(KReduction) reductions;
+    KOutputs outputs;
+    KReductions reductions;
     /* Computed by kernel_measure: */
     int32_t low[MAX_RANK], high[MAX_RANK]; /* cells nearer to a side than this are boundary cells */
     int64_t smallest[MAX_RANK];            /* least extents */

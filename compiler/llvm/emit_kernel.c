@@ -331,8 +331,12 @@ static void finish_row(KE *ke, LLVMValueRef row) {
         LLVMValueRef sum =
             emit_combine(e, op, lane[0], LLVMBuildLoad2(e->b, t->type, t->scalar, ""));
         if (t->type != e->f64) sum = LLVMBuildFPExt(e->b, sum, e->f64, "");
+        LLVMValueRef number = emit_i64(e, ke->part->reduction[i]);
+        if (ke->copy)
+            number = LLVMBuildNSWAdd(
+                e->b, number, LLVMBuildNSWMul(e->b, ke->copy, emit_i64(e, ke->part->reduction_step), ""), "");
         LLVMValueRef index =
-            LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, ke->rows, emit_i64(e, i), ""), row, "");
+            LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, ke->rows, number, ""), row, "");
         LLVMBuildStore(e->b, sum, LLVMBuildInBoundsGEP2(e->b, e->f64, ke->partials, &index, 1, ""));
     }
 }
@@ -380,6 +384,44 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
     finish_row(ke, row);
 }
 
+/* The pointers of copy ke->copy, from those of the first. */
+static void move_on(KE *ke, LLVMValueRef *fields, LLVMValueRef *outputs) {
+    Emit *e = ke->e;
+    const KernelPart *p = ke->part;
+    for (uint32_t i = 0; i < ke->k->fields.len; i++) {
+        LLVMValueRef by = LLVMBuildNSWMul(e->b, ke->copy, emit_i64(e, p->field_step[i]), "");
+        if (!p->row[i]) by = LLVMBuildNSWMul(e->b, by, ke->grids[ke->k->fields.data[i].grid].channel, "");
+        fields[i] = p->field_step[i] ? ke_gep(ke, ke->fields[i], by) : ke->fields[i];
+    }
+    for (uint32_t i = 0; i < ke->k->written.len; i++) {
+        LLVMValueRef by = LLVMBuildNSWMul(e->b, ke->copy, emit_i64(e, p->output_step[i]), "");
+        outputs[i] = ke_gep(ke, ke->outputs[i], LLVMBuildNSWMul(e->b, by, ke->grids[0].channel, ""));
+    }
+}
+
+/* A row of every copy. */
+static void emit_copies(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z,
+                        LLVMValueRef row) {
+    Emit *e = ke->e;
+    Counting copies;
+    if (ke->part->count == 1) {
+        emit_row(ke, from, to, y, z, row);
+        return;
+    }
+    LLVMValueRef *fields = ke->fields, *outputs = ke->outputs;
+    LLVMValueRef *moved = ARENA_ARRAY(e->arena, LLVMValueRef, ke->k->fields.len + 1),
+                 *moved_outputs = ARENA_ARRAY(e->arena, LLVMValueRef, ke->k->written.len + 1);
+    ke->copy = emit_loop_begin(e, &copies, emit_i64(e, 0), emit_i64(e, ke->part->count), emit_i64(e, 1), "copy");
+    move_on(ke, moved, moved_outputs);
+    ke->fields = moved;
+    ke->outputs = moved_outputs;
+    emit_row(ke, from, to, y, z, row);
+    ke->fields = fields;
+    ke->outputs = outputs;
+    ke->copy = NULL;
+    emit_loop_end(e, &copies);
+}
+
 /* Work of the units [begin, end): rows in 2D; blocks of rows of some planes in 3D; blocks of cells in 1D. */
 static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
     Emit *e = ke->e;
@@ -388,9 +430,9 @@ static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
     LLVMValueRef u = emit_loop_begin(e, &units, begin, end, one, "unit");
     if (ke->k->rank == 1) {
         LLVMValueRef from = LLVMBuildNSWMul(e->b, u, emit_i64(e, BLOCK_X), "");
-        emit_row(ke, from, emit_min(e, n, ke_add(ke, from, BLOCK_X)), zero, zero, u);
+        emit_copies(ke, from, emit_min(e, n, ke_add(ke, from, BLOCK_X)), zero, zero, u);
     } else if (ke->k->rank == 2) {
-        emit_row(ke, zero, n, u, zero, u);
+        emit_copies(ke, zero, n, u, zero, u);
     } else {
         LLVMValueRef by = emit_word(e, e->i64, ke->args, ke->words.block_y, "block_y");
         LLVMValueRef bz = emit_word(e, e->i64, ke->args, ke->words.block_z, "block_z");
@@ -403,7 +445,7 @@ static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
         LLVMValueRef z1 = emit_min(e, nz, LLVMBuildNSWAdd(e->b, z0, bz, ""));
         LLVMValueRef z = emit_loop_begin(e, &planes, z0, z1, one, "z");
         LLVMValueRef y = emit_loop_begin(e, &rows, y0, y1, one, "y");
-        emit_row(ke, zero, n, y, z, LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, z, ny, ""), y, ""));
+        emit_copies(ke, zero, n, y, z, LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, z, ny, ""), y, ""));
         emit_loop_end(e, &rows);
         emit_loop_end(e, &planes);
     }
@@ -433,7 +475,6 @@ static void load_arguments(KE *ke) {
     ke->outputs = ARENA_ARRAY(e->arena, LLVMValueRef, k->written.len + 1);
     ke->scalars = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     ke->reciprocals = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
-    ke->totals = ARENA_ARRAY(e->arena, Total, k->reductions.len + 1);
     for (uint32_t i = 0; i < k->grids; i++) load_grid(ke, i);
     for (uint32_t i = 0; i < k->fields.len; i++)
         ke->fields[i] = emit_word(e, e->ptr, ke->args, ke->words.fields + i, "field");
@@ -450,13 +491,29 @@ static void load_arguments(KE *ke) {
             LLVMBuildAnd(e->b, ke_extent(ke, 0), emit_i64(e, (int64_t)e->lanes - 1), "");
         ke->even = LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), "");
     }
-    ke->done = k->reductions.len ? emit_variable(e, e->i64, "done") : NULL;
-    for (uint32_t i = 0; i < k->reductions.len; i++) {
+}
+
+/* Code of a part, for the units of the launch. */
+static void emit_part(KE *ke, const Kernel *whole, const KernelPart *part, LLVMValueRef begin, LLVMValueRef end) {
+    Emit *e = ke->e;
+    Kernel k = *whole;
+    k.outputs = part->outputs;
+    k.reductions = part->reductions;
+    ke->k = &k;
+    ke->part = part;
+    ke->totals = ARENA_ARRAY(e->arena, Total, k.reductions.len + 1);
+    ke->done = k.reductions.len ? emit_variable(e, e->i64, "done") : NULL;
+    for (uint32_t i = 0; i < k.reductions.len; i++) {
         Total *t = &ke->totals[i];
-        t->type = k->reductions.data[i].op == OP_SUM ? e->f64 : e->real;
+        t->type = k.reductions.data[i].op == OP_SUM ? e->f64 : e->real;
         t->vector = emit_variable(e, LLVMVectorType(t->type, e->lanes), "total");
         t->scalar = emit_variable(e, t->type, "total");
     }
+    ke->carries.len = 0;
+    if (ke->ends_done) find_carries(ke);
+    emit_units(ke, begin, end);
+    forget(ke);
+    ke->k = whole;
 }
 
 LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
@@ -467,8 +524,10 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
     ke.ends_done = ends_fold(&ke);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     load_arguments(&ke);
-    if (ke.ends_done) find_carries(&ke);
-    emit_units(&ke, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
+    KernelParts parts = kernel_parts(k, e->arena);
+    for (uint32_t i = 0; i < parts.len; i++)
+        emit_part(&ke, k, parts.data[i], LLVMGetParam(f, 1), LLVMGetParam(f, 2));
+    kernel_parts_free(&parts);
     if (ke.stream && k->outputs.len)
         LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, false, "");
     LLVMBuildRetVoid(e->b);

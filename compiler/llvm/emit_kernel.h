@@ -1,5 +1,5 @@
-/* emit_kernel: what the two files that emit kernels share. emit_value.c evaluates kernel nodes at positions;
- * emit_kernel.c arranges cells in vectors, rows and units. */
+/* emit_kernel: what the files that emit kernels share. emit_value.c evaluates kernel nodes at positions;
+ * emit_kernel.c arranges cells in vectors, rows and units; emit_copies.c finds channels that are treated alike. */
 #ifndef PDN_LLVM_EMIT_KERNEL_H
 #define PDN_LLVM_EMIT_KERNEL_H
 
@@ -21,6 +21,23 @@ typedef struct {
     LLVMTypeRef type;            /* of an accumulator: double for sums */
 } Total;
 
+/* Some of what a kernel writes: `count` copies of the code for these outputs and reductions, which are those of the
+ * first copy; in each further one channels are so much higher. */
+typedef struct {
+    KOutputs outputs;
+    KReductions reductions;
+    uint32_t *reduction; /* their numbers in the kernel */
+    uint32_t count;
+    int64_t *field_step, *output_step, reduction_step;
+    bool *row; /* by field: a row, whose step is of numbers */
+} KernelPart;
+
+typedef VEC(KernelPart *) KernelParts;
+
+/* All that the kernel writes, in parts. */
+KernelParts kernel_parts(const Kernel *k, Arena *arena);
+void kernel_parts_free(KernelParts *parts);
+
 /* A value that the next vector of the row needs again, one cell to the left. */
 typedef struct {
     KNode id;
@@ -30,7 +47,9 @@ typedef struct {
 
 typedef struct {
     Emit *e;
-    const Kernel *k;
+    const Kernel *k; /* with the outputs and reductions of `part` alone */
+    const KernelPart *part;
+    LLVMValueRef copy; /* its number; NULL where there is one */
     KernelWords words;
     LLVMValueRef args;
     GridValues *grids;
