@@ -223,6 +223,7 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
                      : block_has_recurrence(item->def.block) && item->def.kind != DEF_PDE
                          ? eval_recurrence(e, env, item, item->def.block)
                          : eval_block(e, env, item, item->def.block);
+    if (own && !e->declaring) own->open = false;
     e->instance = outer;
     e->pass = pass;
     e->depth--;

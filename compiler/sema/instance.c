@@ -34,6 +34,13 @@ static bool block_holds_param(const Block *b) {
     return false;
 }
 
+static bool mentions_trainable(Elab *e, const Item *item, const Home *home) {
+    Search s = {e, home, false};
+    walk_expr(item->def.value, find_trainable, &s);
+    if (!s.found) walk_block(item->def.block, find_trainable, &s);
+    return s.found;
+}
+
 bool item_is_trainable(Elab *e, const Item *item, const Home *home) {
     uint64_t key = hash_mix(item->span.file, item->span.begin);
     uint32_t known;
@@ -66,6 +73,7 @@ Instance *instance_at(Elab *e, const Operator *op, Span call) {
     if (map_get(&owner->places, place, &known)) return owner->inner.data[known];
     Instance *made = ARENA_NEW(e->arena, Instance);
     made->owner = owner;
+    made->open = true;
     made->name = number_name(e, owner, operator_name(e, op));
     vec_adopt(e->arena, &made->parameters);
     vec_adopt(e->arena, &made->inner);
@@ -77,7 +85,7 @@ Instance *instance_at(Elab *e, const Operator *op, Span call) {
 
 void instance_declare(Elab *e, const Operator *op) {
     const Block *b = op->item->def.block;
-    if (!b || e->declaring) return;
+    if (!b || e->declaring || !op->instance->open) return;
     Diagnostics *real = e->diagnostics;
     Instance *outer = e->instance;
     uint64_t pass = e->pass;
@@ -93,14 +101,20 @@ void instance_declare(Elab *e, const Operator *op) {
     const ParamList *inputs = &op->item->def.inputs;
     for (uint32_t i = 0; i < inputs->count; i++)
         env = env_bind(e, env, inputs->items[i].name, value_error(e), inputs->items[i].span);
+    bool all = !mentions_trainable(e, op->item, op->home);
     for (uint32_t i = 0; i < b->count; i++) {
         const Stmt *s = b->items[i];
         if (s->kind == STMT_LET || s->kind == STMT_LET_FN) env = let_bind(e, env, s);
         if (s->kind == STMT_PARAM) env = param_statement(e, env, s);
         if (s->kind != STMT_LET && s->kind != STMT_LET_FN && s->kind != STMT_PARAM &&
-            s->kind != STMT_BOUNDARY)
+            s->kind != STMT_BOUNDARY) {
+            const Block rest = {.items = b->items + i, .count = b->count - i};
+            all = all && !block_holds_param(&rest);
             break;
+        }
     }
+    all = all && !diagnostics_errors(e->diagnostics);
+    op->instance->open = !all;
     diagnostics_free(e->diagnostics);
     e->diagnostics = real;
     e->instance = outer;
@@ -110,21 +124,29 @@ void instance_declare(Elab *e, const Operator *op) {
 
 /* ---- what a value holds ------------------------------------------------------------------ */
 
-static void add_parameter(Parameters *out, Parameter *p) {
-    for (uint32_t i = 0; i < out->len; i++)
-        if (out->data[i] == p) return;
-    vec_push(out, p);
+typedef struct {
+    Parameters *parameters;
+    const Loaded *loaded;
+    bool open;
+} Holdings;
+
+static void add_parameter(Holdings *out, Parameter *p) {
+    for (uint32_t i = 0; i < out->parameters->len; i++)
+        if (out->parameters->data[i] == p) return;
+    vec_push(out->parameters, p);
 }
 
-static void add_instance(const Instance *instance, Parameters *out) {
+static void add_instance(Instance *instance, Holdings *out) {
+    if (out->loaded) instance->loaded = out->loaded;
+    out->open = out->open || instance->open;
     for (uint32_t i = 0; i < instance->parameters.len; i++)
         add_parameter(out, instance->parameters.data[i]);
     for (uint32_t i = 0; i < instance->inner.len; i++) add_instance(instance->inner.data[i], out);
 }
 
-static void add_operator(Elab *e, const Operator *op, Parameters *out, uint32_t depth);
+static void add_operator(Elab *e, const Operator *op, Holdings *out, uint32_t depth);
 
-static void add_value(Elab *e, const Value *v, Parameters *out, uint32_t depth) {
+static void add_value(Elab *e, const Value *v, Holdings *out, uint32_t depth) {
     if (!v || depth > 100) return;
     if (v->kind == VALUE_PARAMETER) add_parameter(out, v->parameter);
     if (v->kind == VALUE_OPERATOR) add_operator(e, v->op, out, depth + 1);
@@ -137,7 +159,7 @@ static void add_value(Elab *e, const Value *v, Parameters *out, uint32_t depth) 
 typedef struct {
     Elab *e;
     const Operator *op;
-    Parameters *out;
+    Holdings *out;
     uint32_t depth;
 } Mentioned;
 
@@ -162,10 +184,10 @@ Instance *instance_of_operator(Elab *e, const Operator *op) {
     return made;
 }
 
-static void add_operator(Elab *e, const Operator *op, Parameters *out, uint32_t depth) {
+static void add_operator(Elab *e, const Operator *op, Holdings *out, uint32_t depth) {
     if (depth > 100) return;
     if (op->kind == OPERATOR_DEF) {
-        const Instance *own = instance_of_operator(e, op);
+        Instance *own = instance_of_operator(e, op);
         if (own) add_instance(own, out);
         for (uint32_t i = 0; op->configured && i < op->item->def.config.count; i++)
             add_value(e, op->config[i], out, depth);
@@ -181,7 +203,15 @@ static void add_operator(Elab *e, const Operator *op, Parameters *out, uint32_t 
     add_value(e, op->factor, out, depth);
 }
 
-void parameters_of(Elab *e, const Value *value, Parameters *out) { add_value(e, value, out, 0); }
+bool parameters_found(Elab *e, const Value *value, Parameters *out, const Loaded *loaded) {
+    Holdings h = {.parameters = out, .loaded = loaded};
+    add_value(e, value, &h, 0);
+    return !h.open;
+}
+
+void parameters_of(Elab *e, const Value *value, Parameters *out) {
+    parameters_found(e, value, out, NULL);
+}
 
 static const char *instance_path(Elab *e, const Instance *i, const Instance *within) {
     if (i == within || !i->owner) return "";

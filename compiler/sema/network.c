@@ -11,7 +11,12 @@ static const Instance *path_begin(const Value *v) {
 }
 
 /* All are there, with their shapes; false after a message. */
-static bool settled(Elab *e, const Value *v, const Parameters *all, Span span) {
+static bool settled(Elab *e, const Value *v, const Parameters *all, bool found, Span span) {
+    if (!found) {
+        Diagnostic *d = report(e, NOT_FOUND_YET, span, value_describe(e, v));
+        diag_help(d, "apply it to a field before");
+        return false;
+    }
     if (!all->len) {
         report(e, NO_PARAMETERS, span, value_describe(e, v));
         return false;
@@ -39,10 +44,10 @@ static double count_of(const Parameter *p) {
 const Value *prelude_parameters(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *net = argument_get(e, info, a, 0);
     Parameters all = {0};
-    parameters_of(e, net, &all);
+    bool found = parameters_found(e, net, &all, NULL);
     double count = 0;
-    bool ok = !all.len || settled(e, net, &all, net->span);
-    if (!all.len && net->kind != VALUE_OPERATOR && net->kind != VALUE_LIST) {
+    bool ok = (found && !all.len) || settled(e, net, &all, found, net->span);
+    if (found && !all.len && net->kind != VALUE_OPERATOR && net->kind != VALUE_LIST) {
         report(e, NOT_AN_OPERATOR, net->span, value_describe(e, net));
         ok = false;
     }
@@ -79,8 +84,8 @@ static bool check_extension(Elab *e, const char *path, Span span) {
 
 void save_network(Elab *e, const Value *what, const char *path, Span span) {
     Parameters all = {0};
-    parameters_of(e, what, &all);
-    if (settled(e, what, &all, span) && check_extension(e, path, span)) {
+    bool found = parameters_found(e, what, &all, NULL);
+    if (settled(e, what, &all, found, span) && check_extension(e, path, span)) {
         Node *values = ARENA_ARRAY(e->arena, Node, all.len * 2 + 1);
         uint32_t count;
         Action a = {.kind = EFFECT_SAVE, .path = path, .text = source_text(e, span), .span = span};
@@ -94,6 +99,30 @@ void save_network(Elab *e, const Value *what, const char *path, Span span) {
 static int file_rank(const PdnTensors *file, const char *name, const Parameter *p) {
     const PdnTensor *t = file ? pdn_tensors_find(file, name) : NULL;
     return t ? t->rank - (p->depth >= 0) : 0;
+}
+
+static void load_tensors(Elab *e, Parameter *p, const char *name, const char *path, Span span) {
+    for (uint32_t t = 0; t < p->tensor_count; t++) {
+        Tensor *tensor = &p->tensors[t];
+        Source s = {.kind = SOURCE_TENSOR,
+                    .path = path,
+                    .name = arena_format(e->arena, "%s%s", name, tensor->suffix),
+                    .span = span,
+                    .rank = tensor->rank,
+                    .depth = p->depth};
+        memcpy(s.shape, tensor->shape, sizeof s.shape);
+        Type type = tensor->type;
+        if (p->depth >= 0) type.kind = TYPE_STACK;
+        Value *v = (Value *)program_value(e, program_input(e, type, s), p->span);
+        v->node.boundary = tensor->value->node.boundary;
+        tensor->value = v;
+    }
+}
+
+void parameter_load(Elab *e, Parameter *p) {
+    const Instance *i = p->owner;
+    while (i && !i->loaded) i = i->owner;
+    if (i) load_tensors(e, p, parameter_path(e, p, i->loaded->within), i->loaded->path, i->loaded->span);
 }
 
 static bool load_parameter(Elab *e, Parameter *p, const Instance *within, const PdnTensors *file,
@@ -113,21 +142,7 @@ static bool load_parameter(Elab *e, Parameter *p, const Instance *within, const 
             report(e, NOT_SETTLED, span, name);
         return false;
     }
-    for (uint32_t t = 0; t < p->tensor_count; t++) {
-        Tensor *tensor = &p->tensors[t];
-        Source s = {.kind = SOURCE_TENSOR,
-                    .path = path,
-                    .name = arena_format(e->arena, "%s%s", name, tensor->suffix),
-                    .span = span,
-                    .rank = tensor->rank,
-                    .depth = p->depth};
-        memcpy(s.shape, tensor->shape, sizeof s.shape);
-        Type type = tensor->type;
-        if (p->depth >= 0) type.kind = TYPE_STACK;
-        Value *v = (Value *)program_value(e, program_input(e, type, s), p->span);
-        v->node.boundary = tensor->value->node.boundary;
-        tensor->value = v;
-    }
+    load_tensors(e, p, name, path, span);
     return true;
 }
 
@@ -151,8 +166,9 @@ void load_statement(Elab *e, const Env *env, const Stmt *s) {
         return;
     }
     Parameters all = {0};
-    parameters_of(e, what, &all);
-    if (!all.len) report(e, NO_PARAMETERS, s->file.what->span, value_describe(e, what));
+    Loaded *loaded = ARENA_NEW(e->arena, Loaded);
+    *loaded = (Loaded){path, path_begin(what), s->file.what->span};
+    if (parameters_found(e, what, &all, loaded) && !all.len) report(e, NO_PARAMETERS, s->file.what->span, value_describe(e, what));
     for (uint32_t i = 0; i < all.len; i++)
         if (!load_parameter(e, all.data[i], path_begin(what), file, path, s->file.what->span)) break;
     vec_free(&all);

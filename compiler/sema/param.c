@@ -179,6 +179,7 @@ bool parameter_settle(Elab *e, Parameter *p, uint32_t rank, Span span) {
                     .suffix = ".bias"};
         add_tensor(e, p, b, (PdnInit){PDN_INIT_CONSTANT, 0, 0});
     }
+    parameter_load(e, p);
     return true;
 }
 
@@ -281,6 +282,7 @@ const Env *param_statement(Elab *e, const Env *env, const Stmt *s) {
     } else if (!p && (p = declare(e, env, s))) {
         vec_push(&e->instance->parameters, p);
         vec_push(&e->parameters, p);
+        if (!p->is_conv) parameter_load(e, p);
     }
     const Value *v = p ? parameter_value(e, p, s->param.name.span) : value_error(e);
     return env_bind(e, env, s->param.name.name, v, s->param.name.span);

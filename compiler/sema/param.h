@@ -43,12 +43,21 @@ struct Parameter {
     VEC(ConvId) convs; /* as which it is applied: with each boundary that it meets */
 };
 
+/* `load net from "file"`: parameters that are found only when the network is applied come from there, too. */
+typedef struct {
+    const char *path;
+    const Instance *within; /* what names in the file begin from */
+    Span span;
+} Loaded;
+
 struct Instance {
     Instance *owner;  /* NULL: of the whole program */
     const char *name; /* of the definition, numbered where there are several; "" for the root */
     VEC(Parameter *) parameters;
     VEC(Instance *) inner;
     Map places; /* place of the call to number in `inner` */
+    bool open;  /* applying it may find more parameters */
+    const Loaded *loaded; /* NULL: nothing */
 };
 
 typedef VEC(Parameter *) Parameters;
@@ -68,6 +77,10 @@ void parameters_of(Elab *e, const Value *value, Parameters *out);
 const char *parameter_path(Elab *e, const Parameter *p, const Instance *within);
 /* What the host must know of array t of p. */
 TensorInfo tensor_info(Elab *e, const Parameter *p, const Tensor *t, const Instance *within);
+/* The same; `loaded`: what is found later comes from this file. False: applying the value may find more. */
+bool parameters_found(Elab *e, const Value *value, Parameters *out, const Loaded *loaded);
+/* Its arrays come from the file that an instance around it was loaded from, if one was. */
+void parameter_load(Elab *e, Parameter *p);
 /* Gives the sources of all parameters' starts what they have to keep to. */
 void parameters_constrain(Elab *e);
 /* The parameter whose value, or whose frame, the value is; NULL: none. */

@@ -136,6 +136,18 @@ static const Value *resample_smooth(Elab *e, const Value *u, const void *what, S
     return v->kind == VALUE_ERROR ? v : add(e, OP_RESTRICT, value_to_node(e, v), 0, span);
 }
 
+/* The sides of u, for what it becomes on the next grid; those with values are not kept. */
+static const Boundary *kept_sides(Elab *e, const Value *u) {
+    const Boundary *b = value_boundary(e, u);
+    if (!b || b->left || b->reason) return NULL;
+    for (int a = 0; a < MAX_RANK; a++)
+        if (b->value[a][0] || b->value[a][1]) return NULL;
+    Boundary *kept = ARENA_NEW(e->arena, Boundary);
+    *kept = *b;
+    kept->gradient = false;
+    return kept;
+}
+
 static const Value *resample(Elab *e, Op op, int64_t order, const Value *u, Span span) {
     if (u->kind == VALUE_LIST) {
         const Value **items = ARENA_ARRAY(e->arena, const Value *, u->list.count);
@@ -151,7 +163,9 @@ static const Value *resample(Elab *e, Op op, int64_t order, const Value *u, Span
         report(e, SHAPE, span, why);
         return value_error(e);
     }
-    return order == 2 ? take_apart(e, u, resample_smooth, &op, span) : add(e, op, n, 0, span);
+    const Value *v =
+        order == 2 ? take_apart(e, u, resample_smooth, &op, span) : add(e, op, n, 0, span);
+    return v->kind == VALUE_NODE ? value_node(e, value_to_node(e, v), kept_sides(e, u), span) : v;
 }
 
 const Value *prelude_resample(Elab *e, const BuiltinInfo *info, const Arguments *a) {
