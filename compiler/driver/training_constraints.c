@@ -59,11 +59,42 @@ static void limit_norm(const Execution *x, const TensorInfo *info, void *frame, 
     }
 }
 
+static double sum_moved(const Execution *x, const TensorInfo *info, const void *frame, int64_t first, int64_t n,
+                        double move) {
+    double sum = 0;
+    for (int64_t i = first; i < first + n; i++)
+        sum += fmin(fmax(get(x, frame, i) + move, info->low), info->high);
+    return sum;
+}
+
+/* The nearest numbers of that sum that lie in the range: all moved alike, but for those that meet its ends. The mean
+ * lies in the range, so that the move is between those that take the greatest and the least number there. */
+static void fix_sum_within(const Execution *x, const TensorInfo *info, void *frame, int64_t first, int64_t n,
+                           double sum) {
+    double least = get(x, frame, first), most = least;
+    for (int64_t i = first; i < first + n; i++) {
+        least = fmin(least, get(x, frame, i));
+        most = fmax(most, get(x, frame, i));
+    }
+    double low = sum / (double)n - most, high = sum / (double)n - least;
+    for (int pass = 0; pass < 200; pass++) { /* until they are neighbours */
+        double middle = low + (high - low) / 2;
+        if (!(middle > low && middle < high)) break;
+        *(sum_moved(x, info, frame, first, n, middle) < sum ? &low : &high) = middle;
+    }
+    for (int64_t i = first; i < first + n; i++)
+        set(x, frame, i, inside(x, get(x, frame, i) + high, info->low, info->high));
+}
+
 /* The nearest numbers of that sum: all moved alike. Of a convolution each filter by itself. */
 static void fix_sum(const Execution *x, const TensorInfo *info, void *frame, int64_t n, double sum) {
     int64_t filters = info->conv_count && info->rank > 1 ? info->shape[0] * info->shape[1] : 1;
     int64_t taps = n / filters;
     for (int64_t f = 0; f < filters; f++) {
+        if (info->low > -INFINITY || info->high < INFINITY) {
+            fix_sum_within(x, info, frame, f * taps, taps, sum);
+            continue;
+        }
         double now = 0;
         for (int64_t i = 0; i < taps; i++) now += get(x, frame, f * taps + i);
         double move = (sum - now) / (double)taps;

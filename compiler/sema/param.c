@@ -11,6 +11,20 @@ static Type stacked(const Parameter *p, Type one) {
     return one;
 }
 
+/* Can `count` numbers of the range have the sum? */
+static bool sum_possible(Elab *e, const Parameter *p, int64_t count) {
+    for (uint32_t i = 0; i < p->constraints.len; i++) {
+        const Constraint *c = &p->constraints.data[i];
+        double mean = c->number / (double)count;
+        if (c->kind != CONSTRAINT_SUM || (mean >= p->low && mean <= p->high)) continue;
+        report(e, PARAM_CLASH, p->span, names_text(e->names, p->name),
+               arena_format(e->arena, "no %lld numbers in the range from %g to %g have the sum %g",
+                            (long long)count, p->low, p->high, c->number));
+        return false;
+    }
+    return true;
+}
+
 /* One array of the parameter, filled before the program runs. */
 static void add_tensor(Elab *e, Parameter *p, Tensor t, PdnInit init) {
     Source s = {.kind = SOURCE_START,
@@ -120,6 +134,7 @@ static bool start_parameter(Elab *e, const Env *env, Parameter *p, const Expr *x
     int64_t n;
     PdnInit init;
     if (row_start(e, env, x, &n, &init)) {
+        if (!sum_possible(e, p, n)) return false;
         add_row(e, p, n, init);
         return true;
     }
@@ -136,6 +151,7 @@ static bool start_parameter(Elab *e, const Env *env, Parameter *p, const Expr *x
             report(e, PARAM_OUTSIDE, x->span, v->number, p->low, p->high);
             return false;
         }
+        if (!sum_possible(e, p, 1)) return false;
         add_tensor(e, p, (Tensor){.type = type_scalar(), .suffix = ""},
                    (PdnInit){PDN_INIT_CONSTANT, v->number, 0});
         return true;
@@ -170,6 +186,7 @@ bool parameter_settle(Elab *e, Parameter *p, uint32_t rank, Span span) {
         report(e, PARAM_TOO_LARGE, p->span, (double)count);
         return false;
     }
+    if (!sum_possible(e, p, count / (c->out * (c->in / c->groups)))) return false;
     t.type = type_field(graph_row(e->module, count), 1);
     add_tensor(e, p, t, c->init);
     if (c->bias) {
@@ -203,7 +220,9 @@ static bool read_range(Elab *e, const Env *env, Parameter *p, const Expr *x) {
     }
     p->low = fmax(p->low, low);
     p->high = fmin(p->high, high);
-    return true;
+    if (p->low <= p->high) return true;
+    report(e, PARAM_RANGE_EMPTY, x->span, p->low, p->high);
+    return false;
 }
 
 static bool is_call_of(Elab *e, const Expr *x, const char *function, Name parameter) {
@@ -244,6 +263,30 @@ static bool read_constraint(Elab *e, const Env *env, Parameter *p, const Expr *x
     return false;
 }
 
+/* Whether the projections onto constraints leave each other alone: a sum is kept within a range; what makes a norm
+ * smaller scales all numbers down, which leaves ranges that 0 lies in, and sums of 0. */
+static bool constraints_agree(Elab *e, const Parameter *p, Span span) {
+    bool sums = false, norms = false;
+    double sum = 0;
+    for (uint32_t i = 0; i < p->constraints.len; i++) {
+        const Constraint *c = &p->constraints.data[i];
+        const char *why = NULL;
+        if (c->kind == CONSTRAINT_SUM && sums && c->number != sum)
+            why = "there are two sums";
+        sums = sums || c->kind == CONSTRAINT_SUM;
+        norms = norms || c->kind == CONSTRAINT_NORM;
+        if (c->kind == CONSTRAINT_SUM) sum = c->number;
+        if (!why && norms && sums && sum != 0)
+            why = "with a norm it is only sums of 0 that can be kept";
+        if (!why && norms && (p->low > 0 || p->high < 0))
+            why = "with a norm it is only ranges that hold 0 that can be kept";
+        if (!why) continue;
+        report(e, PARAM_CLASH, span, names_text(e->names, p->name), why);
+        return false;
+    }
+    return true;
+}
+
 /* ---- the statement -------------------------------------------------------------------------- */
 
 static Parameter *find_parameter(const Instance *owner, Name name) {
@@ -270,6 +313,7 @@ static Parameter *declare(Elab *e, const Env *env, const Stmt *s) {
         if (!read_range(e, env, p, s->param.ranges.items[i])) return NULL;
     for (uint32_t i = 0; i < s->param.constraints.count; i++)
         if (!read_constraint(e, env, p, s->param.constraints.items[i])) return NULL;
+    if (!constraints_agree(e, p, s->span)) return NULL;
     return start_parameter(e, env, p, s->param.value) ? p : NULL;
 }
 
