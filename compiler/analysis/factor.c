@@ -15,11 +15,12 @@
 #include <math.h>
 #include <string.h>
 
-/* number * base; base NODE_NONE: the number alone. */
+/* number * top / below * base; base NODE_NONE: the number alone. */
 typedef struct {
     double number;
-    Node base;  /* of the new function, of the type of the old node */
-    Node plain; /* the same value as it was written, where that costs no more; or NODE_NONE */
+    Node top, below; /* of a field: numbers that are known when it runs; NODE_NONE: 1 */
+    Node base;       /* of the new function, of the type of the old node */
+    Node plain;      /* the same value as it was written, where that costs no more; or NODE_NONE */
 } Term;
 
 typedef struct {
@@ -30,7 +31,7 @@ typedef struct {
     Span span;
 } Factor;
 
-static Term term_of(double number, Node base) { return (Term){number, base, NODE_NONE}; }
+static Term term_of(double number, Node base) { return (Term){.number = number, .base = base}; }
 
 /* Numbers that cancel leave rounding behind: what is within it of a fraction of 1024 is that fraction. Beyond
  * the range of f32, numbers stay where they are. */
@@ -40,10 +41,32 @@ static bool tidy(double *number) {
     return fabs(*number) < 1e30 && fabs(*number) > 1e-30;
 }
 
+static Node binary(Factor *f, Op op, Node a, Node b) {
+    return graph_binary(f->module, f->to, op, a, b, f->span);
+}
+
+/* a * b, where NODE_NONE is 1. */
+static Node times(Factor *f, Node a, Node b) { return !a ? b : !b ? a : binary(f, OP_MUL, a, b); }
+
+/* t * top / below; what stands on both sides is left out. */
+static void scale(Factor *f, Term *t, Node top, Node below) {
+    if (top && top == t->below) top = t->below = NODE_NONE;
+    if (below && below == t->top) below = t->top = NODE_NONE;
+    t->top = times(f, t->top, top);
+    t->below = times(f, t->below, below);
+}
+
+static bool same_scale(Term x, Term y) { return x.top == y.top && x.below == y.below; }
+
+static bool is_scaled(Term t) { return t.top || t.below; }
+
 static Node value_of(Factor *f, Node old) {
     Term *t = &f->terms[old];
     if (t->plain) return t->plain;
-    if (!t->base)
+    if (is_scaled(*t)) {
+        Node all = times(f, graph_const(f->module, f->to, t->number), t->top);
+        t->plain = binary(f, OP_MUL, t->base, t->below ? binary(f, OP_DIV, all, t->below) : all);
+    } else if (!t->base)
         t->plain = graph_const(f->module, f->to, t->number);
     else if (t->number == 1)
         t->plain = t->base;
@@ -86,54 +109,84 @@ static Term typed(Factor *f, Node n, Term t) {
     if (t.base && t.base < graph_get(f->module, f->to)->nodes.len &&
         graph_node(graph_get(f->module, f->to), t.base)->type.kind != TYPE_TUPLE)
         t.base = node_broadcast(f->module, f->to, t.base, type, f->span);
+    if (type.kind == TYPE_SCALAR &&
+        is_scaled(t)) { /* a sum of a field: the number has it in itself */
+        t.base = times(f, t.base, t.top);
+        if (t.below) t.base = binary(f, OP_DIV, t.base, t.below);
+        t.top = t.below = NODE_NONE;
+    }
     return t;
 }
 
 /* ---- ops ---------------------------------------------------------------------------------- */
 
+/* Is that a number known when it runs, in front of a field? */
+static bool is_scale(const Factor *f, Node n, Node old) {
+    return old_node(f, n).type.kind == TYPE_FIELD && old_node(f, old).type.kind == TYPE_SCALAR &&
+           f->terms[old].base;
+}
+
 static Term product(Factor *f, Node n, Op op) {
     Node a = old_operand(f, n, 0), b = old_operand(f, n, 1);
-    Term x = f->terms[a], y = f->terms[b];
-    double number = op == OP_MUL ? x.number * y.number : x.number / y.number;
-    if (!tidy(&number)) return copied(f, n);
-    Term t = term_of(number, NODE_NONE);
+    if (op == OP_MUL && is_scale(f, n, a)) {
+        Node swap = a;
+        a = b, b = swap;
+    }
+    Term x = f->terms[a], y = f->terms[b], t = x;
+    t.number = op == OP_MUL ? x.number * y.number : x.number / y.number;
+    t.plain = NODE_NONE;
+    if (!tidy(&t.number) || is_scale(f, n, a)) return copied(f, n);
     if (!y.base && !x.base) return t;
-    if (!y.base) {
-        t.base = x.base;
-        if (x.number == 1) t.plain = copied(f, n).base;
+    if (!y.base || is_scale(f, n, b)) {
+        if (!x.base) return copied(f, n);
+        scale(f, &t, op == OP_MUL ? y.base : NODE_NONE, op == OP_MUL ? NODE_NONE : y.base);
+        if (x.number == 1 && !is_scaled(x)) t.plain = copied(f, n).base;
     } else if (!x.base && op == OP_MUL) {
         t.base = y.base;
+        scale(f, &t, y.top, y.below);
     } else {
-        Node top = x.base ? x.base : graph_const(f->module, f->to, 1);
-        t.base = graph_binary(f->module, f->to, op, top, y.base, f->span);
+        t.base = binary(f, op, x.base ? x.base : graph_const(f->module, f->to, 1), y.base);
+        scale(f, &t, op == OP_MUL ? y.top : y.below, op == OP_MUL ? y.below : y.top);
     }
     return t;
 }
 
 static Term sum(Factor *f, Node n, Op op) {
-    Term x = f->terms[old_operand(f, n, 0)], y = f->terms[old_operand(f, n, 1)];
+    Term x = f->terms[old_operand(f, n, 0)], y = f->terms[old_operand(f, n, 1)], t = x;
     double sign = op == OP_SUB ? -1 : 1, both = x.number + sign * y.number;
-    if (!x.base || !y.base) return copied(f, n);
-    if (x.base == y.base && both != 0 && tidy(&both)) return term_of(both, x.base);
-    if (fabs(x.number) != fabs(y.number) || x.number == 1) return copied(f, n);
-    bool plus = sign * y.number == x.number;
-    return term_of(x.number,
-                   graph_binary(f->module, f->to, plus ? OP_ADD : OP_SUB, x.base, y.base, f->span));
+    t.plain = NODE_NONE;
+    if (!x.base || !y.base || !same_scale(x, y)) return copied(f, n);
+    if (x.base == y.base && both != 0 && tidy(&both)) {
+        t.number = both;
+        return t;
+    }
+    if (fabs(x.number) != fabs(y.number) || (x.number == 1 && !is_scaled(x))) return copied(f, n);
+    t.base = binary(f, sign * y.number == x.number ? OP_ADD : OP_SUB, x.base, y.base);
+    return t;
 }
 
 /* An op that is linear in all its operands together, or in each by itself. */
 static Term linear(Factor *f, Node n, bool each) {
     NodeData d = old_node(f, n);
-    double number = 1;
+    Term made = {.number = 1};
     Node *operands = mem_alloc(sizeof *operands * (d.count + 1));
     bool same = true;
     for (uint32_t i = 0; i < d.count && same; i++) {
         Term t = f->terms[old_operand(f, n, i)];
-        same = t.base && (each || i == 0 || t.number == number);
-        number = each ? number * t.number : t.number;
         operands[i] = t.base;
+        if (each) {
+            made.number *= t.number;
+            scale(f, &made, t.top, t.below);
+        } else if (i == 0) {
+            made = t;
+        }
+        same = t.base && (each || (t.number == made.number && same_scale(t, made)));
     }
-    Term made = same && tidy(&number) ? term_of(number, add(f, &d, operands)) : copied(f, n);
+    made.plain = NODE_NONE;
+    if (same && tidy(&made.number))
+        made.base = add(f, &d, operands);
+    else
+        made = copied(f, n);
     mem_free(operands);
     return made;
 }
@@ -141,9 +194,12 @@ static Term linear(Factor *f, Node n, bool each) {
 static Term spread(Factor *f, Node n) {
     NodeData d = old_node(f, n);
     Term t = f->terms[old_operand(f, n, 0)];
-    Node base = t.base ? t.base : graph_const(f->module, f->to, 1);
-    return t.number == 0 || fabs(t.number) > 1e30 ? copied(f, n)
-                                                  : term_of(t.number, add(f, &d, &base));
+    Node one = graph_const(f->module, f->to, 1);
+    if (!tidy(&t.number)) return copied(f, n);
+    t.top = t.base;
+    t.base = add(f, &d, &one);
+    t.plain = NODE_NONE;
+    return t;
 }
 
 static Term choice(Factor *f, Node n) {
@@ -156,15 +212,19 @@ static Term choice(Factor *f, Node n) {
         return t;
     }
     Node parts[3] = {value_of(f, old_operand(f, n, 0))};
-    double number = 0;
+    Term made = {0};
     for (uint32_t i = 1; i < 3; i++) {
         Term t = f->terms[old_operand(f, n, i)];
         parts[i] = t.base ? t.base : graph_const(f->module, f->to, 0);
         if (!t.base && t.number == 0) continue;
-        if (!t.base || (number != 0 && t.number != number)) return copied(f, n);
-        number = t.number;
+        if (!t.base || (made.base && (t.number != made.number || !same_scale(t, made))))
+            return copied(f, n);
+        made = t;
     }
-    return number == 0 ? copied(f, n) : term_of(number, add(f, &d, parts));
+    if (!made.base) return copied(f, n);
+    made.base = add(f, &d, parts);
+    made.plain = NODE_NONE;
+    return made;
 }
 
 static Term factored(Factor *f, Node n) {
@@ -172,7 +232,11 @@ static Term factored(Factor *f, Node n) {
     Term t;
     switch (d.op) {
     case OP_CONST: return term_of(d.number, NODE_NONE);
-    case OP_NEG: t = f->terms[old_operand(f, n, 0)]; return term_of(-t.number, t.base);
+    case OP_NEG:
+        t = f->terms[old_operand(f, n, 0)];
+        t.number = -t.number;
+        t.plain = NODE_NONE;
+        return t;
     case OP_MUL:
     case OP_DIV: return product(f, n, d.op);
     case OP_ADD:

@@ -69,7 +69,15 @@ static void widen(Reach *r, Region *x, uint32_t axis, int64_t low, int64_t high,
 /* What a node adds to the cells that its operands together depend on. */
 static void through(Reach *r, const NodeData *n, Region *x) {
     int64_t w = width(r, n->type.grid);
-    if (n->type.kind == TYPE_FIELD && w == 0) {
+    bool here = op_info(n->op)->class == CLASS_POINTWISE || n->op == OP_CHANNEL ||
+                n->op == OP_CONCAT || n->op == OP_CHSUM || n->op == OP_SPREAD ||
+                n->op == OP_FRAME || n->op == OP_RESTRICT || n->op == OP_MAXPOOL;
+    bool near = n->op == OP_STENCIL || n->op == OP_CONV || n->op == OP_CONVT || n->op == OP_PROLONG;
+    if (!here && !near) { /* sums by channel, means over a batch, weights */
+        x->all = true;
+        return;
+    }
+    if (w == 0) {
         lack(r, "missing: one grid; it looks at a finer grid, or at another one than that of u");
         return;
     }

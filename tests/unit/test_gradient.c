@@ -733,3 +733,112 @@ Test(gradient, of_random_graphs_with_loops) {
         bench_free(&b);
     }
 }
+
+static uint32_t count_ops(const Bench *b, FuncId func, Op op) {
+    const Func *f = graph_get(b->m, func);
+    uint32_t count = 0;
+    for (Node n = 1; n < f->nodes.len; n++) count += graph_node(f, n)->op == op;
+    return count;
+}
+
+/* The flux of λ² (√(1 + s²/λ²) - 1) is s / √(1 + s²/λ²): numbers cancel, known ones and one that is a parameter, and
+ * nothing guards a root of what is at least 1. */
+Test(gradient, numbers_are_gathered) {
+    for (int given = 0; given < 2; given++) {
+        Bench b = bench_new(1, (int64_t[]){5}, 1);
+        Node s = field_param(&b, 1), lambda = number(&b, 0.3);
+        if (given) lambda = graph_param(b.m, b.f, type_scalar(), 0);
+        Node square = bin(&b, OP_MUL, lambda, lambda);
+        Node ratio = bin(&b, OP_DIV, bin(&b, OP_MUL, s, s), square);
+        Node root = un(&b, OP_SQRT, bin(&b, OP_ADD, ratio, number(&b, 1)));
+        returns(&b, un(&b, OP_SUM, bin(&b, OP_MUL, square, bin(&b, OP_SUB, root, number(&b, 1)))));
+        FuncId g = gradient_func(b.m, b.f, (bool[]){true, false}, NULL);
+        graph_get(b.m, g)->results.data[0] = graph_get(b.m, g)->results.data[1];
+        graph_get(b.m, g)->results.len = 1;
+        cr_assert(count_ops(&b, g, OP_WHERE) > 0 && count_ops(&b, g, OP_MUL) > 3);
+        FuncId f = factor_func(b.m, g);
+        cr_assert_eq(count_ops(&b, f, OP_WHERE), 0);
+        cr_assert_eq(count_ops(&b, f, OP_MUL), 2 + (uint32_t)given); /* s², (λ²,) s times … */
+        cr_assert_eq(count_ops(&b, f, OP_DIV), 2);                   /* s²/λ², 1/√ */
+        Array args[2] = {random_array(&b, type_field(b.grid, 1), 3), random_array(&b, type_scalar(), 4)};
+        args[1].data[0] = 0.3;
+        Array flux = run_func(&b, f, args);
+        for (int i = 0; i < 5; i++) {
+            double x = args[0].data[i];
+            cr_assert(fabs(flux.data[i] - x / sqrt(1 + x * x / 0.09)) < 1e-15);
+        }
+        bench_free(&b);
+    }
+}
+
+/* Chains of products, quotients, sums and linear ops with numbers in them, known and not. */
+static FuncId random_products(Bench *b, uint64_t *seed) {
+    Node pool[40] = {field_param(b, 1), field_param(b, 1), graph_param(b->m, b->f, type_scalar(), 0),
+                     graph_param(b->m, b->f, type_scalar(), 0)};
+    uint32_t count = 4;
+    StencilId smooth = gradient_stencil(b, SIDE_ODD, false);
+    Type one = type_field(b->grid, 1);
+    while (count < 40) {
+        Node x = pool[(uint32_t)((noise(seed) + 1) / 2 * count) % count],
+             y = pool[(uint32_t)((noise(seed) + 1) / 2 * count) % count], made;
+        double c = floor(noise(seed) * 4) / 2;
+        Node safe = un(b, OP_EXP, un(b, OP_SIN, y)), s = pool[2 + (count & 1)];
+        bool field = graph_node(bench_func(b), x)->type.kind == TYPE_FIELD;
+        switch ((uint32_t)((noise(seed) + 1) / 2 * 12)) {
+        case 0: made = bin(b, OP_MUL, x, number(b, c)); break;
+        case 1: made = bin(b, OP_DIV, x, number(b, c != 0 ? c : 3)); break;
+        case 2: made = bin(b, OP_MUL, x, s); break;
+        case 3: made = bin(b, OP_DIV, x, s); break;
+        case 4: made = bin(b, OP_MUL, x, un(b, OP_SIN, y)); break;
+        case 5: made = bin(b, OP_DIV, bin(b, OP_MUL, x, s), bin(b, OP_MUL, safe, s)); break;
+        case 6: made = bin(b, OP_ADD, bin(b, OP_MUL, x, s), bin(b, OP_MUL, y, s)); break;
+        case 7: made = bin(b, OP_SUB, bin(b, OP_MUL, x, number(b, c)), bin(b, OP_MUL, x, s)); break;
+        case 8:
+            made = graph_add(b->m, b->f, OP_WHERE,
+                             (Node[]){bin(b, OP_LT, x, y), bin(b, OP_MUL, x, s), number(b, 0)}, 3, 0, 0,
+                             SPAN_NONE);
+            break;
+        case 9: made = field ? apply(b, smooth, bin(b, OP_DIV, x, s)) : un(b, OP_NEG, x); break;
+        case 10:
+            made = graph_add_typed(b->m, b->f, OP_SPREAD, one, &s, 1, 0, 0, SPAN_NONE);
+            made = bin(b, OP_DIV, bin(b, OP_MUL, x, made), safe);
+            break;
+        default:
+            if (field) {
+                Node two[2] = {bin(b, OP_MUL, x, number(b, 3)), bin(b, OP_MUL, pool[0], number(b, c))};
+                made = graph_add(b->m, b->f, OP_CONCAT, two, 2, 0, 0, SPAN_NONE);
+                made = un(b, OP_TANH, un(b, OP_CHSUM, made));
+            } else {
+                made = un(b, OP_SUM, bin(b, OP_MUL, pool[1], x));
+            }
+        }
+        pool[count++] = made;
+    }
+    for (uint32_t i = 0; i < 40; i += 3) returns(b, pool[i]);
+    return b->f;
+}
+
+Test(gradient, gathered_numbers_keep_the_values) {
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        Bench b = bench_new(1, (int64_t[]){4}, 1);
+        uint64_t state = seed * 977;
+        FuncId f = random_products(&b, &state), g = factor_func(b.m, f);
+        cr_assert_null(graph_verify(b.m));
+        Array args[4], want[16], have[16];
+        for (uint32_t i = 0; i < 4; i++)
+            args[i] = random_array(&b, i < 2 ? type_field(b.grid, 1) : type_scalar(), seed + i);
+        EvalOptions options = {0};
+        cr_assert_eq(eval_func(b.m, f, args, want, &options, b.arena), 0);
+        cr_assert_eq(eval_func(b.m, g, args, have, &options, b.arena), 0);
+        for (uint32_t i = 0; i < graph_get(b.m, f)->results.len; i++) {
+            cr_assert(type_equal(have[i].type, want[i].type), "seed %d result %u", (int)seed, i);
+            double largest = 1;
+            for (int64_t k = 0; k < want[i].size; k++) largest = fmax(largest, fabs(want[i].data[k]));
+            for (int64_t k = 0; k < want[i].size && largest < 1e6; k++)
+                cr_assert(fabs(have[i].data[k] - want[i].data[k]) <= 1e-8 * largest,
+                          "seed %d result %u: %.17g, not %.17g", (int)seed, i, have[i].data[k],
+                          want[i].data[k]);
+        }
+        bench_free(&b);
+    }
+}
