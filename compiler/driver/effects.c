@@ -163,6 +163,23 @@ static const char *missing_folder(const Execution *x, const char *path) {
     return stat(folder, &info) != 0 && errno == ENOENT ? folder : NULL;
 }
 
+/* Files are read before the program runs: one that it writes first, by the order of its text, would be that of the
+ * last run. */
+static bool read_in_time(Execution *x, const Action *save, const char *path) {
+    struct stat written, read;
+    if (stat(path, &written) != 0) return true;
+    for (uint32_t i = 0; i < x->what->sources.len; i++) {
+        const Source *s = &x->what->sources.data[i];
+        if (!s->path || s->span.file != save->span.file || s->span.begin < save->span.end ||
+            stat(s->path, &read) != 0 || read.st_dev != written.st_dev || read.st_ino != written.st_ino)
+            continue;
+        Diagnostic *d = diag_report(x->session->diagnostics, DIAG_READ_BEFORE, s->span, path);
+        diag_note(d, save->span, "it is written here");
+        return false;
+    }
+    return true;
+}
+
 bool effects_check(Execution *x, bool folders) {
     bool ok = true;
     for (uint32_t i = 0; i < x->what->actions.len; i++) {
@@ -172,6 +189,7 @@ bool effects_check(Execution *x, bool folders) {
         PdnError error = {{0}};
         const char *path = output_path(x, a->path), *message = NULL;
         const char *folder = folders ? missing_folder(x, path) : NULL;
+        ok = (!folders || read_in_time(x, a, path)) && ok;
         if (!a->tensors && pdn_file_can_write(path, &s, &error) != PDN_OK)
             message = error.message;
         else if (folder)

@@ -13,7 +13,8 @@ static bool read_int(Elab *e, const Value *v, const char *what, double most, int
 static bool read_channels(Elab *e, const Value *v, ConvSpec *c) {
     if (v->kind != VALUE_ARROW || v->range.first > 65536 || v->range.last > 65536) {
         Diagnostic *d = report(e, CONV_CHANNELS, v->span, value_describe(e, v));
-        diag_help(d, "conv(1 -> 16, size = 5) takes 1 channel and gives 16");
+        diag_help(d, v->kind == VALUE_ARROW ? "65536 channels are the most"
+                                            : "conv(1 -> 16, size = 5) takes 1 channel and gives 16");
         return false;
     }
     c->in = (int64_t)v->range.first;

@@ -231,6 +231,14 @@ def trainings_resume():
     status, _, err, _ = pdn("run", "twice.pdn", "--out", folder, "--quiet", "--resume")
     check("but not with another schedule", status == 1 and "0.25" in err, status, err)
 
+    text = TWICE.replace('    print "a"', '    save net to "net.safetensors"\n    load net from "net.safetensors"\n    print "a"')
+    program("twice.pdn", TWICE.replace('    print "a"', '    save net to "net.safetensors"\n    print "a"'))
+    status, _, err, _ = pdn("run", "twice.pdn", "--quiet")
+    check("a network is saved", status == 0, err)
+    program("twice.pdn", text)
+    status, _, err, _ = pdn("run", "twice.pdn", "--quiet")
+    check("what the run saves is not read from the last one", status == 1 and "before the program runs" in err, status, err)
+
 
 def main():
     program("heat.pdn", HEAT)
