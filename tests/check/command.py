@@ -216,7 +216,7 @@ experiment twice {
 """
 
 
-def trainings_resume():
+def trainings_resume():  # and READ_BEFORE
     folder = os.path.join(HERE, "twice")
     os.makedirs(folder, exist_ok=True)
     program("twice.pdn", TWICE)
