@@ -8,8 +8,9 @@ shapes of weights.safetensors, or some of these. Measure is the plain program in
 as far from it as PyTorch's f32 is, in each step, by the 2-norm; at least the rounding of one number is granted.
 What was computed in f64 (ours.py --precision f64) may be 1e-9 from it.
 
-In f32, a relu or a maximum whose choice hangs on the last bit goes the other way than in f64 in one of a few steps, in PyTorch
-as here; what one such cell of a deep layer gives is 1e-5 to 1e-3 of a gradient, and from then on the weights differ. Hence f64, too.
+In f32, a relu or a maximum whose choice hangs on the last bit goes the other way than in f64 in one of a few steps, in
+PyTorch as here; what one such cell of a deep layer gives is 1e-5 to 1e-3 of a gradient, and from then on the weights
+differ. Hence f64, too.
 """
 import argparse
 import os
@@ -48,10 +49,12 @@ def main():
         if in_double:
             granted = np.full(len(truth), 1e-9)
         worst = int(np.argmax(away / granted))
+        measure = "granted" if in_double else "PyTorch"
+        beside = granted[worst] / (1 if in_double else options.factor)
         good = bool(np.all(away <= granted))
         bad += not good
         print(f"{name}: {'to rounding' if good else 'OTHER'}; step {worst}: {away[worst]:.1e} from f64, "
-              f"{'granted' if in_double else 'PyTorch'} {granted[worst] / (1 if in_double else options.factor):.1e}; greatest {away.max():.1e}")
+              f"{measure} {beside:.1e}; greatest {away.max():.1e}")
     return 1 if bad else 0
 
 

@@ -3,13 +3,14 @@
 
     bench/training/run.py [--pdn PATH] [--pairs N] [--threads N] [--json FILE] [--write] [--rival] [NAME…]
 
-A rival times its own steps (the median of 20 or more after 5 to warm up: the best for it). pdn is a whole process:
-ms per step = (time of LONG steps - time of SHORT steps) / (LONG - SHORT), so that start, compiling, loading and first
-touch of memory fall out, unless the program says the number itself under the rival's label. Peak memory is the
-greatest resident set of the training process, libraries and all. Both run alternately; tables show medians (least to
-greatest), and the median of the ratios pair by pair.
+A rival times its own steps (the median of 20 or more after 5 to warm up: the best for it). So does pdn's training, in
+its history. Of inference, ms per step = (time of LONG steps - time of SHORT steps) / (LONG - SHORT), of whole processes,
+so that start, compiling, loading and first touch of memory fall out. Peak memory is the greatest resident set of the
+training process, libraries and all. Both run alternately; tables show medians (least to greatest), and the median of
+the ratios pair by pair.
 """
 import argparse
+import csv
 import json
 import os
 import platform
@@ -21,22 +22,22 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHORT, LONG = 5, 45
-TRAINING, INFERENCE, MEMORY, LOSS = "ms per training step", "ms per inference", "peak memory", "loss"
+TRAINING, INFERENCE, MEMORY = "ms per training step", "ms per inference", "peak memory"
 
 # How pdn runs. What stands in braces is filled in: pdn, program, steps, threads, folder (with weights.safetensors, x.npy
-# and target.npy of the rival's --dump), rate and epsilon of Adam, cache. The program prints
-#     loss: V      training: the loss of the last step, before its update, at least 7 digits
-# and, where it times itself, "ms per training step: V" or "ms per inference: V". Training: `steps` steps of
-# adam(rate = rate, epsilon = epsilon) from the weights, every step on the same batch, loss mean((net(x) - target)^2), projected after
-# each. Inference: net(x) of the whole batch, `steps` times.
+# and target.npy of the rival's --dump), rate and epsilon of Adam, cache. Training: `steps` steps of
+# adam(rate = rate, epsilon = epsilon) from the weights, every step on the same batch, loss mean((net(x) - target)^2),
+# projected after each. Inference: net(x) of the whole batch, `steps` times.
 INPUTS = ["steps={steps}", "weights={folder}/weights.safetensors", "x={folder}/x.npy", "target={folder}/target.npy",
           "rate={rate}", "epsilon={epsilon}",
-          "--threads", "{threads}", "--cache", "{cache}", "--quiet"]
+          "--threads", "{threads}", "--cache", "{cache}", "--out", "{folder}", "--quiet"]
 TRAIN = ["{pdn}", "run", "{program}", "training", *INPUTS]
 INFER = ["{pdn}", "run", "{program}", "inference", *INPUTS]
-# name, rival, what it is, pdn's program, its commands. A program that is not there: only the rival is measured.
+# name, rival (with arguments), what it is, pdn's program, its commands. A program that is not there: only the rival is measured.
 PROGRAMS = [
     ("symmetric_resnet", "symmetric_resnet.py", "20 blocks, 16 filters 5×5, batch 16 of 64×64",
+     "symmetric_resnet.pdn", TRAIN, INFER),
+    ("symmetric_resnet_autograd", "symmetric_resnet.py --variant autograd", "the same, as one would write it in PyTorch",
      "symmetric_resnet.pdn", TRAIN, INFER),
     ("conv64", "conv64.py", "8 layers 64→64, 3×3, batch 8 of 40×40", "conv64.pdn", TRAIN, INFER),
     ("unet", "unet.py", "4 levels of 16 to 128 channels, batch 4 of 128×128", "unet.pdn", TRAIN, INFER),
@@ -79,7 +80,8 @@ class Pair:
         self.name, rival, self.what, program, self.train, self.infer = row
         self.folder = os.path.join(folder, self.name)
         self.program = os.path.join(HERE, program)
-        self.rival_command = [sys.executable, os.path.join(HERE, rival), "--threads", str(options.threads)]
+        rival, *variant = rival.split(maxsplit=2)
+        self.rival_command = [sys.executable, os.path.join(HERE, rival), *variant, "--threads", str(options.threads)]
         self.there = os.path.exists(self.program) and not options.rival
         if not self.there and not options.rival:
             print(f"{self.name}: {program} is not there, PyTorch alone", file=sys.stderr)
@@ -90,22 +92,31 @@ class Pair:
         return run([word.format(**fill) for word in command])
 
     def same_work(self):
-        """Both begin with the same loss, and have the same after 20 steps. Warms the cache, too."""
+        """Both have the same loss in each of 20 steps. Warms the cache, too."""
         dumped = values(run([*self.rival_command, "--dump", self.folder])[2])
         self.adam = {name: dumped[name] for name in ("rate", "epsilon")}
-        for steps in (1, 20):
-            said = values(self.ours(self.train, steps)[2])
-            if LOSS not in said:
-                sys.exit(f"{self.name}: {os.path.basename(self.program)} does not print `{LOSS}: V`")
-            ours, theirs = said[LOSS], dumped[f"loss {steps - 1}"]
-            if not abs(ours - theirs) <= 1e-3 * abs(theirs):
-                sys.exit(f"{self.name}: the loss of step {steps} is {ours:.9g} in pdn and {theirs:.9g} in PyTorch: "
+        self.ours(self.train, 20)
+        for step, (loss, _) in enumerate(self.history()):
+            theirs = dumped[f"loss {step}"]
+            if not abs(loss - theirs) <= 1e-3 * abs(theirs):
+                sys.exit(f"{self.name}: the loss of step {step + 1} is {loss:.9g} in pdn and {theirs:.9g} in PyTorch: "
                          "not the same work")
 
-    def per_step(self, command, label):
+    def history(self):
+        """(loss, seconds since the start) after each step of the last training"""
+        with open(os.path.join(self.folder, "training-net.history.csv"), encoding="utf-8") as file:
+            return [(float(row["loss"]), float(row["seconds"])) for row in csv.DictReader(file)]
+
+    def training_step(self):
         """(ms of a step, MB)"""
-        short, long = self.ours(command, SHORT), self.ours(command, LONG)
-        return values(long[2]).get(label, 1e3 * (long[0] - short[0]) / (LONG - SHORT)), long[1]
+        memory = self.ours(self.train, LONG)[1]
+        seconds = [at for _, at in self.history()]
+        return 1e3 * statistics.median(b - a for a, b in zip(seconds[SHORT - 1:], seconds[SHORT:])), memory
+
+    def inference(self):
+        """ms"""
+        short, long = self.ours(self.infer, SHORT), self.ours(self.infer, LONG)
+        return 1e3 * (long[0] - short[0]) / (LONG - SHORT)
 
     def measure(self):
         theirs, ours = [], []
@@ -115,9 +126,8 @@ class Pair:
             said = values(run([*self.rival_command, "--steps", str(LONG - SHORT)])[2])
             theirs.append({label: said[label] for label in (TRAINING, INFERENCE, MEMORY)})
             if self.there:
-                training, memory = self.per_step(self.train, TRAINING)
-                ours.append({TRAINING: training, MEMORY: memory,
-                             INFERENCE: self.per_step(self.infer, INFERENCE)[0]})
+                training, memory = self.training_step()
+                ours.append({TRAINING: training, MEMORY: memory, INFERENCE: self.inference()})
         row = {"name": self.name, "what": self.what}
         for label in (TRAINING, INFERENCE, MEMORY):
             a, b = [pair[label] for pair in theirs], [pair[label] for pair in ours]
