@@ -38,33 +38,33 @@ static bool read_size(Elab *e, const Value *v, ConvSpec *c) {
     return true;
 }
 
-/* normal(0.1), uniform(-1, 1): what would draw numbers elsewhere says how here. */
-static bool init_call(Elab *e, const Arguments *a, const Value *v, PdnInit *init) {
-    const Expr *x = NULL;
-    for (uint32_t i = 0; i < a->count; i++)
-        if (a->items[i].value == v) x = a->items[i].expr;
-    if (!x || x->kind != EXPR_CALL || x->call.callee->kind != EXPR_NAME || x->call.count > 2)
-        return false;
+const Value *conv_init(Elab *e, const Env *env, const Expr *x) {
+    static const struct {
+        const char *name;
+        PdnInitKind kind;
+        uint32_t numbers;
+    } forms[] = {{"normal", PDN_INIT_NORMAL, 1},
+                 {"uniform", PDN_INIT_UNIFORM, 2},
+                 {"constant", PDN_INIT_CONSTANT, 1}};
+    if (x->kind != EXPR_CALL || x->call.callee->kind != EXPR_NAME) return NULL;
     const char *name = names_text(e->names, x->call.callee->name);
-    double number[2] = {0, 0};
-    for (uint32_t i = 0; i < x->call.count; i++) {
-        const Value *n = eval_expr(e, e->unit->globals, x->call.args[i].value);
-        if (n->kind != VALUE_NUMBER) return false;
-        number[i] = n->number;
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        if (strcmp(forms[f].name, name) != 0 || x->call.count != forms[f].numbers) continue;
+        double number[2] = {0, 0};
+        for (uint32_t i = 0; i < x->call.count; i++)
+            if (!value_static(e, eval_expr(e, env, x->call.args[i].value), "how a convolution starts",
+                              &number[i]))
+                return value_error(e);
+        Value *v = value_new(e, VALUE_INIT, x->span);
+        v->init = (PdnInit){forms[f].kind, number[0], number[1]};
+        if (v->init.kind == PDN_INIT_NORMAL) v->init = (PdnInit){PDN_INIT_NORMAL, 0, number[0]};
+        return v;
     }
-    if (strcmp(name, "normal") == 0 && x->call.count == 1)
-        *init = (PdnInit){PDN_INIT_NORMAL, 0, number[0]};
-    else if (strcmp(name, "uniform") == 0 && x->call.count == 2)
-        *init = (PdnInit){PDN_INIT_UNIFORM, number[0], number[1]};
-    else if (strcmp(name, "constant") == 0 && x->call.count == 1)
-        *init = (PdnInit){PDN_INIT_CONSTANT, number[0], 0};
-    else
-        return false;
-    return true;
+    return NULL;
 }
 
-static bool read_init(Elab *e, const Arguments *a, const Value *v, ConvSpec *c) {
-    if (!v || init_call(e, a, v, &c->init)) return true;
+static bool read_init(Elab *e, const Value *v, ConvSpec *c) {
+    if (!v) return true;
     if (v->kind == VALUE_INIT) {
         c->init = v->init;
         return true;
@@ -126,7 +126,7 @@ const Value *prelude_conv(Elab *e, const BuiltinInfo *info, const Arguments *a) 
               read_int(e, argument_get(e, info, a, 4), "a number of groups", 65536, &c->groups) &&
               (!with_bias || value_static(e, with_bias, "whether there is a bias", &bias)) &&
               read_side(e, argument_get(e, info, a, 6), c) &&
-              read_init(e, a, argument_get(e, info, a, 7), c);
+              read_init(e, argument_get(e, info, a, 7), c);
     if (!ok) return value_error(e);
     if (c->in % c->groups || c->out % c->groups) {
         report(e, CONV_GROUPS, a->span, (long long)c->groups, (long long)c->in, (long long)c->out);

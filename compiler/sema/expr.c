@@ -164,7 +164,10 @@ Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Exp
             v->string.length = (uint32_t)strlen(text);
             a.items[i].value = v;
         } else {
-            a.items[i].value = eval_expr(e, env, arg->value);
+            bool init = arg->name && value_is_builtin(callee, "conv") &&
+                        strcmp(names_text(e->names, arg->name), "init") == 0;
+            const Value *v = init ? conv_init(e, env, arg->value) : NULL;
+            a.items[i].value = v ? v : eval_expr(e, env, arg->value);
         }
     }
     return a;

@@ -96,6 +96,9 @@ bool parameter_settle(Elab *e, Parameter *p, uint32_t rank, Span span);
 
 /* ---- convolution.c ---- */
 
+/* normal(0.1), uniform(-1, 1), constant(2) in `init = …`: what draws numbers elsewhere says how there. NULL: not such. */
+const Value *conv_init(Elab *e, const Env *env, const Expr *x);
+
 const Value *apply_conv(Elab *e, const Operator *op, const Value *u, Span span);
 const Value *apply_conv_adjoint(Elab *e, const Operator *op, const Value *v, Span span);
 /* norm(K): a bound for every grid, as a number at run time. */
