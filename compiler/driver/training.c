@@ -7,8 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-static size_t number_bytes(const Training *t) { return t->x->type == PDN_F32 ? 4 : 8; }
-
 static double seconds_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -53,31 +51,38 @@ static void *tensor_at(const Training *t, uint32_t i) {
     return (char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t);
 }
 
-/* ---- is the loss the same function in every step? ------------------------------------------- */
+/* ---- what the step does ----------------------------------------------------------------------- */
 
-static bool draws_noise(const Module *m, FuncId func, uint8_t *seen) {
+static bool reaches(const Module *m, FuncId func, Op op, uint8_t *seen) {
     if (seen[func]) return false;
     seen[func] = 1;
     const Func *f = graph_get(m, func);
     for (Node n = 1; n < f->nodes.len; n++) {
         const NodeData *d = graph_node(f, n);
-        if (d->op == OP_NORMAL || d->op == OP_UNIFORM) return true;
-        if ((d->op == OP_CALL && draws_noise(m, d->index, seen)) ||
-            (d->op == OP_LOOP && draws_noise(m, m->loops.data[d->index].body, seen)))
+        bool loop = d->op == OP_LOOP || d->op == OP_BACK;
+        if (d->op == op || (d->op == OP_CALL && reaches(m, d->index, op, seen)) ||
+            (loop && reaches(m, m->loops.data[d->index].body, op, seen)))
             return true;
     }
     return false;
 }
 
-static PdnOptimiser *make_optimiser(Training *t) {
-    const Module *m = t->x->what->module;
+/* Does the function, or what it calls and loops over, hold such a node? */
+static bool holds_op(const Module *m, FuncId func, Op op) {
     uint8_t *seen = mem_alloc(m->funcs.len);
     memset(seen, 0, m->funcs.len);
-    t->meets = uses_batch_means(m, t->task->step.func, seen);
-    memset(seen, 0, m->funcs.len);
-    PdnOptimiserOptions options = *t->task->optimiser;
-    options.fixed = t->task->data < 0 && !draws_noise(m, t->task->step.func, seen);
+    bool found = reaches(m, func, op, seen);
     mem_free(seen);
+    return found;
+}
+
+static PdnOptimiser *make_optimiser(Training *t) {
+    const Module *m = t->x->what->module;
+    FuncId step = t->task->step.func;
+    bool noise = holds_op(m, step, OP_NORMAL) || holds_op(m, step, OP_UNIFORM);
+    t->meets = holds_op(m, step, OP_BATCHMEAN);
+    PdnOptimiserOptions options = *t->task->optimiser;
+    options.fixed = t->task->data < 0 && !noise;
     PdnOptimiser *made = NULL;
     PdnError error = {{0}};
     if (pdn_optimiser_new(&options, t->x->type, t->total, &made, &error) == PDN_OK) return made;

@@ -39,6 +39,8 @@ typedef struct {
     Meeting *meeting; /* while it runs so */
 } Training;
 
+static inline size_t number_bytes(const Training *t) { return t->x->type == PDN_F32 ? 4 : 8; }
+
 /* training_step.c: loss and gradient at t->at (the mean over the batch), a thread a sample. Nonzero: failed, with a
  * message. A loss or gradient that is no finite number fails, with a note where it arose. */
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss);
@@ -50,7 +52,6 @@ void training_sample(Training *t, int64_t sample, int threads);
 void training_project(void *training, void *parameters);
 
 /* training_meeting.c: samples that take means over their batch run side by side, a thread each, and wait for each other. */
-bool uses_batch_means(const Module *m, FuncId func, uint8_t *seen);
 /* False, after a message: there are too few threads, or means that not every sample can give: of fields of different
  * sizes, of a loop that takes more steps for one sample than for another. */
 bool meeting_run(Training *t);

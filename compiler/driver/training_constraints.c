@@ -129,7 +129,7 @@ typedef struct {
 static void project_frames(const void *projection, int64_t begin, int64_t end) {
     const Projection *p = projection;
     const Training *t = p->t;
-    size_t bytes = t->x->type == PDN_F32 ? 4 : 8;
+    size_t bytes = number_bytes(t);
     uint32_t tensor = 0;
     for (int64_t f = begin; f < end; f++) {
         while (p->first[tensor + 1] <= f) tensor++;

@@ -16,20 +16,6 @@ struct Meeting {
     const char *why; /* NULL: a sample failed for itself, with a message */
 };
 
-bool uses_batch_means(const Module *m, FuncId func, uint8_t *seen) {
-    if (seen[func]) return false;
-    seen[func] = 1;
-    const Func *f = graph_get(m, func);
-    for (Node n = 1; n < f->nodes.len; n++) {
-        const NodeData *d = graph_node(f, n);
-        bool loop = d->op == OP_LOOP || d->op == OP_BACK;
-        if (d->op == OP_BATCHMEAN || (d->op == OP_CALL && uses_batch_means(m, d->index, seen)) ||
-            (loop && uses_batch_means(m, m->loops.data[d->index].body, seen)))
-            return true;
-    }
-    return false;
-}
-
 /* Neighbours in pairs, as everywhere: the same bits whoever comes last. */
 static void take_means(Meeting *g, int64_t count) {
     double *sums = mem_alloc(sizeof *sums * (size_t)(g->batch + 1));

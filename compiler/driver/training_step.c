@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t number_bytes(const Training *t) { return t->x->type == PDN_F32 ? 4 : 8; }
-
 static char *gradient_at(const Training *t, int64_t sample) {
     return t->gradient + (size_t)sample * (size_t)t->total * number_bytes(t);
 }
