@@ -73,8 +73,9 @@ typedef struct PdnHost {
      * field or stack a PdnStack there gets frames (of a field 1) and data, which stay until the program ends. */
     int (*task)(void *context, uint32_t number, const void *const *values, void *const *results);
     /* In place of the `count` numbers of `data` puts their means over the samples of a batch, which run
-     * side by side and come here in the same order. Nonzero stops the program. NULL: there is one sample. */
-    int (*batch_mean)(void *context, void *data, int64_t count);
+     * side by side and come here in the same order. `place` numbers the means that the program's text takes; extent:
+     * cells of the field's grid, x first; NULL: of a number. Nonzero stops the program. NULL: there is one sample. */
+    int (*batch_mean)(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent);
     /* As pdn_conv_norm_into, below, of numbers of the program's type. */
     void (*conv_norm)(void *context, const struct PdnConvShape *shape, const void *weights, const void *cotangent,
                       void *result);

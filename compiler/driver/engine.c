@@ -82,9 +82,9 @@ static void host_random(void *context, int kind, uint64_t stream, void *to, int6
     host_launch(context, fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK);
 }
 
-static int host_batch_mean(void *context, void *data, int64_t count) {
+static int host_batch_mean(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent) {
     const Running *r = context;
-    return r->meeting ? meeting_mean(r->meeting, r->sample, data, count) : 0;
+    return r->meeting ? meeting_mean(r->meeting, r->sample, place, data, count, extent) : 0;
 }
 
 static void host_conv_norm(void *context, const PdnConvShape *shape, const void *weights,
@@ -288,8 +288,9 @@ static int interpreted_task(void *context, uint32_t number, Array *values, uint3
     return status;
 }
 
-static int interpreted_batch_mean(void *context, double *data, int64_t count) {
-    return host_batch_mean(context, data, count);
+static int interpreted_batch_mean(void *context, uint64_t place, double *data, int64_t count,
+                                  const int64_t *extent) {
+    return host_batch_mean(context, place, data, count, extent);
 }
 
 static int run_interpreted(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs) {

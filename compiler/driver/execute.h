@@ -113,8 +113,9 @@ HostValue *body_arguments(Arena *arena, const Module *m, const TaskBody *body, c
 uint64_t draw_seed(const Execution *x, uint64_t draw);
 
 /* ---- training_meeting.c ---- */
-/* Means of the numbers at `data` over the samples that meet there. Nonzero: one of them failed. */
-int meeting_mean(struct Meeting *meeting, int64_t sample, void *data, int64_t count);
+/* Means of the numbers at `data` over the samples that meet there, as PdnHost.batch_mean. Nonzero: one of them failed. */
+int meeting_mean(struct Meeting *meeting, int64_t sample, uint64_t place, void *data, int64_t count,
+                 const int64_t *extent);
 
 /* ---- training.c ---- */
 /* Trains; results[i] are the new values of the tensors, in memory that x keeps. Nonzero stops. */

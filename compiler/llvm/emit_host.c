@@ -384,7 +384,7 @@ static void emit_conv_norm(HE *h, const HInstr *in) {
 static void emit_batch(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->dst].type;
-    LLVMValueRef from = h->regs[in->args[0]].value, to, count = emit_i64(e, 1);
+    LLVMValueRef from = h->regs[in->args[0]].value, to, count = emit_i64(e, 1), grid = LLVMConstNull(e->ptr);
     bool scalar = t.kind == TYPE_SCALAR;
     if (scalar) {
         to = emit_variable(e, e->real, "mean");
@@ -392,16 +392,16 @@ static void emit_batch(HE *h, const HInstr *in) {
     } else {
         to = place_of(h, in->dst);
         emit_copy(h, in->index, t.grid, from, to);
-        count = mul(e, emit_word(e, e->i64, grid_at(e, h->grids, t.grid), GRID_CHANNEL, ""),
-                    emit_i64(e, t.channels));
+        grid = grid_at(e, h->grids, t.grid); /* its extents come first */
+        count = mul(e, emit_word(e, e->i64, grid, GRID_CHANNEL, ""), emit_i64(e, t.channels));
     }
     if (!e->standalone) {
         LLVMBasicBlockRef call = emit_block(e, "mean"), go = emit_block(e, "go");
         LLVMValueRef f = pointer_at(e, e->ptr, h->host, HOST_BATCH, "");
         LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, f, ""), call, go);
         LLVMPositionBuilderAtEnd(e->b, call);
-        LLVMValueRef args[3] = {NULL, to, count};
-        stop_unless_zero(h, host_call(h, HOST_BATCH, e->i32, args, 3));
+        LLVMValueRef args[5] = {NULL, emit_i64(e, e->means++), to, count, grid};
+        stop_unless_zero(h, host_call(h, HOST_BATCH, e->i32, args, 5));
         LLVMBuildBr(e->b, go);
         LLVMPositionBuilderAtEnd(e->b, go);
     }

@@ -83,8 +83,12 @@ bool shape_batchmean(Module *m, FuncId f, Op op, const Node *operands, uint32_t 
 
 void eval_batchmean(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     memcpy(out->data, operands[0]->data, sizeof(double) * (size_t)out->size);
-    if (e->options->batch_mean)
-        e->status = e->options->batch_mean(e->options->context, out->data, out->size);
+    if (!e->options->batch_mean) return;
+    int64_t extent[MAX_RANK];
+    bool field = out->type.kind == TYPE_FIELD;
+    if (field) eval_extents(e, out->type.grid, extent);
+    e->status = e->options->batch_mean(e->options->context, (uint64_t)f << 32 | n, out->data, out->size,
+                                       field ? extent : NULL);
 }
 
 /* The mean of the cotangents: it is its own transpose. */

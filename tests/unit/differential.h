@@ -26,9 +26,9 @@ typedef struct {
     Numbers seen;          /* all that effects saw, in order */
     uint32_t effects, progress;
     int status;
-    int (*batch_mean)(void *context, void *data,
-                      int64_t count); /* PdnHost's, and the interpreter's */
-    int (*reference_mean)(void *context, double *data, int64_t count);
+    /* PdnHost's, and the interpreter's */
+    int (*batch_mean)(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent);
+    int (*reference_mean)(void *context, uint64_t place, double *data, int64_t count, const int64_t *extent);
 } Run;
 
 static inline int64_t run_cells(const Run *r, GridId g)

@@ -347,8 +347,10 @@ Test(code, noise_in_loops) {
     finish(&c);
 }
 
-static int mean_with(void *context, void *data, int64_t count) {
+static int mean_with(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent) {
     Run *r = context;
+    cr_expect_eq(extent == NULL, count == 1, "a number has no extents, fields have");
+    if (count > 2) cr_expect(extent[0] == 19 && extent[1] == 5 && extent[2] == 1, "the extents of the field's grid");
     for (int64_t i = 0; i < count; i++) /* the other sample of the batch has zeros */
         if (r->f64)
             ((double *)data)[i] /= 2;
@@ -357,7 +359,7 @@ static int mean_with(void *context, void *data, int64_t count) {
     return count == 1 && r->progress == 77; /* asked to stop */
 }
 
-static int reference_mean(void *context, double *data, int64_t count) {
+static int reference_mean(void *context, uint64_t place, double *data, int64_t count, const int64_t *extent) {
     for (int64_t i = 0; i < count; i++) data[i] /= 2;
     return 0;
 }
