@@ -79,8 +79,17 @@ void number_text(char *out, size_t room, double x, PdnType type);
 /* ---- nan.c ---- */
 /* Notes at `d` where the first number that is not finite arose: found by the interpreter, for some seconds. */
 void nan_trace(Execution *x, Diagnostic *d);
-/* The same for a function on these arguments. */
-void nan_trace_func(const Running *r, const HostValue *arguments, Diagnostic *d);
+/* The node that made it, of a function on these arguments; node 0: none was found. Samples of a batch look side by side
+ * where they meet (r->meeting, of numbers in f64). */
+typedef struct {
+    FuncId func;
+    Node node;
+    double k; /* of the loop that it is in */
+    bool in_loop, infinite;
+    bool late; /* there was no time to look any further */
+} NanOrigin;
+NanOrigin nan_find(const Running *r, const HostValue *arguments);
+void nan_report(const Execution *x, const NanOrigin *origin, Diagnostic *d);
 
 /* ---- inputs.c ---- */
 bool inputs_read(Execution *x);

@@ -11,13 +11,9 @@
 #define PATIENCE 5.0 /* seconds */
 
 typedef struct {
-    Execution *execution;
-    FuncId root;
+    const Running *running;
     double deadline, largest;
-    FuncId func;
-    Node node;
-    double k;
-    bool in_loop, infinite;
+    NanOrigin origin;
 } Trace;
 
 static double now(void) {
@@ -46,20 +42,24 @@ static bool is_body(const Module *m, FuncId func) {
 static int inspect(void *context, FuncId func, Node node, const Array *value,
                    const Array *const *operands, const Array *arguments) {
     Trace *t = context;
-    const Module *m = t->execution->what->module;
+    const Module *m = t->running->x->what->module;
     const NodeData *d = graph_node(graph_get(m, func), node);
     bool nan = false;
-    if (now() > t->deadline) return 1;
+    t->origin.late = now() > t->deadline;
+    if (t->origin.late) return 1;
     if (d->op == OP_PARAM || d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESULT ||
         is_finite(value, t->largest, &nan))
         return 0;
     (void)operands;
-    t->func = func;
-    t->node = node;
-    t->infinite = !nan;
-    t->in_loop = func != t->root && is_body(m, func) && arguments != NULL;
-    if (t->in_loop) t->k = arguments[0].data[0];
+    t->origin = (NanOrigin){.func = func, .node = node, .infinite = !nan};
+    t->origin.in_loop = func != t->running->func && is_body(m, func) && arguments != NULL;
+    if (t->origin.in_loop) t->origin.k = arguments[0].data[0];
     return 1;
+}
+
+static int batch_mean(void *context, uint64_t place, double *data, int64_t count, const int64_t *extent) {
+    const Running *r = ((const Trace *)context)->running;
+    return r->meeting ? meeting_mean(r->meeting, r->sample, place, data, count, extent) : 0;
 }
 
 static Array widened(PdnType type, const void *data, int64_t numbers, int64_t frames, Type t) {
@@ -69,21 +69,26 @@ static Array widened(PdnType type, const void *data, int64_t numbers, int64_t fr
     return (Array){t, frames, numbers, wide};
 }
 
-static void report_origin(const Trace *t, Diagnostic *d) {
-    Module *m = t->execution->what->module;
-    const NodeData *n = graph_node(graph_get(m, t->func), t->node);
-    const char *what = t->infinite ? "the first number beyond all bounds" : "the first NaN";
+void nan_report(const Execution *x, const NanOrigin *o, Diagnostic *d) {
+    if (!o->node) {
+        diag_help(
+            d,
+            "0/0, inf - inf, the root or logarithm of a negative number give it; a step that is too large grows until one does");
+        return;
+    }
+    const NodeData *n = graph_node(graph_get(x->what->module, o->func), o->node);
+    const char *what = o->infinite ? "the first number beyond all bounds" : "the first NaN";
     char step[64] = "";
-    if (t->in_loop) snprintf(step, sizeof step, ", at k = %.0f", t->k);
+    if (o->in_loop) snprintf(step, sizeof step, ", at k = %.0f", o->k);
     diag_note(d, n->span, "%s arises here (%s)%s", what, op_info(n->op)->name, step);
-    if (t->infinite && t->in_loop)
+    if (o->infinite && o->in_loop)
         diag_help(
             d,
             "a step that is too large grows without bound: `tau = stable` is the largest with a proof");
 }
 
 /* Runs a function on the interpreter until it meets what is not finite. */
-static void trace(const Running *r, const Array *args, Diagnostic *d) {
+static NanOrigin trace(const Running *r, const Array *args) {
     Execution *x = r->x;
     Module *m = x->what->module;
     Array *inputs = mem_alloc(sizeof(Array) * (m->inputs.len + 1));
@@ -95,14 +100,14 @@ static void trace(const Running *r, const Array *args, Diagnostic *d) {
     int64_t(*extents)[MAX_RANK] = mem_alloc(sizeof *extents * (m->grids.len + 1));
     for (uint32_t g = 1; g < m->grids.len; g++)
         memcpy(extents[g], r->grids[g].extent, sizeof extents[g]);
-    Trace t = {.execution = x,
-               .root = r->func,
+    Trace t = {.running = r,
                .deadline = now() + PATIENCE,
                .largest = x->type == PDN_F32 ? FLT_MAX : DBL_MAX};
     EvalOptions options = {.inputs = inputs,
                            .extents = (const int64_t(*)[MAX_RANK])extents,
                            .seed = r->seed,
                            .inspect = inspect,
+                           .batch_mean = batch_mean,
                            .context = &t};
     Arena *arena = arena_new();
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, r->func)->results.len + 1);
@@ -111,12 +116,7 @@ static void trace(const Running *r, const Array *args, Diagnostic *d) {
     for (uint32_t i = 0; i < m->inputs.len; i++) mem_free(inputs[i].data);
     mem_free(inputs);
     mem_free(extents);
-    if (t.node)
-        report_origin(&t, d);
-    else
-        diag_help(
-            d,
-            "0/0, inf - inf, the root or logarithm of a negative number give it; a step that is too large grows until one does");
+    return t.origin;
 }
 
 void nan_trace(Execution *x, Diagnostic *d) {
@@ -127,11 +127,12 @@ void nan_trace(Execution *x, Diagnostic *d) {
                  .func = x->what->module->main,
                  .grids = grids,
                  .seed = (uint64_t)x->session->options->seed};
-    trace(&r, NULL, d);
+    NanOrigin origin = trace(&r, NULL);
+    nan_report(x, &origin, d);
     free(grids);
 }
 
-void nan_trace_func(const Running *r, const HostValue *arguments, Diagnostic *d) {
+NanOrigin nan_find(const Running *r, const HostValue *arguments) {
     const Func *f = graph_get(r->x->what->module, r->func);
     Array *args = mem_alloc(sizeof(Array) * (f->params.len + 1));
     for (uint32_t i = 0; i < f->params.len; i++) {
@@ -139,7 +140,8 @@ void nan_trace_func(const Running *r, const HostValue *arguments, Diagnostic *d)
         int64_t one = t.grid == GRID_NONE ? 1 : r->grids[t.grid].channel_stride * t.channels;
         args[i] = widened(r->x->type, arguments[i].data, one * arguments[i].frames, arguments[i].frames, t);
     }
-    trace(r, args, d);
+    NanOrigin origin = trace(r, args);
     for (uint32_t i = 0; i < f->params.len; i++) mem_free(args[i].data);
     mem_free(args);
+    return origin;
 }

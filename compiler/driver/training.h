@@ -45,15 +45,13 @@ static inline size_t number_bytes(const Training *t) { return t->x->type == PDN_
  * message. A loss or gradient that is no finite number fails, with a note where it arose. */
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss);
 void training_step_free(Training *t);
-/* Runs the step for one sample: gradient, loss and status of it are set. */
-void training_sample(Training *t, int64_t sample, int threads);
-
 /* training_constraints.c: moves parameters to the nearest point that ranges and constraints allow. */
 void training_project(void *training, void *parameters);
 
-/* training_meeting.c: samples that take means over their batch run side by side, a thread each, and wait for each other. */
-/* False, after a message: there are too few threads, or means that not every sample can give: of fields of different
+/* training_meeting.c: samples that take means over their batch run side by side, a thread each, and wait for each other.
+ * `run` is called for each, with t->meeting set, and says nonzero where it failed; means are of numbers in f64, or f32.
+ * False, after a message: there are too few threads, or means that not every sample can give: of fields of different
  * sizes, of a loop that takes more steps for one sample than for another. */
-bool meeting_run(Training *t);
+bool meeting_run(Training *t, bool f64, int (*run)(void *context, int64_t sample), void *context);
 
 #endif

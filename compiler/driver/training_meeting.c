@@ -100,7 +100,7 @@ int meeting_mean(Meeting *g, int64_t sample, uint64_t place, void *data, int64_t
     g->arrived++;
     settle(g);
     while (generation == g->generation && !g->failed) pthread_cond_wait(&g->all, &g->lock);
-    bool failed = g->failed;
+    bool failed = generation == g->generation; /* a sample that fails later does not matter to this mean */
     pthread_mutex_unlock(&g->lock);
     return failed;
 }
@@ -115,7 +115,9 @@ static void leave(Meeting *g, bool failed) {
 }
 
 typedef struct {
-    Training *training;
+    Meeting *meeting;
+    int (*run)(void *context, int64_t sample);
+    void *context;
     int64_t sample;
     pthread_t thread;
     bool started;
@@ -123,13 +125,12 @@ typedef struct {
 
 static void *run_guest(void *context) {
     Guest *g = context;
-    training_sample(g->training, g->sample, 1);
-    leave(g->training->meeting, g->training->status[g->sample] != 0);
+    leave(g->meeting, g->run(g->context, g->sample) != 0);
     return NULL;
 }
 
-bool meeting_run(Training *t) {
-    Meeting g = {.batch = t->batch, .f64 = t->x->type == PDN_F64};
+bool meeting_run(Training *t, bool f64, int (*run)(void *context, int64_t sample), void *context) {
+    Meeting g = {.batch = t->batch, .f64 = f64};
     Guest *guests = mem_alloc(sizeof *guests * (size_t)t->batch);
     pthread_mutex_init(&g.lock, NULL);
     pthread_cond_init(&g.all, NULL);
@@ -137,7 +138,7 @@ bool meeting_run(Training *t) {
     t->meeting = &g;
     bool ok = true;
     for (int64_t i = 0; i < t->batch; i++) {
-        guests[i] = (Guest){.training = t, .sample = i};
+        guests[i] = (Guest){.meeting = &g, .run = run, .context = context, .sample = i};
         guests[i].started = ok && pthread_create(&guests[i].thread, NULL, run_guest, &guests[i]) == 0;
         ok = guests[i].started;
     }

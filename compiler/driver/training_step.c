@@ -65,7 +65,8 @@ static HostValue *arguments_of(const Training *t, Arena *arena, const TaskBody *
                           t->values);
 }
 
-void training_sample(Training *t, int64_t sample, int threads) {
+/* Runs the step for one sample: gradient, loss and status of it are set. */
+static void run_sample(Training *t, int64_t sample, int threads) {
     Arena *arena = arena_new();
     const TaskBody *step = &t->task->step;
     Running r = running(t, sample, threads);
@@ -86,7 +87,24 @@ void training_sample(Training *t, int64_t sample, int threads) {
 }
 
 static void run_samples(const void *training, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) training_sample((Training *)training, i, 1);
+    for (int64_t i = begin; i < end; i++) run_sample((Training *)training, i, 1);
+}
+
+static int run_guest(void *training, int64_t sample) {
+    run_sample(training, sample, 1);
+    return ((Training *)training)->status[sample];
+}
+
+static bool together(const Training *t) { return t->meets && t->batch > 1; }
+
+/* All samples of the batch; false after a message. */
+static bool run_batch(Training *t, int threads) {
+    if (together(t)) return meeting_run(t, t->x->type == PDN_F64, run_guest, t);
+    if (t->batch >= threads && threads > 1 && !t->x->session->options->interpret)
+        pdn_launch(run_samples, t, t->batch, threads);
+    else
+        for (int64_t i = 0; i < t->batch; i++) run_sample(t, i, threads);
+    return true;
 }
 
 /* ---- the sum over a batch --------------------------------------------------------------------------- */
@@ -133,22 +151,52 @@ static bool all_finite(const Training *t, const void *gradient) {
 
 /* ---- what went wrong ---------------------------------------------------------------------------------- */
 
-static int not_finite(Training *t, const double *losses, bool gradient) {
-    Execution *x = t->x;
+typedef struct {
+    Training *training;
+    const TaskBody *body;
+    NanOrigin *origins; /* of each sample */
+} Search;
+
+static int search_sample(void *context, int64_t sample) {
+    const Search *s = context;
+    Arena *arena = arena_new();
+    Running r = running(s->training, sample, 0);
+    r.func = s->body->func;
+    s->origins[sample] = nan_find(&r, arguments_of(s->training, arena, s->body, sample));
+    arena_free(arena);
+    return s->origins[sample].node || s->origins[sample].late;
+}
+
+/* The sample in which it arose. What takes means over the batch spreads it to all of them: then all look for it
+ * side by side, and none gets further than the mean that another one does not reach. */
+static int64_t search_batch(Search *s, bool gradient) {
+    Training *t = s->training;
     int64_t sample = 0;
     for (int64_t i = t->batch; i-- > 0;)
-        if (gradient ? !all_finite(t, gradient_at(t, i)) : !isfinite(losses[i])) sample = i;
+        if (gradient ? !all_finite(t, gradient_at(t, i)) : !isfinite(t->loss[i])) sample = i;
+    if (!together(t)) {
+        search_sample(s, sample);
+        return sample;
+    }
+    meeting_run(t, true, search_sample, s);
+    for (int64_t i = t->batch; i-- > 0;)
+        if (s->origins[i].node) sample = i;
+    return sample;
+}
+
+static int not_finite(Training *t, bool gradient) {
+    Execution *x = t->x;
+    Search s = {t, gradient ? &t->task->step : &t->task->loss,
+                mem_alloc(sizeof *s.origins * (size_t)t->batch)};
+    memset(s.origins, 0, sizeof *s.origins * (size_t)t->batch);
+    int64_t sample = search_batch(&s, gradient);
     Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TRAINING_NAN, t->task->span,
                                 gradient ? "gradient" : "loss");
     const DataSet *set = t->task->data >= 0 ? &x->what->data.data[t->task->data] : NULL;
     if (set && set->data && t->samples)
         diag_note(d, t->task->span, "on %s", pdn_data_name(set->data, t->samples[sample].number));
-    Arena *arena = arena_new();
-    Running r = running(t, sample, 0);
-    const TaskBody *body = gradient ? &t->task->step : &t->task->loss;
-    r.func = body->func;
-    nan_trace_func(&r, arguments_of(t, arena, body, sample), d);
-    arena_free(arena);
+    nan_report(x, &s.origins[sample], d);
+    mem_free(s.origins);
     x->failed = true;
     return 1;
 }
@@ -201,25 +249,19 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
     if (!make_room(t)) return 1;
     point_at(t, parameters);
     if (!x->session->options->interpret && !executable_get(x, t->task->step.func)) return 1;
-    if (t->meets && t->batch > 1) {
-        if (!meeting_run(t)) return 1;
-    } else if (t->batch >= threads && threads > 1 && !x->session->options->interpret)
-        pdn_launch(run_samples, t, t->batch, threads);
-    else
-        for (int64_t i = 0; i < t->batch; i++) training_sample(t, i, threads);
+    if (!run_batch(t, threads)) return 1;
     for (int64_t i = 0; i < t->batch; i++)
         if (t->status[i]) {
             x->failed = true;
             return 1;
         }
     for (int64_t i = 0; i < t->batch; i++)
-        if (!isfinite(t->loss[i])) return not_finite(t, t->loss, false);
+        if (!isfinite(t->loss[i])) return not_finite(t, false);
     *loss = tree_sum(t->loss, t->batch) / (double)t->batch;
     if (t->batch > 1) pdn_launch(sum_chunk, t, (t->total + CHUNK - 1) / CHUNK, threads);
     scale(t, gradient);
     if (!all_finite(t, gradient)) {
-        run_samples(t, 0, t->batch); /* the sum has covered the samples' own */
-        return not_finite(t, t->loss, true);
+        return !run_batch(t, threads) || not_finite(t, true); /* the sum has covered the samples' own */
     }
     return 0;
 }
