@@ -121,9 +121,11 @@ PdnStatus pdn_data_finish(const char *name, PdnData **data, PdnError *error) {
         *data = NULL;
         return status;
     }
+    made->info.varies = made->options.augment;
     for (int f = 0; f < made->info.fields && made->options.patch; f++) {
         PdnDataField *field = &made->info.field[f];
         for (int axis = 0; axis < field->rank; axis++) {
+            made->info.varies |= field->extent[axis] != made->options.patch;
             field->extent[axis] = made->options.patch;
         }
     }

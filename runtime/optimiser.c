@@ -11,8 +11,8 @@
 /* ---- the tables ------------------------------------------------------------------- */
 
 #define ARGUMENT(of, name, initial, range) {#name, initial, range},
-#define OPTIMISER(name, check, state, step, update, arguments)                                     \
-    {#name, check, state, step, update, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
+#define OPTIMISER(name, check, state, step, update, loss, arguments)                                     \
+    {#name, check, state, step, update, loss, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
 #define SCHEDULE(name, function, arguments)                                                        \
     {#name, function, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
 static const PdnOptimiserRow optimisers[] = {
@@ -24,7 +24,7 @@ static const PdnScheduleRow schedules[] = {
 #undef SCHEDULE
 #undef OPTIMISER
 #undef ARGUMENT
-#define OPTIMISER(name, check, state, step, update, arguments)                                     \
+#define OPTIMISER(name, check, state, step, update, loss, arguments)                                     \
     _Static_assert(name##_arguments <= PDN_MOST_ARGUMENTS, #name " has too many arguments");
 #include "runtime/optimisers.def"
 #undef OPTIMISER
@@ -44,6 +44,11 @@ static const PdnOptimiserRow *find_optimiser(const char *name) {
         if (strcmp(optimisers[i].name, name) == 0) { return &optimisers[i]; }
     }
     return NULL;
+}
+
+bool pdn_optimiser_wants_fixed(const char *optimiser) {
+    const PdnOptimiserRow *row = find_optimiser(optimiser);
+    return row && row->loss == LOSS_FIXED;
 }
 
 static const PdnScheduleRow *find_schedule(const char *name) {

@@ -25,7 +25,7 @@ typedef struct {
     ARGUMENT(optimiser, clip_norm, __builtin_inf(), RANGE_POSITIVE)                                \
     ARGUMENT(optimiser, clip_value, __builtin_inf(), RANGE_POSITIVE)
 #define ARGUMENT(of, name, initial, range)                     of##_##name,
-#define OPTIMISER(name, check, state, step, update, arguments) enum { arguments name##_arguments };
+#define OPTIMISER(name, check, state, step, update, loss, arguments) enum { arguments name##_arguments };
 #include "runtime/optimisers.def"
 #undef OPTIMISER
 #undef ARGUMENT
@@ -64,12 +64,15 @@ typedef struct {
     PdnError *error;
 } PdnStep;
 
+typedef enum { LOSS_ANY, LOSS_FIXED } PdnLossKind;
+
 typedef struct {
     const char *name;
     PdnStatus (*check)(const double *arguments, PdnError *error);
     PdnStatus (*state)(PdnOptimiser *o, PdnError *error);
     PdnStatus (*step)(PdnOptimiser *o, const PdnStep *call);
     void (*update)(PdnOptimiser *o, void *parameters, double rate);
+    PdnLossKind loss;
     const PdnArgumentRow *arguments;
 } PdnOptimiserRow;
 

@@ -194,6 +194,8 @@ void pdn_optimiser_free(PdnOptimiser *optimiser);
 
 /* What exists, for other messages than these: name number i of the table; NULL: there are no more. */
 const char *pdn_optimiser_name(int i);
+/* Does it need the same loss in every step (no batches, no fresh noise)? */
+bool pdn_optimiser_wants_fixed(const char *optimiser);
 const char *pdn_schedule_name(int i);
 /* The name of argument number i of the optimiser, or schedule; NULL: no more, or no such row. */
 const char *pdn_optimiser_argument(const char *optimiser, int i);
@@ -392,6 +394,7 @@ typedef struct {
     int64_t count;     /* samples in the set */
     int64_t per_epoch; /* count * repeat */
     int64_t batch;
+    bool varies;  /* windows, or symmetries, of a sample differ from epoch to epoch */
     bool decoded; /* all is in memory; else pictures are decoded anew when they are drawn */
 } PdnDataInfo;
 

@@ -51,38 +51,15 @@ static void *tensor_at(const Training *t, uint32_t i) {
     return (char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t);
 }
 
-/* ---- what the step does ----------------------------------------------------------------------- */
-
-static bool reaches(const Module *m, FuncId func, Op op, uint8_t *seen) {
-    if (seen[func]) return false;
-    seen[func] = 1;
-    const Func *f = graph_get(m, func);
-    for (Node n = 1; n < f->nodes.len; n++) {
-        const NodeData *d = graph_node(f, n);
-        bool loop = d->op == OP_LOOP || d->op == OP_BACK;
-        if (d->op == op || (d->op == OP_CALL && reaches(m, d->index, op, seen)) ||
-            (loop && reaches(m, m->loops.data[d->index].body, op, seen)))
-            return true;
-    }
-    return false;
-}
-
-/* Does the function, or what it calls and loops over, hold such a node? */
-static bool holds_op(const Module *m, FuncId func, Op op) {
-    uint8_t *seen = mem_alloc(m->funcs.len);
-    memset(seen, 0, m->funcs.len);
-    bool found = reaches(m, func, op, seen);
-    mem_free(seen);
-    return found;
-}
-
 static PdnOptimiser *make_optimiser(Training *t) {
     const Module *m = t->x->what->module;
     FuncId step = t->task->step.func;
-    bool noise = holds_op(m, step, OP_NORMAL) || holds_op(m, step, OP_UNIFORM);
-    t->meets = holds_op(m, step, OP_BATCHMEAN);
+    const DataSet *set = t->task->data < 0 ? NULL : &t->x->what->data.data[t->task->data];
+    bool all = !set || !set->data || (set->info.batch == set->info.per_epoch && !set->info.varies);
+    t->fixed = all && !graph_find(m, step, OP_NORMAL, NULL) && !graph_find(m, step, OP_UNIFORM, NULL);
+    t->meets = graph_find(m, step, OP_BATCHMEAN, NULL);
     PdnOptimiserOptions options = *t->task->optimiser;
-    options.fixed = t->task->data < 0 && !noise;
+    options.fixed = t->fixed;
     PdnOptimiser *made = NULL;
     PdnError error = {{0}};
     if (pdn_optimiser_new(&options, t->x->type, t->total, &made, &error) == PDN_OK) return made;
@@ -333,8 +310,8 @@ static int one_epoch(Course *c, int64_t epoch) {
     PdnLoader *loader;
     PdnError error = {{0}};
     PdnBatch batch = {0};
-    PdnStatus read = pdn_loader_open(set->data, (uint64_t)t->x->session->options->seed, epoch, true, &loader,
-                                     &error);
+    PdnStatus read = pdn_loader_open(set->data, (uint64_t)t->x->session->options->seed, epoch, !t->fixed,
+                                     &loader, &error);
     if (read == PDN_OK) {
         while (!status && !c->done && (read = pdn_loader_next(loader, &batch, &error)) == PDN_OK &&
                batch.count) {

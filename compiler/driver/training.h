@@ -35,6 +35,7 @@ typedef struct {
     int64_t room;    /* samples that there is room for */
     Workspace *workspaces; /* free ones: a stack, behind a lock */
     int workspace_count, workspace_room;
+    bool fixed;       /* the loss is the same function in every step */
     bool meets;       /* the step takes means over the batch */
     Meeting *meeting; /* while it runs so */
 } Training;

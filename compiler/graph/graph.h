@@ -230,6 +230,9 @@ static inline NodeData *graph_node(const Func *f, Node n) { return &f->nodes.dat
 static inline Node graph_operand(const Func *f, Node n, uint32_t i) {
     return f->operands.data[f->nodes.data[n].first + i];
 }
+/* The first node of such an op that results or effects of a function need, in it or in what it calls and loops over;
+ * *in (may be NULL) is the function that holds it. NODE_NONE: there is none. */
+Node graph_find(const Module *module, FuncId func, Op op, FuncId *in);
 bool graph_is_const(const Func *f, Node n, double *number);
 
 Type type_scalar(void);

@@ -205,3 +205,45 @@ FuncId graph_func(Module *module, Name name) {
     vec_push(&module->funcs, f);
     return module->funcs.len - 1;
 }
+
+/* ---- what a function holds --------------------------------------------------------- */
+
+static void mark_needed(const Func *f, uint8_t *needed) {
+    memset(needed, 0, f->nodes.len);
+    for (uint32_t i = 0; i < f->results.len; i++) needed[f->results.data[i]] = 1;
+    for (uint32_t i = 0; i < f->effects.len; i++)
+        for (uint32_t k = 0; k < f->effects.data[i].count; k++) needed[f->effects.data[i].values[k]] = 1;
+    for (Node n = f->nodes.len; --n > 0;)
+        for (uint32_t k = 0; needed[n] && k < graph_node(f, n)->count; k++) needed[graph_operand(f, n, k)] = 1;
+}
+
+static Node find(const Module *m, FuncId func, Op op, FuncId *in, uint8_t *seen) {
+    if (seen[func]) return NODE_NONE;
+    seen[func] = 1;
+    const Func *f = graph_get(m, func);
+    uint8_t *needed = mem_alloc(f->nodes.len);
+    mark_needed(f, needed);
+    Node found = NODE_NONE;
+    for (Node n = 1; n < f->nodes.len && !found; n++) {
+        const NodeData *d = graph_node(f, n);
+        if (!needed[n]) continue;
+        if (d->op == op) {
+            found = n;
+            *in = func;
+        } else if (d->op == OP_CALL)
+            found = find(m, d->index, op, in, seen);
+        else if (d->op == OP_LOOP || d->op == OP_BACK)
+            found = find(m, m->loops.data[d->index].body, op, in, seen);
+    }
+    mem_free(needed);
+    return found;
+}
+
+Node graph_find(const Module *module, FuncId func, Op op, FuncId *in) {
+    FuncId holder;
+    uint8_t *seen = mem_alloc(module->funcs.len);
+    memset(seen, 0, module->funcs.len);
+    Node found = find(module, func, op, in ? in : &holder, seen);
+    mem_free(seen);
+    return found;
+}

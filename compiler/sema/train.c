@@ -174,6 +174,37 @@ static bool differentiate(Elab *e, TrainTask *task, Span loss) {
     return false;
 }
 
+/* lbfgs compares losses and gradients of one step with those of others. */
+static bool same_in_every_step(Elab *e, const TrainTask *task, Span with) {
+    const char *name = task->optimiser->name;
+    if (!pdn_optimiser_wants_fixed(name)) return true;
+    const char *others = "adam(rate = 1e-3) and others do without";
+    const PdnDataInfo *set = task->data < 0 ? NULL : &e->out->data.data[task->data].info;
+    bool stored = set && e->out->data.data[task->data].data;
+    if (stored && set->batch < set->per_epoch) {
+        Diagnostic *d = report(e, LOSS_VARIES, with, name,
+                               arena_format(e->arena, "its batches hold %lld of %lld samples", (long long)set->batch,
+                                            (long long)set->per_epoch));
+        diag_help(d, "batch = %lld takes all of them; %s", (long long)set->per_epoch, others);
+        return false;
+    }
+    if (stored && set->varies) {
+        Diagnostic *d = report(e, LOSS_VARIES, with, name,
+                               "its samples are other windows, or turned otherwise, in each epoch");
+        diag_help(d, "leave out patch and augment; %s", others);
+        return false;
+    }
+    FuncId in = 0;
+    Node n = graph_find(e->module, task->loss.func, OP_NORMAL, &in);
+    if (!n) n = graph_find(e->module, task->loss.func, OP_UNIFORM, &in);
+    if (!n) return true;
+    Diagnostic *d = report(e, LOSS_VARIES, with, name, "this one draws other numbers each time");
+    Span span = graph_node(graph_get(e->module, in), n)->span;
+    if (span.file) diag_note(d, span, "they are drawn here");
+    diag_help(d, "draw them before the training; %s", others);
+    return false;
+}
+
 static void take_results(Elab *e, Trained *trained, const TrainTask *task, const NodeList *values,
                          uint32_t number, Span span) {
     Node node = graph_add(e->module, e->root->func, OP_TASK, values->data, values->len, number, 0, span);
@@ -218,7 +249,7 @@ static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *
     task->every = ARENA_ARRAY(e->arena, EveryTask, body.every.len + 1);
     for (uint32_t i = 0; i < body.every.len && !body.failed; i++)
         add_every(e, env, body.every.data[i], task, &values);
-    if (!body.failed && differentiate(e, task, s->span)) {
+    if (!body.failed && same_in_every_step(e, task, s->train.with->span) && differentiate(e, task, s->span)) {
         vec_push(&e->out->trainings, *task);
         take_results(e, trained, task, &values, e->out->trainings.len - 1, s->span);
     }

@@ -457,6 +457,28 @@ Test(data, nothing_but_seed_epoch_and_source_matters) {
     pdn_data_free(data);
 }
 
+Test(data, says_whether_epochs_differ) {
+    cr_assert_eq(mkdir("photos", 0777), 0);
+    write_places("photos/a.pgm", 4, 4, 255);
+    PdnDataInfo info;
+    for (int way = 0; way < 4; way++) { /* whole, the whole as a window, a smaller one, turned */
+        PdnDataOptions o = plain;
+        o.patch = way == 1 ? 4 : way == 2 ? 3 : PDN_ABSENT;
+        o.augment = way == 3;
+        PdnData *data = images("photos", &o, PDN_F32);
+        pdn_data_info(data, &info);
+        cr_assert_eq(info.varies, way >= 2, "way %d", way);
+        pdn_data_free(data);
+    }
+    PdnDataOptions o = plain;
+    o.patch = 2;
+    write_places("photos/b.pgm", 2, 2, 255); /* the window is all of this one, and a part of the other */
+    PdnData *data = images("photos", &o, PDN_F32);
+    pdn_data_info(data, &info);
+    cr_assert(info.varies);
+    pdn_data_free(data);
+}
+
 /* Without a patch another size of batches gives the same samples; 8 and 16 bits, text and interlaced alike. */
 Test(data, memory_bound_is_of_stored_bytes) {
     cr_assert_eq(mkdir("photos", 0777), 0);

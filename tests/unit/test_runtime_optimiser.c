@@ -234,6 +234,9 @@ Test(optimiser, names_what_exists) {
     cr_assert_null(pdn_schedule_argument("step", 2));
     cr_assert_null(pdn_schedule_argument("constant", 0));
     cr_assert_null(pdn_optimiser_argument("adagrad", 0));
+    cr_assert(pdn_optimiser_wants_fixed("lbfgs"));
+    cr_assert(!pdn_optimiser_wants_fixed("adam"));
+    cr_assert(!pdn_optimiser_wants_fixed("adagrad"));
 }
 
 /* ---- what goes wrong in a step ------------------------------------------------------ */
