@@ -1,4 +1,5 @@
 /* pdn run, pdn check, pdn test. */
+#include "compiler/driver/certificates.h"
 #include "compiler/driver/execute.h"
 
 #include <stdlib.h>
@@ -82,7 +83,12 @@ int command_run(Options *options) {
 static void check_one(Session *s, Elaborated *what) {
     if (!what) return;
     Execution x = {.session = s, .what = what};
-    effects_check(&x, false);
+    Certificates all = {0};
+    if (effects_check(&x, false) && !s->options->quiet) {
+        certificates_of_experiment(what, &all);
+        certificates_print(s, what->name, &all);
+    }
+    vec_free(&all);
     sema_free(what);
 }
 

@@ -150,6 +150,8 @@ typedef struct {
     int64_t stride;     /* of the collected states, >= 1 */
     Name name;          /* for progress and messages */
     Span span;
+    Span call;          /* of a scheme or network: where the program applies it, for its certificate; else none */
+    double tau;         /* with `call`: its step size, where that is a known number called tau; else 0 */
 } Loop;
 
 typedef struct {

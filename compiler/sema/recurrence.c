@@ -646,6 +646,14 @@ static double last_by_until(Elab *e, const Recurrence *r, const Expr *x) {
     return op == AST_GT ? floor(v->number) + 1 : ceil(v->number);
 }
 
+/* What the certificate of the loop that was made last needs to say of it. */
+static void note_scheme(Elab *e, const Recurrence *r, Span span) {
+    Loop *made = &vec_last(&e->module->loops);
+    const Env *tau = env_find(r->env, names_of(e->names, "tau"));
+    made->call = e->calls.len ? vec_last(&e->calls) : span;
+    if (tau && tau->value && tau->value->kind == VALUE_NUMBER) made->tau = tau->value->number;
+}
+
 const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Block *block) {
     Recurrence *r = ARENA_NEW(e->arena, Recurrence);
     Unknowns found = {0};
@@ -699,6 +707,7 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
                     item->name.span))
         return value_error(e);
     FuncId body = vec_last(&e->module->loops).body;
+    if (item->def.kind != DEF_SOLVER) note_scheme(e, r, item->name.span);
     if (total == 1 && refute_step(e, body, r->env, item->name.span)) return value_error(e);
     r->states = states;
     return return_value(e, r);

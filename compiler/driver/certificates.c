@@ -1,0 +1,167 @@
+/* What is proved about the schemes and networks of a program, as text and JSON. */
+#include "compiler/driver/certificates.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what is known of values ------------------------------------------------------------ */
+
+/* Its range and constraints hold from the start on, and after every step of a training. */
+static Fact fact_of_tensor(const TensorInfo *t) {
+    Fact f = FACT_NOTHING;
+    f.low = t->low;
+    f.high = t->high;
+    f.convs = t->convs;
+    f.conv_count = t->conv_count;
+    for (uint32_t i = 0; i < t->constraint_count; i++)
+        if (t->constraints[i].kind == CONSTRAINT_NORM && t->conv_count)
+            f.norm = fmin(f.norm, t->constraints[i].number);
+    return f;
+}
+
+static Fact known_fact(Array value) {
+    Fact f = {.known = true, .value = value, .low = INFINITY, .high = -INFINITY, .norm = HUGE_VAL};
+    for (int64_t i = 0; i < value.size; i++) {
+        f.low = fmin(f.low, value.data[i]);
+        f.high = fmax(f.high, value.data[i]);
+        if (!isfinite(value.data[i])) return FACT_NOTHING;
+    }
+    return f;
+}
+
+/* Of a node of the main function. */
+static bool main_fact(const CertificateFacts *c, Node node, Fact *out) {
+    const Module *m = c->what->module;
+    const Func *f = graph_get(m, m->main);
+    const NodeData *d = graph_node(f, node);
+    if (d->op == OP_INPUT) {
+        const TensorInfo *t = c->what->sources.data[d->index].tensor;
+        if (c->values && c->values[d->index].data)
+            *out = known_fact(c->values[d->index]);
+        else if (t)
+            *out = fact_of_tensor(t);
+        else
+            return false;
+        return true;
+    }
+    if (d->op != OP_RESULT) return false;
+    const NodeData *task = graph_node(f, graph_operand(f, node, 0));
+    if (task->op != OP_TASK || task->index >= c->what->trainings.len) return false;
+    const TrainTask *t = &c->what->trainings.data[task->index];
+    if (d->index >= t->tensor_count) return false;
+    *out = fact_of_tensor(&t->tensors[d->index]);
+    return true;
+}
+
+/* Of a parameter of the body of a loop over data: what the effect has as that value. */
+static bool each_fact(const CertificateFacts *c, uint32_t value, Fact *out) {
+    const Module *m = c->what->module;
+    const Func *f = graph_get(m, m->main);
+    for (uint32_t i = 0; i < f->effects.len; i++) {
+        const Effect *e = &f->effects.data[i];
+        if (e->kind == EFFECT_EACH &&
+            &c->what->each.data[c->what->actions.data[e->number].task].body == c->task &&
+            value < e->count)
+            return main_fact(c, e->values[value], out);
+    }
+    return false;
+}
+
+static bool find_fact(void *context, FuncId func, Node node, Fact *out) {
+    const CertificateFacts *c = context;
+    if (func == c->what->module->main) return main_fact(c, node, out);
+    const NodeData *d = graph_node(graph_get(c->what->module, func), node);
+    if (!c->task || func != c->body || d->op != OP_PARAM || d->index < c->task->samples ||
+        d->index - c->task->samples >= c->task->count)
+        return false;
+    uint32_t value = c->task->values[d->index - c->task->samples];
+    if (!c->tensors) return each_fact(c, value, out);
+    if (value >= c->tensor_count) return false;
+    *out = c->trained && c->trained[value].data ? known_fact(c->trained[value])
+                                                : fact_of_tensor(&c->tensors[value]);
+    return true;
+}
+
+Facts certificate_facts(CertificateFacts *facts) { return (Facts){find_fact, facts}; }
+
+/* ---- of an experiment ----------------------------------------------------------------------- */
+
+static bool same_certificate(const Certificate *a, const Certificate *b) {
+    Text x = {0}, y = {0};
+    certificate_text(a, &x);
+    certificate_text(b, &y);
+    bool same = a->name == b->name && a->span.file == b->span.file &&
+                a->span.begin == b->span.begin && strcmp(x.data, y.data) == 0;
+    text_free(&x);
+    text_free(&y);
+    return same;
+}
+
+static void add_loops(CertificateFacts *c, FuncId func, Certificates *out) {
+    Certificates found = {0};
+    Facts facts = certificate_facts(c);
+    if (func) certify_loops(c->what->module, func, &facts, &found);
+    for (uint32_t i = 0; i < found.len; i++) {
+        bool again = false;
+        for (uint32_t k = 0; k < out->len; k++)
+            again = again || same_certificate(&out->data[k], &found.data[i]);
+        if (!again) vec_push(out, found.data[i]);
+    }
+    vec_free(&found);
+}
+
+void certificates_of_experiment(const Elaborated *what, Certificates *out) {
+    CertificateFacts c = {.what = what};
+    add_loops(&c, what->module->main, out);
+    for (uint32_t i = 0; i < what->trainings.len; i++) {
+        const TrainTask *t = &what->trainings.data[i];
+        c = (CertificateFacts){.what = what,
+                               .body = t->loss.func,
+                               .task = &t->loss,
+                               .tensors = t->tensors,
+                               .tensor_count = t->tensor_count};
+        add_loops(&c, t->loss.func, out);
+    }
+    for (uint32_t i = 0; i < what->each.len; i++) {
+        const EachTask *t = &what->each.data[i];
+        c = (CertificateFacts){.what = what, .body = t->body.func, .task = &t->body};
+        add_loops(&c, t->body.func, out);
+    }
+}
+
+/* ---- text and JSON ------------------------------------------------------------------------------ */
+
+void certificates_print(Session *s, const char *experiment, const Certificates *all) {
+    for (uint32_t i = 0; i < all->len; i++) {
+        const Certificate *c = &all->data[i];
+        Text text = {0};
+        uint32_t line = 0, column = 0;
+        certificate_text(c, &text);
+        sources_place(s->sources, c->span.file, c->span.begin, &line, &column);
+        printf("%s, line %u, %s: %s\n", experiment, line, names_text(s->names, c->name), text.data);
+        text_free(&text);
+    }
+}
+
+json_t *certificate_json(const Certificate *c, const Names *names) {
+    json_t *o = json_object(), *numbers = json_object();
+    const TheoremInfo *t = theorem_info(c->theorem);
+    for (uint32_t i = 0; i < c->count; i++)
+        json_object_set_new(numbers, c->numbers[i].name,
+                            isfinite(c->numbers[i].value) ? json_real(c->numbers[i].value)
+                                                          : json_null());
+    json_object_set_new(o, "verdict", json_string(verdict_text(c->verdict)));
+    if (c->name) json_object_set_new(o, "scheme", json_string(names_text(names, c->name)));
+    json_object_set_new(o, "theorem", t ? json_string(t->id) : json_null());
+    if (t) {
+        json_object_set_new(o, "title", json_string(t->title));
+        json_object_set_new(o, "statement", json_string(t->statement));
+        json_object_set_new(o, "source", json_string(t->source));
+    }
+    if (c->claim) json_object_set_new(o, "claim", json_string(claim_text(c)));
+    json_object_set_new(o, "numbers", numbers);
+    json_object_set_new(o, "steps", json_integer(c->layers));
+    if (c->missing) json_object_set_new(o, "missing", json_string(c->missing));
+    return o;
+}
