@@ -23,6 +23,7 @@ typedef enum {
     PDN_ERROR_LIMIT,    /* a file asks for more than the limits below */
     PDN_ERROR_STOPPED,  /* a callback asked to stop */
     PDN_ERROR_DIVERGED, /* a loss or a gradient that is not finite */
+    PDN_ERROR_UNCONVERGED, /* a solver left a residual above its tolerance */
 } PdnStatus;
 const char *pdn_status_name(PdnStatus status);
 
@@ -85,6 +86,9 @@ typedef struct PdnHost {
     /* Loop `number` was gone through backwards: its steps, for how many states there was room, steps that were
      * done again, bytes of the room. May be NULL. */
     void (*kept)(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again, int64_t bytes);
+    /* Solution `number` was left with a residual that is not below its tolerance after so many steps (0: it was not
+     * said). Nonzero stops the program. */
+    int (*unconverged)(void *context, uint32_t number, double residual, double tolerance, double steps);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */

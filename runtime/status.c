@@ -15,6 +15,7 @@ const char *pdn_status_name(PdnStatus status) {
     case PDN_ERROR_LIMIT: return "beyond the limits";
     case PDN_ERROR_STOPPED: return "stopped";
     case PDN_ERROR_DIVERGED: return "not finite";
+    case PDN_ERROR_UNCONVERGED: return "a solver did not converge";
     }
     return "unknown status";
 }

@@ -52,6 +52,8 @@ bool *activity_of(Module *module, FuncId func, const bool *params, Arena *arena)
             nodes[n] = nodes[n] || nodes[graph_operand(f, n, k)];
         if (d->op == OP_PARAM)
             nodes[n] = params[d->index];
+        else if (d->op == OP_IMPLICIT) /* as what is left of its equation */
+            nodes[n] = nodes[graph_operand(f, n, 1)];
         else if (d->op == OP_RESULT)
             nodes[n] = nodes[n] && tuples[graph_operand(f, n, 0)][d->index];
         else if (nodes[n] && d->type.kind == TYPE_TUPLE)

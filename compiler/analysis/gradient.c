@@ -92,7 +92,7 @@ static Node *copy_nodes(Gradient *g, FuncId from, FuncId to, const Node *params,
 
 /* Does the op leave some of what it is given out, so that it gives cotangents of 0? */
 static bool op_chooses(Op op) {
-    return op == OP_WHERE || op == OP_MIN || op == OP_MAX ||
+    return op == OP_WHERE || op == OP_GUARDED || op == OP_MIN || op == OP_MAX ||
            (op_info(op)->class == CLASS_REDUCE && op != OP_SUM);
 }
 
@@ -174,7 +174,7 @@ static Node pointwise_back(Reverse *r, Node n, uint32_t i, Node w) {
     }
     bool bounded = d.op == OP_MIN || d.op == OP_MAX;
     if (!r->masked[n] || bounded) return product;
-    return where(r, binary(r, OP_NE, w, zero), product, zero);
+    return binary(r, OP_GUARDED, product, w);
 }
 
 static void node_back(Reverse *r, Node n, Node w) {
@@ -215,6 +215,20 @@ static void result_back(Reverse *r, Node n, Node w) {
     r->masked[tuple] = r->masked[tuple] || r->masked[n];
 }
 
+/* The cotangent of what is left of the equation: minus the solution of the adjoint one. */
+static void implicit_back(Reverse *r, Node n, Node w) {
+    Module *m = r->g->module;
+    const Implicit s = m->implicits.data[node_of(r, n)->index];
+    r->ok = s.adjoint != 0;
+    if (!r->ok) return;
+    Node *args = ARENA_ARRAY(r->g->arena, Node, 2 + s.adjoint_captured), solution;
+    args[0] = operand_of(r, n, 0);
+    args[1] = node_broadcast(m, r->func, w, node_of(r, n)->type, r->span);
+    for (uint32_t i = 0; i < s.adjoint_captured; i++) args[2 + i] = operand_of(r, n, 2 + i);
+    copy_nodes(r->g, s.adjoint, r->func, args, &solution);
+    give(r, operand_of(r, n, 1), graph_unary(m, r->func, OP_NEG, solution, r->span), r->masked[n]);
+}
+
 static void loop_back(Reverse *r, Node n);
 
 static void sweep(Reverse *r) {
@@ -230,6 +244,8 @@ static void sweep(Reverse *r) {
             result_back(r, n, w);
         } else if (op == OP_FRAME) {
             frame_back(r, n, w);
+        } else if (op == OP_IMPLICIT) {
+            implicit_back(r, n, w);
         } else if (op == OP_SCATTER) {
             r->ok = false;
         } else {

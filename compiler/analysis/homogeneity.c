@@ -57,6 +57,8 @@ static Degree pointwise_degree(const Func *f, Node n, const Degree *x, uint32_t 
     case OP_EQ:
     case OP_NE:
     case OP_ATAN2: return alike(x, 2).known ? of(0) : none();
+    case OP_GUARDED:
+    case OP_DETACH: return x[0];
     case OP_SIGN: return of(0);
     case OP_WHERE: return x[0].zero || x[0].degree == 0 ? alike(x + 1, 2) : none();
     default: break;

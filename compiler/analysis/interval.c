@@ -248,6 +248,8 @@ Interval interval_op(Op op, const Interval *x, bool same) {
     case OP_OR: return compare(op, x);
     case OP_NOT: return compare(op, (Interval[]){x[0], x[0]});
     case OP_WHERE: return where_range(x);
+    case OP_DETACH: return x[0];
+    case OP_GUARDED: return (Interval){fmin(x[0].low, 0), fmax(x[0].high, 0)};
     case OP_ABS: return magnitude(x[0]);
     case OP_SIGN:
         return (Interval){x[0].low > 0   ? 1

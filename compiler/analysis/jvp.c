@@ -69,6 +69,11 @@ static Node pointwise_tangent(Sweep *s, Node n, const Node *t, uint32_t count) {
             sum =
                 graph_add(m, s->to, OP_WHERE,
                           (Node[]){a[0], t[1] ? t[1] : zero, t[2] ? t[2] : zero}, 3, 0, 0, d.span);
+    } else if (d.op == OP_GUARDED) { /* varies where the factor has something to act on, now or then */
+        Node w = a[1], there = t[1] ? t[1] : zero;
+        Node both = graph_add(m, s->to, OP_WHERE,
+                              (Node[]){graph_binary(m, s->to, OP_NE, w, zero, d.span), w, there}, 3, 0, 0, d.span);
+        if (t[0]) sum = graph_binary(m, s->to, OP_GUARDED, t[0], both, d.span);
     } else if (d.op == OP_DIV && t[1] == NODE_NONE) {
         sum = graph_binary(m, s->to, OP_DIV, t[0], a[1], d.span);
     } else {
@@ -127,6 +132,22 @@ static Node extremum_tangent(Sweep *s, Node n, Node t) {
     Node share = op_info(graph_node(graph_get(m, s->from), n)->op)
                      ->derivative(m, s->to, s->primal[n], 0, graph_const(m, s->to, 1));
     return graph_unary(m, s->to, OP_SUM, graph_binary(m, s->to, OP_MUL, share, t, span), span);
+}
+
+/* Minus the solution of the linearised equation for the tangent of what is left of it. */
+static Node implicit_tangent(Sweep *s, Node n, const Node *operands, Node v) {
+    Module *m = s->fw->module;
+    NodeData d = *graph_node(graph_get(m, s->from), n);
+    const Implicit i = m->implicits.data[d.index];
+    const Func *f = graph_get(m, i.tangent);
+    Map known = {0};
+    map_set(&known, f->params.data[0], operands[0]);
+    map_set(&known, f->params.data[1], v);
+    for (uint32_t k = 0; k < i.tangent_captured; k++)
+        map_set(&known, f->params.data[2 + k], operands[2 + i.adjoint_captured + k]);
+    Node solution = graph_copy(m, i.tangent, f->results.data[0], s->to, &known);
+    map_free(&known);
+    return graph_unary(m, s->to, OP_NEG, solution, d.span);
 }
 
 /* ---- calls and loops -------------------------------------------------------------- */
@@ -281,7 +302,13 @@ static bool node_tangent(Sweep *s, Node n) {
             ? graph_add_typed(m, s->to, d.op, d.type, operands, d.count, d.index, d.detail, d.span)
             : graph_add(m, s->to, d.op, operands, d.count, d.index, d.detail, d.span);
     if (!any || !op_varies(d.op)) return true;
-    if (info->class == CLASS_POINTWISE)
+    if (d.op == OP_CHECKED)
+        s->tangent[n] = t[0];
+    else if (d.op == OP_IMPLICIT && t[1] != NODE_NONE && !m->implicits.data[d.index].tangent)
+        return false;
+    else if (d.op == OP_IMPLICIT)
+        s->tangent[n] = t[1] == NODE_NONE ? NODE_NONE : implicit_tangent(s, n, operands, t[1]);
+    else if (info->class == CLASS_POINTWISE)
         s->tangent[n] = pointwise_tangent(s, n, t, d.count);
     else if (d.op == OP_LEAST || d.op == OP_LARGEST || d.op == OP_CONVNORM)
         s->tangent[n] = extremum_tangent(s, n, t[0]);

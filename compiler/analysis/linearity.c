@@ -76,6 +76,9 @@ static Dependence *of_call(Module *module, FuncId callee, const Dependence *x, A
 static Dependence of_node(const NodeData *d, const Dependence *x) {
     switch (d->op) {
     case OP_CONST: return d->number == 0 ? DEPENDS_ZERO : DEPENDS_NOT;
+    case OP_GUARDED: /* a multiple of what it is guarded by */
+    case OP_DETACH:
+    case OP_CHECKED:
     case OP_NEG:
     case OP_CHANNEL:
     case OP_CHSUM:

@@ -246,8 +246,18 @@ static void shrink_loops(Module *module, FuncId func, Op kind) {
     mem_free(shrinks.loops);
 }
 
+/* What speaks of derivatives alone: all are taken before. */
+static Node rewrite_settled(void *context, Module *module, FuncId from, Node n, FuncId to,
+                            const Node *known) {
+    const NodeData *d = graph_node(graph_get(module, from), n);
+    bool settled = d->op == OP_IMPLICIT || d->op == OP_DETACH;
+    (void)context, (void)to;
+    return settled ? known[graph_operand(graph_get(module, from), n, 0)] : NODE_NONE;
+}
+
 static void simplify_func(Module *module, FuncId func) {
-    rebuild_func(module, func, NULL, NULL);
+    rebuild_func(module, func, rewrite_settled, NULL);
+    rebuild_func(module, func, NULL, NULL); /* what only that needed */
     shrink_loops(module, func, OP_BACK); /* first: a loop needs what is kept of it */
     shrink_loops(module, func, OP_LOOP);
 }

@@ -111,6 +111,8 @@ static Node pointwise_back(Reverse *r, Node n, uint32_t i, Node w) {
         Node pick[3] = {a[0], i == 1 ? w : zero, i == 1 ? zero : w};
         return graph_add(m, r->work, OP_WHERE, pick, 3, 0, 0, d.span);
     }
+    case OP_DETACH: return w;
+    case OP_GUARDED: return i == 0 ? w : graph_const(m, r->work, 0);
     default: return mul(r, op_info(d.op)->derivative(m, r->work, n, i, w), w, d.span);
     }
 }

@@ -93,6 +93,11 @@ static void host_conv_norm(void *context, const PdnConvShape *shape, const void 
     pdn_conv_norm_into(shape, r->x->type, weights, cotangent, result);
 }
 
+static int host_unconverged(void *context, uint32_t number, double residual, double tolerance, double steps) {
+    const Running *r = context;
+    return missed_note(r->x, number, residual, tolerance, steps);
+}
+
 /* The values that a TASK node of the running function is given. */
 static const NodeData *task_node(const Func *f, uint32_t number) {
     for (Node n = 1; n < f->nodes.len; n++)
@@ -228,7 +233,8 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
                     .batch_mean = host_batch_mean,
                     .conv_norm = host_conv_norm,
                     .memory = x->memory / (1 + r->beside),
-                    .kept = x->session->options->time ? host_kept : NULL};
+                    .kept = x->session->options->time ? host_kept : NULL,
+                    .unconverged = host_unconverged};
     CodeArguments arguments = {
         .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
     if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;
@@ -317,6 +323,7 @@ static int run_interpreted(Running *r, const HostValue *arguments, uint32_t coun
                            .effect = interpreted_effect,
                            .task = interpreted_task,
                            .batch_mean = interpreted_batch_mean,
+                           .unconverged = host_unconverged,
                            .context = r};
     Arena *arena = arena_new();
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, r->func)->results.len + 1);

@@ -69,7 +69,9 @@ int execute(Execution *x) {
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
     bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && inputs_read(x);
     session_time(s, "read files");
+    missed_open(x);
     if (ok && run_experiment(x) != 0) x->failed = true;
+    missed_close(x);
     executables_free(x);
     pdn_progress_end(&x->progress);
     session_time(s, "run");

@@ -6,6 +6,7 @@
 #include "compiler/driver/pipeline.h"
 #include "runtime/pdn.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 typedef struct Executable Executable; /* a function of the module, compiled: engine.c */
@@ -28,6 +29,8 @@ typedef struct {
     int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
     int threads;    /* there are; what --threads says, else the machine */
     VEC(void *) kept; /* memory of values that tasks gave */
+    struct Missed *missed; /* by Elaborated.checks: solvers that did not converge */
+    pthread_mutex_t lock;  /* of `missed` */
 } Execution;
 
 /* What a report has seen of a set of data. */
@@ -90,6 +93,13 @@ typedef struct {
 } NanOrigin;
 NanOrigin nan_find(const Running *r, const HostValue *arguments);
 void nan_report(const Execution *x, const NanOrigin *origin, Diagnostic *d);
+
+/* ---- missed.c: solvers that did not converge ---- */
+void missed_open(Execution *x);
+/* One more; nonzero: the run stops. May be called by several threads at once. */
+int missed_note(Execution *x, uint32_t check, double residual, double tolerance, double steps);
+/* Says what was noted, and forgets it. */
+void missed_close(Execution *x);
 
 /* ---- inputs.c ---- */
 bool inputs_read(Execution *x);

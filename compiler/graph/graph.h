@@ -19,6 +19,7 @@ typedef uint32_t GridId;
 typedef uint32_t StencilId;
 typedef uint32_t ConvId;
 typedef uint32_t LoopId;
+typedef uint32_t ImplicitId;
 typedef uint32_t FuncId;
 
 /* ---- types ------------------------------------------------------------- */
@@ -154,6 +155,18 @@ typedef struct {
     double tau;         /* with `call`: its step size, where that is a known number called tau; else 0 */
 } Loop;
 
+/* The derivatives of a solution y of A(y) = b: an IMPLICIT node's operands are (y, r, captured by adjoint…,
+ * captured by tangent…), r = A(y) - b being a value that depends on what A and b are made of, though not on them
+ * through y (DETACH). Functions of (y, w, captured…) whose result solves a linear system with the Jacobian J of A
+ * at y: adjoint, of J^T x = w; tangent, of J x = w. By the implicit function theorem the cotangent w of y gives r
+ * the cotangent -J^-T w, and the tangent v of r gives y the tangent -J^-1 v. A function 0: no such derivative. */
+typedef struct {
+    FuncId adjoint, tangent;
+    uint32_t adjoint_captured, tangent_captured;
+    Name name; /* of the solver */
+    Span span;
+} Implicit;
+
 typedef struct {
     Type type;
     Name name;
@@ -194,6 +207,7 @@ typedef struct Module {
     VEC(Stencil) stencils;
     VEC(Conv) convs;
     VEC(Loop) loops;
+    VEC(Implicit) implicits;
     VEC(Input) inputs;
     VEC(Func *) funcs;
     FuncId main; /* 0: none yet; funcs.data[0] is NULL */
@@ -210,6 +224,7 @@ GridId graph_row(Module *module, int64_t count);              /* a row of so man
 StencilId graph_stencil(Module *module, const Stencil *stencil); /* sorts; equal ones are one */
 ConvId graph_conv(Module *module, const Conv *conv);          /* equal ones are one */
 LoopId graph_loop(Module *module, const Loop *loop);          /* copies */
+ImplicitId graph_implicit(Module *module, const Implicit *implicit);
 FuncId graph_func(Module *module, Name name);
 static inline Func *graph_get(const Module *module, FuncId id) { return module->funcs.data[id]; }
 

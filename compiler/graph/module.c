@@ -13,6 +13,7 @@ Module *graph_new(Names *names) {
     vec_push(&module->stencils, (Stencil){0});
     vec_push(&module->convs, (Conv){0});
     vec_push(&module->loops, (Loop){0});
+    vec_push(&module->implicits, (Implicit){0});
     vec_push(&module->funcs, NULL);
     return module;
 }
@@ -32,6 +33,7 @@ void graph_free(Module *module) {
     vec_free(&module->stencils);
     vec_free(&module->convs);
     vec_free(&module->loops);
+    vec_free(&module->implicits);
     vec_free(&module->inputs);
     vec_free(&module->funcs);
     arena_free(module->arena);
@@ -196,6 +198,11 @@ LoopId graph_loop(Module *module, const Loop *loop) {
         arena_copy(module->arena, loop->collect, sizeof *loop->collect * loop->collected);
     vec_push(&module->loops, copy);
     return module->loops.len - 1;
+}
+
+ImplicitId graph_implicit(Module *module, const Implicit *implicit) {
+    vec_push(&module->implicits, *implicit);
+    return module->implicits.len - 1;
 }
 
 FuncId graph_func(Module *module, Name name) {

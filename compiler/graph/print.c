@@ -123,6 +123,14 @@ static void put_loop(const Module *module, uint32_t number, Text *out) {
     text_puts(out, "\n");
 }
 
+static void put_implicit(const Module *module, uint32_t number, Text *out) {
+    const Implicit *s = &module->implicits.data[number];
+    text_printf(out, "implicit %u adjoint %u %u tangent %u %u", number, s->adjoint, s->adjoint_captured,
+                s->tangent, s->tangent_captured);
+    put_name(module, s->name, out);
+    text_puts(out, "\n");
+}
+
 static void put_node(const Func *f, Node n, Text *out) {
     const NodeData *d = graph_node(f, n);
     text_printf(out, "  %%%u = %s", n, op_info(d->op)->name);
@@ -160,6 +168,7 @@ void graph_print(const Module *module, Text *out) {
     for (uint32_t i = 1; i < module->stencils.len; i++) put_stencil(module, i, out);
     for (uint32_t i = 1; i < module->convs.len; i++) put_conv(module, i, out);
     for (uint32_t i = 1; i < module->loops.len; i++) put_loop(module, i, out);
+    for (uint32_t i = 1; i < module->implicits.len; i++) put_implicit(module, i, out);
     for (uint32_t i = 0; i < module->inputs.len; i++) {
         text_printf(out, "input %u type", i);
         put_type(module->inputs.data[i].type, out);

@@ -320,6 +320,19 @@ static void read_loop(Parser *p) {
     vec_push(&p->module->loops, loop);
 }
 
+static void read_implicit(Parser *p) {
+    Implicit s = {0};
+    expect_number(p, p->module->implicits.len);
+    expect(p, "adjoint");
+    s.adjoint = take_count(p);
+    s.adjoint_captured = take_count(p);
+    expect(p, "tangent");
+    s.tangent = take_count(p);
+    s.tangent_captured = take_count(p);
+    s.name = take_name(p);
+    vec_push(&p->module->implicits, s);
+}
+
 static void read_input(Parser *p) {
     Input input = {0};
     expect_number(p, p->module->inputs.len);
@@ -401,6 +414,8 @@ static void read_line(Parser *p) {
         read_conv(p);
     else if (take(p, "loop"))
         read_loop(p);
+    else if (take(p, "implicit"))
+        read_implicit(p);
     else if (take(p, "input"))
         read_input(p);
     else if (take(p, "func"))
@@ -416,7 +431,7 @@ static void read_line(Parser *p) {
     else
         fail(
             p,
-            "a line that is none of grid, stencil, conv, loop, input, func, node, results, effect, main");
+            "a line that is none of grid, stencil, conv, loop, implicit, input, func, node, results, effect, main");
     if (!p->wrong && !end_of_line(p)) fail(p, "the line goes on where it should end");
 }
 

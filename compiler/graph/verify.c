@@ -127,6 +127,7 @@ static const char *verify_inputs(Module *module) {
 static bool has_index(Op op, uint32_t index, const Module *module) {
     if (op == OP_LOOP || op == OP_BACK) return index > 0 && index < module->loops.len;
     if (op == OP_CALL) return index > 0 && index < module->funcs.len;
+    if (op == OP_IMPLICIT) return index > 0 && index < module->implicits.len;
     return true;
 }
 

@@ -130,6 +130,7 @@ typedef enum {
     H_ROW,    /* dst = the row of the numbers args */
     H_ENTRY,  /* dst = number `index` of row args[0] */
     H_BATCH, /* dst = means over a batch of args[0]; index: the kernel that copies fields of its type */
+    H_CHECK, /* a solution whose residual args[0] is above args[1] after args[2] steps: `index` tells the host; detail 1: it stops */
     /* dst = the norm of convolution `index` with weights args[0]; with args[1] its derivative, times that */
     H_CONVNORM,
     H_CONV,     /* dst = form `detail` of convolution `index` of (args[0], args[1]); grids: u's and v's */

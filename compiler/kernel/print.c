@@ -9,7 +9,7 @@ static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 const char *const host_words[H_KINDS] = {
     "constant", "input", "op",     "cells",  "launch", "random",   "loop",
     "call",     "frame", "frames", "effect", "back",   "advance",  "zerostack",
-    "scatter",  "task",  "row",    "entry",  "batch",  "convnorm", "conv"};
+    "scatter",  "task",  "row",    "entry",  "batch",  "check", "convnorm", "conv"};
 
 static void put_type(Type t, Text *out) {
     text_printf(out, " %s", types[t.kind]);

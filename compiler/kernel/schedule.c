@@ -530,6 +530,19 @@ static HReg batch_mean(Block *b, Node n) {
     return reg;
 }
 
+/* The value itself, after its check. */
+static HReg checked(Block *b, Node n) {
+    const NodeData *d = graph_node(b->f, n);
+    const Node *operands = b->f->operands.data + d->first;
+    HReg x = block_require(b, operands[0]), *args = block_regs(b, operands + 1, d->count - 1);
+    HInstr *h = block_emit(b, H_CHECK);
+    h->index = d->index;
+    h->detail = d->detail;
+    h->args = args;
+    h->args_count = d->count - 1;
+    return x;
+}
+
 /* The register that holds node n, after emitting what computes it. */
 HReg block_require(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
@@ -564,6 +577,7 @@ HReg block_require(Block *b, Node n) {
     case OP_ROW: reg = with_operands(b, n, H_ROW); break;
     case OP_ENTRY: reg = with_operands(b, n, H_ENTRY); break;
     case OP_BATCHMEAN: reg = batch_mean(b, n); break;
+    case OP_CHECKED: reg = checked(b, n); break;
     case OP_RESULT: {
         Node tuple = b->f->operands.data[d->first];
         Op op = graph_node(b->f, tuple)->op;

@@ -416,7 +416,8 @@ static void check_stack(Check *c, const HInstr *h, Type result) {
 static uint32_t wanted_args(const HInstr *h) {
     switch (h->kind) {
     case H_FRAME: return 2;
-    case H_SCATTER: return 3;
+    case H_SCATTER:
+    case H_CHECK: return 3;
     case H_FRAMES:
     case H_ZEROSTACK:
     case H_ENTRY:
@@ -463,7 +464,7 @@ static void check_simple(Check *c, const HInstr *h) {
     }
     for (uint32_t i = 0; i < h->args_count && !c->wrong; i++)
         reads(c, h->args[i], wanted_kind(c, h, i), "an instruction reads what is not there");
-    if (h->kind == H_EFFECT || c->wrong) return;
+    if (h->kind == H_EFFECT || h->kind == H_CHECK || c->wrong) return;
     if (h->dst >= c->f->regs.len) {
         fail(c, "func", "an instruction without result");
         return;

@@ -104,8 +104,9 @@ void aot_header(const Plan *plan, const Module *m, const CodeBuild *b, Text *out
     text_printf(
         out,
         "enum {\n    %s_OK = 0,\n    %s_ERROR_ARGUMENT = %d, /* a null pointer, or a frame that a trajectory lacks */\n"
-        "    %s_ERROR_SIZE = %d      /* a size below 1, above 2^31, or smaller than a stencil's reach */\n};\n\n",
-        upper, upper, PDN_ERROR_ARGUMENT, upper, PDN_ERROR_SIZE);
+        "    %s_ERROR_SIZE = %d,     /* a size below 1, above 2^31, or smaller than a stencil's reach */\n"
+        "    %s_ERROR_UNCONVERGED = %d /* a solver did not reach its tolerance: out is not to be used */\n};\n\n",
+        upper, upper, PDN_ERROR_ARGUMENT, upper, PDN_ERROR_SIZE, upper, PDN_ERROR_UNCONVERGED);
     text_printf(
         out,
         "size_t %s_workspace(const int64_t size[]); /* bytes of scratch; 0: no such size */\n"

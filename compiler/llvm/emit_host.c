@@ -408,6 +408,25 @@ static void emit_batch(HE *h, const HInstr *in) {
     if (scalar) h->regs[in->dst].value = LLVMBuildLoad2(e->b, e->real, to, "");
 }
 
+/* Not below the tolerance: also where the residual is no number. */
+static void emit_check(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    LLVMValueRef residual = h->regs[in->args[0]].value, tolerance = h->regs[in->args[1]].value;
+    LLVMValueRef missed = LLVMBuildFCmp(e->b, LLVMRealUGT, residual, tolerance, "missed");
+    if (e->standalone) {
+        if (in->detail) return_if(h, missed, status(e, PDN_ERROR_UNCONVERGED));
+        return;
+    }
+    LLVMBasicBlockRef tell = emit_block(e, "tell"), go = emit_block(e, "go");
+    LLVMBuildCondBr(e->b, missed, tell, go);
+    LLVMPositionBuilderAtEnd(e->b, tell);
+    LLVMValueRef args[5] = {NULL, LLVMConstInt(e->i32, in->index, false), to_f64(e, residual),
+                            to_f64(e, tolerance), to_f64(e, h->regs[in->args[2]].value)};
+    stop_unless_zero(h, host_call(h, HOST_UNCONVERGED, e->i32, args, 5));
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
+}
+
 static void emit_instruction(HE *h, const HInstr *in) {
     Emit *e = h->e;
     switch (in->kind) {
@@ -447,6 +466,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
     case H_EFFECT: emit_effect(h, in); break;
     case H_TASK: emit_task(h, in); break;
     case H_BATCH: emit_batch(h, in); break;
+    case H_CHECK: emit_check(h, in); break;
     case H_ROW: {
         LLVMValueRef to = place_of(h, in->dst);
         for (uint32_t i = 0; i < in->args_count; i++)

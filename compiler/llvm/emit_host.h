@@ -20,7 +20,8 @@ enum {
     HOST_BATCH,
     HOST_CONV_NORM,
     HOST_MEMORY,
-    HOST_KEPT
+    HOST_KEPT,
+    HOST_UNCONVERGED
 };
 
 typedef struct {

@@ -132,6 +132,9 @@ static LLVMValueRef special(Emit *e, Op op, const LLVMValueRef *x) {
     case OP_NOT: return truth(e, compare(e, LLVMRealOEQ, x[0], zero), t);
     case OP_WHERE:
         return LLVMBuildSelect(e->b, compare(e, LLVMRealUNE, x[0], zero), x[1], x[2], "");
+    case OP_GUARDED:
+        return LLVMBuildSelect(e->b, compare(e, LLVMRealOEQ, x[1], zero), zero, x[0], "");
+    case OP_DETACH: return x[0];
     case OP_SIGN: {
         LLVMValueRef s = LLVMBuildSelect(e->b, compare(e, LLVMRealOLT, x[0], zero),
                                          emit_number(e, t, -1), zero, "");

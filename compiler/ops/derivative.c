@@ -111,6 +111,8 @@ DERIVATIVE(atan2) {
     return where(p, inside, binary(p, OP_DIV, top, safe), number(p, 0));
 }
 
+DERIVATIVE(guarded) { return number(p, i == 0); }
+
 DERIVATIVE(where) {
     if (i == 0) return number(p, 0);
     return binary(p, i == 1 ? OP_NE : OP_EQ, p->x, number(p, 0));

@@ -72,6 +72,8 @@ static double sign(double x) { return isnan(x) ? x : (x > 0) - (x < 0); }
     SCALAR(AND, and, x[0] != 0 && x[1] != 0)                                                       \
     SCALAR(OR, or, x[0] != 0 || x[1] != 0)                                                         \
     SCALAR(NOT, not, x[0] == 0)                                                                    \
+    SCALAR(GUARDED, guarded, x[1] == 0 ? 0 : x[0])                                                 \
+    SCALAR(DETACH, detach, x[0])                                                                   \
     SCALAR(WHERE, where, x[0] != 0 ? x[1] : x[2])                                                  \
     SCALAR(ABS, abs, fabs(x[0]))                                                                   \
     SCALAR(SIGN, sign, sign(x[0]))                                                                 \

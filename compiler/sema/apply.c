@@ -1,5 +1,6 @@
 /* Application: configurations, inputs, and operators made of operators. */
 #include "compiler/sema/param.h"
+#include "compiler/sema/solve.h"
 #include "compiler/sema/value.h"
 
 #include <string.h>
@@ -203,7 +204,7 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
     const Item *item = op->item;
     const char *owner = operator_name(e, op);
     const ParamList *config = &item->def.config;
-    const Env *env = operator_env(op);
+    const Env *env = env_coarse(e, operator_env(op), op->coarse);
     bool ok = true;
     for (uint32_t i = 0; item->def.has_config && i < config->count; i++) {
         const Value *v = resolve_stable(e, op, op->config[i], inputs, item->def.inputs.count);
@@ -218,12 +219,18 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
     Instance *outer = e->instance;
     uint64_t pass = e->pass;
     Instance *own = instance_of_operator(e, op);
+    bool solver = item->def.kind == DEF_SOLVER;
+    if (solver && e->solvers++ == 0) {
+        e->solver = op;
+        e->solver_frame = e->frame;
+    }
     if (own) e->instance = own, e->pass = 0;
     const Value *v = item->def.value ? eval_expr(e, env, item->def.value)
                      : block_has_recurrence(item->def.block) && item->def.kind != DEF_PDE
                          ? eval_recurrence(e, env, item, item->def.block)
                          : eval_block(e, env, item, item->def.block);
     if (own && !e->declaring) own->open = false;
+    if (solver && --e->solvers == 0) e->solver = NULL;
     e->instance = outer;
     e->pass = pass;
     e->depth--;
@@ -232,7 +239,8 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
 
 static const Value *apply_closure(Elab *e, const Operator *op, const ParamList *params,
                                   const Expr *body, const Value **values, Span span) {
-    const Env *env = bind_rest(e, operator_name(e, op), params, values, operator_env(op), span);
+    const Env *env = env_coarse(e, operator_env(op), op->coarse);
+    env = bind_rest(e, operator_name(e, op), params, values, env, span);
     if (!env || !enter(e, op, span)) return value_error(e);
     Instance *outer = e->instance;
     if (op->instance) e->instance = op->instance;
@@ -265,6 +273,16 @@ static const Value *apply_named(Elab *e, const Operator *op, const Arguments *ar
     if (op->kind == OPERATOR_FN)
         return apply_closure(e, op, params, op->item->fn.value, values, args->span);
     return apply_closure(e, op, params, op->stmt->let_fn.value, values, args->span);
+}
+
+static const Value *enter_unknown(Elab *e, const Operator *op, const Value *x, Span span) {
+    if (!enter(e, op, span)) return value_error(e);
+    Instance *outer = e->instance;
+    e->instance = op->instance;
+    const Value *v = apply_unknown(e, op, x, span);
+    e->instance = outer;
+    e->depth--;
+    return v;
 }
 
 /* ---- operators made of operators ------------------------------------------------------------ */
@@ -384,6 +402,8 @@ const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inp
     }
     case OPERATOR_POWER: return apply_power(e, op, inputs[0], time, span);
     case OPERATOR_CONV: return apply_conv(e, op, inputs[0], span);
+    case OPERATOR_UNKNOWN: return enter_unknown(e, op, inputs[0], span);
+    case OPERATOR_PACKED: return apply_packed(e, op, inputs[0], span);
     case OPERATOR_ADJOINT: return apply_adjoint(e, op->a, inputs[0], span);
     case OPERATOR_JVP: return apply_jvp(e, op->a, op->factor, inputs[0], span);
     case OPERATOR_VJP: return apply_vjp(e, op->a, op->factor, inputs[0], span);

@@ -2,6 +2,7 @@
 #include "compiler/sema/data.h"
 #include "compiler/sema/effect.h"
 #include "compiler/sema/param.h"
+#include "compiler/sema/solve.h"
 #include "compiler/sema/train.h"
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
@@ -140,8 +141,9 @@ static void exec_input(Elab *e, Scope *s, const Stmt *stmt) {
 }
 
 static void exec_solve(Elab *e, Scope *s, const Stmt *stmt) {
-    report(e, NOT_YET, stmt->span, "solve");
-    s->failed = true;
+    const Env *env = solve_bind(e, s->env, stmt);
+    s->failed = !env;
+    if (env) s->env = env;
 }
 
 /* Statements that only experiments have. */
@@ -236,17 +238,46 @@ static int64_t derived_unknown(Elab *e, const Item *item, const Expr *left) {
     return -2;
 }
 
+/* What an equation without dt leaves, left - right: 0 where it holds. */
+static const Value *residual_of(Elab *e, const Scope *s, const Stmt *q) {
+    const Value *left = eval_expr(e, s->env, q->equation.left);
+    return eval_binary(e, AST_SUB, left, eval_expr(e, s->env, q->equation.right), q->span);
+}
+
+/* Stationary equations, as many as unknowns: their residuals, in their order. */
+static const Value *evaluate_stationary(Elab *e, Scope *s) {
+    const Item *item = s->item;
+    uint32_t n = item->def.inputs.count;
+    const Value **residuals = ARENA_ARRAY(e->arena, const Value *, s->equations.len + 1);
+    if (s->equations.len != n) {
+        report(e, EQUATION_COUNT, item->name.span, names_text(e->names, item->name.name),
+               s->equations.len, s->equations.len == 1 ? "" : "s", n, n == 1 ? "" : "s");
+        return value_error(e);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        residuals[i] = residual_of(e, s, s->equations.data[i]);
+        if (residuals[i]->kind == VALUE_ERROR) return residuals[i];
+    }
+    return n == 1 ? residuals[0] : value_list(e, residuals, n, item->span);
+}
+
 static const Value *evaluate_equations(Elab *e, Scope *s) {
     const Item *item = s->item;
-    uint32_t n = item->def.inputs.count, given = 0;
+    uint32_t n = item->def.inputs.count, given = 0, stationary = 0;
     const Value **rates = ARENA_ARRAY(e->arena, const Value *, n + 1);
+    int64_t *places = ARENA_ARRAY(e->arena, int64_t, s->equations.len + 1);
+    for (uint32_t i = 0; i < s->equations.len; i++) {
+        places[i] = derived_unknown(e, item, s->equations.data[i]->equation.left);
+        if (places[i] == -2) return value_error(e);
+        stationary += places[i] == -1;
+    }
+    if (stationary == s->equations.len) return evaluate_stationary(e, s);
     for (uint32_t i = 0; i < s->equations.len; i++) {
         const Stmt *q = s->equations.data[i];
-        int64_t at = derived_unknown(e, item, q->equation.left);
-        if (at == -2) return value_error(e);
+        int64_t at = places[i];
         if (at == -1) {
-            Diagnostic *d = report(e, NOT_YET, q->span, "a stationary equation");
-            diag_help(d, "dt(u) = … is an evolution, which the schemes step through time");
+            Diagnostic *d = report(e, MIXED_EQUATIONS, q->span);
+            diag_help(d, "solve it inside the right side of the evolution: solve … = … for psi with cg()");
             return value_error(e);
         }
         if (rates[at]) {

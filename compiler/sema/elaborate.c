@@ -30,6 +30,7 @@ static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
     vec_adopt(u->arena, &e->out->data);
     vec_adopt(u->arena, &e->out->trainings);
     vec_adopt(u->arena, &e->out->each);
+    vec_adopt(u->arena, &e->out->checks);
     e->program = e->instance = ARENA_NEW(u->arena, Instance);
     e->program->name = "";
     vec_push(&e->instances, e->program);

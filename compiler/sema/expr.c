@@ -26,11 +26,9 @@ static const Value *eval_global_let(Elab *e, const Item *item, const Home *home,
 static const Value *eval_name(Elab *e, const Env *env, const Expr *x) {
     const Env *found = env_find(env, x->name);
     if (found) {
-        if (found->value->kind == VALUE_THUNK)
-            return value_at(
-                e, eval_global_let(e, found->value->thunk.item, found->value->thunk.home, x->span),
-                x->span);
-        return value_at(e, found->value, x->span);
+        const Value *v = found->value;
+        if (v->kind == VALUE_THUNK) v = eval_global_let(e, v->thunk.item, v->thunk.home, x->span);
+        return value_at(e, value_coarse(e, v, env_marks(env, found), x->span), x->span);
     }
     const BuiltinInfo *info = builtin_find(e->names, x->name);
     if (info) return builtin_value(e, info, x->span);

@@ -412,3 +412,33 @@ const Value *prelude_end(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     report(e, NOT_A_LIST, a->span, value_describe(e, v));
     return value_error(e);
 }
+
+/* A list without its first item. */
+const Value *prelude_rest(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    const Value *v = first(a);
+    (void)info;
+    if (v->kind == VALUE_LIST && v->list.count)
+        return value_list(e, v->list.items + 1, v->list.count - 1, a->span);
+    report(e, NOT_A_LIST, a->span, value_describe(e, v));
+    return value_error(e);
+}
+
+/* Lists one after the other. */
+const Value *prelude_join(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    uint32_t count = 0;
+    (void)info;
+    for (uint32_t i = 0; i < a->count; i++) {
+        const Value *v = a->items[i].value;
+        if (v->kind != VALUE_LIST) {
+            report(e, NOT_A_LIST, v->span, value_describe(e, v));
+            return value_error(e);
+        }
+        count += v->list.count;
+    }
+    const Value **items = ARENA_ARRAY(e->arena, const Value *, count + 1);
+    for (uint32_t i = 0, at = 0; i < a->count; i++) {
+        const Value *v = a->items[i].value;
+        for (uint32_t k = 0; k < v->list.count; k++) items[at++] = v->list.items[k];
+    }
+    return value_list(e, items, count, a->span);
+}

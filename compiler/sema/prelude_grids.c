@@ -357,7 +357,31 @@ const Value *prelude_lipschitz(Elab *e, const BuiltinInfo *info, const Arguments
     return op ? prove_lipschitz(e, op, &rest) : value_error(e);
 }
 
-const Value *prelude_later(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    report(e, NOT_YET, a->span, arena_format(e->arena, "%s()", info->name));
-    return value_error(e);
+
+/* ---- colours of cells --------------------------------------------------------------------- */
+
+static Node cell_op(Elab *e, Op op, Node a, Node b, Span span) {
+    return graph_binary(e->module, e->frame->func, op, a, b, span);
+}
+
+/* (i + j + k) mod 2 of the cells of u's grid. */
+const Value *prelude_parity(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    const Value *u = argument_get(e, info, a, 0);
+    if (u->kind == VALUE_LIST && u->list.count) u = u->list.items[0];
+    if (!value_is_field(e, u)) {
+        if (u->kind != VALUE_ERROR) report(e, NOT_A_FIELD, a->span, value_describe(e, u));
+        return value_error(e);
+    }
+    GridId grid = value_type(e, u).grid;
+    Grid g = e->module->grids.data[grid];
+    FuncId f = e->frame->func;
+    Node sum = NODE_NONE;
+    for (uint32_t axis = 0; axis < g.rank; axis++) {
+        Node at = graph_add_typed(e->module, f, OP_COORD, type_field(grid, 1), NULL, 0, axis, 0, a->span);
+        Node from = cell_op(e, OP_SUB, at, graph_const(e->module, f, g.origin[axis]), a->span);
+        Node cells = cell_op(e, OP_DIV, from, graph_const(e->module, f, g.spacing[axis]), a->span);
+        Node index = graph_unary(e->module, f, OP_FLOOR, cells, a->span);
+        sum = sum ? cell_op(e, OP_ADD, sum, index, a->span) : index;
+    }
+    return value_node(e, cell_op(e, OP_MOD, sum, graph_const(e->module, f, 2), a->span), NULL, a->span);
 }

@@ -1,6 +1,7 @@
 /* Operators handed to analysis: adjoints, directional derivatives, norms, stable steps. */
 #include "compiler/sema/proof.h"
 #include "compiler/sema/param.h"
+#include "compiler/sema/solve.h"
 #include "compiler/sema/value.h"
 
 #include <math.h>
@@ -164,8 +165,21 @@ const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span spa
     return take_apart(e, w, adjoint_one, op, span);
 }
 
+/* Of systems: of their fields as the channels of one. */
+typedef const Value *Linearised(Elab *e, const Operator *op, const Value *at, const Value *v, Span span);
+
+static const Value *linearised_system(Elab *e, Linearised *one, const Operator *op, const Value *at,
+                                      const Value *v, Span span) {
+    const Value *result = one(e, packed_operator(e, op, at), pack(e, at, span), pack(e, v, span), span);
+    if (!value_is_field(e, result)) return value_error(e);
+    uint32_t channels = 0;
+    for (uint32_t i = 0; i < at->list.count; i++) channels += value_type(e, at->list.items[i]).channels;
+    return channels == value_type(e, result).channels ? unpack(e, result, at, false, span) : result;
+}
+
 const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value *v, Span span) {
     OperatorFunc f;
+    if (at->kind == VALUE_LIST) return linearised_system(e, apply_jvp, op, at, v, span);
     if (!needs_field(e, at, span) || !needs_field(e, v, span)) return value_error(e);
     if (!type_equal(value_type(e, at), value_type(e, v))) {
         Diagnostic *d = report(e, SHAPE, span,
@@ -189,6 +203,7 @@ const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value
 
 const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value *w, Span span) {
     OperatorFunc f;
+    if (at->kind == VALUE_LIST) return linearised_system(e, apply_vjp, op, at, w, span);
     if (!needs_field(e, at, span) || !needs_field(e, w, span)) return value_error(e);
     if (!operator_func(e, op, value_type(e, at), at, span, &f)) return value_error(e);
     const Func *made = graph_get(e->module, f.func);

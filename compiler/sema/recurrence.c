@@ -4,6 +4,7 @@
  * history as they read. Statements that depend on k or on an unknown belong to the body, the others are
  * evaluated before it. */
 #include "compiler/sema/param.h"
+#include "compiler/sema/solve.h"
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
 
@@ -23,7 +24,8 @@ typedef struct {
     Span span;
     Base bases[BASES_MAX];
     uint32_t base_count;
-    const Expr *right; /* of the step; NULL: none seen */
+    const Expr *right;  /* of the step; NULL: none seen, or an implicit one */
+    const Stmt *solve;  /* an implicit step */
     int64_t target;    /* the step defines u[k + target] */
     int64_t oldest;    /* smallest offset read */
     bool is_list;
@@ -33,6 +35,7 @@ typedef struct {
     VEC(const Stmt *) boundaries;
     /* during the body */
     const Value *next;
+    const Value *trial; /* in place of the next state while the left side of its `solve` is evaluated */
     bool busy;
 } Unknown;
 
@@ -217,6 +220,26 @@ static const Value *base_value(Elab *e, const Unknown *u, int64_t index, Span sp
     return value_error(e);
 }
 
+const Value *recurrence_try(Elab *e, Recurrence *r, uint32_t unknown, const Value *x, const Env *env,
+                            const Expr *left) {
+    Unknown *u = &r->unknowns[unknown];
+    const Value *outer = u->trial;
+    u->trial = x;
+    const Value *v = eval_expr(e, env, left);
+    u->trial = outer;
+    return v;
+}
+
+/* The solution of an implicit step; the iteration starts at the last known state. */
+static const Value *solved_value(Elab *e, Recurrence *r, Unknown *u) {
+    Operator *made = ARENA_NEW(e->arena, Operator);
+    made->env = r->body;
+    made->recurrence = r;
+    made->unknown = (uint32_t)(u - r->unknowns);
+    const Value *last = gather(e, u, r->states + u->first, u->span);
+    return run_solver(e, r->body, u->solve, made, with_boundaries(e, r->body, u, last));
+}
+
 static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
     if (u->next) return u->next;
     const char *name = names_text(e->names, u->name);
@@ -228,7 +251,7 @@ static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
         return value_error(e);
     }
     u->busy = true;
-    const Value *v = eval_expr(e, r->body, u->right);
+    const Value *v = u->solve ? solved_value(e, r, u) : eval_expr(e, r->body, u->right);
     u->busy = false;
     u->next = with_boundaries(e, r->body, u, v);
     return u->next;
@@ -240,7 +263,7 @@ static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env 
     const Value *value;
     switch (read_index(e, r, env, x->index.index, &offset, &value)) {
     case INDEX_RELATIVE: {
-        if (offset == u->target) return next_value(e, r, u, x->span);
+        if (offset == u->target) return u->trial ? u->trial : next_value(e, r, u, x->span);
         int64_t back = u->target - offset;
         if (back > 0 && back <= u->history)
             return value_at(
@@ -283,7 +306,10 @@ static const Value *index_in_return(Elab *e, Recurrence *r, Unknown *u, const En
 const Value *sequence_index(Elab *e, const Env *env, const Value *sequence, const Expr *x) {
     Recurrence *r = sequence->sequence.recurrence;
     Unknown *u = &r->unknowns[sequence->sequence.unknown];
-    if (r->phase == PHASE_BODY) return index_in_body(e, r, u, env, x);
+    if (r->phase == PHASE_BODY) {
+        const Value *v = index_in_body(e, r, u, env, x);
+        return v == u->trial ? v : value_coarse(e, v, sequence->sequence.coarse, x->span);
+    }
     if (r->phase == PHASE_RETURN) return index_in_return(e, r, u, env, x);
     int64_t index;
     const Value *value;
@@ -326,7 +352,7 @@ static void add_equation(Elab *e, Recurrence *r, const Stmt *s) {
     IndexKind kind = read_index(e, r, r->env, left->index.index, &offset, &value);
     if (kind == INDEX_ABSOLUTE)
         add_base(e, r, u, offset, s);
-    else if (kind == INDEX_RELATIVE && !u->right) {
+    else if (kind == INDEX_RELATIVE && !u->right && !u->solve) {
         u->right = s->equation.right;
         u->target = offset;
     } else {
@@ -338,9 +364,40 @@ static void add_equation(Elab *e, Recurrence *r, const Stmt *s) {
     }
 }
 
+/* `solve … for u[k+1]`: the step of u is implicit. */
+static void add_implicit(Elab *e, Recurrence *r, const Stmt *s) {
+    const Expr *unknown = s->solve.unknown;
+    Unknown *u = unknown->index.base->kind == EXPR_NAME ? find_unknown(r, unknown->index.base->name) : NULL;
+    r->failed = true;
+    if (!u) {
+        Diagnostic *d = report(e, NOT_TO_SOLVE_FOR, unknown->span);
+        diag_help(d, "an implicit step is written: solve … = … for u[k+1] with SOLVER");
+        return;
+    }
+    int64_t offset;
+    IndexKind kind = read_index(e, r, r->env, unknown->index.index, &offset, NULL);
+    if (kind == INDEX_BAD) return;
+    if (kind != INDEX_RELATIVE) {
+        report(e, BAD_INDEX, unknown->index.index->span);
+    } else if (u->right || u->solve) {
+        report(e, STEP_TWICE, unknown->span, names_text(e->names, u->name));
+    } else if (!expr_mentions(s->solve.left, &u->name, 1)) {
+        report(e, NOT_MENTIONED, s->solve.left->span);
+    } else {
+        u->solve = s;
+        u->target = offset;
+        r->failed = false;
+    }
+}
+
 static void note_moving(Recurrence *r, const Stmt *s) {
     if (s->kind == STMT_LET)
         for (uint32_t i = 0; i < s->let.count; i++) vec_push(&r->moving, s->let.names[i].name);
+    else if (s->kind == STMT_SOLVE && s->solve.unknown->kind == EXPR_LIST)
+        for (uint32_t i = 0; i < s->solve.unknown->list.count; i++)
+            vec_push(&r->moving, s->solve.unknown->list.items[i]->name);
+    else if (s->kind == STMT_SOLVE)
+        vec_push(&r->moving, s->solve.unknown->name);
     else
         vec_push(&r->moving, s->let_fn.name.name);
 }
@@ -354,6 +411,20 @@ static bool of_moving(const Recurrence *r, const Stmt *s) {
 }
 
 static void collect(Elab *e, Recurrence *r, const Block *block);
+
+/* Of an unknown of the recurrence, or of the block: before the steps, or in each. */
+static void collect_solve(Elab *e, Recurrence *r, const Stmt *s) {
+    if (s->solve.unknown->kind == EXPR_INDEX) {
+        add_implicit(e, r, s);
+    } else if (stmt_mentions(s, r->moving.data, r->moving.len)) {
+        vec_push(&r->steps, s);
+        note_moving(r, s);
+    } else {
+        const Env *env = solve_bind(e, r->env, s);
+        if (env) r->env = env;
+        r->failed = !env;
+    }
+}
 
 static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
     switch (s->kind) {
@@ -384,10 +455,7 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
             collect(e, r, s->branch.otherwise);
         break;
     }
-    case STMT_SOLVE:
-        report(e, NOT_YET, s->span, "an implicit step (solve)");
-        r->failed = true;
-        break;
+    case STMT_SOLVE: collect_solve(e, r, s); break;
     case STMT_PARAM: r->env = param_statement(e, r->env, s); break;
     default: report(e, MISPLACED, s->span, "a", "recurrence"); r->failed = true;
     }
@@ -447,7 +515,9 @@ static bool recurrence_body(Elab *e, void *context, const Value *k, const Value 
     for (uint32_t i = 0; i < r->steps.len; i++) {
         const Stmt *s = r->steps.data[i];
         r->body = s->kind == STMT_BOUNDARY ? boundary_statement(e, r->body, r->body, s)
+                  : s->kind == STMT_SOLVE  ? solve_bind(e, r->body, s)
                                            : let_bind(e, r->body, s);
+        if (!r->body) return false;
     }
     for (uint32_t i = 0; i < r->count; i++)
         if (next_value(e, r, &r->unknowns[i], r->unknowns[i].span)->kind == VALUE_ERROR)
@@ -460,7 +530,8 @@ static bool recurrence_body(Elab *e, void *context, const Value *k, const Value 
         bool fits = u->is_list ? u->next->kind == VALUE_LIST && u->next->list.count == u->parts
                                : u->next->kind != VALUE_LIST;
         if (!fits) {
-            report(e, STATE_CHANGES, u->right->span, names_text(e->names, u->name));
+            report(e, STATE_CHANGES, (u->solve ? u->solve->solve.left : u->right)->span,
+                   names_text(e->names, u->name));
             return false;
         }
         if (u->is_list)
@@ -522,7 +593,7 @@ static bool check_unknowns(Elab *e, Recurrence *r) {
     for (uint32_t i = 0; i < r->count; i++) {
         Unknown *u = &r->unknowns[i];
         const char *name = names_text(e->names, u->name);
-        if (!u->right) {
+        if (!u->right && !u->solve) {
             Diagnostic *d = report(e, NO_STEP, u->span, name);
             diag_help(d, "a recurrence needs %s[k+1] = …", name);
             return false;
@@ -684,7 +755,11 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
         return value_error(e);
     }
     Reader reader = {e, r};
-    for (uint32_t i = 0; i < r->count; i++) walk_expr(r->unknowns[i].right, note_read, &reader);
+    for (uint32_t i = 0; i < r->count; i++)
+        if (r->unknowns[i].solve)
+            walk_stmt(r->unknowns[i].solve, note_read, &reader);
+        else
+            walk_expr(r->unknowns[i].right, note_read, &reader);
     for (uint32_t i = 0; i < r->steps.len; i++) walk_stmt(r->steps.data[i], note_read, &reader);
     if (r->until) walk_expr(r->until->expr.value, note_read, &reader);
     const Value *count = r->failed ? NULL : step_count(e, r);

@@ -21,7 +21,8 @@ static const Env *bind(Resolver *r, Name name, Span span) {
 
 void suggest_name(Unit *u, Diagnostic *d, const Env *env, Name wanted) {
     VEC(const char *) all = {0};
-    for (; env; env = env->outer) vec_push(&all, names_text(u->context.names, env->name));
+    for (; env; env = env->outer)
+        if (env->name != ENV_COARSE) vec_push(&all, names_text(u->context.names, env->name));
     for (uint32_t i = 0; builtin_at(i); i++) vec_push(&all, builtin_at(i)->name);
     const char *near = diag_nearest(names_text(u->context.names, wanted), all.data, all.len);
     if (near) diag_help(d, "did you mean '%s'?", near);
@@ -33,9 +34,11 @@ void suggest_name(Unit *u, Diagnostic *d, const Env *env, Name wanted) {
     } modules[] = {
         {"diffusion",
          " nonlinear_diffusion perona_malik charbonnier weickert exponential_perona_malik "},
-        {"schemes", " explicit heun rk4 fed fsi du_fort_frankel leapfrog "},
+        {"schemes", " explicit heun rk4 fed fsi du_fort_frankel leapfrog implicit crank_nicolson semi_implicit aos imex "},
         {"equations", " heat wave advection burgers gray_scott allen_cahn cahn_hilliard "},
         {"metrics", " mse mae psnr ssim "},
+        {"solvers", " fixed_point jacobi gauss_seidel cg bicgstab gmres newton tridiagonal two_grid v_cycle w_cycle "
+                    "full_multigrid fas "},
     };
     const char *padded = arena_format(u->arena, " %s ", text);
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
@@ -129,6 +132,8 @@ static void bind_left(Resolver *r, const Expr *left) {
         bind(r, left->index.base->name, left->index.base->span);
     else if (left->kind == EXPR_NAME)
         bind(r, left->name, left->span);
+    for (uint32_t i = 0; left->kind == EXPR_LIST && i < left->list.count; i++)
+        bind_left(r, left->list.items[i]);
 }
 
 /* All names that a block binds: recurrences may speak of what stands further down. */

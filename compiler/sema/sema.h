@@ -102,6 +102,13 @@ typedef struct {
     uint32_t number; /* of a kernel's parameters: which of their arrays, as the program declares them */
 } Source;
 
+/* By index of CHECKED nodes: what is said when a solver did not converge. */
+typedef struct {
+    const char *solver;
+    bool strict; /* the run fails */
+    Span span;
+} Check;
+
 /* A function of the module that the host runs as a program of its own. Its parameters: the fields of a sample,
  * then values of the task (or effect) that it belongs to. */
 typedef struct {
@@ -165,6 +172,7 @@ typedef struct {
     VEC(DataSet) data;
     VEC(TrainTask) trainings; /* by index of TASK nodes */
     VEC(EachTask) each;       /* by Action.task */
+    VEC(Check) checks;
     /* Of a kernel, or 0: a function of the module's inputs, then of a cotangent for each result of main. Its
      * results: the cotangents of the inputs that are ARGUMENTs and, without weights, of parameters. */
     FuncId vjp;

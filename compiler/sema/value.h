@@ -23,6 +23,8 @@ typedef struct Elab Elab;
 typedef struct Parameter Parameter; /* param.h */
 typedef struct Instance Instance;
 
+typedef VEC(Node) Nodes;
+
 /* ---- scopes and frames ------------------------------------------------------- */
 
 /* A chain of bindings, newest first; a scope grows by consing, so closures keep what they saw. */
@@ -33,6 +35,7 @@ struct Env {
     const Value *value;
     Span span;
 };
+#define ENV_COARSE ((Name)0) /* no binding: what is found beyond it belongs to a finer grid (coarse.c) */
 
 /* A graph function under construction. Nodes of an enclosing frame enter as captured parameters. */
 typedef struct {
@@ -126,6 +129,7 @@ struct Value {
         struct {
             Recurrence *recurrence;
             uint32_t unknown;
+            uint32_t coarse; /* how many times its states are restricted */
         } sequence;
         struct {
             const Item *item;
@@ -164,6 +168,8 @@ typedef enum {
     OPERATOR_TRAJECTORY, /* of a, every count-th state */
     OPERATOR_FLOW,       /* minus the variational derivative of a, which gives a number */
     OPERATOR_CONV,       /* a trainable convolution, or one of several */
+    OPERATOR_UNKNOWN,    /* the left side of a `solve`, as a function of its unknown */
+    OPERATOR_PACKED,     /* a, of a list of fields, as an operator of one field that holds all their channels */
 } OperatorKind;
 
 struct Operator {
@@ -171,8 +177,8 @@ struct Operator {
     Span span;
     Name name;        /* 0: none */
     const Item *item; /* DEF, FN */
-    const Stmt *stmt; /* LOCAL */
-    const Env *env;   /* LOCAL: where it was made */
+    const Stmt *stmt; /* LOCAL, UNKNOWN */
+    const Env *env;   /* LOCAL, UNKNOWN: where it was made */
     const Home *home; /* DEF, FN: whose names it sees */
     bool configured;  /* DEF: config holds a value for every parameter of the first list */
     const Value **config;
@@ -185,6 +191,10 @@ struct Operator {
     Instance *instance;     /* DEF: its parameters; LOCAL: of the body that it stands in */
     Parameter *parameter;   /* CONV */
     const Value *index;     /* CONV: which one; NULL where it has no index */
+    uint32_t coarse;        /* DEF, FN, LOCAL, UNKNOWN: on how many times coarser a grid */
+    Recurrence *recurrence; /* UNKNOWN: of a recurrence, and which; NULL: stmt names it */
+    uint32_t unknown;
+    const Value *like; /* UNKNOWN, PACKED: has the shape and boundary of what it acts on */
 };
 
 /* ---- the evaluator's state --------------------------------------------------------- */
@@ -235,6 +245,10 @@ struct Elab {
     Map trainable;                /* by number of a definition's place: holds parameters (1) or not (2) */
     VEC(Instance *) instances;
     VEC(Parameter *) parameters; /* all, in the order in which they were made */
+    const Operator *solver;      /* the outermost one whose body is being elaborated; NULL: none */
+    uint32_t solvers;            /* applied within each other */
+    const Frame *solver_frame;   /* in which the outermost one was applied: it answers for those in its iteration */
+    uint32_t deriving;           /* solves inside the derivatives of solves: these have none themselves */
     bool training;               /* what is elaborated belongs to the body of a `train` */
     bool declaring;              /* instance_declare: what cannot be made yet is left */
 };
@@ -303,6 +317,14 @@ Node frame_use(Elab *e, Frame *owner,
         (span))
 Span report_span(const Elab *e, Span span);
 Diagnostic *report_place(const Elab *e, Diagnostic *d, Span span);
+
+/* ---- coarse.c ----------------------------------------------------------------------------- */
+
+/* The value on a grid that is so many times coarser. */
+const Value *value_coarse(Elab *e, const Value *value, uint32_t times, Span span);
+/* The environment with so many marks: what is found beyond one is coarse. */
+const Env *env_coarse(Elab *e, const Env *env, uint32_t marks);
+uint32_t env_marks(const Env *env, const Env *found); /* between the two */
 
 /* ---- expr.c, arith.c ------------------------------------------------------------------- */
 

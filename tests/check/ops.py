@@ -13,7 +13,7 @@ SPELLING = {
     "neg": "-x", "add": "x + y", "sub": "x - y", "mul": "x * y", "div": "x / p", "fma": "x * y + z",
     "mod": "x % p", "pow": "p ^ x", "min": "min(x, y)", "max": "max(x, y)", "atan2": "atan2(x, y)",
     "lt": "x < y", "le": "x <= y", "eq": "x == y", "ne": "x != y", "and": "(x < y) and (y < z)",
-    "or": "(x < y) or (y < z)", "not": "not (x < y)", "where": "where(x < y, y, z)",
+    "or": "(x < y) or (y < z)", "not": "not (x < y)", "where": "where(x < y, y, z)", "guarded": "where(y == 0, 0, x)",
     "sqrt": "sqrt(p)", "log": "log(p)", "log2": "log2(p)", "asin": "asin(s)", "acos": "acos(s)",
 }
 ERF = np.vectorize(math.erf)
@@ -27,7 +27,7 @@ TRUTH = {
     "ne": lambda v: v.x != v.y, "and": lambda v: (v.x < v.y) & (v.y < v.z),
     "or": lambda v: (v.x < v.y) | (v.y < v.z), "not": lambda v: ~(v.x < v.y),
     "where": lambda v: np.where(v.x < v.y, v.y, v.z),
-    "abs": lambda v: np.abs(v.x), "sign": lambda v: np.sign(v.x), "sqrt": lambda v: np.sqrt(v.p),
+    "detach": lambda v: v.x, "guarded": lambda v: np.where(v.y == 0, 0, v.x), "abs": lambda v: np.abs(v.x), "sign": lambda v: np.sign(v.x), "sqrt": lambda v: np.sqrt(v.p),
     "exp": lambda v: np.exp(v.x), "log": lambda v: np.log(v.p), "log2": lambda v: np.log2(v.p),
     "sin": lambda v: np.sin(v.x), "cos": lambda v: np.cos(v.x), "tan": lambda v: np.tan(v.x),
     "asin": lambda v: np.arcsin(v.s), "acos": lambda v: np.arccos(v.s), "atan": lambda v: np.arctan(v.x),

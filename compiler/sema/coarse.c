@@ -1,0 +1,127 @@
+/* coarse(A): the same operator on the next coarser grid.
+ *
+ * An operator captures what its body names. So coarsening an operator leaves its body as it is and puts a mark
+ * into its environment, between its inputs and what surrounds them: a name that is found beyond n marks stands for
+ * its value on the n times coarser grid. Fields are restricted (means over the finer cells), grids are coarsened,
+ * operators are coarse operators, numbers stay. The restriction is made in the function in which the field was,
+ * so a loop that applies the operator does not repeat it. */
+#include "compiler/sema/value.h"
+
+#include <string.h>
+
+static const Value *coarse_once(Elab *e, const Value *v, Span span);
+
+/* The sides of a field for its restriction: values are restricted likewise, a slope does not change. */
+static const Boundary *coarse_sides(Elab *e, const Boundary *b, Span span) {
+    if (!b || b->left || b->reason) return NULL;
+    Boundary *made = ARENA_NEW(e->arena, Boundary);
+    *made = *b;
+    for (int a = 0; a < MAX_RANK; a++)
+        for (int s = 0; s < 2; s++) {
+            FuncId f = e->frame->func;
+            Node n = b->value[a][s];
+            if (n && graph_node(graph_get(e->module, f), n)->type.kind == TYPE_FIELD)
+                made->value[a][s] = graph_unary(e->module, f, OP_RESTRICT, n, span);
+        }
+    return made;
+}
+
+static const Value *coarse_field(Elab *e, const Value *v, Span span) {
+    Frame *current = e->frame;
+    Type t;
+    const char *why = NULL;
+    e->frame = v->node.frame;
+    Node n = v->node.node;
+    const Value *made;
+    if (op_shape(e->module, e->frame->func, OP_RESTRICT, &n, 1, 0, 0, &t, &why)) {
+        Node coarse = graph_unary(e->module, e->frame->func, OP_RESTRICT, n, span);
+        made = value_node(e, coarse, coarse_sides(e, v->node.boundary, span), v->span);
+    } else {
+        Diagnostic *d = report(e, SHAPE, span, why);
+        if (v->span.file) diag_note(d, v->span, "a field that the coarse operator uses");
+        made = value_error(e);
+    }
+    e->frame = current;
+    return made;
+}
+
+static const Value **coarse_items(Elab *e, const Value **items, uint32_t count, Span span) {
+    const Value **made = ARENA_ARRAY(e->arena, const Value *, count + 1);
+    for (uint32_t i = 0; i < count; i++) made[i] = coarse_once(e, items[i], span);
+    return made;
+}
+
+static const Operator *coarse_operator(Elab *e, const Operator *op, Span span) {
+    Operator *made = arena_copy(e->arena, op, sizeof *op);
+    switch (op->kind) {
+    case OPERATOR_DEF:
+        if (op->configured)
+            made->config = coarse_items(e, op->config, op->item->def.config.count, span);
+        /* fallthrough */
+    case OPERATOR_FN:
+    case OPERATOR_LOCAL:
+    case OPERATOR_UNKNOWN: made->coarse++; break;
+    case OPERATOR_COMPOSE:
+    case OPERATOR_SUM: {
+        const Operator **items = ARENA_ARRAY(e->arena, const Operator *, op->count + 1);
+        for (uint32_t i = 0; i < op->count; i++) items[i] = coarse_operator(e, op->items[i], span);
+        made->items = items;
+        break;
+    }
+    default:
+        if (op->a) made->a = coarse_operator(e, op->a, span);
+        if (op->factor) made->factor = coarse_once(e, op->factor, span);
+        if (op->like) made->like = coarse_once(e, op->like, span);
+    }
+    return made;
+}
+
+static const Value *coarse_once(Elab *e, const Value *v, Span span) {
+    Value *made;
+    switch (v->kind) {
+    case VALUE_NODE: {
+        Type t = value_type(e, v);
+        return t.kind == TYPE_FIELD && !type_is_row(e->module, t) ? coarse_field(e, v, span) : v;
+    }
+    case VALUE_LIST:
+        return value_list(e, coarse_items(e, v->list.items, v->list.count, span), v->list.count,
+                          v->span);
+    case VALUE_OPERATOR: return value_operator(e, coarse_operator(e, v->op, span), v->span);
+    default: break;
+    }
+    if (v->kind != VALUE_GRID && v->kind != VALUE_SIDE && v->kind != VALUE_SEQUENCE) return v;
+    made = value_new(e, v->kind, v->span);
+    *made = *v;
+    if (v->kind == VALUE_GRID)
+        made->grid = graph_coarser(e->module, v->grid);
+    else if (v->kind == VALUE_SEQUENCE)
+        made->sequence.coarse++;
+    else if (v->side.value)
+        made->side.value = coarse_once(e, v->side.value, span);
+    return made;
+}
+
+const Value *value_coarse(Elab *e, const Value *v, uint32_t times, Span span) {
+    for (uint32_t i = 0; i < times && v->kind != VALUE_ERROR; i++) v = coarse_once(e, v, span);
+    return v;
+}
+
+const Env *env_coarse(Elab *e, const Env *env, uint32_t marks) {
+    for (uint32_t i = 0; i < marks; i++) env = env_bind(e, env, ENV_COARSE, NULL, SPAN_NONE);
+    return env;
+}
+
+uint32_t env_marks(const Env *env, const Env *found) {
+    uint32_t marks = 0;
+    for (; env != found; env = env->outer) marks += env->name == ENV_COARSE;
+    return marks;
+}
+
+const Value *prelude_coarse(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    const Value *v = argument_get(e, info, a, 0);
+    if (v->kind == VALUE_OPERATOR || v->kind == VALUE_GRID)
+        return value_at(e, value_coarse(e, v, 1, a->span), a->span);
+    Diagnostic *d = report(e, NOT_COARSENED, v->span, value_describe(e, v));
+    if (value_is_field(e, v)) diag_help(d, "restrict(u) brings a field to the next coarser grid");
+    return value_error(e);
+}
