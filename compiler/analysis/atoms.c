@@ -84,15 +84,12 @@ bool atoms_of(Module *module, FuncId func, Node result, const uint8_t *varies, u
     return s.budget > 0;
 }
 
-uint8_t *field_masks(const Module *module, FuncId func, uint32_t fields) {
+uint8_t *field_masks(const Module *module, FuncId func, const Node *fields, uint32_t count) {
     const Func *f = graph_get(module, func);
     uint8_t *mask = mem_alloc(f->nodes.len);
     memset(mask, 0, f->nodes.len);
-    for (Node n = 1; n < f->nodes.len; n++) {
-        const NodeData *d = graph_node(f, n);
-        if (d->op == OP_PARAM && d->index < fields)
-            mask[n] = (uint8_t)(1u << (d->index < 7 ? d->index : 7));
-        for (uint32_t k = 0; k < d->count; k++) mask[n] |= mask[graph_operand(f, n, k)];
-    }
+    for (uint32_t i = 0; i < count; i++) mask[fields[i]] = (uint8_t)(1u << (i < 7 ? i : 7));
+    for (Node n = 1; n < f->nodes.len; n++)
+        for (uint32_t k = 0; k < graph_node(f, n)->count; k++) mask[n] |= mask[graph_operand(f, n, k)];
     return mask;
 }

@@ -23,7 +23,7 @@ typedef enum {
     CLAIM_STEP,    /* ‖u[k+1]‖ <= ‖u[k]‖ */
     CLAIM_CYCLE,   /* ‖u[k]‖ <= ‖u[0]‖ for the last k, though not step by step */
     CLAIM_HISTORY, /* ‖u[k+1]‖ <= the largest of ‖u[k]‖, ‖u[k-1]‖, … */
-    CLAIM_BOUNDED, /* all powers of the step are bounded, by no more than the number `powers` where that is known */
+    CLAIM_BOUNDED, /* all powers of the step are bounded */
 } Claim;
 
 enum { CERTIFICATE_NUMBERS = 8 };
@@ -37,13 +37,13 @@ typedef struct {
 typedef struct {
     Verdict verdict;
     TheoremId theorem; /* of the verdict */
+    TheoremId part;    /* of a composition: that of its least certain part; else THEOREM_NONE */
     Claim claim;
-    bool
-        differences; /* the claim is about differences of two solutions: there is a source, or a boundary value */
+    bool linear; /* the step is linear, maybe with a source */
+    bool differences; /* the claim is about differences of two solutions: there is a source, or a boundary value */
     CertificateNumber numbers[CERTIFICATE_NUMBERS];
     uint32_t count;
-    const char *
-        missing; /* where there is no proof: what is missing, in the field's words, with what would help */
+    const char *missing; /* where there is no proof: what is missing, in the field's words, with what would help */
     double largest; /* the step may be so many times as large, with this proof; 0: not known */
     int64_t layers; /* steps that differ and were looked at one by one; 1: all are alike */
     int64_t worst;  /* k of the one whose numbers are given, or that has no proof */

@@ -44,7 +44,9 @@ void certificate_number(Certificate *c, const char *name, double value) {
 
 void certificate_text(const Certificate *c, Text *out) {
     text_puts(out, verdict_text(c->verdict));
-    if (c->theorem) text_printf(out, " (%s)", theorem_info(c->theorem)->title);
+    if (c->theorem) text_printf(out, " (%s", theorem_info(c->theorem)->title);
+    if (c->part) text_printf(out, " of parts; %s", theorem_info(c->part)->title);
+    if (c->theorem) text_puts(out, ")");
     if (c->verdict == VERDICT_STABLE) text_printf(out, ": %s", claim_text(c));
     if (c->verdict == VERDICT_NONE && c->missing) text_printf(out, "; missing: %s", c->missing);
     for (uint32_t i = 0; i < c->count; i++)
@@ -76,7 +78,8 @@ Certificate scheme_certify(Scheme *scheme) {
             c.theorem = (TheoremId)id;
             return c;
         }
-        if (c.missing && !none.missing) none = c;
+        /* what is linear and fails by its numbers says more than a form that was not found */
+        if (c.missing && (!none.missing || c.linear)) none = c;
     }
     none.verdict = VERDICT_NONE;
     if (!none.missing)

@@ -137,7 +137,8 @@ static void find_ranges(Module *module, FuncId func, Fact *fact) {
     vec_free(&given);
 }
 
-Level level_new(Module *module, FuncId func, const Facts *facts, Arena *arena) {
+static Level make_level(Module *module, FuncId func, const Facts *facts, const Node *also, uint32_t also_count,
+                        Arena *arena) {
     const Func *f = graph_get(module, func);
     Level level = {func, f->nodes.len, ARENA_ARRAY(arena, Fact, f->nodes.len)};
     for (Node n = 0; n < level.count; n++) {
@@ -157,12 +158,17 @@ Level level_new(Module *module, FuncId func, const Facts *facts, Arena *arena) {
     uint8_t *known = known_nodes(module, graph_get(module, func), level.fact),
             *wanted = mem_alloc(level.count);
     frontier(graph_get(module, func), known, level.fact, wanted);
+    for (uint32_t i = 0; i < also_count; i++) wanted[also[i]] = known[also[i]] && !level.fact[also[i]].known;
     evaluate_known(module, func, wanted, level.fact, arena);
     find_ranges(module, func, level.fact);
     mem_free(known);
     mem_free(wanted);
     operator_release(module, mark);
     return level;
+}
+
+Level level_new(Module *module, FuncId func, const Facts *facts, Arena *arena) {
+    return make_level(module, func, facts, NULL, 0, arena);
 }
 
 /* ---- schemes ---------------------------------------------------------------------------- */
@@ -204,10 +210,7 @@ static void find_dependences(Scheme *s) {
     s->varies = depends_on(f, of_field, s->arena);
     s->moves = depends_on(f, of_step, s->arena);
     s->nodes = f->nodes.len;
-    for (uint32_t i = 0; i < s->fields; i++) {
-        Node r = f->results.data[s->field[i]];
-        s->moving = s->moving || s->moves[r];
-    }
+    for (uint32_t i = 0; i < s->fields; i++) s->moving = s->moving || s->moves[scheme_next(s, i)];
     for (Node n = 1; n < f->nodes.len; n++)
         s->frames = s->frames || (graph_node(f, n)->op == OP_FRAME && s->moves[n] &&
                                   is_coefficient_type(s->module, graph_node(f, n)->type));
@@ -314,11 +317,22 @@ static bool body_fact(void *context, FuncId func, Node node, Fact *out) {
     return true;
 }
 
-Level scheme_level(Scheme *s, int64_t k) {
+static Level level_at(Scheme *s, int64_t k, const Node *also, uint32_t count) {
     BodyFacts b = {s, k, ARENA_NEW(s->arena, double)};
     *b.number = (double)k;
     Facts facts = {body_fact, &b};
-    return level_new(s->module, s->body, &facts, s->arena);
+    return make_level(s->module, s->body, &facts, also, count, s->arena);
+}
+
+Level scheme_level(Scheme *s, int64_t k) { return level_at(s, k, NULL, 0); }
+
+bool scheme_numbers(Scheme *s, int64_t k, const Node *nodes, uint32_t count, double *out) {
+    Level level = level_at(s, k, nodes, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!level.fact[nodes[i]].known) return false;
+        out[i] = level.fact[nodes[i]].value.data[0];
+    }
+    return true;
 }
 
 static Node clamped(Module *m, FuncId f, Node n, const Fact *fact) {
@@ -351,29 +365,33 @@ static void place(Scheme *s, const Level *level, Node n, FuncId step, Map *map, 
     }
 }
 
-Step scheme_step(Scheme *s, int64_t k) {
+Step scheme_step_of(Scheme *s, int64_t k, const Node *results, uint32_t count) {
     Level level = scheme_level(s, k);
     Step step = {.func = graph_func(s->module, 0), .fields = s->fields};
     Map map = {0};
     FactList facts = {0};
-    const Func *body = graph_get(s->module, s->body);
     for (uint32_t i = 0; i < s->fields; i++) {
-        Node p = body->params.data[1 + s->field[i]];
-        map_set(&map, p,
-                new_param(s->module, step.func, graph_node(body, p)->type, FACT_NOTHING, &facts));
+        Node p = scheme_field(s, i);
+        Type type = graph_node(graph_get(s->module, s->body), p)->type;
+        map_set(&map, p, new_param(s->module, step.func, type, FACT_NOTHING, &facts));
     }
-    for (Node n = 1; n < s->nodes; n++)
-        if (!s->varies[n]) place(s, &level, n, step.func, &map, &facts);
-    for (uint32_t i = 0; i < s->fields; i++) {
-        Node next =
-            graph_copy(s->module, s->body, graph_get(s->module, s->body)->results.data[s->field[i]],
-                       step.func, &map);
+    for (Node n = 1; n < level.count; n++)
+        if (n >= s->nodes ? level.fact[n].known : !s->varies[n])
+            place(s, &level, n, step.func, &map, &facts);
+    for (uint32_t i = 0; i < count; i++) {
+        Node next = graph_copy(s->module, s->body, results[i], step.func, &map);
         vec_push(&graph_get(s->module, step.func)->results, next);
     }
     step.fact = arena_copy(s->arena, facts.data, sizeof *facts.data * facts.len);
     vec_free(&facts);
     map_free(&map);
     return step;
+}
+
+Step scheme_step(Scheme *s, int64_t k) {
+    Node *next = ARENA_ARRAY(s->arena, Node, s->fields);
+    for (uint32_t i = 0; i < s->fields; i++) next[i] = scheme_next(s, i);
+    return scheme_step_of(s, k, next, s->fields);
 }
 
 bool scheme_steps(const Scheme *s, int64_t *first, int64_t *count) {

@@ -51,6 +51,17 @@ Certificate scheme_certify(Scheme *scheme);
 Level level_new(Module *module, FuncId func, const Facts *facts, Arena *arena);
 Level scheme_level(Scheme *scheme, int64_t k);
 Step scheme_step(Scheme *scheme, int64_t k);
+/* The same with other nodes of the body as results. */
+Step scheme_step_of(Scheme *scheme, int64_t k, const Node *results, uint32_t count);
+/* Numbers of the body for one k; false where one is not known. */
+bool scheme_numbers(Scheme *scheme, int64_t k, const Node *nodes, uint32_t count, double *out);
+/* In the body: field i as it is, and what becomes of it. */
+static inline Node scheme_field(const Scheme *s, uint32_t i) {
+    return graph_get(s->module, s->body)->params.data[1 + s->field[i]];
+}
+static inline Node scheme_next(const Scheme *s, uint32_t i) {
+    return graph_get(s->module, s->body)->results.data[s->field[i]];
+}
 /* The k that have to be looked at: one, where all steps are alike or nothing is known of k; false: too many. */
 enum { MOST_LAYERS = 512 };
 bool scheme_steps(const Scheme *scheme, int64_t *first, int64_t *count);
@@ -66,8 +77,8 @@ typedef VEC(Atom) Atoms;
 /* `varies`: of the first `count` nodes, which depend on a field. Adds coefficients to the function. False: too many. */
 bool atoms_of(Module *module, FuncId func, Node result, const uint8_t *varies, uint32_t count,
               Atoms *out);
-/* By node of func: the bits of the parameters among the first `fields` that it depends on. From mem_alloc. */
-uint8_t *field_masks(const Module *module, FuncId func, uint32_t fields);
+/* By node of func: bit i where it depends on fields[i], a parameter; from the eighth on they share a bit. From mem_alloc. */
+uint8_t *field_masks(const Module *module, FuncId func, const Node *fields, uint32_t count);
 
 /* ---- growth ------------------------------------------------------------------------------------ */
 
@@ -82,6 +93,9 @@ typedef struct {
     const char *missing;
 } Growth;
 Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint32_t field);
+
+/* Is the step of one field linear in it, or affine? */
+bool scheme_is_linear(Scheme *scheme);
 
 /* To rounding: what is larger than 1 by less is 1. */
 #define ROUNDING 1e-12

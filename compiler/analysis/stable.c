@@ -241,6 +241,8 @@ static FuncId split_func(Module *module, FuncId func, const Flux *fluxes, uint32
     return split;
 }
 
+enum { MOST_WORK = 1000000000 };
+
 /* Large enough that rows at either side, and between them, are those of all larger grids: of N,
  * whose windows are those of the tail and of the arguments together, and of the comparison of
  * the tail's columns with the arguments' rows. A linear F on a grid of known size gets room for
@@ -251,6 +253,7 @@ static void visit_sizes(Proof *p, GridId id) {
     SmallGrid windows = {.grid = id, .rank = g->rank};
     int64_t enough[MAX_RANK];
     bool known = true;
+    double cells = 1, window = 1;
     for (uint32_t a = 0; a < g->rank; a++) known = known && g->extent[a] >= 0;
     for (int a = 0; a < MAX_RANK; a++) {
         windows.low[a] = p->low[0][a] + p->low[1][a];
@@ -260,8 +263,12 @@ static void visit_sizes(Proof *p, GridId id) {
         int64_t above = windows.high[a] > column ? windows.high[a] : column;
         enough[a] = below + above + 3;
         if (p->linear && known && enough[a] < room[g->rank]) enough[a] = room[g->rank];
+        cells *= (double)(enough[a] + windows.low[a] + windows.high[a]);
+        window *= (double)(windows.low[a] + windows.high[a] + 1);
     }
-    if (!operator_sizes(p->module, &windows, enough, visit_step, p))
+    if (cells * window * window > MOST_WORK) /* of a product of such matrices */
+        fail(p, "an operator that reads fewer neighbours: this one has too many cases to check");
+    else if (!operator_sizes(p->module, &windows, enough, visit_step, p))
         fail(p, "a size of the grid: for unknown sizes this operator has too many cases to check");
     else if (!p->any)
         fail(p, "a grid that is large enough for the stencils");

@@ -65,7 +65,7 @@ static bool flux_sector(Scheme *scheme, const Step *step, Node phi, Node s, Node
     }
     Node result = graph_copy(m, step->func, phi, func, &map);
     map_free(&map);
-    uint8_t *from_s = field_masks(m, func, 1);
+    uint8_t *from_s = field_masks(m, func, graph_get(m, func)->params.data, 1);
     uint32_t count = graph_get(m, func)->nodes.len;
     Atoms atoms = {0};
     bool ok = atoms_of(m, func, result, from_s, count, &atoms);
@@ -324,16 +324,16 @@ static void say_numbers(const Scheme *scheme, const Growth *g, Certificate *out)
     } else
         certificate_number(out, g->linear ? "τ ‖F‖" : "τ L ‖K‖²", g->N);
     if (g->c != 1) certificate_number(out, "c", g->c);
-    if (tau > 0 && g->c > 0)
+    if (tau > 0 && g->c == 1)
         certificate_number(out, g->linear ? "largest τ, 2/‖F‖" : "largest τ, 2/(L ‖K‖²)",
-                           tau * 2 * g->c / g->N);
-    out->largest = g->c > 0 ? 2 * g->c / g->N : 0;
+                           tau * 2 / g->N);
+    out->largest = g->c == 1 ? 2 / g->N : 0;
 }
 
 static Growth growth_at(Scheme *scheme, int64_t k) {
     Step step = scheme_step(scheme, k);
     Module *m = scheme->module;
-    uint8_t *masks = field_masks(m, step.func, step.fields);
+    uint8_t *masks = field_masks(m, step.func, graph_get(m, step.func)->params.data, step.fields);
     Atoms atoms = {0};
     Growth g = {.missing = "a step that is a sum of fewer terms"};
     if (atoms_of(m, step.func, graph_get(m, step.func)->results.data[0], masks,
@@ -349,27 +349,56 @@ static bool is_stable(const Growth *g) { return g->proved && g->growth <= 1 + RO
 static const char *const too_large =
     "a smaller step: it is beyond the largest one with a proof, and nothing shows that patterns grow";
 
-bool theorem_sector(Scheme *scheme, Certificate *out) {
+/* Are there weights of each step by itself, which are known? */
+static bool has_known_weights(const Scheme *scheme) {
+    const Func *f = graph_get(scheme->module, scheme->body);
+    for (uint32_t i = 0; i < f->params.len; i++)
+        if (graph_node(f, f->params.data[i])->type.kind == TYPE_STACK && scheme->param[i].known)
+            return true;
+    return false;
+}
+
+/* The least certain of all steps. False: they cannot be looked at one by one. */
+static bool least_certain(Scheme *scheme, Growth *worst, Certificate *out) {
     int64_t first, count;
-    if (scheme->fields != 1) return false;
+    bool weights = has_known_weights(scheme), linear = true, differences = false;
     /* weights that are not known: what holds for all of them; else each step with its own */
-    Growth worst = growth_at(scheme, ANY_STEP);
-    bool each = scheme->moving && !is_stable(&worst);
-    if (each && !scheme_steps(scheme, &first, &count)) {
-        out->missing = worst.missing
-                           ? worst.missing
-                           : "a number of steps that is known, each of which is looked at";
-        return false;
+    *worst = growth_at(scheme, ANY_STEP);
+    if (!scheme->moving || (is_stable(worst) && !weights)) return true;
+    if (!scheme_steps(scheme, &first, &count)) {
+        if (!worst->missing)
+            worst->missing = "a number of steps that is known, each of which is looked at";
+        return is_stable(worst);
     }
-    for (int64_t k = first; each && k < first + count; k++) {
+    for (int64_t k = first; k < first + count; k++) {
         Growth g = growth_at(scheme, k);
-        if (k == first || (is_stable(&worst) && (!is_stable(&g) || g.growth > worst.growth ||
-                                                 (g.growth == worst.growth && g.N > worst.N)))) {
-            worst = g;
+        linear = linear && g.linear;
+        differences = differences || g.differences;
+        bool worse = !is_stable(&g) || g.growth > worst->growth ||
+                     (g.growth == worst->growth && g.N > worst->N);
+        if (k == first || worse) {
+            *worst = g;
             out->worst = k;
         }
-        out->layers = count;
-        if (!is_stable(&worst)) break;
+        if (!is_stable(&g)) break;
+    }
+    worst->linear = worst->linear && linear;
+    worst->differences = differences;
+    out->layers = count;
+    if (differences && !linear && is_stable(worst)) {
+        worst->missing =
+            "steps none of which, or all of which, have a source: a nonlinear one has no proof for differences "
+            "of solutions";
+        return false;
+    }
+    return true;
+}
+
+static bool check(Scheme *scheme, Certificate *out) {
+    Growth worst;
+    if (!least_certain(scheme, &worst, out)) {
+        out->missing = worst.missing;
+        return false;
     }
     if (worst.proved && worst.c == 1 && worst.linear && worst.unstable < 1 && !scheme->moving) {
         out->verdict = VERDICT_UNSTABLE;
@@ -383,7 +412,22 @@ bool theorem_sector(Scheme *scheme, Certificate *out) {
     }
     out->verdict = VERDICT_STABLE;
     out->claim = CLAIM_STEP;
+    out->linear = worst.linear;
     out->differences = worst.differences;
     say_numbers(scheme, &worst, out);
     return true;
+}
+
+bool scheme_is_linear(Scheme *scheme) {
+    Step step = scheme_step(scheme, ANY_STEP);
+    Linearity l = analyse_linearity(scheme->module, step.func, 0, NULL);
+    return l == LINEARITY_LINEAR || l == LINEARITY_AFFINE;
+}
+
+bool theorem_symmetric(Scheme *scheme, Certificate *out) {
+    return scheme->fields == 1 && scheme_is_linear(scheme) && check(scheme, out);
+}
+
+bool theorem_sector(Scheme *scheme, Certificate *out) {
+    return scheme->fields == 1 && !scheme_is_linear(scheme) && check(scheme, out);
 }

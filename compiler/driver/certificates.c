@@ -36,7 +36,8 @@ static bool main_fact(const CertificateFacts *c, Node node, Fact *out) {
     const Func *f = graph_get(m, m->main);
     const NodeData *d = graph_node(f, node);
     if (d->op == OP_INPUT) {
-        const TensorInfo *t = c->what->sources.data[d->index].tensor;
+        const Source *source = &c->what->sources.data[d->index];
+        const TensorInfo *t = source->kind == SOURCE_START && !c->outside ? source->tensor : NULL;
         if (c->values && c->values[d->index].data)
             *out = known_fact(c->values[d->index]);
         else if (t)
@@ -49,7 +50,7 @@ static bool main_fact(const CertificateFacts *c, Node node, Fact *out) {
     const NodeData *task = graph_node(f, graph_operand(f, node, 0));
     if (task->op != OP_TASK || task->index >= c->what->trainings.len) return false;
     const TrainTask *t = &c->what->trainings.data[task->index];
-    if (d->index >= t->tensor_count) return false;
+    if (d->index >= t->tensor_count || t->count < 1) return false;
     *out = fact_of_tensor(&t->tensors[d->index]);
     return true;
 }
@@ -111,13 +112,35 @@ static void add_loops(CertificateFacts *c, FuncId func, Certificates *out) {
     vec_free(&found);
 }
 
+/* What `load` will give: the arrays of the files that are there. */
+static Array *loaded_values(const Elaborated *what, Arena *arena) {
+    Array *values = ARENA_ARRAY(arena, Array, what->module->inputs.len + 1);
+    for (uint32_t i = 0; i < what->module->inputs.len; i++) {
+        const Source *s = &what->sources.data[i];
+        PdnTensors *file = NULL;
+        PdnError error;
+        if (s->kind != SOURCE_TENSOR || pdn_tensors_read(s->path, &file, &error) != PDN_OK) continue;
+        int64_t shape[PDN_TENSOR_RANK + 1] = {s->depth}, count = 1, frames = s->depth < 0 ? 1 : s->depth;
+        int first = s->depth >= 0;
+        memcpy(shape + first, s->shape, sizeof *shape * (size_t)s->rank);
+        for (int k = 0; k < s->rank; k++) count *= s->shape[k];
+        double *data = count > 0 ? ARENA_ARRAY(arena, double, count * frames + 1) : NULL;
+        if (data &&
+            pdn_tensors_get(file, s->name, PDN_F64, s->rank + first, shape, data, &error) == PDN_OK)
+            values[i] = (Array){what->module->inputs.data[i].type, frames, count * frames, data};
+        pdn_tensors_free(file);
+    }
+    return values;
+}
+
 void certificates_of_experiment(const Elaborated *what, Certificates *out) {
-    CertificateFacts c = {.what = what};
+    Arena *arena = arena_new();
+    const Array *values = loaded_values(what, arena);
+    CertificateFacts c = {.what = what, .values = values};
     add_loops(&c, what->module->main, out);
     for (uint32_t i = 0; i < what->trainings.len; i++) {
         const TrainTask *t = &what->trainings.data[i];
-        c = (CertificateFacts){.what = what,
-                               .body = t->loss.func,
+        c = (CertificateFacts){.what = what, .values = values, .body = t->loss.func,
                                .task = &t->loss,
                                .tensors = t->tensors,
                                .tensor_count = t->tensor_count};
@@ -125,9 +148,10 @@ void certificates_of_experiment(const Elaborated *what, Certificates *out) {
     }
     for (uint32_t i = 0; i < what->each.len; i++) {
         const EachTask *t = &what->each.data[i];
-        c = (CertificateFacts){.what = what, .body = t->body.func, .task = &t->body};
+        c = (CertificateFacts){.what = what, .values = values, .body = t->body.func, .task = &t->body};
         add_loops(&c, t->body.func, out);
     }
+    arena_free(arena);
 }
 
 /* ---- text and JSON ------------------------------------------------------------------------------ */

@@ -10,8 +10,8 @@
 /* What is known of the arrays that a program starts from: by Module.inputs, for the arrays that are there. */
 typedef struct {
     const Elaborated *what;
-    const Array *
-        values; /* by Module.inputs; data NULL: not known, then ranges and constraints hold. NULL: none is */
+    bool outside; /* parameters are inputs of a kernel: nothing is known of them */
+    const Array *values; /* by Module.inputs; data NULL: not known, but ranges and constraints hold. NULL: none is */
     FuncId body; /* a function that a task runs, and which values its parameters have; 0: none */
     const TaskBody *task;
     const TensorInfo *tensors; /* of the task's first values */

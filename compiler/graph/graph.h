@@ -152,7 +152,7 @@ typedef struct {
     Name name;          /* for progress and messages */
     Span span;
     Span call;          /* of a scheme or network: where the program applies it, for its certificate; else none */
-    double tau;         /* with `call`: its step size, where that is a known number called tau; else 0 */
+    double tau;         /* with `call`: its step size, where that is a known number called tau and a factor of the step; else 0 */
 } Loop;
 
 /* The derivatives of a solution y of A(y) = b: an IMPLICIT node's operands are (y, r, captured by adjoint…,

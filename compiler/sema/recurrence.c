@@ -717,12 +717,29 @@ static double last_by_until(Elab *e, const Recurrence *r, const Expr *x) {
     return op == AST_GT ? floor(v->number) + 1 : ceil(v->number);
 }
 
+typedef struct {
+    Name tau;
+    bool found;
+} StepSize;
+
+/* tau * F(…): then the step is linear in tau. */
+static bool find_step_size(void *context, const Expr *x) {
+    StepSize *s = context;
+    s->found = s->found || (x->kind == EXPR_BINARY && x->binary.op == AST_MUL &&
+                            x->binary.left->kind == EXPR_NAME && x->binary.left->name == s->tau &&
+                            x->binary.right->kind == EXPR_CALL);
+    return true;
+}
+
 /* What the certificate of the loop that was made last needs to say of it. */
 static void note_scheme(Elab *e, const Recurrence *r, Span span) {
     Loop *made = &vec_last(&e->module->loops);
-    const Env *tau = env_find(r->env, names_of(e->names, "tau"));
+    StepSize size = {names_of(e->names, "tau"), false};
+    const Env *tau = env_find(r->env, size.tau);
     made->call = e->calls.len ? vec_last(&e->calls) : span;
-    if (tau && tau->value && tau->value->kind == VALUE_NUMBER) made->tau = tau->value->number;
+    walk_expr(r->unknowns[0].right, find_step_size, &size);
+    if (size.found && tau && tau->value && tau->value->kind == VALUE_NUMBER)
+        made->tau = tau->value->number;
 }
 
 const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Block *block) {
