@@ -35,7 +35,7 @@ def read_safetensors(path):
 
 def gradients(checkpoint, program):
     """The first moments lie one parameter after another in the order of the program, each from a line of 64 bytes on."""
-    moments, at, found = checkpoint["optimiser.mean"], 0, {}
+    moments, at, found = checkpoint["optimiser/mean"], 0, {}
     line = 64 // moments.itemsize
     with open(program, encoding="utf-8") as file:
         names = re.findall(r"^ *param (\w+)", file.read(), re.M)

@@ -107,7 +107,7 @@ static void print_arguments(Text *out, const char *name, const PdnArgument *argu
     for (int i = 0; i < count; i++) text_printf(out, " %s %.17g", arguments[i].name, arguments[i].value);
 }
 
-/* What is kept: parameters under their paths, the optimiser's arrays under "optimiser." */
+/* What is kept: parameters under their paths, the optimiser's arrays under "optimiser/", which no path holds */
 static Keeping keeping(Training *t, PdnOptimiser *optimiser) {
     const TrainTask *task = t->task;
     Keeping k = {.path = file_name(t, ".checkpoint")};
@@ -120,7 +120,7 @@ static Keeping keeping(Training *t, PdnOptimiser *optimiser) {
     for (int i = 0; i < k.state_count; i++) {
         const PdnArray *a = &k.state[i].array;
         tensors[task->tensor_count + (uint32_t)i] =
-            tensor_of(arena_format(t->arena, "optimiser.%s", k.state[i].name), a->type, -1, a->rank,
+            tensor_of(arena_format(t->arena, "optimiser/%s", k.state[i].name), a->type, -1, a->rank,
                       a->shape, a->data);
     }
     Text program = {0}, optimiser_text = {0};

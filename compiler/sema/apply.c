@@ -152,7 +152,9 @@ static const Value *configure(Elab *e, const Operator *op, const Arguments *args
     made->configured = true;
     made->config = values;
     made->span = args->span;
-    if (item_is_trainable(e, op->item, op->home)) {
+    bool holds = item_is_trainable(e, op->item, op->home);
+    for (uint32_t i = 0; i < params->count && !holds; i++) holds = value_is_template(e, values[i]);
+    if (holds) {
         made->instance = instance_at(e, made, args->span);
         instance_declare(e, made);
     }
@@ -218,13 +220,19 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
     if (!enter(e, op, span)) return value_error(e);
     Instance *outer = e->instance;
     uint64_t pass = e->pass;
+    Local *local = e->local;
     Instance *own = instance_of_operator(e, op);
     bool solver = item->def.kind == DEF_SOLVER;
     if (solver && e->solvers++ == 0) {
         e->solver = op;
         e->solver_frame = e->frame;
     }
-    if (own) e->instance = own, e->pass = 0;
+    if (own) {
+        instance_used(e, own, NULL);
+        e->instance = own;
+        e->pass = 0;
+        e->local = NULL;
+    }
     const Value *v = item->def.value ? eval_expr(e, env, item->def.value)
                      : block_has_recurrence(item->def.block) && item->def.kind != DEF_PDE
                          ? eval_recurrence(e, env, item, item->def.block)
@@ -233,8 +241,20 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
     if (solver && --e->solvers == 0) e->solver = NULL;
     e->instance = outer;
     e->pass = pass;
+    e->local = local;
     e->depth--;
     return v;
+}
+
+/* Where the instances belong that are made in the body of a fn, of a local operator, or of the left side of an equation:
+ * there it is always the same place and pass, wherever it is applied. */
+static void enter_closure(Elab *e, const Operator *op) {
+    Instance *own = op->kind == OPERATOR_FN ? instance_of_operator(e, op) : op->instance;
+    if (!own) return;
+    if (op->kind == OPERATOR_FN) instance_used(e, own, NULL);
+    e->instance = own;
+    e->pass = op->pass;
+    e->local = op->local;
 }
 
 static const Value *apply_closure(Elab *e, const Operator *op, const ParamList *params,
@@ -243,9 +263,15 @@ static const Value *apply_closure(Elab *e, const Operator *op, const ParamList *
     env = bind_rest(e, operator_name(e, op), params, values, env, span);
     if (!env || !enter(e, op, span)) return value_error(e);
     Instance *outer = e->instance;
-    if (op->instance) e->instance = op->instance;
+    uint64_t pass = e->pass;
+    Local *local = e->local;
+    enter_closure(e, op);
     const Value *v = eval_expr(e, env, body);
+    if (op->local && !e->declaring) op->local->applied = true;
+    if (op->kind == OPERATOR_FN && e->instance != outer && !e->declaring) e->instance->open = false;
     e->instance = outer;
+    e->pass = pass;
+    e->local = local;
     e->depth--;
     return v;
 }
@@ -278,9 +304,13 @@ static const Value *apply_named(Elab *e, const Operator *op, const Arguments *ar
 static const Value *enter_unknown(Elab *e, const Operator *op, const Value *x, Span span) {
     if (!enter(e, op, span)) return value_error(e);
     Instance *outer = e->instance;
-    e->instance = op->instance;
+    uint64_t pass = e->pass;
+    Local *local = e->local;
+    enter_closure(e, op);
     const Value *v = apply_unknown(e, op, x, span);
     e->instance = outer;
+    e->pass = pass;
+    e->local = local;
     e->depth--;
     return v;
 }

@@ -46,7 +46,11 @@ const Env *let_bind(Elab *e, const Env *env, const Stmt *s) {
                          .name = s->let_fn.name.name,
                          .stmt = s,
                          .env = env,
-                         .instance = e->instance};
+                         .instance = e->instance,
+                         .pass = e->pass,
+                         .local = ARENA_NEW(e->arena, Local)};
+        vec_adopt(e->arena, &op->local->used.instances);
+        vec_adopt(e->arena, &op->local->used.parameters);
         return env_bind(e, env, s->let_fn.name.name, value_operator(e, op, s->span),
                         s->let_fn.name.span);
     }

@@ -315,7 +315,11 @@ Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions
     if (op->kind == VALUE_OPERATOR) {
         note_settings(e, op->op);
         apply_kernel(e, op, item, k);
-        name_parameters(e, op->op->instance);
+        Parameters all = {0};
+        for (uint32_t i = 0; i < e->parameters.len; i++) vec_push(&all, e->parameters.data[i]);
+        if (parameters_apart(e, &all, op->op->instance, value_describe(e, op), item->name.span))
+            name_parameters(e, op->op->instance);
+        vec_free(&all);
         if (k->gradient && diagnostics_errors(e->diagnostics) == before) kernel_vjp(e, item, k->weights);
     }
     Texts known = {0};

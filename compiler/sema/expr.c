@@ -15,10 +15,18 @@ static const Value *eval_global_let(Elab *e, const Item *item, const Home *home,
     GlobalLet let = {item, NULL};
     uint32_t at = e->lets.len;
     vec_push(&e->lets, let);
-    Frame *frame = e->frame;
-    e->frame = e->root; /* its nodes may then be used from every frame */
+    const Elab outer = *e;
+    e->frame = e->root; /* its nodes may then be used from every frame, its networks are those of the program */
+    e->instance = e->program;
+    e->pass = 0;
+    e->local = NULL;
+    e->global = true;
     const Value *v = eval_expr(e, home->env, item->let.value);
-    e->frame = frame;
+    e->frame = outer.frame;
+    e->instance = outer.instance;
+    e->pass = outer.pass;
+    e->local = outer.local;
+    e->global = outer.global;
     e->lets.data[at].value = v;
     return v;
 }
@@ -93,10 +101,12 @@ static const Value *grid_member(Elab *e, GridId grid, const Expr *x) {
 }
 
 static const Value *operator_member(Elab *e, const Operator *op, const Expr *x) {
-    const Instance *own = op->kind == OPERATOR_DEF ? instance_of_operator(e, op) : NULL;
+    Instance *own = op->kind == OPERATOR_DEF ? instance_of_operator(e, op) : NULL;
     for (uint32_t i = 0; own && i < own->parameters.len; i++)
-        if (own->parameters.data[i]->name == x->member.name)
+        if (own->parameters.data[i]->name == x->member.name) {
+            instance_used(e, own, own->parameters.data[i]);
             return parameter_value(e, own->parameters.data[i], x->span);
+        }
     return NULL;
 }
 

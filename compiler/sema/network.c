@@ -6,10 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static const Instance *path_begin(const Value *v) {
-    return v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF ? v->op->instance : NULL;
-}
-
 /* All are there, with their shapes; false after a message. */
 static bool settled(Elab *e, const Value *v, const Parameters *all, bool found, Span span) {
     if (!found) {
@@ -44,6 +40,7 @@ static double count_of(const Parameter *p) {
 const Value *prelude_parameters(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *net = argument_get(e, info, a, 0);
     Parameters all = {0};
+    if (!parameters_whole(e, net)) return value_error(e);
     bool found = parameters_found(e, net, &all, NULL);
     double count = 0;
     bool ok = (found && !all.len) || settled(e, net, &all, found, net->span);
@@ -85,7 +82,8 @@ static bool check_extension(Elab *e, const char *path, Span span) {
 void save_network(Elab *e, const Value *what, const char *path, Span span) {
     Parameters all = {0};
     bool found = parameters_found(e, what, &all, NULL);
-    if (settled(e, what, &all, found, span) && check_extension(e, path, span)) {
+    if (parameters_whole(e, what) && settled(e, what, &all, found, span) && check_extension(e, path, span) &&
+        parameters_apart(e, &all, path_begin(what), value_describe(e, what), span)) {
         Node *values = ARENA_ARRAY(e->arena, Node, all.len * 2 + 1);
         uint32_t count;
         Action a = {.kind = EFFECT_SAVE, .path = path, .text = source_text(e, span), .span = span};
@@ -160,7 +158,7 @@ void load_statement(Elab *e, const Env *env, const Stmt *s) {
     const char *path = read_path(e, where);
     PdnTensors *file = NULL;
     PdnError error = {{0}};
-    if (!check_extension(e, path, s->file.where->span)) return;
+    if (!check_extension(e, path, s->file.where->span) || !parameters_whole(e, what)) return;
     if (pdn_tensors_read(path, &file, &error) != PDN_OK && !e->options->check_only) {
         report(e, FILE_UNREADABLE, s->file.where->span, error.message);
         return;
@@ -169,7 +167,8 @@ void load_statement(Elab *e, const Env *env, const Stmt *s) {
     Loaded *loaded = ARENA_NEW(e->arena, Loaded);
     *loaded = (Loaded){path, path_begin(what), s->file.what->span};
     if (parameters_found(e, what, &all, loaded) && !all.len) report(e, NO_PARAMETERS, s->file.what->span, value_describe(e, what));
-    for (uint32_t i = 0; i < all.len; i++)
+    bool apart = parameters_apart(e, &all, path_begin(what), value_describe(e, what), s->file.what->span);
+    for (uint32_t i = 0; i < all.len && apart; i++)
         if (!load_parameter(e, all.data[i], path_begin(what), file, path, s->file.what->span)) break;
     vec_free(&all);
     pdn_tensors_free(file);

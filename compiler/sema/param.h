@@ -50,13 +50,28 @@ typedef struct {
     Span span;
 } Loaded;
 
+/* What a body was seen to use, when it was applied, that belongs to nothing in it. */
+typedef struct {
+    VEC(Instance *) instances;
+    VEC(Parameter *) parameters;
+} Used;
+
+/* Of a local operator: also what was made of the networks that are configured in its body. */
+struct Local {
+    Used used;
+    bool applied;
+    const Loaded *loaded; /* where what is found later comes from; NULL: nothing */
+};
+
 struct Instance {
     Instance *owner;  /* NULL: of the whole program */
     const char *name; /* of the definition, numbered where there are several; "" for the root */
     VEC(Parameter *) parameters;
     VEC(Instance *) inner;
     Map places; /* place of the call to number in `inner` */
+    Used used;  /* instances of the whole program */
     bool open;  /* applying it may find more parameters */
+    bool global; /* one for the whole program: of a fn, of what has no configuration, of a `let` of a file */
     const Loaded *loaded; /* NULL: nothing */
 };
 
@@ -64,15 +79,26 @@ typedef VEC(Parameter *) Parameters;
 
 /* The instance that a call at this place makes in the body that is being elaborated. */
 Instance *instance_at(Elab *e, const Operator *op, Span call);
-/* The instance of a definition that can be applied; NULL where it holds no parameters. */
+/* The instance of a definition or fn that can be applied; NULL where it holds no parameters. */
 Instance *instance_of_operator(Elab *e, const Operator *op);
-/* Does the definition hold parameters, itself or in what it calls by name? */
+/* The body that is being elaborated begins to apply it, or reads one of its parameters (NULL: applies it). */
+void instance_used(Elab *e, Instance *instance, Parameter *read);
+/* Does the definition, fn or `let` hold parameters, itself or in what it calls by name? */
 bool item_is_trainable(Elab *e, const Item *item, const Home *home);
+/* Is it, or does it hold, a definition with parameters that is still to be configured? */
+bool value_is_template(Elab *e, const Value *value);
 /* Makes what parameters can be made before the operator is applied; silently leaves the others. */
 void instance_declare(Elab *e, const Operator *op);
 /* All parameters of what a value holds: of its instance, of operators that it is configured with, of those
  * that a local operator speaks of. Each once, in the order in which they were made. */
 void parameters_of(Elab *e, const Value *value, Parameters *out);
+/* What the paths of its parameters begin from, alone: its instance, or NULL, the root. */
+const Instance *path_begin(const Value *value);
+/* Have all their arrays names of their own? False after a message at `span` that `what` has two of one name; silently
+ * where `what` is NULL. */
+bool parameters_apart(Elab *e, const Parameters *all, const Instance *within, const char *what, Span span);
+/* False after a message where the value is one entry of an indexed parameter, or a list with one. */
+bool parameters_whole(Elab *e, const Value *value);
 /* "K", "block.K": from the instance `within` on (NULL: from the root). */
 const char *parameter_path(Elab *e, const Parameter *p, const Instance *within);
 /* What the host must know of array t of p. */

@@ -101,6 +101,8 @@ const Value *run_solver(Elab *e, const Env *env, const Stmt *stmt, Operator *mad
     made->span = stmt->solve.left->span;
     made->stmt = stmt;
     made->instance = e->instance;
+    made->pass = e->pass;
+    made->local = e->local;
     made->like = x0;
     Span left = stmt->solve.left->span, right = stmt->solve.right->span;
     bool system = x0->kind == VALUE_LIST; /* solvers see one field with the channels of all */

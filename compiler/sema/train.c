@@ -30,12 +30,8 @@ typedef struct {
     const ExprList *what;
     const Value **values; /* of these */
     Parameters parameters;
-    VEC(const Instance *) within; /* of each: what its path begins from */
+    const Instance *within; /* what their paths begin from */
 } Trained;
-
-static const Instance *instance_of(const Value *v) {
-    return v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF ? v->op->instance : NULL;
-}
 
 static bool find_trained(Elab *e, const Env *env, const ExprList *what, Trained *out) {
     Span span = {what->items[0]->span.file, what->items[0]->span.begin,
@@ -45,8 +41,9 @@ static bool find_trained(Elab *e, const Env *env, const ExprList *what, Trained 
     out->values = ARENA_ARRAY(e->arena, const Value *, what->count);
     for (uint32_t i = 0; i < what->count; i++) {
         out->values[i] = eval_expr(e, env, what->items[i]);
-        if (out->values[i]->kind == VALUE_ERROR) return false;
+        if (out->values[i]->kind == VALUE_ERROR || !parameters_whole(e, out->values[i])) return false;
     }
+    out->within = what->count == 1 ? path_begin(out->values[0]) : NULL;
     return true;
 }
 
@@ -64,10 +61,10 @@ static bool find_parameters(Elab *e, Trained *out) {
             diag_help(d, "parameters are declared in its body: param K = conv(1 -> 16, size = 5)");
             return false;
         }
-        while (out->within.len < out->parameters.len)
-            vec_push(&out->within, instance_of(out->values[i]));
     }
-    return true;
+    Span first = out->what->items[0]->span;
+    if (!parameters_apart(e, &out->parameters, out->within, NULL, first)) out->within = NULL;
+    return parameters_apart(e, &out->parameters, out->within, out->name, first);
 }
 
 /* ---- the body ------------------------------------------------------------------------------ */
@@ -140,7 +137,7 @@ static void place_tensors(Elab *e, const Trained *trained, TrainTask *task, Node
         Parameter *p = trained->parameters.data[i];
         for (uint32_t t = 0; t < p->tensor_count; t++) {
             vec_push(values, p->tensors[t].value->node.node);
-            TensorInfo info = tensor_info(e, p, &p->tensors[t], trained->within.data[i]);
+            TensorInfo info = tensor_info(e, p, &p->tensors[t], trained->within);
             vec_push(&tensors, info);
         }
     }
@@ -286,5 +283,4 @@ void train_statement(Elab *e, const Env *env, const Stmt *s) {
         build_training(e, env, s, data, &task, &trained);
     }
     vec_free(&trained.parameters);
-    vec_free(&trained.within);
 }

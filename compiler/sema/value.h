@@ -22,6 +22,7 @@ typedef struct Operator Operator;
 typedef struct Elab Elab;
 typedef struct Parameter Parameter; /* param.h */
 typedef struct Instance Instance;
+typedef struct Local Local;
 
 typedef VEC(Node) Nodes;
 
@@ -188,7 +189,9 @@ struct Operator {
     uint32_t count;         /* of items; exponent; stride */
     const Value *factor;    /* SCALE; JVP, VJP: the point */
     const Stencil *stencil; /* STENCIL: taps of one channel to one channel, sides unset */
-    Instance *instance;     /* DEF: its parameters; LOCAL: of the body that it stands in */
+    Instance *instance;     /* DEF: its parameters; LOCAL, UNKNOWN: of the body that it stands in */
+    uint64_t pass;          /* LOCAL, UNKNOWN: of the `for` loops around it */
+    Local *local;           /* LOCAL; UNKNOWN: of the local operator around it, or NULL */
     Parameter *parameter;   /* CONV */
     const Value *index;     /* CONV: which one; NULL where it has no index */
     uint32_t coarse;        /* DEF, FN, LOCAL, UNKNOWN: on how many times coarser a grid */
@@ -242,6 +245,8 @@ struct Elab {
     VEC(Span) calls; /* spans of the user's calls that are being applied, outermost first */
     Instance *program, *instance; /* the root of all, and that of the body that is being elaborated */
     uint64_t pass;                /* tells the passes of the `for` loops around apart */
+    Local *local;                 /* of the local operator whose body is being elaborated; NULL: of none */
+    bool global;                  /* it is a `let` of a file that is being elaborated */
     Map trainable;                /* by number of a definition's place: holds parameters (1) or not (2) */
     VEC(Instance *) instances;
     VEC(Parameter *) parameters; /* all, in the order in which they were made */

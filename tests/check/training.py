@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+"""Training as `pdn run` does it: several networks at once, and their files."""
+import os
+import subprocess
+import sys
+import tempfile
+
+import _safetensors
+
+PDN = os.environ["PDN"]
+SCRATCH = tempfile.TemporaryDirectory(prefix="pdn-training-")
+HERE = SCRATCH.name
+FAULTS = []
+COUNT = 0
+
+
+def pdn(*arguments):
+    done = subprocess.run([PDN, *arguments], cwd=HERE, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def check(what, true, *shown):
+    global COUNT
+    COUNT += 1
+    if not true:
+        FAULTS.append(what)
+        print(f"wrong: {what}", *(str(s)[-600:] for s in shown))
+
+
+def program(name, text):
+    with open(os.path.join(HERE, name), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def path(*parts):
+    return os.path.join(HERE, *parts)
+
+
+def content(*parts):
+    with open(path(*parts), "rb") as file:
+        return file.read()
+
+
+def arrays(*parts):
+    return _safetensors.load(path(*parts))[0]
+
+
+# ---- several at once -------------------------------------------------------------------------
+
+NETS = """network filter()(f) {
+    param K = conv(1 -> 1, size = 3, bias = 1)
+    return K(f)
+}
+
+network filter_1()(f) {
+    param K = conv(1 -> 1, size = 3)
+    return K(f)
+}
+
+network optimiser()(f) {
+    param mean = 1
+    return mean * f
+}
+
+network head(inner)(f) {
+    return filter()(inner(f)) + optimiser()(f)
+}
+"""
+SEVERAL = NETS + """
+experiment pair {
+    input epochs = 4
+    data jumps = signals(cells = 16, count = 8, batch = 4)
+    let A = filter()
+    let B = filter_1()
+    let C = filter()
+    let H = head(A)
+    train WHAT on x in jumps for epochs epochs with adam(rate = 1e-2) {
+        minimise mean((A(x) - x)^2) + mean((B(x) - 2 * x)^2) + mean((H(x) - C(x))^2)
+    }
+    save A to "A.safetensors"
+    save B to "B.safetensors"
+    save C to "C.safetensors"
+}
+"""
+
+
+def several():
+    """Parameters of one name in several networks, and in one that is made of others: names of their own."""
+    state = {"optimiser/mean", "optimiser/squares", "optimiser/updates"}
+    for what, names in (
+            ("A, B", {"filter.K", "filter.K.bias", "filter_1.K"}),
+            ("B, C", {"filter_1.K", "filter_2.K", "filter_2.K.bias"}),
+            ("[A, B]", {"filter.K", "filter.K.bias", "filter_1.K"}),
+            ("A", {"K", "K.bias"}),
+            ("H", {"filter.K", "filter.K.bias", "head.filter.K", "head.filter.K.bias", "head.optimiser.mean"})):
+        program("several.pdn", SEVERAL.replace("WHAT", what))
+        status, _, err = pdn("run", "several.pdn", "--out", "whole", "--quiet")
+        check(f"train {what}", status == 0, err)
+        if status:
+            continue
+        stem = "pair-" + "".join(c if c.isalnum() else "_" for c in what)
+        check(f"the names of {what}", set(arrays("whole", stem + ".checkpoint")) == names | state,
+              list(arrays("whole", stem + ".checkpoint")))
+        check(f"the history of {what}", content("whole", stem + ".history.csv").count(b"\n") == 5)
+        pdn("run", "several.pdn", "epochs=2", "--out", "part", "--quiet")
+        status, _, err = pdn("run", "several.pdn", "--out", "part", "--quiet", "--resume")
+        check(f"{what} goes on", status == 0 and not err, err)
+        check(f"{what}: the same bits", all(content("whole", f"{net}.safetensors") == content("part", f"{net}.safetensors")
+                                            for net in "ABC"))
+
+
+# ---- what is loaded before it is applied ---------------------------------------------------------
+
+HELD = """network layer()(f) {
+    param K = conv(1 -> 1, size = 3, init = INIT)
+    return K(f)
+}
+
+network shared(f) {
+    param c = FACTOR
+    return c * f
+}
+
+let base = layer()
+
+network uses()(f) = shared(f) + base(f)
+
+experiment held {
+    grid G = box([0, 8], cells = [8])
+    let A = layer()
+    let D(u) = A(u) + layer()(u)
+    let U = uses()
+    LOAD
+    print "local": mean(D(G.x)), parameters(D)
+    print "of the program": mean(U(G.x)), parameters(U)
+    SAVE
+}
+"""
+
+
+def loads_of_the_unapplied():
+    save = 'save D to "D.safetensors"\n    save U to "U.safetensors"'
+    load = f'load D from "{path("D.safetensors")}"\n    load U from "{path("U.safetensors")}"'
+    program("held.pdn", HELD.replace("INIT", "he").replace("FACTOR", "3").replace("LOAD", "").replace("SAVE", save))
+    status, out, err = pdn("run", "held.pdn")
+    check("what is held is saved", status == 0, err)
+    program("held.pdn", HELD.replace("INIT", "zeros").replace("FACTOR", "0").replace("LOAD", load).replace("SAVE", ""))
+    status, again, err = pdn("run", "held.pdn")
+    check("and loaded before it is applied", status == 0 and again == out, err, out, again)
+
+
+def main():
+    for part in (several, loads_of_the_unapplied):
+        part()
+    print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
+    sys.exit(1 if FAULTS else 0)
+
+
+main()
