@@ -275,7 +275,9 @@ static int one_step(Course *c) {
     PdnStatus status = pdn_optimiser_step(c->optimiser, t->parameters, training_evaluate, training_project,
                                           t, c->step, c->steps, &loss, &error);
     if (status != PDN_OK) {
-        if (status != PDN_ERROR_STOPPED)
+        if (status == PDN_ERROR_DIVERGED && t->found != WHOLE)
+            training_diverged(t);
+        else if (status != PDN_ERROR_STOPPED)
             diag_report(t->x->session->diagnostics, DIAG_OPTIMISER_WRONG, t->task->span, error.message);
         t->x->failed = true;
         return 1;

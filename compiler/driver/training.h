@@ -35,6 +35,7 @@ typedef struct {
     int64_t room;    /* samples that there is room for */
     Workspace *workspaces; /* free ones: a stack, behind a lock */
     int workspace_count, workspace_room;
+    enum { WHOLE, LOSS_BROKEN, GRADIENT_BROKEN } found; /* what the last evaluation gave: numbers that are not finite */
     bool fixed;       /* the loss is the same function in every step */
     bool meets;       /* the step takes means over the batch */
     Meeting *meeting; /* while it runs so */
@@ -42,9 +43,12 @@ typedef struct {
 
 static inline size_t number_bytes(const Training *t) { return t->x->type == PDN_F32 ? 4 : 8; }
 
-/* training_step.c: loss and gradient at t->at (the mean over the batch), a thread a sample. Nonzero: failed, with a
- * message. A loss or gradient that is no finite number fails, with a note where it arose. */
+/* training_step.c: loss and gradient at `parameters` (the mean over the batch), a thread a sample. Nonzero: failed, with a
+ * message. A loss that is no finite number is one of the samples'; then there is no gradient. */
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss);
+/* After an evaluation at t->parameters, where t->found says so: reports the number that is not finite, and where it
+ * arose. */
+void training_diverged(Training *t);
 void training_step_free(Training *t);
 /* training_constraints.c: moves parameters to the nearest point that ranges and constraints allow. */
 void training_project(void *training, void *parameters);

@@ -40,6 +40,19 @@ void training_step_free(Training *t) {
     free(t->gradient);
 }
 
+/* ---- where it is evaluated ------------------------------------------------------------------------ */
+
+/* The values that the program reads are those at which it is evaluated. */
+static void point_at(Training *t, const void *parameters) {
+    for (uint32_t i = 0; i < t->task->tensor_count; i++)
+        t->values[i].data = (const char *)parameters + (size_t)t->places[i].offset * number_bytes(t);
+}
+
+static int threads_of(const Training *t) {
+    int threads = (int)t->x->session->options->threads;
+    return threads ? threads : pdn_threads_available();
+}
+
 /* ---- a sample ----------------------------------------------------------------------------------- */
 
 /* Samples on a thread each run beside each other: all where they meet, else as many as there are threads. */
@@ -184,8 +197,12 @@ static int64_t search_batch(Search *s, bool gradient) {
     return sample;
 }
 
-static int not_finite(Training *t, bool gradient) {
+void training_diverged(Training *t) {
     Execution *x = t->x;
+    bool gradient = t->found == GRADIENT_BROKEN;
+    point_at(t, t->parameters);
+    x->failed = true;
+    if (gradient && !run_batch(t, threads_of(t))) return; /* the sum has covered the samples' own */
     Search s = {t, gradient ? &t->task->step : &t->task->loss,
                 mem_alloc(sizeof *s.origins * (size_t)t->batch)};
     memset(s.origins, 0, sizeof *s.origins * (size_t)t->batch);
@@ -197,8 +214,6 @@ static int not_finite(Training *t, bool gradient) {
         diag_note(d, t->task->span, "on %s", pdn_data_name(set->data, t->samples[sample].number));
     nan_report(x, &s.origins[sample], d);
     mem_free(s.origins);
-    x->failed = true;
-    return 1;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------------ */
@@ -226,12 +241,6 @@ static bool make_room(Training *t) {
     return true;
 }
 
-/* The values that the program reads are those at which it is evaluated. */
-static void point_at(Training *t, const void *parameters) {
-    for (uint32_t i = 0; i < t->task->tensor_count; i++)
-        t->values[i].data = (const char *)parameters + (size_t)t->places[i].offset * number_bytes(t);
-}
-
 static void scale(const Training *t, void *gradient) {
     double by = 1 / (double)t->batch;
     for (int64_t i = 0; i < t->total; i++)
@@ -244,8 +253,8 @@ static void scale(const Training *t, void *gradient) {
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss) {
     Training *t = training;
     Execution *x = t->x;
-    int threads = (int)x->session->options->threads;
-    if (!threads) threads = pdn_threads_available();
+    int threads = threads_of(t);
+    t->found = WHOLE;
     if (!make_room(t)) return 1;
     point_at(t, parameters);
     if (!x->session->options->interpret && !executable_get(x, t->task->step.func)) return 1;
@@ -256,12 +265,14 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
             return 1;
         }
     for (int64_t i = 0; i < t->batch; i++)
-        if (!isfinite(t->loss[i])) return not_finite(t, false);
+        if (!isfinite(t->loss[i])) {
+            t->found = LOSS_BROKEN;
+            *loss = t->loss[i];
+            return 0;
+        }
     *loss = tree_sum(t->loss, t->batch) / (double)t->batch;
     if (t->batch > 1) pdn_launch(sum_chunk, t, (t->total + CHUNK - 1) / CHUNK, threads);
     scale(t, gradient);
-    if (!all_finite(t, gradient)) {
-        return !run_batch(t, threads) || not_finite(t, true); /* the sum has covered the samples' own */
-    }
+    if (!all_finite(t, gradient)) t->found = GRADIENT_BROKEN;
     return 0;
 }
