@@ -5,6 +5,7 @@
  * its value on the n times coarser grid. Fields are restricted (means over the finer cells), grids are coarsened,
  * operators are coarse operators, numbers stay. The restriction is made in the function in which the field was,
  * so a loop that applies the operator does not repeat it. */
+#include "compiler/sema/proof.h"
 #include "compiler/sema/value.h"
 
 #include <string.h>
@@ -124,4 +125,46 @@ const Value *prelude_coarse(Elab *e, const BuiltinInfo *info, const Arguments *a
     Diagnostic *d = report(e, NOT_COARSENED, v->span, value_describe(e, v));
     if (value_is_field(e, v)) diag_help(d, "restrict(u) brings a field to the next coarser grid");
     return value_error(e);
+}
+
+/* ---- corrections --------------------------------------------------------------------------- */
+
+/* The sides beyond which the function's stencils read its parameter 0, which agree. Inside loops, too: where a loop's
+ * state begins as the parameter, its first step reads it. */
+static bool read_sides(const Module *m, FuncId func, Node u, SideKind sides[MAX_RANK][2], bool *any) {
+    const Func *f = graph_get(m, func);
+    for (Node n = 1; n < f->nodes.len; n++) {
+        const NodeData *d = graph_node(f, n);
+        if (d->op != OP_STENCIL || graph_operand(f, n, 0) != u) continue;
+        const Stencil *s = &m->stencils.data[d->index];
+        if (s->transposed) continue;
+        if (*any && memcmp(sides, s->sides, sizeof s->sides) != 0) return false;
+        memcpy(sides, s->sides, sizeof s->sides);
+        *any = true;
+    }
+    return true;
+}
+
+/* correction(A, e): e with the sides of what A acts on, their values 0, as the difference of two fields that
+ * satisfy A's boundary has them. */
+const Value *prelude_correction(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    const Value *A = argument_get(e, info, a, 0), *v = argument_get(e, info, a, 1);
+    OperatorFunc func;
+    SideKind sides[MAX_RANK][2];
+    bool any = false;
+    if (A->kind != VALUE_OPERATOR) {
+        report(e, NOT_A_SOLVER, A->span, value_describe(e, A));
+        return value_error(e);
+    }
+    if (!needs_field(e, v, a->span)) return value_error(e);
+    if (!operator_func(e, A->op, value_type(e, v), NULL, a->span, &func)) return value_error(e);
+    Node u = graph_get(e->module, func.func)->params.data[0];
+    memset(sides, 0, sizeof sides);
+    if (!read_sides(e->module, func.func, u, sides, &any) || !any) return v;
+    Boundary *b = ARENA_NEW(e->arena, Boundary);
+    b->span = a->span;
+    for (int axis = 0; axis < MAX_RANK; axis++)
+        for (int s = 0; s < 2; s++)
+            b->kind[axis][s] = sides[axis][s] == SIDE_SLOPE ? SIDE_EVEN : sides[axis][s];
+    return value_node(e, value_to_node(e, v), b, a->span);
 }
