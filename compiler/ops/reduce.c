@@ -64,8 +64,8 @@ static Node extremum_share(Module *m, FuncId f, Node n) {
 /* Not linear: the share is taken at the point of linearisation; what is linear in w is the
  * result. */
 Node deriv_least(Module *m, FuncId f, Node n, uint32_t i, Node w) {
-    return graph_binary(m, f, OP_MUL, extremum_share(m, f, n), w,
-                        graph_node(graph_get(m, f), n)->span);
+    Span span = graph_node(graph_get(m, f), n)->span; /* before nodes are added: they may move */
+    return graph_binary(m, f, OP_MUL, extremum_share(m, f, n), w, span);
 }
 
 Node deriv_largest(Module *m, FuncId f, Node n, uint32_t i, Node w) {

@@ -378,6 +378,8 @@ Test(code, means_over_a_batch) {
                          SPAN_NONE));
     check(&c, 2e-6, 1e-14, "means of one sample");
     for (int stop = 0; stop < 2; stop++) {
+        vec_free(&c.run.seen);
+        free(c.run.grids);
         prepare(&c, true, 1);
         c.run.batch_mean = mean_with;
         c.run.reference_mean = reference_mean;

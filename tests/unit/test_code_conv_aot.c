@@ -176,6 +176,7 @@ Test(code_conv_aot, norms_are_refused) {
     cr_expect(error && strstr(error, "cannot bound the norm"), "%s", error ? error : "no message");
     free(error);
     arena_free(arena);
+    finish(&c);
 }
 
 Test(code_conv_aot, the_same_bits_on_this_cpu) {

