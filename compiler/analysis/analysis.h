@@ -112,6 +112,9 @@ typedef struct {
  * linear, symmetric, negative semidefinite (2/‖F‖). Source: Alt, Schrader, Augustin, Peter,
  * Weickert 2021. */
 StepBound stable_step(Module *module, FuncId func, Arena *arena);
+/* Is (F(u), u) <= 0 for all u (of a linear one, its linear part)? As above with any L > 0, and a linear part whose
+ * symmetric part is negative semidefinite. A yes is a proof. */
+bool is_dissipative(Module *module, FuncId func, const char **missing);
 
 /* Is result 0, a number, homogeneous in the parameters: f(c x) = c^degree f(x) for all c > 0? A yes is a proof. */
 bool homogeneity_degree(const Module *module, FuncId func, double *degree);

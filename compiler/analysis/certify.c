@@ -47,7 +47,10 @@ void certificate_text(const Certificate *c, Text *out) {
     if (c->theorem) text_printf(out, " (%s", theorem_info(c->theorem)->title);
     if (c->part) text_printf(out, " of parts; %s", theorem_info(c->part)->title);
     if (c->theorem) text_puts(out, ")");
-    if (c->verdict == VERDICT_STABLE) text_printf(out, ": %s", claim_text(c));
+    if (c->verdict == VERDICT_STABLE) {
+        text_printf(out, ": %s", claim_text(c));
+        if (c->theorem == THEOREM_IMPLICIT || c->part == THEOREM_IMPLICIT) text_puts(out, ", to the tolerance of the solver");
+    }
     if (c->verdict == VERDICT_NONE && c->missing) text_printf(out, "; missing: %s", c->missing);
     for (uint32_t i = 0; i < c->count; i++)
         text_printf(out, "%s%s = %.6g", i ? ", " : "; ", c->numbers[i].name, c->numbers[i].value);

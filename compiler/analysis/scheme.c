@@ -365,7 +365,7 @@ static void place(Scheme *s, const Level *level, Node n, FuncId step, Map *map, 
     }
 }
 
-Step scheme_step_of(Scheme *s, int64_t k, const Node *results, uint32_t count) {
+Step scheme_step_of(Scheme *s, int64_t k, const Node *results, uint32_t count, Node also) {
     Level level = scheme_level(s, k);
     Step step = {.func = graph_func(s->module, 0), .fields = s->fields};
     Map map = {0};
@@ -374,6 +374,10 @@ Step scheme_step_of(Scheme *s, int64_t k, const Node *results, uint32_t count) {
         Node p = scheme_field(s, i);
         Type type = graph_node(graph_get(s->module, s->body), p)->type;
         map_set(&map, p, new_param(s->module, step.func, type, FACT_NOTHING, &facts));
+    }
+    if (also) {
+        Type type = graph_node(graph_get(s->module, s->body), also)->type;
+        map_set(&map, also, new_param(s->module, step.func, type, FACT_NOTHING, &facts));
     }
     for (Node n = 1; n < level.count; n++)
         if (n >= s->nodes ? level.fact[n].known : !s->varies[n])
@@ -391,7 +395,7 @@ Step scheme_step_of(Scheme *s, int64_t k, const Node *results, uint32_t count) {
 Step scheme_step(Scheme *s, int64_t k) {
     Node *next = ARENA_ARRAY(s->arena, Node, s->fields);
     for (uint32_t i = 0; i < s->fields; i++) next[i] = scheme_next(s, i);
-    return scheme_step_of(s, k, next, s->fields);
+    return scheme_step_of(s, k, next, s->fields, NODE_NONE);
 }
 
 bool scheme_steps(const Scheme *s, int64_t *first, int64_t *count) {

@@ -51,8 +51,9 @@ Certificate scheme_certify(Scheme *scheme);
 Level level_new(Module *module, FuncId func, const Facts *facts, Arena *arena);
 Level scheme_level(Scheme *scheme, int64_t k);
 Step scheme_step(Scheme *scheme, int64_t k);
-/* The same with other nodes of the body as results. */
-Step scheme_step_of(Scheme *scheme, int64_t k, const Node *results, uint32_t count);
+/* The same with other nodes of the body as results; a field `also` of the body (NODE_NONE: none) is one more parameter,
+ * after the fields. */
+Step scheme_step_of(Scheme *scheme, int64_t k, const Node *results, uint32_t count, Node also);
 /* Numbers of the body for one k; false where one is not known. */
 bool scheme_numbers(Scheme *scheme, int64_t k, const Node *nodes, uint32_t count, double *out);
 /* In the body: field i as it is, and what becomes of it. */
@@ -92,7 +93,11 @@ typedef struct {
         unstable; /* linear: a step of S - c u so many times as large is proved unstable with c = 1 */
     const char *missing;
 } Growth;
-Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint32_t field);
+typedef enum {
+    GROWTH_NORM,
+    GROWTH_SIGN, /* S = c u - A(u) u with (A(u) u, u) >= 0 alone: growth and N mean nothing, no L is needed */
+} GrowthKind;
+Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint32_t field, GrowthKind kind);
 
 /* Is the step of one field linear in it, or affine? */
 bool scheme_is_linear(Scheme *scheme);

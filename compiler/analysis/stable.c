@@ -18,6 +18,7 @@ typedef struct {
     uint32_t fluxes;
     const Interval *sectors;
     bool linear;                                 /* no flux stands for a nonlinear one */
+    bool dissipative; /* only -(F u, u) >= 0 is to be proved: no L, and the linear part need not be symmetric */
     int64_t low[2][MAX_RANK], high[2][MAX_RANK]; /* windows of F, and of the arguments */
     double bound, below; /* of ‖N‖: proved upper one; largest Rayleigh quotient seen */
     const char *missing;
@@ -184,12 +185,18 @@ static bool visit_step(void *context, const SmallGrid *grid, bool actual) {
     }
     if (runs && ok && (p->fluxes == 0 || sparse_largest(&g) > 0)) {
         Sparse zero = {0}, b = sparse_add(&zero, &g, -1, arena);
-        if (!is_symmetric(&b, arena))
+        bool vanishes = false;
+        if (p->dissipative) { /* (B u, u) = (½ (B + Bᵀ) u, u) */
+            Sparse t = sparse_transpose(&b, arena), sum = sparse_add(&b, &t, 1, arena);
+            vanishes = sparse_largest(&sum) <= tolerance * sparse_largest(&b);
+            b = sum;
+        }
+        if (!p->dissipative && !is_symmetric(&b, arena))
             ok = fail(
                 p,
                 "symmetry: the linear part, with its boundary, is not its own adjoint (as advection is not); "
                 "an implicit scheme, or one that treats that part by itself, needs no such proof");
-        else if (!is_dominant(&b) && !(actual && has_cholesky(&b, arena)))
+        else if (!vanishes && !is_dominant(&b) && !(actual && has_cholesky(&b, arena)))
             ok = fail(
                 p,
                 "a proof that the linear part is negative semidefinite: it may let some patterns grow; write "
@@ -197,7 +204,8 @@ static bool visit_step(void *context, const SmallGrid *grid, bool actual) {
         else
             n = sparse_add(&n, &b, 1, arena);
     }
-    if (runs && ok) {
+    if (runs && p->dissipative) p->any = true;
+    if (runs && ok && !p->dissipative) {
         const char *theorem;
         uint32_t channels =
             n.rows / (uint32_t)(grid->extent[0] * grid->extent[1] * grid->extent[2]);
@@ -276,10 +284,13 @@ static void visit_sizes(Proof *p, GridId id) {
 
 /* Tries one way of cutting F into tail and fluxes. */
 static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t count,
-                       bool linear) {
+                       bool linear, bool dissipative) {
     Interval *sectors = mem_alloc(sizeof *sectors * (count + 1));
-    for (uint32_t i = 0; i < count; i++) sectors[i] = fluxes[i].sector;
-    Proof p = {.module = module, .fluxes = count, .sectors = sectors, .linear = linear};
+    for (uint32_t i = 0; i < count; i++) {
+        sectors[i] = fluxes[i].sector;
+        if (dissipative) sectors[i].high = 1;
+    }
+    Proof p = {.module = module, .fluxes = count, .sectors = sectors, .linear = linear, .dissipative = dissipative};
     p.split = split_func(module, func, fluxes, count);
     const Func *f = graph_get(module, p.split);
     bool *variable = mem_alloc(f->params.len + 1);
@@ -306,7 +317,7 @@ static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t
 }
 
 /* A linear F of no form seen so far: each stencil between u and F is tried as K. */
-static Proof try_cuts(Module *module, FuncId func, const Simple *simple, Proof first) {
+static Proof try_cuts(Module *module, FuncId func, const Simple *simple, Proof first, bool dissipative) {
     uint32_t count = graph_get(module, func)->nodes.len;
     for (Node n = 1; n < count && first.missing; n++) {
         const NodeData *d = graph_node(graph_get(module, func), n);
@@ -314,7 +325,7 @@ static Proof try_cuts(Module *module, FuncId func, const Simple *simple, Proof f
             n == graph_get(module, func)->results.data[0])
             continue;
         Flux cut = {n, n, {1, 1}};
-        Proof p = try_proof(module, func, &cut, 1, true);
+        Proof p = try_proof(module, func, &cut, 1, true, dissipative);
         if (!p.missing) return p;
     }
     return first;
@@ -358,13 +369,13 @@ static bool needs_run_time(const Func *f, Node node) {
     return needs;
 }
 
-static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simple) {
+static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simple, bool dissipative) {
     StepBound none = {.unstable = HUGE_VAL};
     FluxForm form = sector_find(module, func, simple);
     none.missing = form.missing;
     for (uint32_t i = 0; i < form.fluxes.len && !none.missing; i++) {
         Interval m = form.fluxes.data[i].sector;
-        if ((m.low < 0 || isinf(m.high)) &&
+        if ((m.low < 0 || (isinf(m.high) && !dissipative)) &&
             needs_run_time(graph_get(module, func), form.fluxes.data[i].flux))
             none.missing =
                 "a range of a coefficient that is known only when the program runs: a function with a "
@@ -373,7 +384,7 @@ static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simpl
             none.missing =
                 "the sector condition 0 <= Φ(s)/s: the flux may point against the difference, which makes "
                 "patterns grow";
-        else if (isinf(m.high))
+        else if (isinf(m.high) && !dissipative)
             none.missing =
                 "a bound L with Φ(s)/s <= L: the flux grows without one; a diffusivity that is bounded for "
                 "all s has one";
@@ -384,7 +395,7 @@ static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simpl
     if (!none.missing) {
         Interval *sectors = mem_alloc(sizeof *sectors * (form.fluxes.len + 1));
         for (uint32_t i = 0; i < form.fluxes.len; i++) sectors[i] = form.fluxes.data[i].sector;
-        Proof p = try_proof(module, func, form.fluxes.data, form.fluxes.len, false);
+        Proof p = try_proof(module, func, form.fluxes.data, form.fluxes.len, false, dissipative);
         none = finish(&p, sectors, false);
         mem_free(sectors);
     }
@@ -392,21 +403,20 @@ static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simpl
     return none;
 }
 
-static StepBound linear_step(Module *module, FuncId func, const Simple *simple, bool affine) {
+static StepBound linear_step(Module *module, FuncId func, const Simple *simple, bool affine, bool dissipative) {
     Interval one = {1, 1};
     Node result = graph_get(module, func)->results.data[0];
     if (simple[result].kind != SIMPLE_LINEAR) {
         /* coefficients that vary: the multipliers of fluxes */
-        StepBound s = nonlinear_step(module, func, simple);
+        StepBound s = nonlinear_step(module, func, simple, dissipative);
         return s;
     }
-    Proof p = try_proof(module, func, NULL, 0, true);
-    if (p.missing) p = try_cuts(module, func, simple, p);
+    Proof p = try_proof(module, func, NULL, 0, true, dissipative);
+    if (p.missing) p = try_cuts(module, func, simple, p, dissipative);
     return finish(&p, &one, affine);
 }
 
-StepBound stable_step(Module *module, FuncId func, Arena *arena) {
-    (void)arena; /* all texts are static */
+static StepBound find_proof(Module *module, FuncId func, bool dissipative) {
     StepBound none = {.unstable = HUGE_VAL};
     const Func *f = graph_get(module, func);
     Type in = graph_node(f, f->params.data[0])->type, out = graph_node(f, f->results.data[0])->type;
@@ -429,11 +439,22 @@ StepBound stable_step(Module *module, FuncId func, Arena *arena) {
         bool *variable = mem_alloc(graph_get(module, flat)->params.len + 1);
         for (uint32_t p = 0; p < graph_get(module, flat)->params.len; p++) variable[p] = p == 0;
         Simple *simple = operator_scan(module, flat, variable, false);
-        none = linear ? linear_step(module, flat, simple, linearity == LINEARITY_AFFINE)
-                      : nonlinear_step(module, flat, simple);
+        none = linear ? linear_step(module, flat, simple, linearity == LINEARITY_AFFINE, dissipative)
+                      : nonlinear_step(module, flat, simple, dissipative);
         mem_free(simple);
         mem_free(variable);
     }
     operator_release(module, mark);
     return none;
+}
+
+StepBound stable_step(Module *module, FuncId func, Arena *arena) {
+    (void)arena; /* all texts are static */
+    return find_proof(module, func, false);
+}
+
+bool is_dissipative(Module *module, FuncId func, const char **missing) {
+    StepBound found = find_proof(module, func, true);
+    if (!found.proved) *missing = found.missing;
+    return found.proved;
 }

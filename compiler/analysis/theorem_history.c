@@ -39,7 +39,7 @@ static double convex_growth(Scheme *scheme, int64_t k, Certificate *out) {
         for (uint32_t i = 0; i < atoms.len; i++)
             if (masks[atoms.data[i].node] == 1u << field) vec_push(&part, atoms.data[i]);
         if (!part.len) continue;
-        Growth g = sector_growth(scheme, &step, &part, field);
+        Growth g = sector_growth(scheme, &step, &part, field, GROWTH_NORM);
         if (!g.proved) *missing = g.missing;
         out->differences = out->differences || g.differences;
         out->linear = out->linear && g.linear;
@@ -161,7 +161,7 @@ static bool bound_operator(Scheme *s, const Atoms *atoms, Symmetric *out, const 
         sum = sum ? graph_binary(m, s->body, OP_ADD, sum, term, SPAN_NONE) : term;
     }
     if (!sum) return true;
-    Step step = scheme_step_of(s, s->moving ? s->start : ANY_STEP, &sum, 1);
+    Step step = scheme_step_of(s, s->moving ? s->start : ANY_STEP, &sum, 1, NODE_NONE);
     Linearity l = analyse_linearity(m, step.func, 0, NULL);
     if (l != LINEARITY_LINEAR && l != LINEARITY_AFFINE) {
         *missing = extrapolates;

@@ -169,6 +169,7 @@ typedef struct {
     const Step *step;
     Node u;
     Growth *out;
+    GrowthKind kind;
 } Adding;
 
 static bool miss(Growth *g, const char *why) {
@@ -200,6 +201,10 @@ static bool add_conv(Adding *a, const Atom *atom) {
     if (!flux_sector(a->scheme, a->step, phi, s, a->u, &sector, &missing))
         return miss(a->out, missing);
     double c, product;
+    if (a->kind == GROWTH_SIGN) {
+        sector = interval_mul(sector, range_of(m, a->step->func, atom->coefficient));
+        return sector.high <= 0 || miss(a->out, "the sign of Φ(s) s >= 0, and of the step size");
+    }
     f = graph_get(m, a->step->func);
     if (graph_is_const(f, atom->coefficient, &c)) {
         sector = interval_mul(sector, (Interval){-c, -c});
@@ -260,12 +265,18 @@ static FuncId rest_func(Scheme *scheme, const Step *step, const Atoms *atoms, ui
     return func;
 }
 
-static bool add_rest(Scheme *scheme, FuncId rest, Growth *g) {
+static bool add_rest(Scheme *scheme, FuncId rest, Growth *g, GrowthKind kind) {
     Linearity l = analyse_linearity(scheme->module, rest, 0, NULL);
     if (l == LINEARITY_CONSTANT)
         return miss(
             g,
             "a form without sources: a term or a boundary value that does not depend on u is added to it");
+    if (kind == GROWTH_SIGN) {
+        const char *missing = NULL;
+        g->linear = g->linear && l != LINEARITY_NONLINEAR;
+        g->differences = g->differences || l == LINEARITY_AFFINE;
+        return is_dissipative(scheme->module, rest, &missing) || miss(g, missing);
+    }
     StepBound bound = stable_step(scheme->module, rest, scheme->arena);
     if (!bound.proved) return miss(g, bound.missing);
     g->linear = g->linear && l != LINEARITY_NONLINEAR;
@@ -276,11 +287,12 @@ static bool add_rest(Scheme *scheme, FuncId rest, Growth *g) {
     return true;
 }
 
-Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint32_t field) {
+Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint32_t field,
+                     GrowthKind kind) {
     Growth g = {.linear = true, .unstable = HUGE_VAL};
     Module *m = scheme->module;
     Node u = graph_get(m, step->func)->params.data[field];
-    Adding a = {scheme, step, u, &g};
+    Adding a = {scheme, step, u, &g, kind};
     bool ok = true, convs = false;
     for (uint32_t i = 0; i < atoms->len && ok; i++) {
         const Atom *atom = &atoms->data[i];
@@ -298,7 +310,7 @@ Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint3
         }
     }
     FuncId rest = ok ? rest_func(scheme, step, atoms, field) : 0;
-    if (rest) ok = add_rest(scheme, rest, &g);
+    if (rest) ok = add_rest(scheme, rest, &g, kind);
     if (ok && g.differences && convs)
         ok = miss(
             &g,
@@ -338,7 +350,7 @@ static Growth growth_at(Scheme *scheme, int64_t k) {
     Growth g = {.missing = "a step that is a sum of fewer terms"};
     if (atoms_of(m, step.func, graph_get(m, step.func)->results.data[0], masks,
                  graph_get(m, step.func)->nodes.len, &atoms))
-        g = sector_growth(scheme, &step, &atoms, 0);
+        g = sector_growth(scheme, &step, &atoms, 0, GROWTH_NORM);
     vec_free(&atoms);
     mem_free(masks);
     return g;
