@@ -116,6 +116,24 @@ StepBound stable_step(Module *module, FuncId func, Arena *arena);
  * symmetric part is negative semidefinite. A yes is a proof. */
 bool is_dissipative(Module *module, FuncId func, const char **missing);
 
+/* A summand -c Kᵀ Φ(K u) of F with a convolution K whose weights are known only when the program runs: its part of the
+ * bound of F is factor ‖K‖², factor = c L. */
+typedef struct {
+    Node weights; /* of the function `flat` */
+    ConvId conv;
+    double factor;
+} ConvPart;
+typedef struct {
+    FuncId flat; /* F with calls put in place: the same parameters */
+    ConvPart *parts;
+    uint32_t count;      /* 0: no proof, or none that needs weights */
+    double rest;         /* bound of the other summands */
+    const char *missing; /* where there are convolutions, and no proof */
+} ConvStep;
+/* F as a function of u where stable_step has found no proof: u + tau F(u) does not grow for
+ * tau <= 2 / (rest + Σ factor ‖K‖²). `flat` and what else it made stay until operator_release. */
+ConvStep conv_step(Module *module, FuncId func, Arena *arena);
+
 /* Is result 0, a number, homogeneous in the parameters: f(c x) = c^degree f(x) for all c > 0? A yes is a proof. */
 bool homogeneity_degree(const Module *module, FuncId func, double *degree);
 

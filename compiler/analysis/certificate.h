@@ -39,6 +39,7 @@ typedef struct {
     TheoremId theorem; /* of the verdict */
     TheoremId part;    /* of a composition: that of its least certain part; else THEOREM_NONE */
     Claim claim;
+    bool weights; /* for weights that are known: rows of numbers, such as those of a convolution */
     bool linear; /* the step is linear, maybe with a source */
     bool differences; /* the claim is about differences of two solutions: there is a source, or a boundary value */
     CertificateNumber numbers[CERTIFICATE_NUMBERS];

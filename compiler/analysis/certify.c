@@ -49,7 +49,8 @@ void certificate_text(const Certificate *c, Text *out) {
     if (c->theorem) text_puts(out, ")");
     if (c->verdict == VERDICT_STABLE) {
         text_printf(out, ": %s", claim_text(c));
-        if (c->theorem == THEOREM_IMPLICIT || c->part == THEOREM_IMPLICIT) text_puts(out, ", to the tolerance of the solver");
+        if (c->theorem == THEOREM_IMPLICIT || c->part == THEOREM_IMPLICIT)
+            text_puts(out, ", to the tolerance of the solver");
     }
     if (c->verdict == VERDICT_NONE && c->missing) text_printf(out, "; missing: %s", c->missing);
     for (uint32_t i = 0; i < c->count; i++)
@@ -91,6 +92,14 @@ Certificate scheme_certify(Scheme *scheme) {
     return none;
 }
 
+static bool scheme_knows_weights(const Scheme *s) {
+    const Func *f = graph_get(s->module, s->body);
+    for (uint32_t i = 1; i < f->params.len; i++)
+        if (s->param[i].known && graph_node(f, f->params.data[i])->type.kind != TYPE_SCALAR)
+            return true;
+    return false;
+}
+
 /* ---- functions ------------------------------------------------------------------------------ */
 
 void certify_loops(Module *module, FuncId func, const Facts *facts, Certificates *out) {
@@ -106,6 +115,7 @@ void certify_loops(Module *module, FuncId func, const Facts *facts, Certificates
         Scheme *s = scheme_of_loop(module, &level, n, 0, arena);
         if (s && s->fields > 0) {
             Certificate c = scheme_certify(s);
+            c.weights = scheme_knows_weights(s);
             c.name = loop.name;
             c.span = loop.call;
             vec_push(out, c);
@@ -140,9 +150,10 @@ Certificate certify_func(Module *module, FuncId func, const Facts *facts) {
         c.missing = "a result on the grid and with the channels of what it acts on";
     else {
         Scheme *s = scheme_of_nodes(module, &level, from, to, 0, arena);
-        if (s)
+        if (s) {
             c = scheme_certify(s);
-        else
+            c.weights = scheme_knows_weights(s);
+        } else
             c.missing = "an operator small enough to be looked through";
     }
     operator_release(module, mark);

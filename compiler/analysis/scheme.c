@@ -137,8 +137,8 @@ static void find_ranges(Module *module, FuncId func, Fact *fact) {
     vec_free(&given);
 }
 
-static Level make_level(Module *module, FuncId func, const Facts *facts, const Node *also, uint32_t also_count,
-                        Arena *arena) {
+static Level make_level(Module *module, FuncId func, const Facts *facts, const Node *also,
+                        uint32_t also_count, Arena *arena) {
     const Func *f = graph_get(module, func);
     Level level = {func, f->nodes.len, ARENA_ARRAY(arena, Fact, f->nodes.len)};
     for (Node n = 0; n < level.count; n++) {
@@ -158,7 +158,8 @@ static Level make_level(Module *module, FuncId func, const Facts *facts, const N
     uint8_t *known = known_nodes(module, graph_get(module, func), level.fact),
             *wanted = mem_alloc(level.count);
     frontier(graph_get(module, func), known, level.fact, wanted);
-    for (uint32_t i = 0; i < also_count; i++) wanted[also[i]] = known[also[i]] && !level.fact[also[i]].known;
+    for (uint32_t i = 0; i < also_count; i++)
+        wanted[also[i]] = known[also[i]] && !level.fact[also[i]].known;
     evaluate_known(module, func, wanted, level.fact, arena);
     find_ranges(module, func, level.fact);
     mem_free(known);
@@ -170,6 +171,8 @@ static Level make_level(Module *module, FuncId func, const Facts *facts, const N
 Level level_new(Module *module, FuncId func, const Facts *facts, Arena *arena) {
     return make_level(module, func, facts, NULL, 0, arena);
 }
+
+typedef VEC(Fact) FactList;
 
 /* ---- schemes ---------------------------------------------------------------------------- */
 
@@ -216,6 +219,65 @@ static void find_dependences(Scheme *s) {
                                   is_coefficient_type(s->module, graph_node(f, n)->type));
 }
 
+/* Is node n computed from numbers, rows and stacks of them alone? Marks what it needs. */
+static bool is_expression(const Module *module, const Func *f, Node n, uint8_t *needs) {
+    memset(needs, 0, n + 1);
+    needs[n] = 1;
+    for (Node x = n; x > 0; x--) {
+        const NodeData *d = graph_node(f, x);
+        if (!needs[x]) continue;
+        if (!is_coefficient_type(module, d->type) && d->op != OP_TASK) return false;
+        if (d->op == OP_NORMAL || d->op == OP_UNIFORM) return false;
+        if (d->op == OP_RESULT && graph_node(f, graph_operand(f, x, 0))->op == OP_TASK) continue;
+        for (uint32_t k = 0; k < d->count; k++) needs[graph_operand(f, x, k)] = 1;
+    }
+    return true;
+}
+
+/* The body with captured numbers that are not known, but computed from weights (2 / norm(K)^2, say), written out, so
+ * that it shows what they have to do with those weights. Adds parameters for what they need. */
+static FuncId written_out(Module *module, const Level *level, Node loop, const Loop *l, FuncId body,
+                          FactList *param) {
+    FuncId made = graph_func(module, 0);
+    Map inner = {0}, outer = {0}; /* nodes of the body, and of the function around it */
+    uint32_t count = graph_get(module, body)->params.len, first = 1 + l->states;
+    uint8_t *needs = mem_alloc(level->count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        Node p = graph_get(module, body)->params.data[i];
+        Node own = graph_param(module, made, graph_node(graph_get(module, body), p)->type, 0);
+        map_set(&inner, p, own);
+        if (i < first) continue;
+        const Func *f = graph_get(module, level->func);
+        Node n = graph_operand(f, loop, i);
+        bool number = graph_node(f, n)->type.kind == TYPE_SCALAR && !level->fact[n].known;
+        if (!number || !is_expression(module, f, n, needs)) map_set(&outer, n, own);
+    }
+    for (uint32_t i = first; i < count; i++) {
+        const Func *f = graph_get(module, level->func);
+        Node n = graph_operand(f, loop, i);
+        uint32_t known;
+        if (map_get(&outer, n, &known) || !is_expression(module, f, n, needs)) continue;
+        for (Node x = 1; x <= n; x++) {
+            const NodeData d = *graph_node(graph_get(module, level->func), x);
+            bool leaf = d.op == OP_INPUT || d.op == OP_PARAM || d.op == OP_RESULT;
+            if (!needs[x] || !leaf || map_get(&outer, x, &known)) continue;
+            map_set(&outer, x, graph_param(module, made, d.type, 0));
+            vec_push(param, level->fact[x]);
+        }
+        Node copy = graph_copy(module, level->func, n, made, &outer);
+        map_set(&inner, graph_get(module, body)->params.data[i], copy);
+    }
+    for (uint32_t i = 0; i < graph_get(module, body)->results.len; i++) {
+        Node result =
+            graph_copy(module, body, graph_get(module, body)->results.data[i], made, &inner);
+        vec_push(&graph_get(module, made)->results, result);
+    }
+    mem_free(needs);
+    map_free(&inner);
+    map_free(&outer);
+    return made;
+}
+
 Scheme *scheme_of_loop(Module *module, const Level *level, Node loop, uint32_t depth,
                        Arena *arena) {
     const Func *f = graph_get(module, level->func);
@@ -235,11 +297,14 @@ Scheme *scheme_of_loop(Module *module, const Level *level, Node loop, uint32_t d
     const Fact *count = &level->fact[graph_operand(f, loop, 0)];
     if (count->known && !l.has_stop && count->value.data[0] < 1e9)
         s->count = (int64_t)count->value.data[0];
-    Fact *param = ARENA_ARRAY(arena, Fact, graph_get(module, body)->params.len + 1);
-    for (uint32_t i = 0; i <= l.states; i++) param[i] = FACT_NOTHING;
+    FactList param = {0};
+    for (uint32_t i = 0; i <= l.states; i++) vec_push(&param, FACT_NOTHING);
     for (uint32_t i = 1 + l.states; i < graph_node(f, loop)->count; i++)
-        param[i] = level->fact[graph_operand(f, loop, i)];
-    s->param = param;
+        vec_push(&param, level->fact[graph_operand(f, loop, i)]);
+    s->body = written_out(module, level, loop, &l, body, &param);
+    s->param = arena_copy(arena, param.data, sizeof *param.data * param.len);
+    vec_free(&param);
+    f = graph_get(module, level->func);
     find_fields(s);
     find_dependences(s);
     s->same_start = s->fields > 0;
@@ -342,8 +407,6 @@ static Node clamped(Module *m, FuncId f, Node n, const Fact *fact) {
         n = graph_binary(m, f, OP_MIN, n, graph_const(m, f, fact->high), SPAN_NONE);
     return n;
 }
-
-typedef VEC(Fact) FactList;
 
 static Node new_param(Module *m, FuncId f, Type type, Fact fact, FactList *facts) {
     vec_push(facts, fact);

@@ -58,7 +58,7 @@ static bool take_apart(Scheme *s, const Step *step, Parts *parts, const char **m
 }
 
 /* Is r(-u, u) + 2 c u = 0 for all u, r linear? Then b(u) = c u - A(u). */
-static bool is_trapezoidal(Scheme *s, const Step *step, double c) {
+static bool is_trapezoidal(Scheme *s, const Step *step, double c, bool *differences) {
     Module *m = s->module;
     FuncId func = graph_func(m, 0);
     Map map = {0};
@@ -78,6 +78,8 @@ static bool is_trapezoidal(Scheme *s, const Step *step, double c) {
     map_free(&map);
     if (graph_node(graph_get(m, func), sum)->type.kind != TYPE_FIELD) return false;
     vec_push(&graph_get(m, func)->results, sum);
+    Linearity l = analyse_linearity(m, func, 0, NULL);
+    *differences = *differences || (l != LINEARITY_LINEAR && l != LINEARITY_CONSTANT);
     NormBound bound = norm_bound(m, func, s->arena);
     return bound.proved && bound.bound <= ROUNDING * c;
 }
@@ -100,7 +102,7 @@ static Solved look_at(Scheme *s, int64_t k, Node solution, Node residual) {
         out.growth = b.growth;
         bool sign = y.proved && out.c > 0;
         out.proved = sign && b.proved && b.growth <= out.c * (1 + ROUNDING);
-        if (!out.proved && sign && y.linear && is_trapezoidal(s, &parts.step, out.c)) {
+        if (!out.proved && sign && y.linear && is_trapezoidal(s, &parts.step, out.c, &out.differences)) {
             out.proved = out.linear = true;
             out.growth = out.c;
         }

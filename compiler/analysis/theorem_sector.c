@@ -164,6 +164,12 @@ static bool over_norm_square(const Func *f, Node c, Node w, ConvId id, double *b
     return true;
 }
 
+static const char *const not_adjoint =
+    "the symmetry of -Kᵀ Φ(K u): the convolution on the way back is not the adjoint of one of u, with the same weights and "
+    "boundary";
+static const char *const against =
+    "the sector condition 0 <= Φ(s)/s: the flux may point against the difference, which makes patterns grow";
+
 typedef struct {
     Scheme *scheme;
     const Step *step;
@@ -318,6 +324,58 @@ Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint3
     g.growth = fmax(fabs(g.c), fabs(g.N - g.c));
     g.proved = ok;
     return g;
+}
+
+/* ---- steps whose size is computed from the weights ---------------------------------------------- */
+
+ConvStep conv_step(Module *module, FuncId func, Arena *arena) {
+    ConvStep out = {.flat = operator_inline(module, func)};
+    if (!out.flat) return out;
+    Func *f = graph_get(module, out.flat);
+    Fact *facts = ARENA_ARRAY(arena, Fact, f->params.len + 1);
+    for (uint32_t i = 0; i < f->params.len; i++) facts[i] = FACT_NOTHING;
+    Scheme scheme = {.module = module, .arena = arena, .fields = 1};
+    Step step = {out.flat, 1, facts};
+    Growth g = {.linear = true};
+    uint8_t *masks = field_masks(module, out.flat, f->params.data, 1);
+    Atoms atoms = {0};
+    Node u = f->params.data[0];
+    bool ok = atoms_of(module, out.flat, f->results.data[0], masks, f->nodes.len, &atoms);
+    out.parts = ARENA_ARRAY(arena, ConvPart, atoms.len + 1);
+    for (uint32_t i = 0; i < atoms.len && ok; i++) {
+        f = graph_get(module, out.flat);
+        const NodeData d = *graph_node(f, atoms.data[i].node);
+        if (d.op != OP_CONVT) {
+            ok = atoms.data[i].node != u;
+            continue;
+        }
+        ConvPart *part = &out.parts[out.count++];
+        Interval sector;
+        double c;
+        part->weights = graph_operand(f, atoms.data[i].node, 1);
+        part->conv = d.index;
+        Node s = forward_conv(f, atoms.data[i].node, u);
+        ok = s ? flux_sector(&scheme, &step, graph_operand(f, atoms.data[i].node, 0), s, u, &sector,
+                             &out.missing)
+               : miss(&g, not_adjoint);
+        f = graph_get(module, out.flat);
+        ok = ok && (graph_is_const(f, atoms.data[i].coefficient, &c) ||
+                    miss(&g, "factors that are known"));
+        if (ok) sector = interval_mul(sector, (Interval){-c, -c});
+        ok = ok && (sector.low >= 0 || miss(&g, against));
+        ok = ok && (isfinite(sector.high) ||
+                    miss(&g, "a bound L with Φ(s)/s <= L: the flux grows without one"));
+        if (ok) part->factor = sector.high;
+    }
+    FuncId rest = ok && out.count ? rest_func(&scheme, &step, &atoms, 0) : 0;
+    if (rest) ok = add_rest(&scheme, rest, &g, GROWTH_NORM);
+    out.rest = g.N;
+    if (!out.missing) out.missing = g.missing;
+    if (!out.count) out.missing = NULL;
+    if (!ok) out.count = 0;
+    vec_free(&atoms);
+    mem_free(masks);
+    return out;
 }
 
 /* ---- the theorems ------------------------------------------------------------------------------ */

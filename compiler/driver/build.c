@@ -1,4 +1,5 @@
 /* pdn build: a definition as a standalone kernel. */
+#include "compiler/driver/certificates.h"
 #include "compiler/driver/pipeline.h"
 #include "compiler/driver/version.h"
 #include "compiler/llvm/code.h"
@@ -204,6 +205,33 @@ static bool read_inside(Session *s, const Elaborated *what, CodeInput *inputs, b
     return ok;
 }
 
+/* ---- the certificate --------------------------------------------------------------------------- */
+
+/* What goes inside, in double. */
+static Array inside_value(const CodeInput *c, Type type, bool f64, Arena *arena) {
+    Array a = {.type = type, .frames = c->frames < 0 ? 1 : c->frames};
+    if (c->place >= 0 || !c->data) return a;
+    a.size = (int64_t)(c->bytes / (f64 ? 8 : 4));
+    a.data = ARENA_ARRAY(arena, double, a.size + 1);
+    for (int64_t i = 0; i < a.size; i++)
+        a.data[i] = f64 ? ((const double *)c->data)[i] : (double)((const float *)c->data)[i];
+    return a;
+}
+
+/* Of the graph as it was elaborated, before the passes. */
+static json_t *certificate_of(const Session *s, const Elaborated *what, const CodeInput *inputs, bool f64) {
+    const Module *m = what->module;
+    Array *values = ARENA_ARRAY(s->arena, Array, m->inputs.len + 1);
+    for (uint32_t i = 0; i < m->inputs.len; i++)
+        values[i] = inside_value(&inputs[i], m->inputs.data[i].type, f64, s->arena);
+    Certificates steps = {0};
+    Certificate c = certificate_of_kernel(what, values, &steps);
+    json_t *o = certificate_json(&c, s->names);
+    json_object_set_new(o, "schemes", certificates_json(&steps, s->names));
+    vec_free(&steps);
+    return o;
+}
+
 /* ---- the manifest ----------------------------------------------------------------------------- */
 
 static json_t *extents_json(const Grid *g) {
@@ -244,7 +272,7 @@ static json_t *parameters_json(const Elaborated *what, const CodeBuild *b) {
 }
 
 static char *manifest_text(const Session *s, const Elaborated *what, const CodeBuild *b,
-                           const KernelOptions *k) {
+                           const KernelOptions *k, json_t *certificate) {
     const Module *m = what->module;
     json_t *o = json_object(), *in = json_array(), *out = json_array(), *spacing = json_array(),
            *given = json_object();
@@ -272,7 +300,7 @@ static char *manifest_text(const Session *s, const Elaborated *what, const CodeB
     json_object_set_new(
         o, "weights", s->options->weights ? json_string(s->options->weights) : json_null());
     json_object_set_new(o, "gradient", json_boolean(k->gradient));
-    json_object_set_new(o, "certificate", json_null());
+    json_object_set_new(o, "certificate", certificate);
     json_object_set_new(o, "target", json_string(b->target.triple ? b->target.triple : "native"));
     json_object_set_new(o, "cpu",
                         json_string(b->target.cpu      ? b->target.cpu
@@ -298,12 +326,13 @@ static int build(Session *s, const KernelOptions *k, CodeBuild *b) {
         sema_free(what);
         return 1;
     }
+    json_t *certificate = certificate_of(s, what, inputs, k->f64);
     PipelineResult made = pipeline_run(s, what, k->f64, fma, true);
     if (made == PIPELINE_DUMPED) status = 0;
     if (made == PIPELINE_OK) {
         Plan *plan = pipeline_plan(s, m, m->main, k->f64, fma);
         if (what->vjp) b->vjp = pipeline_plan(s, m, what->vjp, k->f64, fma);
-        char *error = NULL, *manifest = manifest_text(s, what, b, k);
+        char *error = NULL, *manifest = manifest_text(s, what, b, k, json_incref(certificate));
         b->manifest = manifest;
         if (mkdir(b->folder, 0777) != 0 && errno != EEXIST)
             diag_report(s->diagnostics, DIAG_NO_FOLDER, SPAN_NONE, b->folder, strerror(errno));
@@ -315,6 +344,7 @@ static int build(Session *s, const KernelOptions *k, CodeBuild *b) {
         mem_free(error);
         session_time(s, "generate code");
     }
+    json_decref(certificate);
     sema_free(what);
     return status;
 }

@@ -35,6 +35,11 @@ static bool main_fact(const CertificateFacts *c, Node node, Fact *out) {
     const Module *m = c->what->module;
     const Func *f = graph_get(m, m->main);
     const NodeData *d = graph_node(f, node);
+    for (uint32_t i = 0; i < c->node_count; i++)
+        if (c->nodes[i] == node) {
+            *out = known_fact(c->node_values[i]);
+            return true;
+        }
     if (d->op == OP_INPUT) {
         const Source *source = &c->what->sources.data[d->index];
         const TensorInfo *t = source->kind == SOURCE_START && !c->outside ? source->tensor : NULL;
@@ -69,6 +74,17 @@ static bool each_fact(const CertificateFacts *c, uint32_t value, Fact *out) {
     return false;
 }
 
+/* Of tensor `value` of a training: what it is in the end, where that is known. */
+static void trained_fact(const CertificateFacts *c, uint32_t value, Fact *out) {
+    const Func *f = graph_get(c->what->module, c->what->module->main);
+    for (uint32_t i = 0; i < c->node_count; i++) {
+        const NodeData *d = graph_node(f, c->nodes[i]);
+        if (d->op != OP_RESULT || d->index != value) continue;
+        const NodeData *task = graph_node(f, graph_operand(f, c->nodes[i], 0));
+        if (task->op == OP_TASK && task->index == c->training) *out = known_fact(c->node_values[i]);
+    }
+}
+
 static bool find_fact(void *context, FuncId func, Node node, Fact *out) {
     const CertificateFacts *c = context;
     if (func == c->what->module->main) return main_fact(c, node, out);
@@ -79,8 +95,8 @@ static bool find_fact(void *context, FuncId func, Node node, Fact *out) {
     uint32_t value = c->task->values[d->index - c->task->samples];
     if (!c->tensors) return each_fact(c, value, out);
     if (value >= c->tensor_count) return false;
-    *out = c->trained && c->trained[value].data ? known_fact(c->trained[value])
-                                                : fact_of_tensor(&c->tensors[value]);
+    *out = fact_of_tensor(&c->tensors[value]);
+    trained_fact(c, value, out);
     return true;
 }
 
@@ -119,12 +135,14 @@ static Array *loaded_values(const Elaborated *what, Arena *arena) {
         const Source *s = &what->sources.data[i];
         PdnTensors *file = NULL;
         PdnError error;
-        if (s->kind != SOURCE_TENSOR || pdn_tensors_read(s->path, &file, &error) != PDN_OK) continue;
-        int64_t shape[PDN_TENSOR_RANK + 1] = {s->depth}, count = 1, frames = s->depth < 0 ? 1 : s->depth;
+        if (s->kind != SOURCE_TENSOR || pdn_tensors_read(s->path, &file, &error) != PDN_OK)
+            continue;
+        int64_t shape[PDN_TENSOR_RANK + 1] = {s->depth}, count = 1,
+                                        frames = s->depth < 0 ? 1 : s->depth;
         int first = s->depth >= 0;
         memcpy(shape + first, s->shape, sizeof *shape * (size_t)s->rank);
         for (int k = 0; k < s->rank; k++) count *= s->shape[k];
-        double *data = count > 0 ? ARENA_ARRAY(arena, double, count * frames + 1) : NULL;
+        double *data = count > 0 ? ARENA_ARRAY(arena, double, count *frames + 1) : NULL;
         if (data &&
             pdn_tensors_get(file, s->name, PDN_F64, s->rank + first, shape, data, &error) == PDN_OK)
             values[i] = (Array){what->module->inputs.data[i].type, frames, count * frames, data};
@@ -133,25 +151,55 @@ static Array *loaded_values(const Elaborated *what, Arena *arena) {
     return values;
 }
 
-void certificates_of_experiment(const Elaborated *what, Certificates *out) {
-    Arena *arena = arena_new();
-    const Array *values = loaded_values(what, arena);
-    CertificateFacts c = {.what = what, .values = values};
+/* The main function, and all functions that its tasks run. */
+static void add_all(const CertificateFacts *known, Certificates *out) {
+    const Elaborated *what = known->what;
+    CertificateFacts c = *known;
+    c.training = -1;
     add_loops(&c, what->module->main, out);
     for (uint32_t i = 0; i < what->trainings.len; i++) {
         const TrainTask *t = &what->trainings.data[i];
-        c = (CertificateFacts){.what = what, .values = values, .body = t->loss.func,
-                               .task = &t->loss,
-                               .tensors = t->tensors,
-                               .tensor_count = t->tensor_count};
+        c = *known;
+        c.body = t->loss.func;
+        c.task = &t->loss;
+        c.tensors = t->tensors;
+        c.tensor_count = t->tensor_count;
+        c.training = i;
         add_loops(&c, t->loss.func, out);
     }
     for (uint32_t i = 0; i < what->each.len; i++) {
-        const EachTask *t = &what->each.data[i];
-        c = (CertificateFacts){.what = what, .values = values, .body = t->body.func, .task = &t->body};
-        add_loops(&c, t->body.func, out);
+        c = *known;
+        c.body = what->each.data[i].body.func;
+        c.task = &what->each.data[i].body;
+        c.training = -1;
+        add_loops(&c, c.body, out);
     }
+}
+
+void certificates_of_experiment(const Elaborated *what, Certificates *out) {
+    Arena *arena = arena_new();
+    CertificateFacts c = {.what = what, .values = loaded_values(what, arena)};
+    add_all(&c, out);
     arena_free(arena);
+}
+
+void certificates_of_weights(const Elaborated *what, const Effect *save, const Array *values,
+                             Certificates *out) {
+    CertificateFacts c = {
+        .what = what, .nodes = save->values, .node_values = values, .node_count = save->count};
+    Certificates all = {0};
+    add_all(&c, &all);
+    for (uint32_t i = 0; i < all.len; i++)
+        if (all.data[i].weights) vec_push(out, all.data[i]);
+    vec_free(&all);
+}
+
+Certificate certificate_of_kernel(const Elaborated *what, const Array *values,
+                                  Certificates *steps) {
+    CertificateFacts c = {.what = what, .outside = true, .values = values, .training = -1};
+    Facts facts = certificate_facts(&c);
+    certify_loops(what->module, what->module->main, &facts, steps);
+    return certify_func(what->module, what->module->main, &facts);
 }
 
 /* ---- text and JSON ------------------------------------------------------------------------------ */
@@ -183,9 +231,17 @@ json_t *certificate_json(const Certificate *c, const Names *names) {
         json_object_set_new(o, "statement", json_string(t->statement));
         json_object_set_new(o, "source", json_string(t->source));
     }
+    if (c->part) json_object_set_new(o, "part", json_string(theorem_info(c->part)->id));
     if (c->claim) json_object_set_new(o, "claim", json_string(claim_text(c)));
     json_object_set_new(o, "numbers", numbers);
     json_object_set_new(o, "steps", json_integer(c->layers));
     if (c->missing) json_object_set_new(o, "missing", json_string(c->missing));
     return o;
+}
+
+json_t *certificates_json(const Certificates *all, const Names *names) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < all->len; i++)
+        json_array_append_new(list, certificate_json(&all->data[i], names));
+    return list;
 }

@@ -1,4 +1,5 @@
 /* print, assert and save, as they happen. */
+#include "compiler/driver/certificates.h"
 #include "compiler/driver/execute.h"
 
 #include <errno.h>
@@ -202,8 +203,36 @@ bool effects_check(Execution *x, bool folders) {
     return ok;
 }
 
+/* What is proved of the schemes with these weights, as JSON; NULL: none is there. From malloc. */
+static char *weights_certificate(const Execution *x, const Action *a, const PdnTensor *tensors, const int64_t *frames) {
+    const Module *m = x->what->module;
+    const Func *f = graph_get(m, m->main);
+    const Effect *save = NULL;
+    for (uint32_t i = 0; i < f->effects.len; i++)
+        if (f->effects.data[i].kind == EFFECT_SAVE && &x->what->actions.data[f->effects.data[i].number] == a)
+            save = &f->effects.data[i];
+    if (!save) return NULL;
+    Arena *arena = arena_new();
+    Array *values = ARENA_ARRAY(arena, Array, a->count + 1);
+    for (uint32_t i = 0; i < a->count; i++) {
+        int64_t count = pdn_tensor_count(&tensors[i]);
+        values[i] = (Array){a->types[i], a->types[i].kind == TYPE_STACK ? frames[i] : 1, count,
+                            ARENA_ARRAY(arena, double, count + 1)};
+        for (int64_t k = 0; k < count; k++)
+            values[i].data[k] = scalar_at(x->type, (const char *)tensors[i].data + k * (x->type == PDN_F32 ? 4 : 8));
+    }
+    Certificates all = {0};
+    certificates_of_weights(x->what, save, values, &all);
+    json_t *json = all.len ? certificates_json(&all, x->session->names) : NULL;
+    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(json);
+    vec_free(&all);
+    arena_free(arena);
+    return text;
+}
+
 /* A network: all its arrays, as they are now. */
-static int save_network(Execution *x, const Action *a, const void *const *values) {
+static int save_network(Execution *x, const Action *a, const void *const *values, const int64_t *frames) {
     PdnTensor *tensors = mem_alloc(sizeof *tensors * (a->count + 1));
     for (uint32_t i = 0; i < a->count; i++) {
         const TensorInfo *t = &a->tensors[i];
@@ -216,10 +245,13 @@ static int save_network(Execution *x, const Action *a, const void *const *values
             return 1;
         }
     }
-    const char *const metadata[][2] = {{"format", "pt"}, {"pdn.network", a->text}};
+    char *certificate = weights_certificate(x, a, tensors, frames);
+    const char *const metadata[][2] = {
+        {"format", "pt"}, {"pdn.network", a->text}, {"pdn.certificate", certificate}};
     PdnError error = {{0}};
-    PdnStatus status =
-        pdn_tensors_write(output_path(x, a->path), tensors, (int)a->count, metadata, 2, &error);
+    PdnStatus status = pdn_tensors_write(output_path(x, a->path), tensors, (int)a->count, metadata,
+                                         certificate ? 3 : 2, &error);
+    free(certificate);
     mem_free(tensors);
     if (status == PDN_OK) return 0;
     diag_report(x->session->diagnostics, DIAG_CANNOT_WRITE, a->span, error.message);
@@ -229,7 +261,7 @@ static int save_network(Execution *x, const Action *a, const void *const *values
 
 static int do_save(Running *r, const Action *a, const void *const *values, const int64_t *frames) {
     Execution *x = r->x;
-    if (a->tensors) return save_network(x, a, values);
+    if (a->tensors) return save_network(x, a, values, frames);
     PdnSave s = save_shape(x, a, r->grids);
     int64_t items = a->count, count = field_count(r, a->types[0]);
     int64_t n = s.frames ? frames[0] : 1, bytes = x->type == PDN_F32 ? 4 : 8;

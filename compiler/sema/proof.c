@@ -1,5 +1,6 @@
 /* Operators handed to analysis: adjoints, directional derivatives, norms, stable steps. */
 #include "compiler/sema/proof.h"
+#include "compiler/analysis/operator.h"
 #include "compiler/sema/param.h"
 #include "compiler/sema/solve.h"
 #include "compiler/sema/value.h"
@@ -227,12 +228,43 @@ const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value
 
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
+/* 2 / (rest + Σ factor ‖K‖²), a number at run time. */
+static const Value *step_of_norms(Elab *e, const ConvStep *c, const OperatorFunc *f, Node at, Span span) {
+    static const double TINY = 1e-30; /* K = 0 changes nothing, whatever the step */
+    FuncId here = e->frame->func;
+    Map known = {0};
+    const Func *g = graph_get(e->module, c->flat);
+    map_set(&known, g->params.data[0], at);
+    for (uint32_t i = 0; i < f->frame->captures.len && 1 + i < g->params.len; i++)
+        map_set(&known, g->params.data[1 + i], f->frame->captures.data[i].outer);
+    Node sum = graph_const(e->module, here, c->rest);
+    for (uint32_t i = 0; i < c->count; i++) {
+        const ConvPart *p = &c->parts[i];
+        Node w = graph_copy(e->module, c->flat, p->weights, here, &known);
+        Node norm = graph_add(e->module, here, OP_CONVNORM, &w, 1, p->conv, 0, span);
+        Node part = graph_binary(e->module, here, OP_MUL, graph_const(e->module, here, p->factor),
+                                 graph_binary(e->module, here, OP_MUL, norm, norm, span), span);
+        sum = graph_binary(e->module, here, OP_ADD, sum, part, span);
+    }
+    map_free(&known);
+    sum = graph_binary(e->module, here, OP_MAX, sum, graph_const(e->module, here, TINY), span);
+    Node step = graph_binary(e->module, here, OP_DIV, graph_const(e->module, here, 2), sum, span);
+    return value_node(e, step, NULL, span);
+}
+
 const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span) {
     OperatorFunc func;
     if (!needs_field(e, f, span)) return value_error(e);
     if (!operator_func(e, op, value_type(e, f), f, span, &func)) return value_error(e);
     StepBound bound = stable_step(e->module, func.func, e->arena);
     if (bound.proved) return value_number(e, bound.step, span);
+    ModuleMark mark = operator_mark(e->module);
+    ConvStep convs = conv_step(e->module, func.func, e->arena);
+    const Value *step =
+        convs.count ? step_of_norms(e, &convs, &func, value_to_node(e, f), span) : NULL;
+    operator_release(e->module, mark);
+    if (step) return step;
+    if (convs.missing) bound.missing = convs.missing;
     Diagnostic *d = report(e, NO_STABLE_STEP, span, operator_name(e, op));
     if (bound.missing) diag_label_primary(d, "missing: %s", bound.missing);
     diag_help(
@@ -281,7 +313,7 @@ bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
     if (tau && tau->value && tau->value->kind == VALUE_NUMBER)
         diag_help(
             d,
-            "the largest stable step here is tau = %.6g, and tau = stable stands for it; fsi and du_fort_frankel go further",
+            "the largest stable step here is tau = %.6g, and tau = stable stands for it; cycles of fsi or fed, and du_fort_frankel, go further with the same operator, implicit and crank_nicolson take any step",
             tau->value->number * bound.step);
     else
         diag_help(d, "the largest stable step is %.6g of this one", bound.step);
