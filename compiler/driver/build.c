@@ -1,6 +1,6 @@
 /* pdn build: a definition as a standalone kernel. */
 #include "compiler/driver/certificates.h"
-#include "compiler/driver/pipeline.h"
+#include "compiler/driver/execute.h"
 #include "compiler/driver/version.h"
 #include "compiler/llvm/code.h"
 
@@ -148,6 +148,14 @@ static PdnStatus read_weight(const PdnTensors *file, PdnType type, CodeInput *c,
     return pdn_tensors_get(file, c->parameter, type, c->rank, c->shape, data, error);
 }
 
+/* It keeps to its range and constraints; false after a message. */
+static bool keeps_to_them(Session *s, const Numbers *x, const Source *source, const CodeInput *c) {
+    int64_t frames = source->depth < 0 ? 1 : source->depth, count = (int64_t)c->bytes / (x->type == PDN_F64 ? 8 : 4);
+    const char *fault = tensor_fault(x, source->tensor, c->parameter, (void *)c->data, frames, count / frames, s->arena);
+    if (fault) tensor_refuse(s, s->options->weights, fault, source->span);
+    return !fault;
+}
+
 /* A field that the definition reads from a file. */
 static PdnStatus read_field(const char *path, PdnType type, CodeInput *c, Arena *arena, PdnError *error) {
     PdnArray a;
@@ -176,6 +184,7 @@ static bool read_inside(Session *s, const Elaborated *what, CodeInput *inputs, b
     PdnTensors *file = NULL;
     PdnError error = {{0}};
     PdnType type = f64 ? PDN_F64 : PDN_F32;
+    Numbers numbers = {type, what->module};
     const char *weights = s->options->weights;
     if (weights && pdn_tensors_read(weights, &file, &error) != PDN_OK) {
         diag_report(s->diagnostics, DIAG_FILE_UNREADABLE, SPAN_NONE, error.message);
@@ -193,7 +202,10 @@ static bool read_inside(Session *s, const Elaborated *what, CodeInput *inputs, b
         PdnStatus status = source->kind == SOURCE_FILE
                                ? read_field(source->path, type, &inputs[i], s->arena, &error)
                                : read_weight(file, type, &inputs[i], s->arena, &error);
-        if (status == PDN_OK) continue;
+        if (status == PDN_OK) {
+            ok = (source->kind == SOURCE_FILE || keeps_to_them(s, &numbers, source, &inputs[i])) && ok;
+            continue;
+        }
         diag_report(s->diagnostics, DIAG_FILE_UNREADABLE, source->span, error.message);
         ok = false;
     }

@@ -141,7 +141,19 @@ int meeting_mean(struct Meeting *meeting, int64_t sample, uint64_t place, void *
 int train(Execution *x, uint32_t number, const HostValue *values, HostValue *results);
 
 /* ---- training_constraints.c ---- */
+/* What numbers of parameters are, and whose convolutions they have norms as. */
+typedef struct {
+    PdnType type;
+    const Module *module;
+} Numbers;
+static inline Numbers numbers_of(const Execution *x) { return (Numbers){x->type, x->what->module}; }
 /* Moves the frames of a parameter's array, of `count` numbers each, to the nearest that its range and constraints allow. */
-void project_tensor(const Execution *x, const TensorInfo *info, void *data, int64_t frames, int64_t count);
+void project_tensor(const Numbers *x, const TensorInfo *info, void *data, int64_t frames, int64_t count);
+/* Of an array from a file: its numbers are finite, in their range, and as the constraints want them, and NULL is the
+ * result; what is so but for rounding is moved there. Else why not, from the arena. */
+const char *tensor_fault(const Numbers *x, const TensorInfo *info, const char *name, void *data, int64_t frames,
+                         int64_t count, Arena *arena);
+/* The message about it. */
+void tensor_refuse(Session *s, const char *file, const char *fault, Span span);
 
 #endif

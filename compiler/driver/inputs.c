@@ -22,7 +22,8 @@ static PdnStatus read_start(Execution *x, const Source *s, PdnArray *out, PdnErr
     if (s->kind == SOURCE_START) {
         status = pdn_initialise(&s->init, x->type, s->rank, s->shape, frames,
                                 (uint64_t)x->session->options->seed, s->stream, out->data, error);
-        if (status == PDN_OK && s->tensor) project_tensor(x, s->tensor, out->data, frames, count);
+        Numbers numbers = numbers_of(x);
+        if (status == PDN_OK && s->tensor) project_tensor(&numbers, s->tensor, out->data, frames, count);
         return status;
     }
     PdnTensors *file;
@@ -34,6 +35,17 @@ static PdnStatus read_start(Execution *x, const Source *s, PdnArray *out, PdnErr
     status = pdn_tensors_get(file, s->name, x->type, s->rank + first, whole, out->data, error);
     pdn_tensors_free(file);
     return status;
+}
+
+/* What was loaded keeps to its range and constraints; false after a message. */
+static bool keeps_to_them(Execution *x, const Source *s, PdnArray *a) {
+    if (s->kind != SOURCE_TENSOR) return true;
+    Numbers numbers = numbers_of(x);
+    int64_t frames = s->depth < 0 ? 1 : s->depth;
+    const char *fault = tensor_fault(&numbers, s->tensor, s->name, a->data, frames, pdn_array_count(a) / frames,
+                                     x->session->arena);
+    if (fault) tensor_refuse(x->session, s->path, fault, s->span);
+    return !fault;
 }
 
 bool inputs_read(Execution *x) {
@@ -49,6 +61,7 @@ bool inputs_read(Execution *x) {
             diag_report(x->session->diagnostics, DIAG_FILE_UNREADABLE, source->span, error.message);
             return false;
         }
+        if (!keeps_to_them(x, source, &x->inputs[i])) return false;
         if (source->kind == SOURCE_FILE && !fits(m, m->inputs.data[i].type, &x->inputs[i])) {
             diag_report(x->session->diagnostics, DIAG_FILE_CHANGED, source->span, source->path);
             return false;

@@ -4,11 +4,11 @@
 
 #include <math.h>
 
-static double get(const Execution *x, const void *p, int64_t i) {
+static double get(const Numbers *x, const void *p, int64_t i) {
     return x->type == PDN_F32 ? (double)((const float *)p)[i] : ((const double *)p)[i];
 }
 
-static void set(const Execution *x, void *p, int64_t i, double v) {
+static void set(const Numbers *x, void *p, int64_t i, double v) {
     if (x->type == PDN_F32)
         ((float *)p)[i] = (float)v;
     else
@@ -16,7 +16,7 @@ static void set(const Execution *x, void *p, int64_t i, double v) {
 }
 
 /* In f32 a bound between two numbers is kept by the one inside. */
-static double inside(const Execution *x, double v, double low, double high) {
+static double inside(const Numbers *x, double v, double low, double high) {
     if (x->type == PDN_F64) return fmin(fmax(v, low), high);
     float f = (float)fmin(fmax(v, low), high);
     if ((double)f < low) f = nextafterf(f, INFINITY);
@@ -24,7 +24,7 @@ static double inside(const Execution *x, double v, double low, double high) {
     return (double)f;
 }
 
-static void clamp(const Execution *x, void *frame, int64_t n, double low, double high) {
+static void clamp(const Numbers *x, void *frame, int64_t n, double low, double high) {
     if (low == -INFINITY && high == INFINITY) return;
     for (int64_t i = 0; i < n; i++) {
         double v = get(x, frame, i);
@@ -32,17 +32,18 @@ static void clamp(const Execution *x, void *frame, int64_t n, double low, double
     }
 }
 
-static double euclidean(const Execution *x, const void *frame, int64_t n) {
+static double euclidean(const Numbers *x, const void *frame, int64_t n) {
     double sum = 0;
     for (int64_t i = 0; i < n; i++) sum += get(x, frame, i) * get(x, frame, i);
     return sqrt(sum);
 }
 
-static double norm_of(const Execution *x, const TensorInfo *info, const void *frame, int64_t n) {
-    if (!info->conv_count) return euclidean(x, frame, n);
+/* Of a convolution that is never applied: 0. */
+static double norm_of(const Numbers *x, const TensorInfo *info, const void *frame, int64_t n) {
+    if (!info->is_conv) return euclidean(x, frame, n);
     double most = 0;
     for (uint32_t i = 0; i < info->conv_count; i++) {
-        PdnConvShape shape = conv_shape(&x->what->module->convs.data[info->convs[i]]);
+        PdnConvShape shape = conv_shape(&x->module->convs.data[info->convs[i]]);
         double norm = pdn_conv_norm(&shape, x->type, frame, NULL);
         if (!(norm <= most)) most = norm; /* NaN, too */
     }
@@ -50,7 +51,7 @@ static double norm_of(const Execution *x, const TensorInfo *info, const void *fr
 }
 
 /* The frame scaled down until its norm is proved to be at most `most`. */
-static void limit_norm(const Execution *x, const TensorInfo *info, void *frame, int64_t n, double most) {
+static void limit_norm(const Numbers *x, const TensorInfo *info, void *frame, int64_t n, double most) {
     for (int pass = 0; pass < 4; pass++) { /* one, but for rounding */
         double norm = norm_of(x, info, frame, n);
         if (!(norm > most) || isinf(norm)) return;
@@ -59,7 +60,7 @@ static void limit_norm(const Execution *x, const TensorInfo *info, void *frame, 
     }
 }
 
-static double sum_moved(const Execution *x, const TensorInfo *info, const void *frame, int64_t first, int64_t n,
+static double sum_moved(const Numbers *x, const TensorInfo *info, const void *frame, int64_t first, int64_t n,
                         double move) {
     double sum = 0;
     for (int64_t i = first; i < first + n; i++)
@@ -69,7 +70,7 @@ static double sum_moved(const Execution *x, const TensorInfo *info, const void *
 
 /* The nearest numbers of that sum that lie in the range: all moved alike, but for those that meet its ends. The mean
  * lies in the range, so that the move is between those that take the greatest and the least number there. */
-static void fix_sum_within(const Execution *x, const TensorInfo *info, void *frame, int64_t first, int64_t n,
+static void fix_sum_within(const Numbers *x, const TensorInfo *info, void *frame, int64_t first, int64_t n,
                            double sum) {
     double least = get(x, frame, first), most = least;
     for (int64_t i = first; i < first + n; i++) {
@@ -86,9 +87,14 @@ static void fix_sum_within(const Execution *x, const TensorInfo *info, void *fra
         set(x, frame, i, inside(x, get(x, frame, i) + high, info->low, info->high));
 }
 
-/* The nearest numbers of that sum: all moved alike. Of a convolution each filter by itself. */
-static void fix_sum(const Execution *x, const TensorInfo *info, void *frame, int64_t n, double sum) {
-    int64_t filters = info->conv_count && info->rank > 1 ? info->shape[0] * info->shape[1] : 1;
+/* Of a convolution each has the sum by itself. */
+static int64_t filters_of(const TensorInfo *info) {
+    return info->is_conv ? info->shape[0] * info->shape[1] : 1;
+}
+
+/* The nearest numbers of that sum: all moved alike. */
+static void fix_sum(const Numbers *x, const TensorInfo *info, void *frame, int64_t n, double sum) {
+    int64_t filters = filters_of(info);
     int64_t taps = n / filters;
     for (int64_t f = 0; f < filters; f++) {
         if (info->low > -INFINITY || info->high < INFINITY) {
@@ -103,7 +109,7 @@ static void fix_sum(const Execution *x, const TensorInfo *info, void *frame, int
     }
 }
 
-static void project_frame(const Execution *x, const TensorInfo *info, void *frame, int64_t n) {
+static void project_frame(const Numbers *x, const TensorInfo *info, void *frame, int64_t n) {
     for (uint32_t c = 0; c < info->constraint_count; c++)
         if (info->constraints[c].kind == CONSTRAINT_SUM)
             fix_sum(x, info, frame, n, info->constraints[c].number);
@@ -113,14 +119,100 @@ static void project_frame(const Execution *x, const TensorInfo *info, void *fram
             limit_norm(x, info, frame, n, info->constraints[c].number);
 }
 
-void project_tensor(const Execution *x, const TensorInfo *info, void *data, int64_t frames, int64_t count) {
+void project_tensor(const Numbers *x, const TensorInfo *info, void *data, int64_t frames, int64_t count) {
     size_t bytes = x->type == PDN_F32 ? 4 : 8;
     for (int64_t f = 0; f < frames; f++)
         project_frame(x, info, (char *)data + (size_t)(f * count) * bytes, count);
 }
 
+/* ---- what is loaded ---------------------------------------------------------------------------------- */
+
+/* Of numbers that were computed, or saved, in f32. */
+static const double rounding = 0x1p-20;
+
+typedef struct {
+    const Numbers *x;
+    const TensorInfo *info;
+    const char *name; /* of the frame, such as K[2] */
+    Arena *arena;
+} Loaded;
+
+static const char *range_fault(const Loaded *l, const void *frame, int64_t n) {
+    double low = l->info->low - rounding * fabs(l->info->low), high = l->info->high + rounding * fabs(l->info->high);
+    for (int64_t i = 0; i < n; i++) {
+        double v = get(l->x, frame, i);
+        if (!isfinite(v))
+            return arena_format(l->arena, "%s holds %s, and parameters are finite numbers", l->name,
+                                isnan(v) ? "what is not a number" : "infinity");
+        if (v < low || v > high)
+            return arena_format(l->arena, "%s holds %g, and its range is from %g to %g", l->name, v, l->info->low,
+                                l->info->high);
+    }
+    return NULL;
+}
+
+static const char *norm_fault(const Loaded *l, const void *frame, int64_t n, double most) {
+    double norm = norm_of(l->x, l->info, frame, n);
+    if (norm <= most * (1 + rounding)) return NULL;
+    return arena_format(l->arena, "the norm of %s is proved to be at most %g, and may be %g", l->name, norm, most);
+}
+
+static const char *sum_fault(const Loaded *l, const void *frame, int64_t n, double wanted) {
+    int64_t filters = filters_of(l->info), taps = n / filters;
+    for (int64_t f = 0; f < filters; f++) {
+        double sum = 0, size = fabs(wanted);
+        for (int64_t i = f * taps; i < (f + 1) * taps; i++) {
+            sum += get(l->x, frame, i);
+            size += fabs(get(l->x, frame, i));
+        }
+        if (fabs(sum - wanted) > rounding * size)
+            return arena_format(l->arena, "the sum of %s%s is %g, and has to be %g",
+                                filters > 1 ? "a filter of " : "", l->name, sum, wanted);
+    }
+    return NULL;
+}
+
+static const char *frame_fault(const Loaded *l, const void *frame, int64_t n) {
+    const char *fault = range_fault(l, frame, n);
+    for (uint32_t c = 0; c < l->info->constraint_count && !fault; c++) {
+        const Constraint *k = &l->info->constraints[c];
+        fault = (k->kind == CONSTRAINT_NORM ? norm_fault : sum_fault)(l, frame, n, k->number);
+    }
+    return fault;
+}
+
+/* A sum is what rounding leaves of it; ranges and norms hold exactly. */
+static void move_inside(const Loaded *l, void *frame, int64_t n) {
+    clamp(l->x, frame, n, l->info->low, l->info->high);
+    for (uint32_t c = 0; c < l->info->constraint_count; c++)
+        if (l->info->constraints[c].kind == CONSTRAINT_NORM)
+            limit_norm(l->x, l->info, frame, n, l->info->constraints[c].number);
+}
+
+const char *tensor_fault(const Numbers *x, const TensorInfo *info, const char *name, void *data, int64_t frames,
+                         int64_t count, Arena *arena) {
+    size_t bytes = x->type == PDN_F32 ? 4 : 8;
+    const char *fault = NULL;
+    for (int64_t f = 0; f < frames && !fault; f++) {
+        Loaded l = {x, info, name, arena};
+        if (info->depth >= 0) l.name = arena_format(arena, "%s[%lld]", name, (long long)f);
+        void *frame = (char *)data + (size_t)(f * count) * bytes;
+        fault = frame_fault(&l, frame, count);
+        if (!fault) move_inside(&l, frame, count);
+    }
+    return fault;
+}
+
+void tensor_refuse(Session *s, const char *file, const char *fault, Span span) {
+    Diagnostic *d = diag_report(s->diagnostics, DIAG_LOADED_WRONG, span, file, fault);
+    diag_help(d, "what is loaded keeps to the ranges and constraints of its parameters: change them, or the file");
+}
+
+/* ---- while it is trained ------------------------------------------------------------------------------- */
+
 typedef struct {
     const Training *t;
+    Numbers numbers;
     char *parameters;
     int64_t *first; /* of each tensor: the number of its first frame */
 } Projection;
@@ -135,7 +227,7 @@ static void project_frames(const void *projection, int64_t begin, int64_t end) {
         while (p->first[tensor + 1] <= f) tensor++;
         const Place *place = &t->places[tensor];
         int64_t at = place->offset + (f - p->first[tensor]) * place->count;
-        project_frame(t->x, &t->task->tensors[tensor], p->parameters + (size_t)at * bytes, place->count);
+        project_frame(&p->numbers, &t->task->tensors[tensor], p->parameters + (size_t)at * bytes, place->count);
     }
 }
 
@@ -145,7 +237,7 @@ void training_project(void *training, void *parameters) {
     int64_t *first = mem_alloc(sizeof *first * (count + 1));
     first[0] = 0;
     for (uint32_t i = 0; i < count; i++) first[i + 1] = first[i] + t->places[i].frames;
-    Projection p = {t, parameters, first};
+    Projection p = {t, numbers_of(t->x), parameters, first};
     bool dear = false;
     for (uint32_t i = 0; i < count; i++) dear = dear || t->task->tensors[i].constraint_count;
     if (dear)

@@ -410,7 +410,8 @@ TensorInfo tensor_info(Elab *e, const Parameter *p, const Tensor *t, const Insta
                        .depth = p->depth,
                        .rank = t->rank,
                        .low = p->low,
-                       .high = p->high};
+                       .high = p->high,
+                       .is_conv = p->is_conv && !*t->suffix};
     memcpy(info.shape, t->shape, sizeof info.shape);
     if (*t->suffix) {
         info.low = -INFINITY;
@@ -428,10 +429,10 @@ void parameters_constrain(Elab *e) {
     for (uint32_t i = 0; i < e->parameters.len; i++) {
         const Parameter *p = e->parameters.data[i];
         for (uint32_t t = 0; t < p->tensor_count; t++) {
-            if (!p->tensors[t].source) continue;
             TensorInfo *info = ARENA_NEW(e->arena, TensorInfo);
             *info = tensor_info(e, p, &p->tensors[t], NULL);
-            e->out->sources.data[p->tensors[t].source - 1].tensor = info;
+            for (uint32_t i = 0; i < p->tensors[t].sources.len; i++)
+                e->out->sources.data[p->tensors[t].sources.data[i]].tensor = info;
         }
     }
 }

@@ -114,6 +114,7 @@ static void load_tensors(Elab *e, Parameter *p, const char *name, const char *pa
         Value *v = (Value *)program_value(e, program_input(e, type, s), p->span);
         v->node.boundary = tensor->value->node.boundary;
         tensor->value = v;
+        vec_push(&tensor->sources, e->out->sources.len - 1);
     }
 }
 

@@ -36,8 +36,10 @@ static void add_tensor(Elab *e, Parameter *p, Tensor t, PdnInit init) {
     memcpy(s.shape, t.shape, sizeof s.shape);
     e->streams += p->depth > 1 ? (uint32_t)p->depth : 1;
     t.value = program_value(e, program_input(e, stacked(p, t.type), s), p->span);
-    t.source = e->out->sources.len;
-    p->tensors[p->tensor_count++] = t;
+    Tensor *to = &p->tensors[p->tensor_count++];
+    *to = t;
+    vec_adopt(e->arena, &to->sources);
+    vec_push(&to->sources, e->out->sources.len - 1);
 }
 
 static void add_row(Elab *e, Parameter *p, int64_t n, PdnInit init) {

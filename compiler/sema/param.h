@@ -26,7 +26,7 @@ typedef struct {
     int rank;           /* as it is saved, without the index */
     int64_t shape[PDN_TENSOR_RANK];
     const char *suffix; /* "" or ".bias" */
-    uint32_t source;    /* 1 + the number of the source that fills it before the program runs; 0: it is computed */
+    VEC(uint32_t) sources; /* numbers of those that fill it before the program runs: at the start, with `load` */
 } Tensor;
 
 struct Parameter {

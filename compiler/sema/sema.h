@@ -55,6 +55,7 @@ typedef struct {
     double low, high;
     const Constraint *constraints;
     uint32_t constraint_count;
+    bool is_conv;
     const ConvId *convs; /* a convolution: as which it is applied */
     uint32_t conv_count;
 } TensorInfo;
@@ -98,7 +99,7 @@ typedef struct {
     int rank;
     int64_t shape[PDN_TENSOR_RANK];
     int64_t depth; /* frames of a stack; -1: not a stack */
-    const TensorInfo *tensor; /* START: whose range and constraints hold; NULL: none */
+    const TensorInfo *tensor; /* START, TENSOR: whose range and constraints hold; NULL: none */
     uint32_t number; /* of a kernel's parameters: which of their arrays, as the program declares them */
 } Source;
 

@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """Training as `pdn run` does it: several networks at once, and their files."""
+import math
 import os
 import subprocess
 import sys
 import tempfile
+
+import numpy as np
 
 import _safetensors
 
@@ -44,6 +47,17 @@ def content(*parts):
 
 def arrays(*parts):
     return _safetensors.load(path(*parts))[0]
+
+
+def save(where, made):
+    header, data = {}, b""
+    for name, array in made.items():
+        end = len(data) + array.nbytes
+        header[name] = {"dtype": "F32" if array.itemsize == 4 else "F64", "shape": list(array.shape),
+                        "data_offsets": [len(data), end]}
+        data += array.tobytes()
+    with open(where, "wb") as file:
+        file.write(_safetensors.dump(header, data))
 
 
 # ---- several at once -------------------------------------------------------------------------
@@ -150,8 +164,78 @@ def loads_of_the_unapplied():
     check("and loaded before it is applied", status == 0 and again == out, err, out, again)
 
 
+# ---- what is loaded keeps to its ranges and constraints ------------------------------------------
+
+KEPT = """precision PRECISION
+
+network kept()(f) {
+    param K[2] = conv(1 -> 2, size = 3, init = normal(1), boundary = periodic) subject to norm(K) <= 1
+    param S    = conv(1 -> 2, size = 3, init = normal(1)) subject to sum(S) == 0
+    param v    = normal(4, 10) in [-0.1, 0.1]
+    param W    = conv(1 -> 1, size = [3], init = constant(3)) subject to norm(W) <= 1
+    return f + sum(K[0](f)) + sum(K[1](f)) + sum(S(f)) + sum(v)
+}
+
+experiment applied {
+    grid G = box([0, 8], cells = [8])
+    let net = kept()
+    LOAD
+    print "mean": mean(net(G.x))
+    print "norms": norm(net.K[0]), norm(net.K[1])
+    print "largest": max(net.v)
+    save net to "again.safetensors"
+}
+"""
+
+
+def constraints_of_the_loaded():
+    source, kinds, edge = path("net.safetensors"), {"f32": "<f4", "f64": "<f8"}, {}
+    for precision in kinds:  # starts that are outside are moved to the edge
+        program("kept.pdn", KEPT.replace("PRECISION", precision).replace("LOAD", ""))
+        status, _, err = pdn("run", "kept.pdn", "--out", precision)
+        check("starts that are outside", status == 0, err)
+        edge[precision] = arrays(precision, "again.safetensors")
+        check("W is never applied, and has no norm", (edge[precision]["W"] == 3).all(), edge[precision]["W"])
+
+    def run(made):
+        save(source, made)
+        ran = pdn("run", "kept.pdn", "--out", "kept")
+        built = pdn("build", "kept.pdn", "kept", "--weights", source, "--size", "?", "-o", "built")
+        check("run and build agree about a file", ran[0] == built[0], ran, built)
+        return ran
+
+    def changed(name, change):
+        made = {n: a.copy() for n, a in edge[precision].items()}
+        made[name].flat[0] = change(made[name].flat[0])
+        return made
+
+    for precision, kind in kinds.items():
+        program("kept.pdn", KEPT.replace("PRECISION", precision).replace("LOAD", 'load net from "net.safetensors"'))
+        status, _, err = run(edge[precision])
+        check("what is on the edge", status == 0, err)
+        check("is loaded to the bit", all(np.array_equal(arrays("kept", "again.safetensors")[n], a)
+                                          for n, a in edge[precision].items()))
+        other = edge["f64" if precision == "f32" else "f32"]
+        status, out, err = run(other)
+        numbers = dict(line.split(": ") for line in out.splitlines())
+        check("so is what rounding has moved beyond", status == 0, err)
+        if status == 0:
+            check("its norms are proved", all(float(n) <= 1 for n in numbers["norms"].split()), out)
+            check("its range is kept", float(arrays("kept", "again.safetensors")["v"].max()) <= 0.1, out)
+        most = np.abs(edge[precision]["v"]).max()
+        for what, made, message in (
+                ("a norm", changed("K", lambda x: x + math.copysign(0.01, x)), "the norm of K[0] is proved to be at most 1."),
+                ("a sum", changed("S", lambda x: x + 0.01), "the sum of a filter of S is 0.0"),
+                ("a range", changed("v", lambda x: -most - 0.001), "v holds -0.101, and its range is from -0.1 to 0.1"),
+                ("a NaN", changed("K", lambda x: np.nan), "K[0] holds what is not a number"),
+                ("infinity", changed("W", lambda x: -np.inf), "W holds infinity")):
+            status, _, err = run({n: a.astype(kind) for n, a in made.items()})
+            check(f"{what} outside is refused, with the numbers", status == 1 and message in err and
+                  "change them, or the file" in err, status, err)
+
+
 def main():
-    for part in (several, loads_of_the_unapplied):
+    for part in (several, loads_of_the_unapplied, constraints_of_the_loaded):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)
