@@ -325,6 +325,8 @@ static bool node_tangent(Sweep *s, Node n) {
                                         (Node[]){or_zero(s, t[0], operands[0]), operands[1],
                                                  or_zero(s, t[2], operands[2])},
                                         3, 0, 0, d.span);
+    else if (d.op == OP_TRIDIAG)
+        s->tangent[n] = tridiag_tangent(m, s->to, &d, operands, s->primal[n], t);
     else if (info->class == CLASS_BILINEAR)
         s->tangent[n] = bilinear_tangent(s, n, t);
     else if (info->class == CLASS_LINEAR || d.op == OP_SUM || d.op == OP_SPREAD)

@@ -129,6 +129,12 @@ static void walk(Costs *c, const HFunc *f, const HBlock *block, double times) {
             c->cost.flops += times * conv_flops(c, h);
             c->cost.bytes += times * conv_moved(c, h);
             c->cost.launches++;
+        } else if (h->kind == H_TRIDIAG) {
+            double moved = f->regs.data[h->dst].type.channels, n = cells(c, h->grids[0]) * times;
+            c->cost.flops += n * moved * op_info(OP_TRIDIAG)->cost;
+            for (uint32_t k = 0; k < h->args_count; k++) moved += f->regs.data[h->args[k]].type.channels;
+            c->cost.bytes += n * moved * c->size;
+            c->cost.launches++;
         }
     }
 }
@@ -161,13 +167,25 @@ static double block_bytes(const Costs *c, const HFunc *f, const HBlock *block) {
     return stacks + calls;
 }
 
-/* Convolutions of a function run one after another: the largest. */
-static double most_conv_bytes(const Costs *c, const HBlock *block) {
+/* What lines keep from a sweep to the sweep back: two or three numbers a cell, for rows a little longer. */
+static double tridiag_bytes(const Costs *c, const HInstr *h, uint32_t channels) {
+    double n = extent(c, h->grids[0], h->index) + 1, others = cells(c, h->grids[0]) / (n - 1);
+    double lines = h->index == 0 ? others * channels : others;
+    double group = h->index == 0 ? 128.0 / c->size : 1;
+    if (lines >= group) lines = ceil(lines / group) * group;
+    bool ring = h->detail & TRIDIAG_PERIODIC;
+    return (n * (ring ? 3 : 2) + (ring ? 5 : 0)) * lines * c->size * 1.02 + 4096;
+}
+
+/* Convolutions and systems of a function run one after another: the largest. */
+static double most_scratch(const Costs *c, const HFunc *f, const HBlock *block) {
     double most = 0;
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         if (h->kind == H_CONV) most = fmax(most, slot_bytes(c, conv_bytes(c, h)));
-        if (host_is_loop(h->kind)) most = fmax(most, most_conv_bytes(c, h->loop->body));
+        if (h->kind == H_TRIDIAG)
+            most = fmax(most, slot_bytes(c, tridiag_bytes(c, h, f->regs.data[h->dst].type.channels)));
+        if (host_is_loop(h->kind)) most = fmax(most, most_scratch(c, f, h->loop->body));
     }
     return most;
 }
@@ -181,7 +199,7 @@ static double func_bytes(const Costs *c, uint32_t number) {
     for (uint32_t i = 0; i < f->partials.len; i++)
         bytes +=
             slot_bytes(c, rows(c, f->partials.data[i].grid) * 8 * f->partials.data[i].channels);
-    return bytes + most_conv_bytes(c, &f->body) + block_bytes(c, f, &f->body);
+    return bytes + most_scratch(c, f, &f->body) + block_bytes(c, f, &f->body);
 }
 
 /* Least extents of the grids that are made of no other: n cells have (n + 1) / 2 coarse ones, 2 n fine ones. */

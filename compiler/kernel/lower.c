@@ -20,7 +20,8 @@ enum {
 bool block_is_source(Op op) {
     return op == OP_PARAM || op == OP_INPUT || op == OP_RESULT || op == OP_FRAME ||
            op == OP_NORMAL || op == OP_UNIFORM || op == OP_ROW || op == OP_TOTALS ||
-           op == OP_BATCHMEAN || op == OP_CHECKED || op == OP_CONVNORMW || op_info(op)->class == CLASS_BILINEAR;
+           op == OP_BATCHMEAN || op == OP_CHECKED || op == OP_CONVNORMW || op == OP_TRIDIAG ||
+           op_info(op)->class == CLASS_BILINEAR;
 }
 
 /* ---- kernel nodes, hash-consed -------------------------------------------------------- */
@@ -297,7 +298,8 @@ static void mark_needed(Block *b) {
                       d->op == OP_TASK || d->op == OP_SCATTER || d->op == OP_RESTRICT ||
                       d->op == OP_PROLONG || d->op == OP_BYCHANNEL || d->op == OP_ENTRY ||
                       d->op == OP_MAXPOOL || d->op == OP_BATCHMEAN || d->op == OP_CHECKED || d->op == OP_CONVNORM ||
-                      d->op == OP_CONVNORMW || op_info(d->op)->class == CLASS_BILINEAR;
+                      d->op == OP_CONVNORMW || d->op == OP_TRIDIAG ||
+                      op_info(d->op)->class == CLASS_BILINEAR;
         for (uint32_t i = 0; i < d->count; i++) {
             Node u = f->operands.data[d->first + i];
             b->needed[u] = true;

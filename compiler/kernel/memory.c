@@ -87,7 +87,8 @@ static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
 /* Can the instruction write to a buffer of our choice? */
 static bool writes_anywhere(const HInstr *h) {
     return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL || h->kind == H_ROW ||
-           h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM;
+           h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM ||
+           h->kind == H_TRIDIAG;
 }
 
 static struct HPool *pool_of(HLoop *l, Type t, Arena *arena) {
@@ -318,7 +319,8 @@ static void want_slots(Memory *m, HBlock *block) {
         uint32_t count = k                   ? k->written.len
                          : h->kind == H_CALL ? h->dsts_count
                                              : h->kind == H_RANDOM || h->kind == H_ROW ||
-                                                   h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM;
+                                                   h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM ||
+                                                   h->kind == H_TRIDIAG;
         const HReg *made = k ? h->outputs : h->kind == H_CALL ? h->dsts : &h->dst;
         for (uint32_t o = 0; o < count; o++) {
             HRegData *r = &m->f->regs.data[made[o]];
@@ -389,6 +391,8 @@ static void smallest_block(Plan *plan, const HFunc *f, const HBlock *block) {
             if (least[0] < count) least[0] = count;
         }
         if (h->kind == H_CONV) conv_smallest(plan, f, h);
+        for (uint32_t a = 0; h->kind == H_TRIDIAG && a < MAX_RANK; a++)
+            if (plan->smallest[h->grids[0]][a] < 1) plan->smallest[h->grids[0]][a] = 1;
         if (h->kind == H_CONVNORM) {
             int64_t *least = plan->smallest[f->regs.data[h->args[0]].type.grid],
                     count = conv_weights(&plan->convs.data[h->index]);

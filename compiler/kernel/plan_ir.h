@@ -133,6 +133,7 @@ typedef enum {
     H_CHECK, /* a solution whose residual args[0] is above args[1] after args[2] steps: `index` tells the host; detail 1: it stops */
     /* dst = the norm of convolution `index` with weights args[0]; with args[1] its derivative, times that */
     H_CONVNORM,
+    H_TRIDIAG,  /* dst = solutions of tridiagonal systems along axis `index`, bits `detail`; args as the op's; grids: one */
     H_CONV,     /* dst = form `detail` of convolution `index` of (args[0], args[1]); grids: u's and v's */
 } HKind;
 #define H_KINDS (H_CONV + 1)

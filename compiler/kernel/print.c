@@ -9,7 +9,7 @@ static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 const char *const host_words[H_KINDS] = {
     "constant", "input", "op",     "cells",  "launch", "random",   "loop",
     "call",     "frame", "frames", "effect", "back",   "advance",  "zerostack",
-    "scatter",  "task",  "row",    "entry",  "batch",  "check", "convnorm", "conv"};
+    "scatter",  "task",  "row",    "entry",  "batch",  "check", "convnorm", "tridiag", "conv"};
 
 static void put_type(Type t, Text *out) {
     text_printf(out, " %s", types[t.kind]);
@@ -99,6 +99,7 @@ static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *
     if (h->kind == H_RANDOM) text_printf(out, " %u", h->detail);
     if (h->kind == H_CONV)
         text_printf(out, " %s grids 2 %u %u", conv_form_names[h->detail], h->grids[0], h->grids[1]);
+    if (h->kind == H_TRIDIAG) text_printf(out, " %u grids 1 %u", h->detail, h->grids[0]);
     put_reg("to", h->dst, out);
     put_regs("args", h->args, h->args_count, out);
     put_regs("dsts", h->dsts, h->dsts_count, out);

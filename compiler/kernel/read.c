@@ -356,6 +356,12 @@ static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
         h->grids = numbers(r, "grids", &n);
         same(r, n, 2);
     }
+    if (h->kind == H_TRIDIAG) {
+        uint32_t n;
+        h->detail = number(r);
+        h->grids = numbers(r, "grids", &n);
+        same(r, n, 1);
+    }
     h->dst = named_reg(r, "to");
     h->args = regs(r, "args", &h->args_count);
     h->dsts = regs(r, "dsts", &h->dsts_count);

@@ -136,7 +136,10 @@ static bool is_root(const Block *b, Node n) {
 /* Is the value there, or had for nothing? */
 static bool at_hand(const Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
-    return b->reg[n] != NONE || d->op == OP_CONST || d->op == OP_INPUT || d->op == OP_CELLS ||
+    bool row = d->op == OP_ROW; /* of numbers that are there */
+    for (uint32_t i = 0; row && i < d->count; i++)
+        row = graph_node(b->f, b->f->operands.data[d->first + i])->op == OP_CONST;
+    return b->reg[n] != NONE || row || d->op == OP_CONST || d->op == OP_INPUT || d->op == OP_CELLS ||
            (d->op == OP_RESULT && b->tuple[b->f->operands.data[d->first]]);
 }
 
@@ -518,6 +521,15 @@ static HReg require_conv(Block *b, Node n) {
     return reg;
 }
 
+static HReg require_tridiag(Block *b, Node n) {
+    const NodeData *d = graph_node(b->f, n);
+    HReg reg = with_operands(b, n, H_TRIDIAG);
+    HInstr *h = &vec_last(&b->code->code);
+    h->detail = d->detail;
+    h->grids = arena_copy(b->planner->plan->arena, &d->type.grid, sizeof d->type.grid);
+    return reg;
+}
+
 static HReg batch_mean(Block *b, Node n) {
     Plan *plan = b->planner->plan;
     Type t = graph_node(b->f, n)->type;
@@ -562,6 +574,7 @@ HReg block_require(Block *b, Node n) {
     case OP_CONV:
     case OP_CONVT:
     case OP_CONVW: reg = require_conv(b, n); break;
+    case OP_TRIDIAG: reg = require_tridiag(b, n); break;
     case OP_CONVNORM:
     case OP_CONVNORMW: {
         Plan *plan = b->planner->plan;

@@ -383,6 +383,24 @@ static void check_conv(Check *c, const HInstr *h) {
             fail(c, "func", "a convolution of fields of another shape");
 }
 
+static void check_tridiag(Check *c, const HInstr *h) {
+    if (h->args_count != 4 || h->dsts_count || h->detail > TRIDIAG_BITS || h->grids[0] == GRID_NONE ||
+        h->grids[0] >= c->plan->grids || h->index >= c->plan->grid_rank[h->grids[0]]) {
+        fail(c, "func", "no such tridiagonal system");
+        return;
+    }
+    for (uint32_t i = 0; i < 4; i++) reads(c, h->args[i], TYPE_FIELD, "a tridiagonal system of what is no field");
+    writes(c, h->dst, TYPE_FIELD, "a tridiagonal system makes a new field");
+    if (c->wrong) return;
+    const HRegData *x = &c->f->regs.data[h->dst];
+    for (uint32_t i = 0; i < 4; i++) {
+        Type t = c->f->regs.data[h->args[i]].type;
+        if (t.grid != h->grids[0] || (t.channels != x->type.channels && (t.channels != 1 || i == 0)))
+            fail(c, "func", "a tridiagonal system of fields of another shape");
+    }
+    if (x->type.grid != h->grids[0] || x->place < PLACE_SLOT) fail(c, "func", "a tridiagonal system without a place");
+}
+
 static void check_convnorm(Check *c, const HInstr *h) {
     if (h->index >= c->plan->convs.len || h->args_count < 1 || h->args_count > 2) {
         fail(c, "func", "no such norm of a convolution");
@@ -499,6 +517,8 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
             check_task(c, h);
         else if (h->kind == H_CONV)
             check_conv(c, h);
+        else if (h->kind == H_TRIDIAG)
+            check_tridiag(c, h);
         else if (h->kind == H_CONVNORM)
             check_convnorm(c, h);
         else

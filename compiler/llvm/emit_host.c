@@ -27,7 +27,7 @@ static LLVMValueRef number_at(Emit *e, LLVMValueRef base, uint32_t index) {
 
 /* ---- grids and sizes ----------------------------------------------------------------------- */
 
-static LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid) {
+LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid) {
     LLVMValueRef i = emit_i64(e, (int64_t)grid * GRID_WORDS);
     return LLVMBuildInBoundsGEP2(e->b, e->i64, grids, &i, 1, "grid");
 }
@@ -121,7 +121,7 @@ LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef 
 
 /* ---- launches ---------------------------------------------------------------------------------- */
 
-static void put_word(HE *h, uint32_t word, LLVMValueRef value) {
+void put_word(HE *h, uint32_t word, LLVMValueRef value) {
     LLVMValueRef i = emit_i64(h->e, word);
     LLVMBuildStore(h->e->b, value, LLVMBuildInBoundsGEP2(h->e->b, h->e->i64, h->words, &i, 1, ""));
 }
@@ -171,7 +171,7 @@ void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueR
                   (LLVMValueRef[]){NULL, e->kernels[number], h->words, count}, 4);
 }
 
-static LLVMValueRef place_of(HE *h, HReg reg) {
+LLVMValueRef field_place(HE *h, HReg reg) {
     const HRegData *r = &h->f->regs.data[reg];
     if (r->place == PLACE_SLOT) h->regs[reg].value = h->slots[r->place_index];
     return h->regs[reg].value; /* POOL and RESULT were set where they were decided */
@@ -184,7 +184,7 @@ static void emit_launch(HE *h, const HInstr *in) {
         ARENA_ARRAY(e->arena, LLVMValueRef, k->fields.len + k->written.len + k->scalars + 1);
     LLVMValueRef *outputs = v + k->fields.len, *scalars = outputs + k->written.len;
     for (uint32_t i = 0; i < k->fields.len; i++) v[i] = h->regs[in->fields[i]].value;
-    for (uint32_t i = 0; i < k->written.len; i++) outputs[i] = place_of(h, in->outputs[i]);
+    for (uint32_t i = 0; i < k->written.len; i++) outputs[i] = field_place(h, in->outputs[i]);
     for (uint32_t i = 0; i < k->scalars; i++)
         scalars[i] = in->scalars[i] == NONE ? to_real(e, constant_f64(h, in->scalar_constant[i]))
                                             : h->regs[in->scalars[i]].value;
@@ -206,8 +206,8 @@ static void emit_conv(HE *h, const HInstr *in) {
     ConvLaunch launches[CONV_LAUNCHES];
     LLVMValueRef u = grid_at(e, h->grids, in->grids[0]), v = grid_at(e, h->grids, in->grids[1]);
     LLVMValueRef words[CONV_OPERANDS] = {
-        u,  v, h->regs[in->args[0]].value, h->regs[in->args[1]].value, place_of(h, in->dst),
-        h->conv};
+        u,  v, h->regs[in->args[0]].value, h->regs[in->args[1]].value, field_place(h, in->dst),
+        h->scratch};
     for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
     uint32_t count = emit_conv_launches(e, in, u, v, h->words, launches);
     for (uint32_t i = 0; i < count; i++) {
@@ -301,7 +301,7 @@ static void emit_call(HE *h, const HInstr *in) {
     for (uint32_t i = 0; i < in->dsts_count; i++) {
         bool scalar = callee->regs.data[callee->results.data[i]].type.kind == TYPE_SCALAR;
         args[2 + in->args_count + i] =
-            scalar ? emit_variable(e, e->real, "result") : place_of(h, in->dsts[i]);
+            scalar ? emit_variable(e, e->real, "result") : field_place(h, in->dsts[i]);
     }
     LLVMValueRef f = e->hosts[in->index];
     LLVMValueRef s = LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, args, count, "");
@@ -355,7 +355,7 @@ static void emit_random(HE *h, const HInstr *in) {
     if (t.kind == TYPE_SCALAR)
         to = emit_variable(e, e->real, "random");
     else {
-        to = place_of(h, in->dst);
+        to = field_place(h, in->dst);
         count = mul(e, emit_word(e, e->i64, grid_at(e, h->grids, t.grid), GRID_CHANNEL, ""),
                     emit_i64(e, t.channels));
     }
@@ -372,7 +372,7 @@ static void emit_conv_norm(HE *h, const HInstr *in) {
         h->regs[in->dst].value = inside_norm(h, in);
         return;
     }
-    LLVMValueRef to = derivative ? place_of(h, in->dst) : emit_variable(e, e->real, "norm");
+    LLVMValueRef to = derivative ? field_place(h, in->dst) : emit_variable(e, e->real, "norm");
     LLVMValueRef cotangent = derivative ? value_place(h, in->args[1]) : LLVMConstNull(e->ptr);
     LLVMValueRef args[5] = {NULL, emit_conv_shape(e, &e->plan->convs.data[in->index]),
                             h->regs[in->args[0]].value, cotangent, to};
@@ -390,7 +390,7 @@ static void emit_batch(HE *h, const HInstr *in) {
         to = emit_variable(e, e->real, "mean");
         LLVMBuildStore(e->b, from, to);
     } else {
-        to = place_of(h, in->dst);
+        to = field_place(h, in->dst);
         emit_copy(h, in->index, t.grid, from, to);
         grid = grid_at(e, h->grids, t.grid); /* its extents come first */
         count = mul(e, emit_word(e, e->i64, grid, GRID_CHANNEL, ""), emit_i64(e, t.channels));
@@ -468,7 +468,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
     case H_BATCH: emit_batch(h, in); break;
     case H_CHECK: emit_check(h, in); break;
     case H_ROW: {
-        LLVMValueRef to = place_of(h, in->dst);
+        LLVMValueRef to = field_place(h, in->dst);
         for (uint32_t i = 0; i < in->args_count; i++)
             LLVMBuildStore(e->b, h->regs[in->args[i]].value, number_at(e, to, i));
         break;
@@ -478,6 +478,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
             LLVMBuildLoad2(e->b, e->real, number_at(e, h->regs[in->args[0]].value, in->index), "");
         break;
     case H_CONV: emit_conv(h, in); break;
+    case H_TRIDIAG: emit_tridiag(h, in); break;
     case H_CONVNORM: emit_conv_norm(h, in); break;
     }
 }
@@ -499,7 +500,7 @@ static LLVMTypeRef host_type(Emit *e, const HFunc *f) {
 }
 
 static uint32_t most_words(const Plan *plan) {
-    uint32_t most = plan->convs.len ? CONV_LAUNCH_WORDS : 1;
+    uint32_t most = plan->convs.len ? CONV_LAUNCH_WORDS : TRIDIAG_WORDS;
     for (uint32_t i = 0; i < plan->kernels.len; i++) {
         uint32_t count = kernel_words(plan->kernels.data[i]).count;
         most = count > most ? count : most;
@@ -507,12 +508,17 @@ static uint32_t most_words(const Plan *plan) {
     return most;
 }
 
-/* The most scratch that a convolution of the block needs: they run one after another. */
-static LLVMValueRef conv_scratch_of(Emit *e, const HBlock *block, LLVMValueRef grids,
-                                    LLVMValueRef most) {
+/* The most scratch that a convolution or tridiagonal system of the block needs: they run one after another. */
+static LLVMValueRef scratch_of(Emit *e, const HFunc *f, const HBlock *block, LLVMValueRef grids,
+                               LLVMValueRef most) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (host_is_loop(h->kind)) most = conv_scratch_of(e, h->loop->body, grids, most);
+        if (host_is_loop(h->kind)) most = scratch_of(e, f, h->loop->body, grids, most);
+        if (h->kind == H_TRIDIAG) {
+            LLVMValueRef g = grid_at(e, grids, h->grids[0]);
+            LLVMValueRef bytes = tridiag_bytes(e, h, g, f->regs.data[h->dst].type.channels);
+            most = most ? emit_max(e, most, bytes) : bytes;
+        }
         if (h->kind != H_CONV) continue;
         bool seen = false;
         for (uint32_t k = 0; k < i && !seen; k++) {
@@ -529,10 +535,10 @@ static LLVMValueRef conv_scratch_of(Emit *e, const HBlock *block, LLVMValueRef g
     return most;
 }
 
-/* Fixed part of the scratch: slots, partial results, that of convolutions. Sets their addresses when `base` is
+/* Fixed part of the scratch: slots, partial results, that of convolutions and systems. Sets their addresses when `base` is
  * given. */
 static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMValueRef base,
-                            LLVMValueRef *slots, LLVMValueRef *partials, LLVMValueRef *conv) {
+                            LLVMValueRef *slots, LLVMValueRef *partials, LLVMValueRef *scratch) {
     LLVMValueRef at = emit_i64(e, 0);
     for (uint32_t i = 0; i < f->slots.len; i++) {
         if (base) slots[i] = bytes_on(e, base, at);
@@ -546,8 +552,8 @@ static LLVMValueRef lay_out(Emit *e, const HFunc *f, LLVMValueRef grids, LLVMVal
                                  emit_i64(e, 8 * (int64_t)f->partials.data[i].channels));
         at = plus(e, at, slot_bytes(e, bytes));
     }
-    if (base) *conv = bytes_on(e, base, at);
-    LLVMValueRef most = conv_scratch_of(e, &f->body, grids, NULL);
+    if (base) *scratch = bytes_on(e, base, at);
+    LLVMValueRef most = scratch_of(e, f, &f->body, grids, NULL);
     return most ? plus(e, at, slot_bytes(e, most)) : at;
 }
 
@@ -581,7 +587,7 @@ static void emit_host(Emit *e, uint32_t number) {
     h.words = emit_variable(e, LLVMArrayType2(e->i64, most_words(e->plan)), "words");
     h.top = emit_variable(e, e->ptr, "top");
     LLVMValueRef base = LLVMGetParam(h.function, 1);
-    LLVMValueRef fixed = lay_out(e, f, h.grids, base, h.slots, h.partials, &h.conv);
+    LLVMValueRef fixed = lay_out(e, f, h.grids, base, h.slots, h.partials, &h.scratch);
     LLVMBuildStore(e->b, bytes_on(e, base, fixed), h.top);
     for (uint32_t i = 0; i < f->params.len; i++)
         h.regs[f->params.data[i]].value = LLVMGetParam(h.function, 2 + i);

@@ -37,7 +37,7 @@ typedef struct {
     LLVMValueRef function, run, host, grids, constants, inputs;
     Reg *regs;
     LLVMValueRef *slots, *partials;
-    LLVMValueRef conv;  /* scratch of convolutions */
+    LLVMValueRef scratch; /* of convolutions and tridiagonal systems, which run one after another */
     LLVMValueRef words; /* arguments of launches */
     LLVMValueRef top;   /* variable: end of the scratch that is in use */
     Tape **tapes;       /* by number */
@@ -83,6 +83,18 @@ void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueR
                    const LLVMValueRef *outputs, const LLVMValueRef *scalars);
 void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to);
 void emit_code(HE *h, const HBlock *block);
+
+LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid);
+void put_word(HE *h, uint32_t word, LLVMValueRef value); /* of the arguments of a launch */
+/* Where a field that is made now goes. */
+LLVMValueRef field_place(HE *h, HReg reg);
+
+/* ---- emit_tridiag.c ---- */
+
+void emit_tridiag(HE *h, const HInstr *in);
+/* Bytes of its scratch. */
+LLVMValueRef tridiag_bytes(Emit *e, const HInstr *in, LLVMValueRef grid, uint32_t channels);
+enum { TRIDIAG_WORDS = 12 };
 
 /* ---- emit_loop.c ---- */
 

@@ -55,6 +55,16 @@ bool op_shape(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, 
 bool conv_fits(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, ConvId index,
                Type type, const char **why);
 
+/* The bits of TRIDIAG's detail. Row i of a line's system has the entries lower[i], diagonal[i], upper[i], or, with the
+ * first two bits, lower[i - 1] and upper[i + 1]: a symmetric system has one field as both with LOWER_BEFORE. Entries that
+ * would multiply what lies beyond the ends are not looked at, unless PERIODIC makes the ends neighbours. */
+typedef enum {
+    TRIDIAG_LOWER_BEFORE = 1,
+    TRIDIAG_UPPER_AFTER = 2,
+    TRIDIAG_PERIODIC = 4,
+    TRIDIAG_BITS = 7
+} TridiagBit;
+
 /* The same as the runtime has it. */
 PdnConvShape conv_shape(const Conv *c);
 

@@ -40,6 +40,11 @@ Node node_broadcast(Module *m, FuncId f, Node n, Type type, Span span);
 /* The tangent of a MAXPOOL node whose operand has tangent t: the mean of t over the cells that are largest. */
 Node maxpool_tangent(Module *m, FuncId f, Node n, Node t);
 
+/* ---- tridiagonal systems ---- */
+
+/* The tangent of x, a TRIDIAG node of these data and operands, some of which have tangents (b's first; NODE_NONE: none). */
+Node tridiag_tangent(Module *m, FuncId f, const NodeData *d, const Node *operands, Node x, const Node *tangents);
+
 /* ---- stencils ---- */
 
 /* What a tap reads on one axis: the position inside, the factor of what is there, and the factor

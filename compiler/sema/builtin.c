@@ -24,11 +24,14 @@ const BuiltinInfo *builtin_find(const Names *names, Name name) {
     return NULL;
 }
 
-bool builtin_reads_word(const char *builtin, uint32_t position, bool named, const char *text,
+bool builtin_reads_word(const char *builtin, uint32_t position, const char *argument, const char *text,
                         bool bound) {
     static const char *const methods[] = {"nearest", "bilinear", "area"};
-    if (strcmp(builtin, "d") == 0)
-        return (position == 1 || named) && strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z';
+    bool axis = strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z', named = *argument;
+    if (strcmp(builtin, "d") == 0) return (position == 1 || named) && axis;
+    bool second = strcmp(builtin, "cell") == 0 || strcmp(builtin, "spacing") == 0;
+    if (second || strcmp(builtin, "tridiagonal_solve") == 0)
+        return axis && (named ? strcmp(argument, "axis") == 0 : position == (second ? 1u : 4u));
     if (strcmp(builtin, "resize") != 0 || (position != 2 && !named)) return false;
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
         if (strcmp(methods[i], text) == 0) return true;

@@ -166,7 +166,7 @@ Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Exp
             arg->value->kind == EXPR_NAME ? names_text(e->names, arg->value->name) : "";
         bool bound =
             *text && (env_find(env, arg->value->name) || builtin_find(e->names, arg->value->name));
-        if (*text && builtin && builtin_reads_word(builtin->name, i, arg->name != 0, text, bound)) {
+        if (*text && builtin && builtin_reads_word(builtin->name, i, arg->name ? names_text(e->names, arg->name) : "", text, bound)) {
             Value *v = value_new(e, VALUE_STRING, arg->value->span);
             v->string.bytes = text;
             v->string.length = (uint32_t)strlen(text);

@@ -364,6 +364,15 @@ static Node cell_op(Elab *e, Op op, Node a, Node b, Span span) {
     return graph_binary(e->module, e->frame->func, op, a, b, span);
 }
 
+Node cell_number(Elab *e, GridId grid, uint32_t axis, Span span) {
+    const Grid g = e->module->grids.data[grid];
+    FuncId f = e->frame->func;
+    Node at = graph_add_typed(e->module, f, OP_COORD, type_field(grid, 1), NULL, 0, axis, 0, span);
+    Node from = cell_op(e, OP_SUB, at, graph_const(e->module, f, g.origin[axis]), span);
+    Node cells = cell_op(e, OP_DIV, from, graph_const(e->module, f, g.spacing[axis]), span);
+    return graph_unary(e->module, f, OP_FLOOR, cells, span);
+}
+
 /* (i + j + k) mod 2 of the cells of u's grid. */
 const Value *prelude_parity(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *u = argument_get(e, info, a, 0);
@@ -377,10 +386,7 @@ const Value *prelude_parity(Elab *e, const BuiltinInfo *info, const Arguments *a
     FuncId f = e->frame->func;
     Node sum = NODE_NONE;
     for (uint32_t axis = 0; axis < g.rank; axis++) {
-        Node at = graph_add_typed(e->module, f, OP_COORD, type_field(grid, 1), NULL, 0, axis, 0, a->span);
-        Node from = cell_op(e, OP_SUB, at, graph_const(e->module, f, g.origin[axis]), a->span);
-        Node cells = cell_op(e, OP_DIV, from, graph_const(e->module, f, g.spacing[axis]), a->span);
-        Node index = graph_unary(e->module, f, OP_FLOOR, cells, a->span);
+        Node index = cell_number(e, grid, axis, a->span);
         sum = sum ? cell_op(e, OP_ADD, sum, index, a->span) : index;
     }
     return value_node(e, cell_op(e, OP_MOD, sum, graph_const(e->module, f, 2), a->span), NULL, a->span);

@@ -96,7 +96,7 @@ static bool is_word(const Resolver *r, const Expr *call, uint32_t i) {
     Names *names = r->unit->context.names;
     if (callee->kind != EXPR_NAME || arg->value->kind != EXPR_NAME) return false;
     bool bound = env_find(r->env, arg->value->name) || builtin_find(names, arg->value->name);
-    return builtin_reads_word(names_text(names, callee->name), i, arg->name != 0,
+    return builtin_reads_word(names_text(names, callee->name), i, arg->name ? names_text(names, arg->name) : "",
                               names_text(names, arg->value->name), bound);
 }
 

@@ -397,6 +397,8 @@ const Value *derive_laplacian(Elab *e, const Value *u, int accuracy, Span span);
 /* A stencil of one channel applied to every channel of u. */
 const Value *derive_stencil(Elab *e, const Value *u, const Stencil *stencil, bool odd[MAX_RANK],
                             Span span);
+/* The numbers of the cells along an axis, 0 for the first, as a field of one channel. */
+Node cell_number(Elab *e, GridId grid, uint32_t axis, Span span);
 /* What a derivative, odd along some axes, makes of the boundary of its field: values become 0, and where it is
  * odd, even and odd continuation change places. NULL stays NULL. */
 const Boundary *boundary_derived(Elab *e, const Boundary *b, const bool odd[MAX_RANK]);
@@ -452,9 +454,9 @@ struct BuiltinInfo {
 };
 const BuiltinInfo *builtin_find(const Names *names, Name name);
 const BuiltinInfo *builtin_at(uint32_t i); /* NULL past the last */
-/* Does this builtin read `text` in this place as a word, such as the axis in d(u, x), not as a name? `bound`:
- * there is such a name. */
-bool builtin_reads_word(const char *builtin, uint32_t position, bool named, const char *text,
+/* Does this builtin read `text` as a word in this place, or as the argument called `argument` ("": none), such as the axis
+ * in d(u, x), not as a name? `bound`: there is such a name. */
+bool builtin_reads_word(const char *builtin, uint32_t position, const char *argument, const char *text,
                         bool bound);
 const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span);
 /* Checks number and names of the arguments, then calls. */

@@ -96,6 +96,7 @@ static double domain(Op op, uint32_t operand, double x) {
     case OP_SQRT: return 1.5 + x;
     case OP_POW: return operand == 0 ? 1.5 + 0.9 * x : x;
     case OP_DIV: return operand == 1 ? 2 + x : x;
+    case OP_TRIDIAG: return operand == 2 ? 3 + x : x;
     case OP_MOD: return operand == 1 ? 5 + 0.3 * x : 1.2 + 0.5 * x;
     case OP_ASIN:
     case OP_ACOS: return 0.8 * x;
@@ -181,6 +182,12 @@ static Node say(Bench *b, Op op, uint32_t channels) {
     case OP_CONV:
     case OP_CONVT:
     case OP_CONVW: return say_conv(b, op);
+    case OP_TRIDIAG: { /* of two channels in 2D, some bands of one */
+        Node bands[4];
+        for (uint32_t i = 0; i < 4; i++) bands[i] = field_param(b, i == 2 ? 1 : channels);
+        uint32_t detail = rank == 1 ? 0 : TRIDIAG_LOWER_BEFORE | TRIDIAG_PERIODIC;
+        return graph_add(b->m, b->f, op, bands, 4, rank - 1, detail, SPAN_NONE);
+    }
     default: return NODE_NONE;
     }
 }
