@@ -45,6 +45,7 @@ typedef struct {
     CertificateNumber numbers[CERTIFICATE_NUMBERS];
     uint32_t count;
     const char *missing; /* where there is no proof: what is missing, in the field's words, with what would help */
+    bool close; /* where there is no proof: the form of a theorem was found, and its numbers are what fails */
     double largest; /* the step may be so many times as large, with this proof; 0: not known */
     int64_t layers; /* steps that differ and were looked at one by one; 1: all are alike */
     int64_t worst;  /* k of the one whose numbers are given, or that has no proof */

@@ -82,8 +82,8 @@ Certificate scheme_certify(Scheme *scheme) {
             c.theorem = (TheoremId)id;
             return c;
         }
-        /* what is linear and fails by its numbers says more than a form that was not found */
-        if (c.missing && (!none.missing || c.linear)) none = c;
+        /* what fails by its numbers says more than a form that was not found */
+        if (c.missing && (!none.missing || c.linear || c.close)) none = c;
     }
     none.verdict = VERDICT_NONE;
     if (!none.missing)

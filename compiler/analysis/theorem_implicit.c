@@ -151,8 +151,7 @@ bool theorem_implicit(Scheme *scheme, Certificate *out) {
     }
     if (!worst.proved) {
         out->missing = worst.missing;
-        out->linear =
-            true; /* the equation has the form; what it lacks says more than another theorem */
+        out->close = true;
         return false;
     }
     out->verdict = VERDICT_STABLE;
