@@ -13,8 +13,8 @@
 #define ARGUMENT(of, name, initial, range) {#name, initial, range},
 #define OPTIMISER(name, check, state, step, update, loss, arguments)                                     \
     {#name, check, state, step, update, loss, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
-#define SCHEDULE(name, function, arguments)                                                        \
-    {#name, function, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
+#define SCHEDULE(name, function, place, arguments)                                                 \
+    {#name, function, place, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
 static const PdnOptimiserRow optimisers[] = {
 #include "runtime/optimisers.def"
 };
@@ -175,6 +175,12 @@ static PdnStatus set_options(PdnOptimiser *o, const PdnOptimiserOptions *options
             return pdn_fail(error, PDN_ERROR_ARGUMENT, "there is no schedule `%s`; there are %s",
                             given->name, list_of(pdn_schedule_name, NULL).text);
         }
+        if (row->place == PLACE_FIRST && i > 0) {
+            return pdn_fail(error, PDN_ERROR_ARGUMENT,
+                            "%s stands behind %s in the list of schedules, and has to be the first: the others begin "
+                            "when it is over",
+                            row->name, o->schedules[i - 1]->name);
+        }
         status = set_arguments(row->name, row->arguments, given->arguments, given->argument_count,
                                o->schedule_arguments[i], error);
         o->schedule_count = i + 1;
@@ -325,9 +331,8 @@ PdnStatus pdn_step_once(PdnOptimiser *o, const PdnStep *call) {
         PDN_KERNEL(o->type, clamp, gradient, o->count, o->clip_value);
         squares = PDN_KERNEL(o->type, squares, gradient, o->count);
     }
-    if (sqrt(squares) > o->clip_norm) {
-        PDN_KERNEL(o->type, scale, gradient, o->count, o->clip_norm / sqrt(squares));
-    }
+    double shorter = o->clip_norm / (sqrt(squares) + 1e-6); /* as PyTorch's clip_grad_norm_ */
+    if (shorter < 1) { PDN_KERNEL(o->type, scale, gradient, o->count, shorter); }
     o->row->update(o, call->parameters, call->rate);
     if (call->project) { call->project(call->context, call->parameters); }
     return PDN_OK;

@@ -30,7 +30,7 @@ typedef struct {
 #undef OPTIMISER
 #undef ARGUMENT
 #define ARGUMENT(of, name, initial, range)  schedule_##of##_##name,
-#define SCHEDULE(name, function, arguments) enum { arguments schedule_##name##_arguments };
+#define SCHEDULE(name, function, place, arguments) enum { arguments schedule_##name##_arguments };
 #include "runtime/schedules.def"
 #undef SCHEDULE
 #undef ARGUMENT
@@ -44,9 +44,12 @@ typedef struct {
 #define PDN_MOST_SCHEDULES 8
 #define PDN_MOST_STATES    12
 
+typedef enum { PLACE_ANY, PLACE_FIRST } PdnPlace;
+
 typedef struct {
     const char *name;
     double (*rate)(const double *arguments, double rate, PdnMoment *moment);
+    PdnPlace place;
     const PdnArgumentRow *arguments;
 } PdnScheduleRow;
 

@@ -58,7 +58,7 @@ const Value *conv_init(Elab *e, const Env *env, const Expr *x) {
         Value *v = value_new(e, VALUE_INIT, x->span);
         v->init = (PdnInit){forms[f].kind, number[0], number[1]};
         if (v->init.kind == PDN_INIT_NORMAL) v->init = (PdnInit){PDN_INIT_NORMAL, 0, number[0]};
-        return v;
+        return start_possible(e, &v->init, x->span) ? v : value_error(e);
     }
     return NULL;
 }

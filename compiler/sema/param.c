@@ -25,6 +25,30 @@ static bool sum_possible(Elab *e, const Parameter *p, int64_t count) {
     return true;
 }
 
+bool start_possible(Elab *e, const PdnInit *init, Span span) {
+    if (init->kind == PDN_INIT_NORMAL && init->b < 0) {
+        report(e, INIT_DEVIATION, span, init->b);
+        return false;
+    }
+    if (init->kind == PDN_INIT_UNIFORM && init->a > init->b) {
+        report(e, PARAM_RANGE_EMPTY, span, init->a, init->b);
+        return false;
+    }
+    return true;
+}
+
+/* Can the start lie in the range? Of random numbers those outside are moved to its ends, but all of them are not. */
+static bool start_inside(Elab *e, const Parameter *p, const PdnInit *init, Span span) {
+    double first = NAN, last = NAN; /* the numbers that it is known to hold, or to lie between */
+    if (init->kind == PDN_INIT_CONSTANT) first = last = init->a;
+    if (init->kind == PDN_INIT_UNIFORM) first = init->a, last = init->b;
+    if (init->kind == PDN_INIT_DIRAC) first = p->low > 0 ? 0 : 1, last = first;
+    double nearest = first > p->high ? first : last < p->low ? last : NAN;
+    if (isnan(nearest)) return true;
+    report(e, PARAM_OUTSIDE, span, nearest, p->low, p->high);
+    return false;
+}
+
 /* One array of the parameter, filled before the program runs. */
 static void add_tensor(Elab *e, Parameter *p, Tensor t, PdnInit init) {
     Source s = {.kind = SOURCE_START,
@@ -136,7 +160,8 @@ static bool start_parameter(Elab *e, const Env *env, Parameter *p, const Expr *x
     int64_t n;
     PdnInit init;
     if (row_start(e, env, x, &n, &init)) {
-        if (!sum_possible(e, p, n)) return false;
+        if (!start_possible(e, &init, x->span) || !sum_possible(e, p, n) || !start_inside(e, p, &init, x->span))
+            return false;
         add_row(e, p, n, init);
         return true;
     }
@@ -146,6 +171,7 @@ static bool start_parameter(Elab *e, const Env *env, Parameter *p, const Expr *x
     case VALUE_CONV:
         p->is_conv = true;
         p->conv = *v->conv;
+        if (!start_inside(e, p, &p->conv.init, x->span)) return false;
         if (p->conv.rank) return parameter_settle(e, p, p->conv.rank, x->span);
         return true;
     case VALUE_NUMBER:

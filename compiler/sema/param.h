@@ -120,6 +120,9 @@ const Env *param_statement(Elab *e, const Env *env, const Stmt *stmt);
 /* The convolution meets a grid of this many axes; false after a message. */
 bool parameter_settle(Elab *e, Parameter *p, uint32_t rank, Span span);
 
+/* False after a message where the numbers cannot be drawn: of a negative deviation, from an empty range. */
+bool start_possible(Elab *e, const PdnInit *init, Span span);
+
 /* ---- convolution.c ---- */
 
 /* normal(0.1), uniform(-1, 1), constant(2) in `init = …`: what draws numbers elsewhere says how there. NULL: not such. */

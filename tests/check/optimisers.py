@@ -31,6 +31,7 @@ OPTIMISERS = [
     ("sgd", {"rate": 0.01, "momentum": 0.9, "dampening": 0.3}),
     ("sgd", {"rate": 0.01, "momentum": 0.9, "nesterov": 1, "weight_decay": 0.1}),
     ("sgd", {"rate": 0.02, "clip_norm": 2.5}),
+    ("sgd", {"rate": 20, "clip_norm": 1e-4}), # where the 1e-6 in its formula shows
     ("sgd", {"rate": 0.02, "clip_value": 0.7, "momentum": 0.9}),
     ("adam", {"rate": 0.05}),
     ("adam", {"rate": 0.05, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-3, "weight_decay": 0.1}),
@@ -126,8 +127,8 @@ def clipped(x, clip):
     value, norm = clip
     if value is not None:
         torch.nn.utils.clip_grad_value_([x], value)
-    if norm is not None: # clip_grad_norm_ would add 1e-6 to the norm
-        x.grad.mul_(min(1.0, norm / float(x.grad.double().norm())))
+    if norm is not None:
+        torch.nn.utils.clip_grad_norm_([x], norm)
 
 
 def schedule_of(optimiser, schedules, steps):
