@@ -291,6 +291,7 @@ KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uin
                     uint32_t cap);
 
 void plan_seal(Plan *plan);     /* moves growing arrays into the arena */
+void plan_trim(Plan *plan);     /* leaves out outputs that nothing reads */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */
 void plan_smallest(Plan *plan); /* the least extents, per grid */
 

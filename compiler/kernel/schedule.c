@@ -751,6 +751,7 @@ Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
     arena_free(p.arena);
     map_free(&p.flat);
     map_free(&p.hosts);
+    plan_trim(plan);
     plan_memory(plan);
     plan_smallest(plan);
     plan_seal(plan);
