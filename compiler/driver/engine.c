@@ -132,16 +132,35 @@ static int host_task(void *context, uint32_t number, const void *const *values, 
     return status;
 }
 
-/* With --time, of loops of the experiment itself. */
+/* Whose the function is: "" of the experiment itself. */
+static const char *owner_of(const Execution *x, FuncId func) {
+    for (uint32_t i = 0; i < x->what->trainings.len; i++)
+        if (x->what->trainings.data[i].step.func == func)
+            return arena_format(x->session->arena, "train %s: ", x->what->trainings.data[i].name);
+    return func == x->what->module->main ? "" : "for each: ";
+}
+
+/* With --time: the first time that a loop is gone back through; of a batch, by its first sample. */
 static void host_kept(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again,
                       int64_t bytes) {
     const Running *r = context;
-    const Module *m = r->x->what->module;
-    const Loop *loop = &m->loops.data[number];
-    if (r->func != m->main) return;
-    fprintf(stderr, "%-20s %lld steps, room for the states of %lld in %.1f MiB, %lld steps again\n",
-            loop->name ? names_text(r->x->session->names, loop->name) : "loop back",
-            (long long)steps, (long long)slots, (double)bytes / 1048576, (long long)again);
+    Execution *x = r->x;
+    uint64_t key = (uint64_t)r->func << 32 | number;
+    if (r->sample) return;
+#pragma omp critical(kept)
+    {
+        bool known = false;
+        for (uint32_t i = 0; i < x->told.len; i++) known = known || x->told.data[i] == key;
+        if (!known) {
+            vec_push(&x->told, key);
+            const Loop *loop = &x->what->module->loops.data[number];
+            fprintf(stderr, "%s%-20s %lld steps, room for the states of %lld in %.3g MiB, %lld steps again",
+                    owner_of(x, r->func), loop->name ? names_text(x->session->names, loop->name) : "loop back",
+                    (long long)steps, (long long)slots, (double)bytes / 1048576, (long long)again);
+            if (r->beside) fprintf(stderr, " (of each of %d samples at once)", r->beside + 1);
+            fprintf(stderr, "\n");
+        }
+    }
 }
 
 /* ---- sizes --------------------------------------------------------------------------------- */
@@ -206,6 +225,7 @@ void executables_free(Execution *x) {
     vec_free(&x->programs);
     for (uint32_t i = 0; i < x->kept.len; i++) free(x->kept.data[i]);
     vec_free(&x->kept);
+    vec_free(&x->told);
 }
 
 static bool make_room(Execution *x, Workspace *w, uint64_t bytes) {

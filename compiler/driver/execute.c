@@ -60,11 +60,7 @@ int execute(Execution *x) {
     x->progress_loop = -1;
     x->fma = !interpreted && engine_has_fma();
     x->threads = s->options->threads ? (int)s->options->threads : pdn_threads_available();
-    x->memory = pdn_memory_available(); /* more than there is does not help */
-    if (!s->options->memory || s->options->memory > x->memory)
-        x->memory /= 2;
-    else
-        x->memory = s->options->memory;
+    x->memory = session_memory(s);
     PipelineResult made = pipeline_run(s, x->what, x->type == PDN_F64, x->fma, !interpreted);
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
     bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && inputs_read(x);

@@ -29,6 +29,7 @@ typedef struct {
     int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
     int threads;    /* there are; what --threads says, else the machine */
     VEC(void *) kept; /* memory of values that tasks gave */
+    VEC(uint64_t) told; /* loops of which --time has told what they kept: function and number */
     struct Missed *missed; /* by Elaborated.checks: solvers that did not converge */
     pthread_mutex_t lock;  /* of `missed` */
 } Execution;

@@ -114,9 +114,15 @@ Plan *pipeline_plan(Session *s, Module *module, FuncId func, bool f64, bool fma)
     return plan;
 }
 
-static void dump_plan(const Plan *plan) {
+int64_t session_memory(const Session *s) {
+    int64_t there = pdn_memory_available(); /* more than there is does not help */
+    return s->options->memory && s->options->memory <= there ? s->options->memory : there / 2;
+}
+
+static void dump_plan(const Session *s, const Module *module, const Plan *plan) {
     Text text = {0};
     plan_print(plan, &text);
+    plan_print_tapes(plan, module, session_memory(s), &text);
     if (text.len) fwrite(text.data, 1, text.len, stdout);
     text_free(&text);
 }
@@ -124,16 +130,16 @@ static void dump_plan(const Plan *plan) {
 static void dump_body(Session *s, Module *module, const TaskBody *body, const char *what, bool f64,
                       bool fma) {
     printf("program of %s (function %u)\n", what, body->func);
-    dump_plan(pipeline_plan(s, module, body->func, f64, fma));
+    dump_plan(s, module, pipeline_plan(s, module, body->func, f64, fma));
 }
 
 /* The main function, and those that the host runs by themselves. */
 static void dump_plans(Session *s, Elaborated *what, bool f64, bool fma) {
     Module *m = what->module;
-    dump_plan(pipeline_plan(s, m, m->main, f64, fma));
+    dump_plan(s, m, pipeline_plan(s, m, m->main, f64, fma));
     if (what->vjp) {
         printf("program of the derivative (function %u)\n", what->vjp);
-        dump_plan(pipeline_plan(s, m, what->vjp, f64, fma));
+        dump_plan(s, m, pipeline_plan(s, m, what->vjp, f64, fma));
     }
     for (uint32_t i = 0; i < what->each.len; i++)
         dump_body(s, m, &what->each.data[i].body, "a loop over data", f64, fma);

@@ -27,6 +27,8 @@ void session_time(Session *s, const char *stage); /* with --time */
 typedef enum { PIPELINE_OK, PIPELINE_DUMPED, PIPELINE_WRONG } PipelineResult;
 /* Runs the passes; PIPELINE_DUMPED after a dump that was asked for (of plans only where `plans`). */
 PipelineResult pipeline_run(Session *s, Elaborated *what, bool f64, bool fma, bool plans);
+/* Bytes for states that gradients go back through: what --memory says, else half of what is free; no more than there is. */
+int64_t session_memory(const Session *s);
 /* The plan of a function of a module that has passed. */
 Plan *pipeline_plan(Session *s, Module *module, FuncId func, bool f64, bool fma);
 /* Is --dump-after a name of the pipeline? Prints what there is, if not. */

@@ -9,6 +9,7 @@ typedef struct {
     const Plan *plan;
     const Module *module;
     PlanCost cost;
+    int64_t memory;       /* for tapes */
     uint32_t size, tapes; /* of all functions */
     double *steps;        /* by tape of the function that is looked at: of the loop that wrote it */
 } Costs;
@@ -82,9 +83,9 @@ static double kept_bytes(const Costs *c, const HFunc *f, const HLoop *l) {
     return bytes;
 }
 
-/* States that a tape has room for when nobody says how much memory there is; as in compiler/llvm/emit_tape.c. */
+/* States that a tape has room for; as in compiler/llvm/emit_tape.c. */
 static double kept_slots(const Costs *c, const HFunc *f, const HLoop *l, double steps) {
-    double room = floor(floor(PDN_MEMORY_DEFAULT / (double)c->tapes) / (kept_bytes(c, f, l) + 8));
+    double room = floor(floor((double)c->memory / c->tapes) / (kept_bytes(c, f, l) + 8));
     return fmax(1, fmin(room, steps));
 }
 
@@ -216,11 +217,75 @@ static void smallest(Costs *c) {
         }
 }
 
+/* ---- what is kept, as text ------------------------------------------------------------------ */
+
+/* Is the size known before the program runs? */
+static bool fixed_grid(const Costs *c, GridId g) {
+    for (int hops = 0; g != GRID_NONE && hops < 64; hops++) { /* to the one that the others are made of */
+        const Grid *grid = &c->module->grids.data[g];
+        bool fixed = true;
+        for (uint32_t a = 0; a < grid->rank; a++) fixed = fixed && grid->extent[a] >= 0;
+        if (fixed) return true;
+        g = grid->coarser ? grid->coarser : grid->finer;
+        if (!g) return false;
+    }
+    return g == GRID_NONE;
+}
+
+static void print_tape(const Costs *c, uint32_t number, const HLoop *l, Text *out) {
+    const HFunc *f = c->plan->funcs.data[number];
+    bool known = true;
+    Name name = c->module->loops.data[l->number].name;
+    text_printf(out, "# func %u tape %u: loop %u", number, l->tape, l->number);
+    if (name) text_printf(out, " (%s)", names_text(c->module->names, name));
+    text_puts(out, " keeps");
+    if (!l->kept) text_puts(out, " nothing");
+    for (uint32_t i = 0; i < l->kept; i++) {
+        Type t = f->regs.data[l->param[l->keep[i]]].type;
+        known = known && fixed_grid(c, t.grid);
+        if (t.kind == TYPE_SCALAR)
+            text_printf(out, "%s a number", i ? "," : "");
+        else
+            text_printf(out, "%s %u channel%s on grid %u", i ? "," : "", t.channels, t.channels == 1 ? "" : "s", t.grid);
+    }
+    double per = kept_bytes(c, f, l), steps = trips(c, l);
+    if (l->kept && known) text_printf(out, ", %.0f bytes a step", per);
+    if (l->kept && l->stop != NONE)
+        text_puts(out, ", of every step, and where there is no more room of every second, fourth, …");
+    else if (l->kept && l->count != NONE)
+        text_puts(out, "; how many steps there are shows when it runs");
+    else if (l->kept && known) {
+        double slots = kept_slots(c, f, l, steps);
+        text_printf(out, "; of %.0f steps there is room for %.0f in %.3g MiB, and %lld steps are done again", steps, slots,
+                    slots * per / 1048576, (long long)checkpoint_again((int64_t)steps, (int64_t)slots));
+    }
+    text_puts(out, "\n");
+}
+
+static void print_tapes(const Costs *c, uint32_t number, const HBlock *block, Text *out) {
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        const HInstr *h = &block->code.data[i];
+        if (!host_is_loop(h->kind)) continue;
+        if (h->kind == H_LOOP && h->loop->tape != NONE) print_tape(c, number, h->loop, out);
+        print_tapes(c, number, h->loop->body, out);
+    }
+}
+
+static Costs costs_of(const Plan *plan, const Module *module, int64_t memory) {
+    Costs c = {.plan = plan, .module = module, .memory = memory, .size = plan->f64 ? 8 : 4};
+    for (uint32_t i = 0; i < plan->funcs.len; i++) c.tapes += plan->funcs.data[i]->tapes;
+    return c;
+}
+
+void plan_print_tapes(const Plan *plan, const Module *module, int64_t memory, Text *out) {
+    Costs c = costs_of(plan, module, memory);
+    for (uint32_t i = 0; i < plan->funcs.len; i++) print_tapes(&c, i, &plan->funcs.data[i]->body, out);
+}
+
 PlanCost plan_cost(const Plan *plan, const Module *module) {
-    Costs c = {.plan = plan, .module = module, .size = plan->f64 ? 8 : 4};
+    Costs c = costs_of(plan, module, PDN_MEMORY_DEFAULT);
     c.cost.kernels = plan->kernels.len;
     for (uint32_t a = 0; a < MAX_RANK; a++) c.cost.smallest[a] = 1;
-    for (uint32_t i = 0; i < plan->funcs.len; i++) c.tapes += plan->funcs.data[i]->tapes;
     walk_func(&c, 0, 1);
     smallest(&c);
     double bytes = func_bytes(&c, 0);

@@ -24,6 +24,9 @@ typedef struct {
 /* Fuses and lays out a function of `module`. Never fails on a verified module. */
 Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena);
 void plan_print(const Plan *plan, Text *out);
+/* What the loops that gradients go back through keep, a line of comment each: the states of a step, and where the number
+ * of steps and the sizes are known how many of them there is room for in so many bytes of memory, and what is done again. */
+void plan_print_tapes(const Plan *plan, const Module *module, int64_t memory, Text *out);
 Plan *plan_read(const char *text, size_t length, Arena *arena, char **error);
 const char *plan_verify(const Plan *plan, Arena *arena); /* NULL: sound */
 

@@ -62,6 +62,55 @@ def peak(file, out, memory, *values):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+TRAINING = """
+use schemes
+pde cooling()(u) {
+    param kappa = 0.2
+    dt(u) = kappa * laplacian(u)
+}
+scheme until_small(a)(x) {
+    u[0] = x
+    u[k+1] = u[k] - 0.1 * a * u[k]
+    until max(abs(u[k+1])) < 0.5
+    return u[end]
+}
+network decay()(f) {
+    param a = 1
+    return until_small(a)(f)
+}
+experiment e {
+    input steps = 100
+    grid G = box([0, 64], [0, 64], cells = [64, 64])
+    data jumps = signals(cells = 256, count = 8, batch = 4)
+    let F = cooling()
+    train F for 3 steps with sgd() { minimise mean(explicit(F, tau = 0.1, steps = steps)(G.x)^2) }
+    train F on x in jumps for 2 epochs with sgd() { minimise mean(explicit(F, tau = 0.1, steps = 20)(x)^2) }
+    let A = decay()
+    train A on x in jumps for 2 epochs with sgd() { minimise mean(A(x + 1)) }
+}
+"""
+
+
+def training(file, out):
+    """What --time tells of the first step of each training, and --dump-after=plan before it runs."""
+    state = 64 * 64 * 4 + 8
+    for room in (1, 9, 100):
+        command = [PDN, "run", file, "--out", out, "--quiet", "--threads", "2", "--memory", str(room * state)]
+        told = subprocess.run(command + ["--time"], capture_output=True, text=True, check=True).stderr
+        told = re.findall(r"^train (\w): (\w+) +(\d+) steps, room for the states of (\d+) in \S+ MiB, (\d+) steps again(.*)$",
+                          told, re.M)
+        expect(f"--time tells of each training once: {told}", [t[:3] for t in told] == [
+            ("F", "explicit", "100"), ("F", "explicit", "20"), ("A", "until_small", "13")])
+        expect(f"of the steps of the first training: {told[0]}", told[0][3:] == (str(room), str(least(100, room)), ""))
+        expect(f"of a batch: {told[1]}", told[1][5] == " (of each of 2 samples at once)" and
+               int(told[1][4]) == least(20, int(told[1][3])))
+        plan = subprocess.run(command + ["--dump-after=plan"], capture_output=True, text=True, check=True).stdout
+        plan = [line for line in plan.splitlines() if re.match("# func 0 tape 0: ", line)]
+        expect(f"the plan says so, too: {plan}", len(plan) == 3 and
+               f"(explicit) keeps 1 channel on grid 1, 16384 bytes a step; of 100 steps there is room for {room} in" in plan[0]
+               and f"and {least(100, room)} steps are done again" in plan[0] and "of every second, fourth" in plan[2])
+
+
 failures = 0
 
 
@@ -97,6 +146,9 @@ with tempfile.TemporaryDirectory() as folder:
         "the peak that is measured here does not grow with the states kept",
         not peak(program, folder, "256M", "n=256", "steps=2000"),
     )
+    with open(os.path.join(folder, "t.pdn"), "w") as f:
+        f.write(TRAINING)
+    training(os.path.join(folder, "t.pdn"), folder)
     for wrong in ("0", "-1", "lots", "5X", "1e30", ""):
         made = subprocess.run(
             [PDN, "run", program, "--memory", wrong, "--out", folder], capture_output=True, text=True
