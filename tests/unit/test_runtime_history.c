@@ -227,6 +227,7 @@ Test(history, what_is_refused) {
 /* kill -9 at any moment: the file is whole, with all rows up to some epoch, never fewer than before. */
 Test(history, survives_being_killed) {
     int64_t known = 0;
+    useconds_t patience = 2000; /* longer until rows are written, on a slow machine or under valgrind */
     for (int kills = 0; kills < 30; kills++) {
         pid_t child = fork();
         cr_assert_geq(child, 0);
@@ -240,7 +241,8 @@ Test(history, survives_being_killed) {
                 }
             }
         }
-        usleep((useconds_t)(2000 + 733 * kills));
+        usleep(patience + (useconds_t)(733 * kills));
+        if (known == 0 && patience < 500000) { patience *= 2; }
         kill(child, SIGKILL);
         int status;
         cr_assert_eq(waitpid(child, &status, 0), child);
@@ -252,7 +254,7 @@ Test(history, survives_being_killed) {
         known = rows;
         pdn_history_free(history);
     }
-    cr_assert_gt(known, 0); /* few, where a program runs fifty times as slowly */
+    cr_assert_gt(known, 10);
     cr_assert_eq(file_count(), 1); /* and nothing else is left */
 }
 
