@@ -329,7 +329,8 @@ def linear_cases(counts, folder):
             counts.expect(np.linalg.norm(first, 2) + np.linalg.norm(second, 2) <= 1 + 1e-9, f"{where}: {said}")
         elif verdict == "proved stable":
             counts.expect(not two and norm <= 1 + 1e-10, f"{where}: {said}")
-        elif not two and norm <= 1 - 1e-6 and side == "periodic":
+        elif scheme in ("explicit", "heun", "midpoint") and norm <= 1 - 1e-6 and side == "periodic":
+            # (steps that read further than these small grids go have no proof)
             counts.expect(False, f"{where}: the norm is below 1, and {said}")
 
 
