@@ -82,7 +82,7 @@ void rebuild_func(Module *module, FuncId func, Rewrite *rewrite, void *context) 
     FuncId to = graph_func(module, old->name);
     for (uint32_t i = 0; i < old->params.len; i++)
         known[old->params.data[i]] =
-            graph_param(module, to, graph_node(old, old->params.data[i])->type, 0);
+            graph_param_like(module, to, old, i);
     for (Node n = 1; n < old->nodes.len; n++) {
         if (!live[n] || known[n]) continue;
         if (rewrite) known[n] = rewrite(context, module, func, n, to, known);

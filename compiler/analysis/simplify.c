@@ -134,8 +134,7 @@ static FuncId shrink_body(Module *module, FuncId func, Node n, const Loop *loop,
     for (int pass = KEEP_KEPT; pass <= KEEP_CAPTURE; pass++)
         for (uint32_t p = 1; p < old->params.len; p++)
             if (s->keep[p] == pass) {
-                Type type = graph_node(old, old->params.data[p])->type;
-                map_set(&known, old->params.data[p], graph_param(module, id, type, 0));
+                map_set(&known, old->params.data[p], graph_param_like(module, id, old, p));
                 if (pass != KEEP_KEPT) s->order[s->count++] = 1 + p - first;
             }
     for (uint32_t p = 1; p < old->params.len; p++)

@@ -14,8 +14,7 @@
 
 /* ---- what the command line says ------------------------------------------------------- */
 
-/* "512x?x64", slowest axis first, into extents with x first. */
-static bool read_size(const char *text, KernelOptions *k) {
+bool kernel_size(const char *text, KernelOptions *k) {
     int64_t sizes[MAX_RANK];
     uint32_t n = 0;
     for (const char *p = text;; p++) {
@@ -36,7 +35,7 @@ static bool read_size(const char *text, KernelOptions *k) {
     return true;
 }
 
-static bool read_spacing(const char *text, KernelOptions *k) {
+bool kernel_spacing(const char *text, KernelOptions *k) {
     double values[MAX_RANK];
     uint32_t n = 0;
     for (const char *p = text;; p++) {
@@ -95,9 +94,9 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
     const char *wrong = NULL;
     if (o->words.len != 1)
         wrong = "one NAME is needed, of the definition to build";
-    else if (!read_size(o->size ? o->size : "?x?", k))
+    else if (!kernel_size(o->size ? o->size : "?x?", k))
         wrong = "--size: such as 512x512 or ?x?, of up to three axes";
-    else if (!read_spacing(o->spacing ? o->spacing : "1", k))
+    else if (!kernel_spacing(o->spacing ? o->spacing : "1", k))
         wrong = "--spacing: a positive number, or one an axis such as 0.5x1";
     else if (o->emit && !read_emit(o->emit, &b->emit))
         wrong = "--emit: obj, header, shared, llvm and asm are";

@@ -18,6 +18,9 @@ static const Command commands[] = {
     {"test", command_test, "FILE…", "Runs the tests of programs.", GROUP_RUN},
     {"build", command_build, "FILE NAME [name=value…]",
      "Writes an operator as a standalone kernel with a C header.", GROUP_BUILD},
+    {"explain", command_explain, "FILE NAME [name=value…]",
+     "Shows an operator or experiment as equation, scheme and network: layers, costs, stability.",
+     GROUP_EXPLAIN},
     {"fmt", command_fmt, "FILE…", "Lays programs out; comments are kept.", GROUP_FORMAT},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -38,7 +41,7 @@ static const Command *find(const char *name) {
 }
 
 static int unknown(const char *name) {
-    if (strcmp(name, "explain") == 0 || strcmp(name, "bench") == 0) {
+    if (strcmp(name, "bench") == 0) {
         fprintf(stderr, "pdn: '%s' is not executed by this version\n", name);
         return 2;
     }

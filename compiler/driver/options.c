@@ -86,6 +86,26 @@ static void format_table(Options *o, struct poptOption *t) {
     memcpy(t, table, sizeof table);
 }
 
+static void explain_table(Options *o, struct poptOption *t) {
+    struct poptOption table[] = {
+        {"dot", 0, POPT_ARG_NONE, &o->dot, 0, "the drawing, for Graphviz: pdn explain … --dot | dot -Tpdf", NULL},
+        {"svg", 0, POPT_ARG_NONE, &o->svg, 0, "the drawing, as SVG", NULL},
+        {"size", 0, POPT_ARG_STRING, &o->size, 0,
+         "the grid, slowest axis first; ? is any size (default: ?x?)", "NxM"},
+        {"spacing", 0, POPT_ARG_STRING, &o->spacing, 0,
+         "the grid's spacing, or one an axis as in --size (default: 1)", "H"},
+        {"precision", 0, POPT_ARG_STRING, &o->precision, 0, "f32 or f64, in place of the program's",
+         "P"},
+        {"weights", 0, POPT_ARG_STRING, &o->weights, 0,
+         "parameters that the certificate is about (default: any that are allowed)",
+         "FILE.safetensors"},
+        {"stdlib", 0, POPT_ARG_STRING, &o->stdlib, 0, "a folder in place of the built-in library",
+         "DIR"},
+        END,
+    };
+    memcpy(t, table, sizeof table);
+}
+
 static bool wrong(const Command *c, const char *what, const char *why) {
     fprintf(stderr, "pdn %s: %s: %s\nTry: pdn %s --help\n", c->name, what, why, c->name);
     return false;
@@ -142,7 +162,7 @@ static void take_word(Options *o, const char *word) {
 }
 
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {
-    struct poptOption tables[3][16], help[] = {
+    struct poptOption tables[4][16], help[] = {
                                          {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
                                          END,
                                      };
@@ -150,9 +170,10 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
     run_table(o, tables[0]);
     build_table(o, tables[1]);
     format_table(o, tables[2]);
-    struct poptOption all[5];
+    explain_table(o, tables[3]);
+    struct poptOption all[6];
     int n = 0;
-    for (int g = 0; g < 3; g++)
+    for (int g = 0; g < 4; g++)
         if (c->groups & (1u << g))
             all[n++] = (struct poptOption){NULL,       0,   POPT_ARG_INCLUDE_TABLE, tables[g], 0,
                                            "Options:", NULL};

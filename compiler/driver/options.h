@@ -16,7 +16,7 @@ typedef struct {
     const char *stdlib, *cache, *dump_after;
     const char *target, *cpu, *features, *size, *spacing, *emit, *weights;
     int optimise; /* 0 to 3 */
-    int resume, json, quiet, time, interpret, no_cache, check, gradient;
+    int resume, json, quiet, time, interpret, no_cache, check, gradient, dot, svg;
 } Options;
 
 typedef enum { OPTIONS_OK, OPTIONS_HELP, OPTIONS_WRONG } OptionsResult;
@@ -29,7 +29,7 @@ struct Command {
     const char *about; /* one line */
     unsigned groups;   /* of options that it takes */
 };
-enum { GROUP_RUN = 1, GROUP_BUILD = 2, GROUP_FORMAT = 4 };
+enum { GROUP_RUN = 1, GROUP_BUILD = 2, GROUP_FORMAT = 4, GROUP_EXPLAIN = 8 };
 
 OptionsResult options_parse(const Command *command, int count, const char **words,
                             Options *options);
@@ -40,5 +40,11 @@ int command_check(Options *options);
 int command_build(Options *options);
 int command_test(Options *options);
 int command_fmt(Options *options);
+int command_explain(Options *options);
+
+/* "512x?x64", slowest axis first, into extents with x first. False where it is no size. */
+bool kernel_size(const char *text, KernelOptions *k);
+/* "0.5", or one an axis: "0.5x1". */
+bool kernel_spacing(const char *text, KernelOptions *k);
 
 #endif

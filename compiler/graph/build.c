@@ -159,6 +159,13 @@ Node graph_param(Module *module, FuncId func, Type type, Name name) {
     return n;
 }
 
+Node graph_param_like(Module *module, FuncId func, const Func *other, uint32_t i) {
+    NodeData like = *graph_node(other, other->params.data[i]);
+    Node n = graph_param(module, func, like.type, 0);
+    graph_node(graph_get(module, func), n)->span = like.span;
+    return n;
+}
+
 Node graph_unary(Module *module, FuncId func, Op op, Node a, Span span) {
     return graph_add(module, func, op, &a, 1, 0, 0, span);
 }

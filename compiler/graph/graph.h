@@ -128,7 +128,7 @@ typedef struct {
     double number;         /* CONST */
     uint32_t index;        /* meaning by op: axis, channel, stencil, loop, function, input, … */
     uint32_t detail;       /* a second one: side of EDGE, … */
-    Span span;             /* where the user wrote it; not part of identity */
+    Span span;             /* where the user wrote it; of a state of a recurrence, its name. Not part of identity */
 } NodeData;
 
 /* A loop: operands of a LOOP node are (count, states…, captured…); its body is a function of
@@ -238,6 +238,8 @@ Node graph_add_typed(Module *module, FuncId func, Op op, Type type, const Node *
                      uint32_t index, uint32_t detail, Span span);
 Node graph_const(Module *module, FuncId func, double number);
 Node graph_param(Module *module, FuncId func, Type type, Name name);
+/* The same parameter as number `i` of another function: its type, and the place of its name. */
+Node graph_param_like(Module *module, FuncId func, const Func *other, uint32_t i);
 Node graph_unary(Module *module, FuncId func, Op op, Node a, Span span);
 Node graph_binary(Module *module, FuncId func, Op op, Node a, Node b, Span span);
 /* Result number `index` of a loop or call. */

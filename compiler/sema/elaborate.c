@@ -143,7 +143,25 @@ static const Value *kernel_input(Elab *e, Type type, Name name, Span span) {
     return value_node(e, n, NULL, span);
 }
 
+/* What the configuration lacks has a message each. */
+static bool kernel_lacks(Elab *e, const Item *item, const KernelOptions *k) {
+    bool lacks = false;
+    for (uint32_t p = 0; p < item->def.config.count; p++) {
+        const Param *param = &item->def.config.items[p];
+        const char *name = names_text(e->names, param->name);
+        bool given = param->value != NULL;
+        for (uint32_t i = 0; i < k->count; i++) given = given || strcmp(k->overrides[i].name, name) == 0;
+        if (given) continue;
+        Diagnostic *d = diag_report(e->diagnostics, DIAG_MISSING_ARGUMENT, param->span,
+                                    names_text(e->names, item->name.name), name);
+        diag_help(d, "give it on the command line: %s=…", name);
+        lacks = true;
+    }
+    return lacks;
+}
+
 static const Value *kernel_configured(Elab *e, const Value *callee, const KernelOptions *k) {
+    if (kernel_lacks(e, callee->op->item, k)) return value_error(e);
     const ParamList *params = &callee->op->item->def.config;
     Arguments args = {ARENA_ARRAY(e->arena, Argument, k->count + 1), 0, callee->span};
     for (uint32_t i = 0; i < k->count; i++) {
@@ -311,6 +329,11 @@ Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions
         return elab_finish(e, before);
     }
     const Item *item = found->value->op->item;
+    if (item->def.kind == DEF_SOLVER) {
+        Diagnostic *d = diag_report(e->diagnostics, DIAG_SOLVER_ALONE, item->name.span, name);
+        diag_help(d, "name what uses it: operator solution(f) { solve … = f for u with %s(…) … }", name);
+        return elab_finish(e, before);
+    }
     const Value *op = item->def.has_config ? kernel_configured(e, found->value, k) : found->value;
     if (op->kind == VALUE_OPERATOR) {
         note_settings(e, op->op);

@@ -505,9 +505,21 @@ static void collect(Elab *e, Recurrence *r, const Block *block) {
 
 /* ---- the body ----------------------------------------------------------------------------------------- */
 
+/* The states of the loop that is being made carry the places of their names. */
+static void name_states(Elab *e, const Recurrence *r, const Value **states) {
+    for (uint32_t i = 0; i < r->count; i++) {
+        const Unknown *u = &r->unknowns[i];
+        for (uint32_t p = 0; p < u->parts * u->history; p++) {
+            Node n = states[u->first + p]->node.node;
+            graph_node(graph_get(e->module, e->frame->func), n)->span = u->span;
+        }
+    }
+}
+
 static bool recurrence_body(Elab *e, void *context, const Value *k, const Value **states,
                             const Value **stop) {
     Recurrence *r = context;
+    name_states(e, r, states);
     r->phase = PHASE_BODY;
     r->states = states;
     r->body = env_bind(e, r->env, r->index, k, r->index_span);

@@ -207,6 +207,13 @@ typedef struct {
 } KernelOptions;
 Elaborated *sema_elaborate_kernel(Unit *unit, const char *name, const KernelOptions *options);
 
+/* The item of the program, or of a module that it uses, whose text holds a place; NULL: none. */
+const Item *sema_item_at(const Unit *unit, Span place);
+/* The operator, pde, scheme, network or solver of that name that the program sees; NULL: none. */
+const Item *sema_definition(const Unit *unit, const char *name);
+/* Adds the nearest name of a definition or experiment to a message about a name that there is not. */
+void sema_suggest(Unit *unit, Diagnostic *message, const char *name);
+
 /* Names that are wrong on the command line are reported with the nearest right ones. */
 
 #endif

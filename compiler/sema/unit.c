@@ -229,3 +229,37 @@ const char *sema_test_title(const Unit *u, uint32_t i) {
 const char *sema_experiment_name(const Unit *u, uint32_t i) {
     return names_text(u->context.names, u->experiments.data[i]->name.name);
 }
+
+const Item *sema_item_at(const Unit *u, Span place) {
+    for (uint32_t h = 0; h < u->homes.len; h++) {
+        const Program *p = u->homes.data[h]->program;
+        if (!place.file || !p || p->file != place.file) continue;
+        for (uint32_t i = 0; i < p->count; i++)
+            if (place.begin >= p->items[i].span.begin && place.end <= p->items[i].span.end)
+                return &p->items[i];
+    }
+    return NULL;
+}
+
+const Item *sema_definition(const Unit *u, const char *name) {
+    const Env *found = env_find(u->globals, names_of(u->context.names, name));
+    bool is = found && found->value && found->value->kind == VALUE_OPERATOR &&
+              found->value->op->kind == OPERATOR_DEF;
+    return is ? found->value->op->item : NULL;
+}
+
+void sema_suggest(Unit *u, Diagnostic *d, const char *name) {
+    VEC(const char *) all = {0};
+    for (uint32_t i = 0; i < u->experiments.len; i++)
+        vec_push(&all, sema_experiment_name(u, i));
+    for (uint32_t h = 0; h < u->homes.len; h++)
+        for (uint32_t i = 0; i < u->homes.data[h]->program->count; i++) {
+            const Item *item = &u->homes.data[h]->program->items[i];
+            if (item->kind == ITEM_DEF && sema_definition(u, names_text(u->context.names, item->name.name)))
+                vec_push(&all, names_text(u->context.names, item->name.name));
+        }
+    const char *near = diag_nearest(name, all.data, all.len);
+    if (near) diag_help(d, "did you mean '%s'?", near);
+    vec_free(&all);
+    if (!near) suggest_name(u, d, NULL, names_of(u->context.names, name));
+}

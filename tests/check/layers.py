@@ -8,10 +8,11 @@ import sys
 ROOT = os.environ.get("PDN_SOURCE", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 # a folder uses those before it (graph, ops and analysis are one library)
 ORDER = ["compiler/base", "compiler/diagnostic", "runtime", "compiler/graph", "compiler/syntax",
-         "compiler/sema", "compiler/kernel", "compiler/llvm", "compiler/load", "compiler/driver"]
+         "compiler/sema", "compiler/explain", "compiler/kernel", "compiler/llvm", "compiler/load", "compiler/driver"]
 SAME = {"compiler/ops": "compiler/graph", "compiler/analysis": "compiler/graph"}
 # the back end knows nothing of the language, the front end nothing of machines
-NEVER = {("compiler/kernel", "compiler/syntax"), ("compiler/kernel", "compiler/sema"),
+NEVER = {("compiler/explain", "compiler/syntax"), ("compiler/explain", "compiler/sema"),
+         ("compiler/kernel", "compiler/syntax"), ("compiler/kernel", "compiler/sema"),
          ("compiler/load", "compiler/syntax"), ("compiler/load", "compiler/sema"),
          ("compiler/llvm", "compiler/syntax"), ("compiler/llvm", "compiler/sema"),
          ("runtime", "compiler/base"), ("runtime", "compiler/diagnostic"),

@@ -17,7 +17,7 @@ MODES = {
     "O0": ["--threads", "1", "--optimise", "0"],
     "interpret": ["--interpret"],
 }
-COMMANDS = ("run", "check", "test", "fmt")
+COMMANDS = ("run", "check", "test", "fmt", "explain")
 
 
 @dataclasses.dataclass
@@ -102,7 +102,7 @@ def parse(path, context):
         spec.exit = 1 if any("error:" in line for line in spec.err) else 0
     if spec.modes is None:
         # what fails before anything runs fails in one way only
-        static = spec.command == "check" or (spec.exit and not spec.out)
+        static = spec.command in ("check", "explain") or (spec.exit and not spec.out)
         spec.modes = ["jit"] if static else list(MODES)
     if spec.interpret is None:
         spec.interpret = 1e-9 if re.search(r"^precision\s+f64", text, re.MULTILINE) else 1e-4
