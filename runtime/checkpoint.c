@@ -59,7 +59,7 @@ PdnStatus pdn_checkpoint_write(const char *path, const PdnCheckpoint *checkpoint
 }
 
 PdnStatus pdn_checkpoint_prepare(const char *path, PdnError *error) {
-    pending_clean(path);
+    pending_clean(path, NULL, NULL);
     Pending pending;
     pending_begin(&pending);
     FILE *file;

@@ -375,6 +375,29 @@ static char *series_path(const char *path, const PdnSave *save, int64_t item, in
     return length < 0 ? NULL : to;
 }
 
+typedef struct {
+    const char *path; /* without its folder */
+    int64_t count;
+} Turns;
+
+static bool is_turn(const void *context, unsigned hash) {
+    const Turns *turns = context;
+    const PdnSave numbered = {.frames = turns->count};
+    bool found = hash == pending_hash(turns->path);
+    for (int64_t i = 0; i < turns->count && !found; i++) {
+        char *name = series_path(turns->path, &numbered, -1, i);
+        found = name && hash == pending_hash(name);
+        free(name);
+    }
+    return found;
+}
+
+void pdn_file_tidy(const char *path, int64_t turns) {
+    Turns all = {base_name(path), turns};
+    bool several = turns > 0 && extension_of(path);
+    pending_clean(path, several ? is_turn : NULL, &all);
+}
+
 /* Writes one file (of a series) into the pending files. */
 static PdnStatus write_one(Pending *pending, const Format *format, const char *path,
                            const PdnSave *save, double time, PdnError *error) {

@@ -255,7 +255,7 @@ static PdnStatus read_old(PdnHistory *history, int64_t epoch, int64_t step, PdnE
 
 /* Can the file be written? And away with what killed runs left. */
 static PdnStatus prepare(const PdnHistory *history, PdnError *error) {
-    pending_clean(history->path);
+    pending_clean(history->path, NULL, NULL);
     Pending pending;
     pending_begin(&pending);
     FILE *file;

@@ -353,6 +353,9 @@ typedef struct {
 PdnStatus pdn_file_write(const char *path, const PdnSave *save, PdnError *error);
 /* Can this be written there, by extension and shape? Asked before anything is computed. */
 PdnStatus pdn_file_can_write(const char *path, const PdnSave *shape, PdnError *error);
+/* Removes what runs that were killed while they wrote `path` left beside it, and its files name_0000.… of `turns` turns. A
+ * process that lives keeps its own. Series are cleared when they are written. */
+void pdn_file_tidy(const char *path, int64_t turns);
 
 /* A text written to a temporary file and renamed. */
 PdnStatus pdn_text_write(const char *path, const char *bytes, size_t count, PdnError *error);

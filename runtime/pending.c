@@ -24,8 +24,7 @@ static int folder_length(const char *path) {
     return slash ? (int)(slash + 1 - path) : 0;
 }
 
-/* FNV-1a of the target's own name: its temporary files are told by it. */
-static unsigned name_hash(const char *target) {
+unsigned pending_hash(const char *target) {
     uint32_t hash = 2166136261u;
     for (const char *c = target + folder_length(target); *c; c++) {
         hash = (hash ^ (unsigned char)*c) * 16777619u;
@@ -40,7 +39,7 @@ static int create_beside(PendingFile *file, const struct stat *old) {
     unsigned long nonce = (unsigned long)t.tv_nsec + (unsigned long)t.tv_sec * 1000000007ul;
     for (int attempt = 0; attempt < 1000; attempt++) {
         if (asprintf(&file->temp, "%.*s.pdn-%08x-%ld-%08lx.tmp", folder_length(file->target),
-                     file->target, name_hash(file->target), (long)getpid(),
+                     file->target, pending_hash(file->target), (long)getpid(),
                      (nonce + (unsigned long)attempt) & 0xffffffff) < 0) {
             file->temp = NULL;
             errno = ENOMEM;
@@ -179,6 +178,36 @@ static PdnStatus sync_folder(const char *target, PdnError *error) {
                                                                  : PDN_OK;
 }
 
+/* Removes the temporary files in the target's folder whose hash is meant and whose process is no more. */
+static void clean(const char *target, PendingMine *mine, const void *context) {
+    int length = folder_length(target);
+    char *name = length ? strndup(target, (size_t)length) : strdup(".");
+    DIR *folder = name ? opendir(name) : NULL;
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        unsigned hash, nonce;
+        long pid;
+        int end = 0;
+        if (sscanf(entry->d_name, ".pdn-%8x-%ld-%8x.tmp%n", &hash, &pid, &nonce, &end) == 3 &&
+            end && !entry->d_name[end] && pid > 0) {
+            /* in containers this process may have the number of the one before */
+            bool gone = pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
+            if (gone && mine(context, hash)) { unlinkat(dirfd(folder), entry->d_name, 0); }
+        }
+    }
+    if (folder) { closedir(folder); }
+    free(name);
+}
+
+static bool is_hash(const void *context, unsigned hash) { return hash == *(const unsigned *)context; }
+
+static bool is_one_of(const void *context, unsigned hash) {
+    const Pending *pending = context;
+    for (size_t i = 0; i < pending->count; i++) {
+        if (pending_hash(pending->files[i].target) == hash) { return true; }
+    }
+    return false;
+}
+
 PdnStatus pending_commit(Pending *pending, PdnError *error) {
     for (size_t i = 0; i < pending->count; i++) {
         PendingFile *file = &pending->files[i];
@@ -194,28 +223,15 @@ PdnStatus pending_commit(Pending *pending, PdnError *error) {
             }
         }
     }
+    /* which files a series has is not known before; they share a folder */
+    if (pending->count > 1) { clean(pending->files[0].target, is_one_of, pending); }
     return PDN_OK;
 }
 
-void pending_clean(const char *path) {
+void pending_clean(const char *path, PendingMine *mine, const void *context) {
     char *target = realpath(path, NULL); /* a link is followed, as when it is written */
-    if (!target) { target = strdup(path); }
-    int length = target ? folder_length(target) : 0;
-    char *name = length ? strndup(target, (size_t)length) : strdup(".");
-    DIR *folder = target && name ? opendir(name) : NULL;
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        unsigned hash, nonce;
-        long pid;
-        int end = 0;
-        if (sscanf(entry->d_name, ".pdn-%8x-%ld-%8x.tmp%n", &hash, &pid, &nonce, &end) == 3 &&
-            end && !entry->d_name[end] && hash == name_hash(target) && pid > 0) {
-            /* in containers this process may have the number of the one before */
-            bool gone = pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
-            if (gone) { unlinkat(dirfd(folder), entry->d_name, 0); }
-        }
-    }
-    if (folder) { closedir(folder); }
-    free(name);
+    unsigned hash = pending_hash(target ? target : path);
+    clean(target ? target : path, mine ? mine : is_hash, mine ? context : &hash);
     free(target);
 }
 

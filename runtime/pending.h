@@ -31,10 +31,14 @@ PdnStatus pending_open(Pending *pending, const char *path, FILE **file, const ch
                        PdnError *error);
 /* Ends it, and says whether everything reached it. */
 PdnStatus pending_close(Pending *pending, PdnError *error);
-/* Renames all files to their targets. */
+/* Renames all files to their targets; of several, also removes what killed processes left beside them. */
 PdnStatus pending_commit(Pending *pending, PdnError *error);
-/* Removes what processes that are no more left beside `path` when they were killed while they wrote it. */
-void pending_clean(const char *path);
+/* FNV-1a of a target's own name: its temporary files are told by it. */
+unsigned pending_hash(const char *target);
+/* Removes what processes that are no more left beside `path` when they were killed while they wrote it, or (`mine`)
+ * another file of that folder, by its hash. */
+typedef bool PendingMine(const void *context, unsigned hash);
+void pending_clean(const char *path, PendingMine *mine, const void *context);
 /* The end: removes what has not been renamed, frees the list. */
 void pending_discard(Pending *pending);
 

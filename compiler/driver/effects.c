@@ -191,6 +191,7 @@ bool effects_check(Execution *x, bool folders) {
         const char *path = output_path(x, a->path), *message = NULL;
         const char *folder = folders ? missing_folder(x, path) : NULL;
         ok = (!folders || read_in_time(x, a, path)) && ok;
+        if (folders) pdn_file_tidy(path, 0);
         if (!a->tensors && pdn_file_can_write(path, &s, &error) != PDN_OK)
             message = error.message;
         else if (folder)

@@ -234,8 +234,39 @@ def constraints_of_the_loaded():
                   "change them, or the file" in err, status, err)
 
 
+# ---- what killed runs leave ---------------------------------------------------------------------------
+
+def leftover(name):
+    """The temporary file of a process that was killed while it wrote `name`."""
+    value = 2166136261
+    for byte in name.encode():
+        value = ((value ^ byte) * 16777619) & 0xffffffff
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    return f".pdn-{value:08x}-{gone.pid}-00000001.tmp"
+
+
+def leftovers_of_killed_saves():
+    os.makedirs(path("left"), exist_ok=True)
+    program("saves.pdn", NETS + """
+experiment saves {
+    grid G = box([0, 8], cells = [8])
+    let A = filter()
+    let u = A(G.x)
+    save u to "u.npy"
+    save A to "A.safetensors"
+}
+""")
+    names = [leftover(name) for name in ("u.npy", "A.safetensors", "B.safetensors")]
+    for name in names:
+        open(path("left", name), "w", encoding="utf-8").close()
+    status, _, err = pdn("run", "saves.pdn", "--out", "left")
+    check("what is saved again is cleared of what killed runs left", status == 0 and
+          sorted(os.listdir(path("left"))) == sorted(["u.npy", "A.safetensors", names[2]]), err, os.listdir(path("left")))
+
+
 def main():
-    for part in (several, loads_of_the_unapplied, constraints_of_the_loaded):
+    for part in (several, loads_of_the_unapplied, constraints_of_the_loaded, leftovers_of_killed_saves):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 
 #include "runtime/file.h"
+#include "runtime/pending.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -643,4 +645,44 @@ Test(file, npz_entries) {
     cr_assert_eq(memcmp(first, second, 1 << 16), 0); /* no dates within */
     free(first);
     free(second);
+}
+
+/* What a process that was killed while it wrote the file has left; its own temporary file, by its own means. */
+static void leave_behind(const char *path) {
+    pid_t child = fork();
+    if (child == 0) {
+        Pending pending;
+        FILE *file;
+        const char *temp;
+        pending_begin(&pending);
+        pending_open(&pending, path, &file, &temp, NULL);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+Test(file, leftovers_of_killed_runs_go) {
+    leave_behind("u.npy");
+    leave_behind("u_0003.npy");
+    leave_behind("v.npy");
+    cr_assert_eq(file_count(), 3);
+    pdn_file_tidy("u.npy", 0);
+    cr_assert_eq(file_count(), 2);
+    pdn_file_tidy("u.npy", 3); /* turns 0 to 2 */
+    cr_assert_eq(file_count(), 2);
+    pdn_file_tidy("u.npy", 4);
+    cr_assert_eq(file_count(), 1);
+    pdn_file_tidy("v.npy", 1);
+    cr_assert_eq(file_count(), 0);
+    pdn_file_tidy("none/v.npy", 1);
+    pdn_file_tidy("v", 1);
+
+    const void *frames[3] = {plane, plane, plane}; /* a series clears up when it is written */
+    PdnSave save = save_plane();
+    save.data = frames;
+    save.frames = 3;
+    leave_behind("u_0001.vti");
+    leave_behind("w_0001.vti");
+    cr_assert_eq(pdn_file_write("u.vti", &save, &error), PDN_OK, "%s", error.message);
+    cr_assert_eq(file_count(), 3 + 1 + 1);
 }
