@@ -55,7 +55,6 @@ typedef enum {
     LAYER_CHECK,     /* a solver's stopping test: a run fails where it was not met */
     LAYER_LOOP,
     LAYER_CALL, /* a function, done once */
-    LAYER_TASK, /* training */
 } LayerKind;
 
 typedef struct Part Part;
@@ -77,7 +76,7 @@ typedef struct {
     Amount flops;   /* once, without repeating it: of a loop for all its steps. By Explained.unit */
     Amount memory;  /* bytes of what it makes */
     Reach reach;    /* from the start of its part */
-    Part *body;     /* of loops, calls and tasks */
+    Part *body;     /* of loops and calls */
     int64_t state;  /* a start that is a state: its number, else -1 */
     bool used;      /* a start: something reads it */
     uint32_t given; /* a start of a body: the layer around it that gives it, or UINT32_MAX */
@@ -140,8 +139,6 @@ typedef struct {
     const Sources *sources;
     /* The scalar function whose text holds a place, or NULL. */
     const char *(*word_at)(void *context, Span span);
-    /* A task's function and title; 0: none. */
-    FuncId (*task)(void *context, uint32_t number, const char **title);
     void *context;
     const bool *param_data; /* of a function that is not main: which of its parameters are data */
     const char *const *param_names;
