@@ -187,6 +187,14 @@ static bool takes_field(Elab *e, const Operator *op, const Value *u, int64_t cha
     return false;
 }
 
+/* Whether sides have no values, so that those of a field are those of its convolution, too. (With values only where the
+ * convolution has sides of its own.) */
+static bool homogeneous(const Boundary *b) {
+    for (int a = 0; b && a < MAX_RANK; a++)
+        if (b->value[a][0] || b->value[a][1]) return false;
+    return !b || (!b->reason && !b->left);
+}
+
 static const Value *convolve(Elab *e, const Operator *op, Op form, const Value *u, Span span) {
     Parameter *p = op->parameter;
     Type type = value_type(e, u);
@@ -203,7 +211,7 @@ static const Value *convolve(Elab *e, const Operator *op, Op form, const Value *
         return value_error(e);
     }
     Node n = graph_add(e->module, e->frame->func, form, operands, 2, id, 0, span);
-    return value_node(e, n, b, span);
+    return value_node(e, n, homogeneous(b) ? b : NULL, span);
 }
 
 const Value *apply_conv(Elab *e, const Operator *op, const Value *u, Span span) {
