@@ -241,7 +241,13 @@ json_t *certificate_json(const Certificate *c, const Names *names) {
 
 json_t *certificates_json(const Certificates *all, const Names *names) {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < all->len; i++)
-        json_array_append_new(list, certificate_json(&all->data[i], names));
+    for (uint32_t i = 0; i < all->len; i++) {
+        json_t *one = certificate_json(&all->data[i], names);
+        bool known = false; /* a network that is applied in several places */
+        for (size_t k = 0; k < json_array_size(list); k++)
+            known = known || json_equal(json_array_get(list, k), one);
+        if (!known) json_array_append(list, one);
+        json_decref(one);
+    }
     return list;
 }
