@@ -5,6 +5,7 @@
  * are taken as right to 4 ulps. */
 #include "compiler/analysis/interval.h"
 #include "compiler/ops/ops.h"
+#include "compiler/ops/rules.h"
 
 #include <math.h>
 
@@ -178,6 +179,11 @@ static Interval compare(Op op, const Interval *x) {
 
 static Interval monotone(double (*f)(double), Interval a) { return widened(f(a.low), f(a.high)); }
 
+/* Likewise, as the reference evaluates it. */
+static Interval number_range(Op op, Interval a) {
+    return widened(op_scalar(op)(&a.low), op_scalar(op)(&a.high));
+}
+
 /* sin or cos: 1 and -1 where a peak lies inside */
 static Interval wave(double (*f)(double), Interval a, double peak) {
     Interval r = {-1, 1};
@@ -219,6 +225,15 @@ static Interval function_range(Op op, Interval a) {
     case OP_COSH: return monotone(cosh, magnitude(a));
     case OP_TANH: r = monotone(tanh, a); return (Interval){fmax(r.low, -1), fmin(r.high, 1)};
     case OP_ERF: r = monotone(erf, a); return (Interval){fmax(r.low, -1), fmin(r.high, 1)};
+    case OP_ERFC:
+        r = widened(erfc(a.high), erfc(a.low));
+        return (Interval){fmax(r.low, 0), fmin(r.high, 2)};
+    case OP_EXPM1: r = monotone(expm1, a); return (Interval){fmax(r.low, -1), r.high};
+    case OP_LOG1P:
+        if (a.high <= -1) return interval_all();
+        return monotone(log1p, (Interval){fmax(a.low, -1), a.high});
+    case OP_SIGMOID: r = number_range(op, a); return (Interval){fmax(r.low, 0), fmin(r.high, 1)};
+    case OP_SOFTPLUS: r = number_range(op, a); return (Interval){fmax(r.low, 0), r.high};
     case OP_FLOOR: return (Interval){floor(a.low), floor(a.high)};
     case OP_CEIL: return (Interval){ceil(a.low), ceil(a.high)};
     case OP_ROUND: return (Interval){rint(a.low), rint(a.high)};

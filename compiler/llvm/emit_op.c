@@ -112,6 +112,12 @@ static LLVMValueRef extremum(Emit *e, LLVMRealPredicate p, LLVMValueRef a, LLVMV
     return LLVMBuildSelect(e->b, compare(e, LLVMRealUNO, a, a), a, chosen, "");
 }
 
+/* exp(-|x|) */
+static LLVMValueRef emit_tail(Emit *e, LLVMValueRef x) {
+    LLVMValueRef size = emit_op(e, OP_ABS, &x), minus = LLVMBuildFNeg(e->b, size, "");
+    return emit_op(e, OP_EXP, &minus);
+}
+
 static LLVMValueRef special(Emit *e, Op op, const LLVMValueRef *x) {
     LLVMTypeRef t = LLVMTypeOf(x[0]);
     LLVMValueRef zero = emit_number(e, t, 0);
@@ -140,6 +146,16 @@ static LLVMValueRef special(Emit *e, Op op, const LLVMValueRef *x) {
                                          emit_number(e, t, -1), zero, "");
         s = LLVMBuildSelect(e->b, compare(e, LLVMRealOGT, x[0], zero), emit_number(e, t, 1), s, "");
         return LLVMBuildSelect(e->b, compare(e, LLVMRealUNO, x[0], x[0]), x[0], s, "");
+    }
+    case OP_SIGMOID: {
+        LLVMValueRef tail = emit_tail(e, x[0]), one = emit_number(e, t, 1);
+        LLVMValueRef top = LLVMBuildSelect(e->b, compare(e, LLVMRealOLT, x[0], zero), tail, one, "");
+        return emit_op(e, OP_DIV, (LLVMValueRef[]){top, LLVMBuildFAdd(e->b, one, tail, "")});
+    }
+    case OP_SOFTPLUS: {
+        LLVMValueRef tail = emit_tail(e, x[0]);
+        LLVMValueRef line = extremum(e, LLVMRealOGT, x[0], zero);
+        return LLVMBuildFAdd(e->b, line, emit_op(e, OP_LOG1P, &tail), "");
     }
     default: return zero; /* a row of ops.def without a lowering: caught by tests of every op */
     }

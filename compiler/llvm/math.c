@@ -1,7 +1,7 @@
-/* Functions of the maths library as vector code: exp, log, tanh. Others are called lane by lane.
+/* Functions of the maths library as vector code: exp, expm1, log, log1p, tanh. Others are called lane by lane.
  *
  * Method: Cephes (Moshier 1989): reduction to a small interval, a polynomial or rational function, scaling.
- * Bounds, measured against higher precision over the whole range (tests/unit/test_code_math.c): 2 ulp. Scalars
+ * Bounds, measured against higher precision over the whole range (tests/unit/test_code_math.c): 2 ulp, 4 of expm1 in f64. Scalars
  * get the same arithmetic; fused multiply-add is used where the target has it, for every lane. */
 #include "compiler/llvm/emit.h"
 
@@ -75,35 +75,57 @@ static LLVMValueRef power_of_two(M *m, LLVMValueRef k) {
         m->e->b, LLVMBuildShl(m->e->b, biased, integer(m, m->f64 ? 52 : 23), ""), m->t, "");
 }
 
-/* x = n ln 2 + r; exp(r) by polynomial (f32) or 1 + 2 r P(r²) / (Q(r²) - r P(r²)) (f64); times 2^n in two steps, so
- * that results that are not normal come out right. */
+/* x = k ln 2 + r with |r| <= ln 2 / 2, or k = 0 where |x| < least; y = exp(r) - 1 by polynomial (f32) or 2 r P(r²) / (Q(r²) - r P(r²)) (f64). */
+typedef struct {
+    LLVMValueRef k, y;
+} Reduced;
+
+static Reduced reduce(M *m, LLVMValueRef x, double low, double high, double least) {
+    LLVMValueRef v = pick(m, LLVMRealOGT, x, num(m, high), num(m, high), x);
+    v = pick(m, LLVMRealOLT, v, num(m, low), num(m, low), v);
+    v = pick(m, LLVMRealUNO, v, v, num(m, 0), v);
+    LLVMValueRef scaled = mul(m, v, num(m, 1.44269504088896341)), y;
+    LLVMValueRef n = emit_intrinsic(m->e, "llvm.rint", m->t, &scaled, 1);
+    LLVMValueRef size = emit_intrinsic(m->e, "llvm.fabs", m->t, &v, 1);
+    if (least > 0) n = pick(m, LLVMRealOLT, size, num(m, least), num(m, 0), n);
+    LLVMValueRef r = mad(m, n, num(m, m->f64 ? -6.93145751953125e-1 : -0.693359375), v);
+    r = mad(m, n, num(m, m->f64 ? -1.42860682030941723212e-6 : 2.12194440054690583e-4), r);
+    LLVMValueRef rr = mul(m, r, r);
+    if (m->f64) {
+        LLVMValueRef p =
+            mul(m, r, POLYNOMIAL(m, rr, 1.26177193074810590878e-4, 3.02994407707441961300e-2, 1.0));
+        LLVMValueRef q = POLYNOMIAL(m, rr, 3.00198505138664455042e-6, 2.52448340349684104192e-3,
+                                    2.27265548208155028766e-1, 2.0);
+        y = mul(m, num(m, 2), divide(m, p, sub(m, q, p)));
+    } else {
+        LLVMValueRef p = POLYNOMIAL(m, r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
+                                    4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1);
+        y = mad(m, p, rr, r);
+    }
+    return (Reduced){LLVMBuildFPToSI(m->e->b, n, m->it, ""), y};
+}
+
+/* (1 + y) 2^k, in two steps, so that results that are not normal come out right. */
 static LLVMValueRef math_exp(Emit *e, const LLVMValueRef *x) {
     M m = open_math(e, x[0]);
-    double high = m.f64 ? 710 : 89, low = m.f64 ? -746 : -104;
-    LLVMValueRef v = pick(&m, LLVMRealOGT, x[0], num(&m, high), num(&m, high), x[0]);
-    v = pick(&m, LLVMRealOLT, v, num(&m, low), num(&m, low), v);
-    v = pick(&m, LLVMRealUNO, v, v, num(&m, 0), v);
-    LLVMValueRef scaled = mul(&m, v, num(&m, 1.44269504088896341)), y;
-    LLVMValueRef n = emit_intrinsic(e, "llvm.rint", m.t, &scaled, 1);
-    LLVMValueRef r = mad(&m, n, num(&m, m.f64 ? -6.93145751953125e-1 : -0.693359375), v);
-    r = mad(&m, n, num(&m, m.f64 ? -1.42860682030941723212e-6 : 2.12194440054690583e-4), r);
-    LLVMValueRef rr = mul(&m, r, r);
-    if (m.f64) {
-        LLVMValueRef p = mul(
-            &m, r, POLYNOMIAL(&m, rr, 1.26177193074810590878e-4, 3.02994407707441961300e-2, 1.0));
-        LLVMValueRef q = POLYNOMIAL(&m, rr, 3.00198505138664455042e-6, 2.52448340349684104192e-3,
-                                    2.27265548208155028766e-1, 2.0);
-        LLVMValueRef ratio = divide(&m, p, sub(&m, q, p));
-        y = mad(&m, ratio, num(&m, 2), num(&m, 1));
-    } else {
-        LLVMValueRef p = POLYNOMIAL(&m, r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
-                                    4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1);
-        y = add(&m, mad(&m, p, rr, r), num(&m, 1));
-    }
-    LLVMValueRef k = LLVMBuildFPToSI(e->b, n, m.it, "");
-    LLVMValueRef half = LLVMBuildAShr(e->b, k, integer(&m, 1), "");
-    y = mul(&m, y, power_of_two(&m, half));
-    y = mul(&m, y, power_of_two(&m, LLVMBuildSub(e->b, k, half, "")));
+    Reduced d = reduce(&m, x[0], m.f64 ? -746 : -104, m.f64 ? 710 : 89, 0);
+    LLVMValueRef half = LLVMBuildAShr(e->b, d.k, integer(&m, 1), "");
+    LLVMValueRef y = mul(&m, add(&m, d.y, num(&m, 1)), power_of_two(&m, half));
+    y = mul(&m, y, power_of_two(&m, LLVMBuildSub(e->b, d.k, half, "")));
+    return pick(&m, LLVMRealUNO, x[0], x[0], x[0], y);
+}
+
+/* y 2^k + (2^k - 1); where 2^k is so large that the 1 is lost, in two steps as well. */
+static LLVMValueRef math_expm1(Emit *e, const LLVMValueRef *x) {
+    M m = open_math(e, x[0]);
+    Reduced d = reduce(&m, x[0], -60, m.f64 ? 710 : 89, 0.5);
+    LLVMValueRef half = LLVMBuildAShr(e->b, d.k, integer(&m, 1), "");
+    LLVMValueRef first = power_of_two(&m, half), second = power_of_two(&m, LLVMBuildSub(e->b, d.k, half, ""));
+    LLVMValueRef large = mul(&m, mul(&m, add(&m, d.y, num(&m, 1)), first), second);
+    LLVMValueRef scale = mul(&m, first, second);
+    LLVMValueRef y = mad(&m, d.y, scale, sub(&m, scale, num(&m, 1)));
+    y = pick(&m, LLVMRealOGT, x[0], num(&m, 60), large, y);
+    y = pick(&m, LLVMRealOEQ, x[0], num(&m, 0), x[0], y); /* -0 */
     return pick(&m, LLVMRealUNO, x[0], x[0], x[0], y);
 }
 
@@ -146,6 +168,19 @@ static LLVMValueRef math_log(Emit *e, const LLVMValueRef *x) {
     return pick(&m, LLVMRealOGE, x[0], num(&m, 0), y, num(&m, NAN));
 }
 
+/* log(u) with u = 1 + x as it is rounded, and c/u for what the rounding left out: 1 + x = u + c. (W. Kahan's method,
+ * as in Sun's fdlibm.) */
+static LLVMValueRef math_log1p(Emit *e, const LLVMValueRef *x) {
+    M m = open_math(e, x[0]);
+    LLVMValueRef one = num(&m, 1), u = add(&m, x[0], one), log = math_log(e, &u);
+    LLVMValueRef c = pick(&m, LLVMRealOGT, x[0], one, sub(&m, one, sub(&m, u, x[0])),
+                          sub(&m, x[0], sub(&m, u, one)));
+    LLVMValueRef y = add(&m, log, divide(&m, c, u));
+    y = pick(&m, LLVMRealOEQ, u, num(&m, 0), log, y); /* -1 */
+    y = pick(&m, LLVMRealOEQ, u, num(&m, INFINITY), log, y);
+    return pick(&m, LLVMRealOEQ, x[0], num(&m, 0), x[0], y); /* -0 */
+}
+
 /* Odd polynomial or rational function near 0, else 1 - 2 / (exp(2 |x|) + 1). */
 static LLVMValueRef math_tanh(Emit *e, const LLVMValueRef *x) {
     M m = open_math(e, x[0]);
@@ -173,7 +208,9 @@ static const struct {
     LLVMValueRef (*emit)(Emit *e, const LLVMValueRef *x);
 } functions[] = {
     {OP_EXP, math_exp},
+    {OP_EXPM1, math_expm1},
     {OP_LOG, math_log},
+    {OP_LOG1P, math_log1p},
     {OP_TANH, math_tanh},
 };
 

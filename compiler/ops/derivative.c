@@ -64,6 +64,10 @@ DERIVATIVE(tan)  { return binary(p, OP_ADD, number(p, 1), square(p, p->n)); }
 DERIVATIVE(sinh) { return unary(p, OP_COSH, p->x); }
 DERIVATIVE(cosh) { return unary(p, OP_SINH, p->x); }
 DERIVATIVE(tanh) { return binary(p, OP_SUB, number(p, 1), square(p, p->n)); }
+DERIVATIVE(expm1) { return unary(p, OP_EXP, p->x); }
+DERIVATIVE(log1p) { return binary(p, OP_DIV, number(p, 1), binary(p, OP_ADD, number(p, 1), p->x)); }
+DERIVATIVE(sigmoid) { return binary(p, OP_MUL, p->n, unary(p, OP_SIGMOID, unary(p, OP_NEG, p->x))); }
+DERIVATIVE(softplus) { return unary(p, OP_SIGMOID, p->x); }
 /* clang-format on */
 
 DERIVATIVE(div) {
@@ -141,7 +145,11 @@ DERIVATIVE(atan) {
     return binary(p, OP_DIV, number(p, 1), binary(p, OP_ADD, number(p, 1), square(p, p->x)));
 }
 
-DERIVATIVE(erf) {
-    Node gauss = unary(p, OP_EXP, unary(p, OP_NEG, square(p, p->x)));
-    return binary(p, OP_MUL, gauss, number(p, M_2_SQRTPI));
+/* c exp(-x²) */
+static Node gauss(const Point *p, double c) {
+    return binary(p, OP_MUL, unary(p, OP_EXP, unary(p, OP_NEG, square(p, p->x))), number(p, c));
 }
+
+DERIVATIVE(erf) { return gauss(p, M_2_SQRTPI); }
+
+DERIVATIVE(erfc) { return gauss(p, -M_2_SQRTPI); }

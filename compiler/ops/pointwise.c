@@ -52,6 +52,14 @@ static double larger(double a, double b) { return isnan(a) || isnan(b) ? NAN : a
 
 static double sign(double x) { return isnan(x) ? x : (x > 0) - (x < 0); }
 
+/* With exp(-|x|), which is never large, and 0 only where it makes no difference. */
+static double sigmoid(double x) {
+    double tail = exp(-fabs(x));
+    return (x < 0 ? tail : 1) / (1 + tail);
+}
+
+static double softplus(double x) { return larger(x, 0) + log1p(exp(-fabs(x))); }
+
 /* SCALAR(id, slot, expression in x[0], x[1], …): a row for each pointwise op. */
 #define SCALARS                                                                                    \
     SCALAR(NEG, neg, -x[0])                                                                        \
@@ -91,6 +99,11 @@ static double sign(double x) { return isnan(x) ? x : (x > 0) - (x < 0); }
     SCALAR(COSH, cosh, cosh(x[0]))                                                                 \
     SCALAR(TANH, tanh, tanh(x[0]))                                                                 \
     SCALAR(ERF, erf, erf(x[0]))                                                                    \
+    SCALAR(ERFC, erfc, erfc(x[0]))                                                                 \
+    SCALAR(EXPM1, expm1, expm1(x[0]))                                                              \
+    SCALAR(LOG1P, log1p, log1p(x[0]))                                                              \
+    SCALAR(SIGMOID, sigmoid, sigmoid(x[0]))                                                        \
+    SCALAR(SOFTPLUS, softplus, softplus(x[0]))                                                     \
     SCALAR(FLOOR, floor, floor(x[0]))                                                              \
     SCALAR(CEIL, ceil, ceil(x[0]))                                                                 \
     SCALAR(ROUND, round, rint(x[0]))

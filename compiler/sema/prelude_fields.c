@@ -36,46 +36,22 @@ const Value *prelude_clamp(Elab *e, const BuiltinInfo *info, const Arguments *a)
     return point2(e, OP_MIN, point2(e, OP_MAX, x, low, a->span), high, a->span);
 }
 
-/* 1 / (1 + exp(-x)) */
-static const Value *sigmoid(Elab *e, const Value *x, Span s) {
-    return point2(e, OP_DIV, num(e, 1, s),
-                  point2(e, OP_ADD, num(e, 1, s), point1(e, OP_EXP, point1(e, OP_NEG, x, s), s), s),
-                  s);
-}
-
-const Value *prelude_sigmoid(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    (void)info;
-    return sigmoid(e, first(a), a->span);
-}
-
 const Value *prelude_relu(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
     return point2(e, OP_MAX, first(a), num(e, 0, a->span), a->span);
-}
-
-/* log(1 + exp(x)), written so that it does not overflow */
-const Value *prelude_softplus(Elab *e, const BuiltinInfo *info, const Arguments *a) {
-    (void)info;
-    Span s = a->span;
-    const Value *x = first(a),
-                *tail = point1(e, OP_EXP, point1(e, OP_NEG, point1(e, OP_ABS, x, s), s), s);
-    return point2(e, OP_ADD, point2(e, OP_MAX, x, num(e, 0, s), s),
-                  point1(e, OP_LOG, point2(e, OP_ADD, num(e, 1, s), tail, s), s), s);
 }
 
 /* x/2 (1 + erf(x/√2)): D. Hendrycks, K. Gimpel, Gaussian error linear units, 2016 */
 const Value *prelude_gelu(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
     Span s = a->span;
-    const Value *x = first(a),
-                *t = point1(e, OP_ERF, point2(e, OP_MUL, x, num(e, M_SQRT1_2, s), s), s);
-    return point2(e, OP_MUL, point2(e, OP_MUL, num(e, 0.5, s), x, s),
-                  point2(e, OP_ADD, num(e, 1, s), t, s), s);
+    const Value *x = first(a), *t = point1(e, OP_ERFC, point2(e, OP_MUL, x, num(e, -M_SQRT1_2, s), s), s);
+    return point2(e, OP_MUL, point2(e, OP_MUL, num(e, 0.5, s), x, s), t, s);
 }
 
 const Value *prelude_silu(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
-    return point2(e, OP_MUL, first(a), sigmoid(e, first(a), a->span), a->span);
+    return point2(e, OP_MUL, first(a), point1(e, OP_SIGMOID, first(a), a->span), a->span);
 }
 
 /* ---- reductions -------------------------------------------------------------------- */

@@ -14,9 +14,10 @@ SPELLING = {
     "mod": "x % p", "pow": "p ^ x", "min": "min(x, y)", "max": "max(x, y)", "atan2": "atan2(x, y)",
     "lt": "x < y", "le": "x <= y", "eq": "x == y", "ne": "x != y", "and": "(x < y) and (y < z)",
     "or": "(x < y) or (y < z)", "not": "not (x < y)", "where": "where(x < y, y, z)", "guarded": "where(y == 0, 0, x)",
-    "sqrt": "sqrt(p)", "log": "log(p)", "log2": "log2(p)", "asin": "asin(s)", "acos": "acos(s)",
+    "sqrt": "sqrt(p)", "log1p": "log1p(s)", "log": "log(p)", "log2": "log2(p)", "asin": "asin(s)", "acos": "acos(s)",
 }
 ERF = np.vectorize(math.erf)
+ERFC = np.vectorize(math.erfc)
 TRUTH = {
     "neg": lambda v: -v.x, "add": lambda v: v.x + v.y, "sub": lambda v: v.x - v.y,
     "mul": lambda v: v.x * v.y, "div": lambda v: v.x / v.p, "fma": lambda v: v.x * v.y + v.z,
@@ -33,7 +34,9 @@ TRUTH = {
     "asin": lambda v: np.arcsin(v.s), "acos": lambda v: np.arccos(v.s), "atan": lambda v: np.arctan(v.x),
     "sinh": lambda v: np.sinh(v.x), "cosh": lambda v: np.cosh(v.x), "tanh": lambda v: np.tanh(v.x),
     "erf": lambda v: ERF(v.x), "floor": lambda v: np.floor(v.x), "ceil": lambda v: np.ceil(v.x),
-    "round": lambda v: np.rint(v.x),
+    "round": lambda v: np.rint(v.x), "erfc": lambda v: ERFC(v.x), "expm1": lambda v: np.expm1(v.x),
+    "log1p": lambda v: np.log1p(v.s), "sigmoid": lambda v: 1 / (1 + np.exp(-v.x)),
+    "softplus": lambda v: np.logaddexp(0, v.x),
 }
 
 
@@ -80,10 +83,10 @@ def main():
                 continue
             found = load(programs.run(text, *arguments), "ops.npy")
             for i, name in enumerate(names):
-                with np.errstate(over="ignore"):
+                with np.errstate(over="ignore", divide="ignore"):
                     expected = TRUTH[name](values).astype(np.float64)
                 # a large argument magnifies the rounding of its own representation: none here beyond 18
-                scale = 64 if name in ("exp", "pow", "sinh", "cosh", "tan") else 1
+                scale = 64 if name in ("exp", "expm1", "pow", "sinh", "cosh", "tan") else 1
                 programs.compare(f"{name}, {precision}, {mode}", found[i].astype(np.float64),
                                  expected, tolerance * scale)
             if mode != "interpret":

@@ -310,7 +310,8 @@ Test(analysis, lipschitz_constants) {
         double truth;
     } cases[] = {{0, 1},        {1, 1},   {2, 1},
                  {3, 1},        {4, 2},   {5, HUGE_VAL},
-                 {6, HUGE_VAL}, {7, 0.5}, {8, 1.1283791670955126}};
+                 {6, HUGE_VAL}, {7, 0.5}, {8, 1.1283791670955126},
+                 {9, 0.25},     {10, 1},  {11, 1.1283791670955126}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Bench b = bench_new(1, (const int64_t[]){1}, 1);
         Node s = graph_param(b.m, b.f, type_scalar(), 0), one = number(&b, 1), zero = number(&b, 0);
@@ -334,6 +335,9 @@ Test(analysis, lipschitz_constants) {
             break;
         case 7: f = bin(&b, OP_MUL, un(&b, OP_ABS, s), number(&b, 0.5)); break;
         case 8: f = un(&b, OP_ERF, s); break;
+        case 9: f = un(&b, OP_SIGMOID, s); break;
+        case 10: f = un(&b, OP_SOFTPLUS, s); break;
+        case 11: f = un(&b, OP_ERFC, s); break;
         }
         returns(&b, f);
         double bound = lipschitz_bound(b.m, b.f, b.arena);

@@ -1,4 +1,4 @@
-/* Vector code of exp, log and tanh against the maths library in higher precision: units in the last place. */
+/* Vector code of exp, log, tanh and the functions made of them against the maths library in higher precision: units in the last place. */
 #include "tests/unit/cases.h"
 
 #include <criterion/criterion.h>
@@ -17,10 +17,18 @@ static double ulps(double got, long double want, bool f64)
 
 static long double exact(Op op, long double x)
 {
-    return op == OP_EXP ? expl(x) : op == OP_LOG ? logl(x) : tanhl(x);
+    switch (op) {
+    case OP_EXP: return expl(x);
+    case OP_EXPM1: return expm1l(x);
+    case OP_LOG: return logl(x);
+    case OP_LOG1P: return log1pl(x);
+    case OP_SIGMOID: return 1 / (1 + expl(-x));
+    case OP_SOFTPLUS: return (x < 0 ? 0 : x) + log1pl(expl(-fabsl(x)));
+    default: return tanhl(x);
+    }
 }
 
-static void one_function(Op op, double low, double high, bool f64)
+static void one_function(Op op, double low, double high, bool f64, double allowed)
 {
     enum { N = 60000 };
     static const double odd[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 1e-40, 5e-324, -1e-42, 88.72284, -103.9, -87.5, 709.78, -744.4, -745.2, 1e30, -1e30};
@@ -41,7 +49,7 @@ static void one_function(Op op, double low, double high, bool f64)
             at = c.data[0][i];
         }
     }
-    cr_expect(worst <= 2, "%s in %s: %g ulp at %g", op_info(op)->name, f64 ? "f64" : "f32", worst, at);
+    cr_expect(worst <= allowed, "%s in %s: %g ulp at %g", op_info(op)->name, f64 ? "f64" : "f32", worst, at);
     if (getenv("SHOW_ULPS"))
         fprintf(stderr, "%s %s: %.3f ulp at %g\n", op_info(op)->name, f64 ? "f64" : "f32", worst, at);
     finish(&c);
@@ -49,18 +57,46 @@ static void one_function(Op op, double low, double high, bool f64)
 
 Test(code_math, exp)
 {
-    one_function(OP_EXP, -104, 89, false);
-    one_function(OP_EXP, -745, 710, true);
+    one_function(OP_EXP, -104, 89, false, 2);
+    one_function(OP_EXP, -745, 710, true, 2);
 }
 
 Test(code_math, log)
 {
-    one_function(OP_LOG, 0, 10, false);
-    one_function(OP_LOG, 0, 1000, true);
+    one_function(OP_LOG, 0, 10, false, 2);
+    one_function(OP_LOG, 0, 1000, true, 2);
 }
 
 Test(code_math, tanh)
 {
-    one_function(OP_TANH, -10, 10, false);
-    one_function(OP_TANH, -20, 20, true);
+    one_function(OP_TANH, -10, 10, false, 2);
+    one_function(OP_TANH, -20, 20, true, 2);
+}
+
+Test(code_math, expm1)
+{
+    one_function(OP_EXPM1, -10, 89, false, 2);
+    one_function(OP_EXPM1, -1, 1, false, 2);
+    one_function(OP_EXPM1, -40, 710, true, 4);
+    one_function(OP_EXPM1, -1, 1, true, 4);
+}
+
+Test(code_math, log1p)
+{
+    one_function(OP_LOG1P, -1, 10, false, 2);
+    one_function(OP_LOG1P, -0.01, 0.01, false, 2);
+    one_function(OP_LOG1P, -1, 1000, true, 2);
+    one_function(OP_LOG1P, -0.01, 0.01, true, 2);
+}
+
+Test(code_math, sigmoid)
+{
+    one_function(OP_SIGMOID, -103, 103, false, 4);
+    one_function(OP_SIGMOID, -745, 745, true, 4);
+}
+
+Test(code_math, softplus)
+{
+    one_function(OP_SOFTPLUS, -103, 103, false, 4);
+    one_function(OP_SOFTPLUS, -745, 745, true, 4);
 }

@@ -92,6 +92,7 @@ static void check_taylor(Bench *b, FuncId f, const Array *args, const Array *ste
 static double domain(Op op, uint32_t operand, double x) {
     switch (op) {
     case OP_LOG:
+    case OP_LOG1P:
     case OP_LOG2:
     case OP_SQRT: return 1.5 + x;
     case OP_POW: return operand == 0 ? 1.5 + 0.9 * x : x;

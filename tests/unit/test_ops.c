@@ -22,6 +22,7 @@ Test(ops, rows_have_names_of_their_own) {
 static double inside_domain(Op op, uint32_t operand, double x) {
     switch (op) {
     case OP_LOG:
+    case OP_LOG1P:
     case OP_LOG2:
     case OP_SQRT: return 1.5 + x;
     case OP_POW: return operand == 0 ? 1.5 + x : 1.3 + x;
