@@ -12,6 +12,18 @@ typedef struct {
 
 typedef struct Meeting Meeting;
 
+/* Gradients of a batch as they are summed. Those of neighbours are added, in pairs, pairs of pairs, …, as soon as both are
+ * there: a thread that goes through its samples in order has as many in memory as the tree has levels. */
+typedef struct {
+    void **waiting; /* by sample: the sum of one half of what meets there; NULL: none */
+    int64_t batch, room;
+    void *whole; /* when all are there */
+    void **free; /* gradients that nobody uses; numbers that the loss does not depend on are 0 in them */
+    int free_count, free_room;
+    int64_t made;
+    bool lacking; /* there was no memory for one */
+} GradientSum;
+
 typedef struct {
     Execution *x;
     const TrainTask *task;
@@ -28,11 +40,14 @@ typedef struct {
     int64_t batch;
     uint64_t draw; /* of its first sample */
     const void *at; /* parameters at which it is evaluated */
-    char *gradient;  /* of each sample, `total` numbers */
+    GradientSum sum; /* of `total` numbers */
     double *loss;    /* of each sample */
     int *status;
+    bool *finite;    /* of each sample, its gradient; looked at where one is sought that is not */
+    bool looking;
     PdnGrid **grids; /* of each sample */
     int64_t room;    /* samples that there is room for */
+    int64_t block;   /* samples that a thread takes at once */
     Workspace *workspaces; /* free ones: a stack, behind a lock */
     int workspace_count, workspace_room;
     enum { WHOLE, LOSS_BROKEN, GRADIENT_BROKEN } found; /* what the last evaluation gave: numbers that are not finite */
@@ -50,6 +65,14 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
  * arose. */
 void training_diverged(Training *t);
 void training_step_free(Training *t);
+
+/* training_sum.c. Before a batch; false after a message. */
+bool gradient_sum_begin(Training *t, int threads);
+/* Room for the gradient of a sample; NULL: there is no memory. By any thread. */
+void *gradient_sum_room(Training *t);
+/* The gradient of a sample is there: adds it to what is there of its neighbours; `threads` share the work. By any thread. */
+void gradient_sum_add(Training *t, int64_t sample, void *gradient, int threads);
+void gradient_sum_free(Training *t);
 /* training_constraints.c: moves parameters to the nearest point that ranges and constraints allow. */
 void training_project(void *training, void *parameters);
 

@@ -5,10 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *gradient_at(const Training *t, int64_t sample) {
-    return t->gradient + (size_t)sample * (size_t)t->total * number_bytes(t);
-}
-
 /* ---- scratch memory: as many workspaces as samples run at once ------------------------------- */
 
 static Workspace take_workspace(Training *t) {
@@ -37,7 +33,8 @@ void training_step_free(Training *t) {
     mem_free(t->grids);
     mem_free(t->loss);
     mem_free(t->status);
-    free(t->gradient);
+    mem_free(t->finite);
+    gradient_sum_free(t);
 }
 
 /* ---- where it is evaluated ------------------------------------------------------------------------ */
@@ -78,8 +75,19 @@ static HostValue *arguments_of(const Training *t, Arena *arena, const TaskBody *
                           t->values);
 }
 
-/* Runs the step for one sample: gradient, loss and status of it are set. */
+static bool all_finite(const Training *t, const void *gradient) {
+    bool finite = true;
+    for (int64_t i = 0; i < t->total; i++)
+        finite &= (bool)isfinite(t->x->type == PDN_F32 ? (double)((const float *)gradient)[i]
+                                                       : ((const double *)gradient)[i]);
+    return finite;
+}
+
+/* Runs the step for one sample: loss and status of it are set, its gradient is in the sum. */
 static void run_sample(Training *t, int64_t sample, int threads) {
+    char *gradient = gradient_sum_room(t);
+    t->status[sample] = 1;
+    if (!gradient) return;
     Arena *arena = arena_new();
     const TaskBody *step = &t->task->step;
     Running r = running(t, sample, threads);
@@ -87,8 +95,7 @@ static void run_sample(Training *t, int64_t sample, int threads) {
     double room = 0;
     outputs[0] = &room;
     for (uint32_t i = 0; i < t->gradients; i++)
-        outputs[1 + i] = gradient_at(t, sample) +
-                         (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
+        outputs[1 + i] = gradient + (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
     HostValue *arguments = arguments_of(t, arena, step, sample);
     Workspace w = take_workspace(t);
     t->status[sample] = run_func(&r, arguments, step->samples + step->count, outputs, &w);
@@ -96,11 +103,16 @@ static void run_sample(Training *t, int64_t sample, int threads) {
     float single;
     memcpy(&single, &room, sizeof single);
     t->loss[sample] = t->x->type == PDN_F32 ? (double)single : room;
+    if (t->looking) t->finite[sample] = all_finite(t, gradient);
+    gradient_sum_add(t, sample, gradient, threads);
     arena_free(arena);
 }
 
-static void run_samples(const void *training, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) run_sample((Training *)training, i, 1);
+/* Units are blocks of neighbours, whose sum is then one gradient. */
+static void run_blocks(const void *training, int64_t begin, int64_t end) {
+    Training *t = (Training *)training;
+    int64_t last = end * t->block < t->batch ? end * t->block : t->batch;
+    for (int64_t i = begin * t->block; i < last; i++) run_sample(t, i, 1);
 }
 
 static int run_guest(void *training, int64_t sample) {
@@ -110,56 +122,25 @@ static int run_guest(void *training, int64_t sample) {
 
 static bool together(const Training *t) { return t->meets && t->batch > 1; }
 
+enum { BLOCKS_EACH = 4 }; /* a thread, at least: what a slow one leaves, others take */
+
 /* All samples of the batch; false after a message. */
 static bool run_batch(Training *t, int threads) {
+    if (!gradient_sum_begin(t, threads)) return false;
     if (together(t)) return meeting_run(t, t->x->type == PDN_F64, run_guest, t);
-    if (t->batch >= threads && threads > 1 && !t->x->session->options->interpret)
-        pdn_launch(run_samples, t, t->batch, threads);
-    else
+    if (t->batch >= threads && threads > 1 && !t->x->session->options->interpret) {
+        t->block = 1;
+        while (t->batch / (2 * t->block) >= (int64_t)threads * BLOCKS_EACH) t->block *= 2;
+        pdn_launch(run_blocks, t, (t->batch + t->block - 1) / t->block, threads);
+    } else
         for (int64_t i = 0; i < t->batch; i++) run_sample(t, i, threads);
     return true;
-}
-
-/* ---- the sum over a batch --------------------------------------------------------------------------- */
-
-static void add_f32(float *restrict to, const float *restrict from, int64_t n) {
-    for (int64_t i = 0; i < n; i++) to[i] += from[i];
-}
-
-static void add_f64(double *restrict to, const double *restrict from, int64_t n) {
-    for (int64_t i = 0; i < n; i++) to[i] += from[i];
-}
-
-enum { CHUNK = 4096 };
-
-/* Neighbours in pairs until one is left: the same tree for every number of threads. */
-static void sum_chunk(const void *training, int64_t begin, int64_t end) {
-    const Training *t = training;
-    for (int64_t c = begin; c < end; c++) {
-        int64_t first = c * CHUNK, n = t->total - first < CHUNK ? t->total - first : CHUNK;
-        for (int64_t apart = 1; apart < t->batch; apart *= 2)
-            for (int64_t s = 0; s + apart < t->batch; s += 2 * apart)
-                if (t->x->type == PDN_F32)
-                    add_f32((float *)(void *)gradient_at(t, s) + first,
-                            (const float *)(const void *)gradient_at(t, s + apart) + first, n);
-                else
-                    add_f64((double *)(void *)gradient_at(t, s) + first,
-                            (const double *)(const void *)gradient_at(t, s + apart) + first, n);
-    }
 }
 
 static double tree_sum(double *x, int64_t n) {
     for (int64_t apart = 1; apart < n; apart *= 2)
         for (int64_t s = 0; s + apart < n; s += 2 * apart) x[s] += x[s + apart];
     return x[0];
-}
-
-static bool all_finite(const Training *t, const void *gradient) {
-    bool finite = true;
-    for (int64_t i = 0; i < t->total; i++)
-        finite &= (bool)isfinite(t->x->type == PDN_F32 ? (double)((const float *)gradient)[i]
-                                                       : ((const double *)gradient)[i]);
-    return finite;
 }
 
 /* ---- what went wrong ---------------------------------------------------------------------------------- */
@@ -186,7 +167,7 @@ static int64_t search_batch(Search *s, bool gradient) {
     Training *t = s->training;
     int64_t sample = 0;
     for (int64_t i = t->batch; i-- > 0;)
-        if (gradient ? !all_finite(t, gradient_at(t, i)) : !isfinite(t->loss[i])) sample = i;
+        if (gradient ? !t->finite[i] : !isfinite(t->loss[i])) sample = i;
     if (!together(t)) {
         search_sample(s, sample);
         return sample;
@@ -202,7 +183,9 @@ void training_diverged(Training *t) {
     bool gradient = t->found == GRADIENT_BROKEN;
     point_at(t, t->parameters);
     x->failed = true;
-    if (gradient && !run_batch(t, threads_of(t))) return; /* the sum has covered the samples' own */
+    t->looking = gradient; /* the samples' own are in the sum: once more */
+    if (gradient && !run_batch(t, threads_of(t))) return;
+    t->looking = false;
     Search s = {t, gradient ? &t->task->step : &t->task->loss,
                 mem_alloc(sizeof *s.origins * (size_t)t->batch)};
     memset(s.origins, 0, sizeof *s.origins * (size_t)t->batch);
@@ -218,19 +201,13 @@ void training_diverged(Training *t) {
 
 /* ---- all of it ------------------------------------------------------------------------------------------ */
 
-static bool make_room(Training *t) {
+static void make_room(Training *t) {
     if (t->batch > t->room) {
         t->loss = mem_resize(t->loss, sizeof *t->loss * (size_t)t->batch);
         t->status = mem_resize(t->status, sizeof *t->status * (size_t)t->batch);
         t->grids = mem_resize(t->grids, sizeof *t->grids * (size_t)t->batch);
+        t->finite = mem_resize(t->finite, sizeof *t->finite * (size_t)t->batch);
         for (int64_t i = t->room; i < t->batch; i++) t->grids[i] = NULL;
-        free(t->gradient);
-        void *memory = NULL;
-        size_t bytes = (size_t)t->batch * (size_t)t->total * number_bytes(t);
-        if (!memory_suffices(t->x, (double)bytes) || posix_memalign(&memory, 64, bytes) != 0)
-            return false;
-        memset(memory, 0, bytes); /* what the loss does not depend on stays so */
-        t->gradient = memory;
         t->room = t->batch;
     }
     for (int64_t i = 0; i < t->batch; i++) {
@@ -238,16 +215,15 @@ static bool make_room(Training *t) {
         t->grids[i] = describe_grids(t->x->what->module, t->task->grid,
                                      t->samples ? t->samples[i].field[0].extent : NULL);
     }
-    return true;
 }
 
 static void scale(const Training *t, void *gradient) {
     double by = 1 / (double)t->batch;
     for (int64_t i = 0; i < t->total; i++)
         if (t->x->type == PDN_F32)
-            ((float *)gradient)[i] = ((const float *)(const void *)t->gradient)[i] * (float)by;
+            ((float *)gradient)[i] = ((const float *)t->sum.whole)[i] * (float)by;
         else
-            ((double *)gradient)[i] = ((const double *)(const void *)t->gradient)[i] * by;
+            ((double *)gradient)[i] = ((const double *)t->sum.whole)[i] * by;
 }
 
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss) {
@@ -255,10 +231,11 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
     Execution *x = t->x;
     int threads = threads_of(t);
     t->found = WHOLE;
-    if (!make_room(t)) return 1;
+    make_room(t);
     point_at(t, parameters);
     if (!x->session->options->interpret && !executable_get(x, t->task->step.func)) return 1;
     if (!run_batch(t, threads)) return 1;
+    if (t->sum.lacking) memory_suffices(x, 1e300);
     for (int64_t i = 0; i < t->batch; i++)
         if (t->status[i]) {
             x->failed = true;
@@ -271,7 +248,6 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
             return 0;
         }
     *loss = tree_sum(t->loss, t->batch) / (double)t->batch;
-    if (t->batch > 1) pdn_launch(sum_chunk, t, (t->total + CHUNK - 1) / CHUNK, threads);
     scale(t, gradient);
     if (!all_finite(t, gradient)) t->found = GRADIENT_BROKEN;
     return 0;

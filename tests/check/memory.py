@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Gradients through loops in little memory: the same bits for every --memory, as many steps done again as the
-binomial formula says (by dynamic programming, here), and a peak of memory that keeps to the option."""
+binomial formula says (by dynamic programming, here), and a peak of memory that keeps to the option. And gradients of a
+batch: a few of them are in memory, not one for each sample, with the same bits for every number of threads."""
 
 import os
 import re
@@ -23,6 +24,25 @@ experiment e {
     grid G = box([0, n], [0, n], cells = [n, n])
     let f = sin(G.x / 20) * cos(G.y / 30)
     save vjp(diffuse(steps), f)(sin(G.x * G.y / 100)) to "gradient.npy"
+}
+"""
+
+
+BATCH = """
+network wide()(f) {
+    param A = conv(1 -> 512, size = 1)
+    param K = conv(512 -> 512, size = 5)
+    param B = conv(512 -> 1, size = 1)
+    return B(relu(K(A(f))))
+}
+experiment e {
+    input batch = 64
+    data set = signals(cells = 8, count = 64, batch = batch)
+    let net = wide()
+    train net on x in set for 1 steps with sgd() {
+        minimise mean((net(x) - x)^2)
+    }
+    save net to "wide.safetensors"
 }
 """
 
@@ -111,6 +131,14 @@ def training(file, out):
                and f"and {least(100, room)} steps are done again" in plan[0] and "of every second, fourth" in plan[2])
 
 
+def trained(file, out, *arguments):
+    pid = os.fork()
+    if pid == 0:
+        done = subprocess.run([PDN, "run", file, "--out", out, "--quiet", "--cache", os.path.join(out, "cache"), *arguments])
+        os._exit(0 if done.returncode == 0 and resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < PEAK else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 failures = 0
 
 
@@ -149,6 +177,19 @@ with tempfile.TemporaryDirectory() as folder:
     with open(os.path.join(folder, "t.pdn"), "w") as f:
         f.write(TRAINING)
     training(os.path.join(folder, "t.pdn"), folder)
+    # 64 gradients of 5 MiB would be 320 MiB; the program itself is some tens of MiB, three times as much where LLVM is in it
+    with open(program, "w") as f:
+        f.write(BATCH)
+    networks = []
+    for threads in (1, 2, 3):
+        PEAK = 200 * 1024
+        expect(f"{threads} threads: a gradient for each sample of a batch",
+               trained(program, folder, "--threads", str(threads)))
+        with open(os.path.join(folder, "wide.safetensors"), "rb") as f:
+            networks.append(f.read())
+    expect("other bits with other threads", networks[0] == networks[1] == networks[2])
+    PEAK = 50 * 1024
+    expect("the peak that is measured here does not grow with the parameters", not trained(program, folder))
     for wrong in ("0", "-1", "lots", "5X", "1e30", ""):
         made = subprocess.run(
             [PDN, "run", program, "--memory", wrong, "--out", folder], capture_output=True, text=True

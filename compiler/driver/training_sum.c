@@ -1,0 +1,120 @@
+/* The sum of the gradients of a batch: a fixed tree of the samples' places, of which only those sums are in memory that wait
+ * for their neighbours. */
+#include "compiler/driver/training.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 4096 };
+
+static size_t gradient_bytes(const Training *t) { return (size_t)t->total * number_bytes(t); }
+
+/* Levels of the tree and a few beside them: what one thread, and every further one, has at a time. */
+static double most_bytes(const Training *t, int threads) {
+    int levels = 2;
+    while ((INT64_C(1) << levels) < t->batch) levels++;
+    int64_t most = levels + 1 + (int64_t)threads * 2;
+    if (most > t->batch || t->meets) most = t->batch;
+    return (double)most * (double)gradient_bytes(t);
+}
+
+static void give_back(GradientSum *s, void *gradient) {
+    if (s->free_count == s->free_room) {
+        s->free_room = s->free_room ? 2 * s->free_room : 8;
+        s->free = mem_resize(s->free, sizeof *s->free * (size_t)s->free_room);
+    }
+    s->free[s->free_count++] = gradient;
+}
+
+bool gradient_sum_begin(Training *t, int threads) {
+    GradientSum *s = &t->sum;
+    for (int64_t i = 0; i < s->batch; i++) /* of a batch that failed */
+        if (s->waiting[i]) give_back(s, s->waiting[i]);
+    if (s->whole) give_back(s, s->whole);
+    s->whole = NULL;
+    s->lacking = false;
+    if (t->batch > s->room) {
+        if (!memory_suffices(t->x, most_bytes(t, threads) - (double)s->made * (double)gradient_bytes(t))) return false;
+        s->waiting = mem_resize(s->waiting, sizeof *s->waiting * (size_t)t->batch);
+        s->room = t->batch;
+    }
+    s->batch = t->batch;
+    memset(s->waiting, 0, sizeof *s->waiting * (size_t)t->batch);
+    return true;
+}
+
+void *gradient_sum_room(Training *t) {
+    GradientSum *s = &t->sum;
+    void *gradient = NULL;
+#pragma omp critical(training_sums)
+    {
+        if (s->free_count)
+            gradient = s->free[--s->free_count];
+        else if (posix_memalign(&gradient, 64, gradient_bytes(t)) == 0) {
+            s->made++;
+            memset(gradient, 0, gradient_bytes(t)); /* what the loss does not depend on stays so */
+        } else {
+            gradient = NULL;
+            s->lacking = true;
+        }
+    }
+    return gradient;
+}
+
+typedef struct {
+    const Training *t;
+    void *to;
+    const void *from;
+} Addition;
+
+static void add_chunks(const void *addition, int64_t begin, int64_t end) {
+    const Addition *a = addition;
+    int64_t last = end * CHUNK < a->t->total ? end * CHUNK : a->t->total;
+    if (a->t->x->type == PDN_F32) {
+        float *restrict to = a->to;
+        const float *restrict from = a->from;
+        for (int64_t i = begin * CHUNK; i < last; i++) to[i] += from[i];
+    } else {
+        double *restrict to = a->to;
+        const double *restrict from = a->from;
+        for (int64_t i = begin * CHUNK; i < last; i++) to[i] += from[i];
+    }
+}
+
+/* Leaves a sum for its neighbour and gives NULL, or takes the neighbour's that waits. `middle`: the place where the right
+ * one of the two begins, which no other two have. */
+static void *meet(GradientSum *s, int64_t middle, void *sum) {
+    void *other;
+#pragma omp critical(training_sums)
+    {
+        other = s->waiting[middle];
+        s->waiting[middle] = other ? NULL : sum;
+    }
+    return other;
+}
+
+void gradient_sum_add(Training *t, int64_t sample, void *gradient, int threads) {
+    GradientSum *s = &t->sum;
+    for (int64_t width = 1; width < t->batch; width *= 2) {
+        int64_t pair = sample / (2 * width), middle = (2 * pair + 1) * width;
+        if (middle >= t->batch) continue; /* it has no neighbour */
+        void *other = meet(s, middle, gradient);
+        if (!other) return;
+        bool left = sample < middle;
+        Addition a = {t, left ? gradient : other, left ? other : gradient};
+        pdn_launch(add_chunks, &a, (t->total + CHUNK - 1) / CHUNK, threads);
+#pragma omp critical(training_sums)
+        give_back(s, left ? other : gradient);
+        gradient = a.to;
+    }
+    s->whole = gradient;
+}
+
+void gradient_sum_free(Training *t) {
+    GradientSum *s = &t->sum;
+    for (int64_t i = 0; i < s->batch; i++) free(s->waiting[i]);
+    for (int i = 0; i < s->free_count; i++) free(s->free[i]);
+    free(s->whole);
+    mem_free(s->waiting);
+    mem_free(s->free);
+}
