@@ -165,6 +165,25 @@ void pdn_data_sizes(const PdnData *data, int64_t index, PdnSample *sample) {
     }
 }
 
+int64_t pdn_data_too_small(const PdnData *data, const int64_t least[3], int64_t *number, int64_t extent[3]) {
+    int64_t count = 0, most = 0;
+    for (int64_t i = 0; i < data->info.count; i++) {
+        PdnSample sample;
+        pdn_data_sizes(data, i, &sample);
+        int64_t lacks = 0;
+        for (int axis = 0; axis < data->info.field[0].rank; axis++) {
+            int64_t less = least[axis] - sample.field[0].extent[axis];
+            if (less > lacks) { lacks = less; }
+        }
+        count += lacks > 0;
+        if (lacks <= most) { continue; }
+        most = lacks;
+        *number = i;
+        memcpy(extent, sample.field[0].extent, sizeof sample.field[0].extent);
+    }
+    return count;
+}
+
 /* A symmetry of a box: along axis a of the result runs axis from[a] of the source, backwards where flip[a]. */
 typedef struct {
     int from[3];

@@ -44,6 +44,17 @@ int eval_func(Module *module, FuncId func, const Array *args, Array *results,
 void pass_simplify(Module *module); /* rebuilds every function: fold, share, drop dead code */
 void pass_contract(Module *module); /* a b + c becomes fma where the product has no other use */
 
+/* ---- sizes ------------------------------------------------------------------------------ */
+
+/* The least cells along each axis that a grid must have, itself and those made of it, for the stencils and convolutions of
+ * a function not to reach farther beyond a side than there are cells; and where the program asks for them (SPAN_NONE:
+ * nowhere, 1 will do). */
+typedef struct {
+    int64_t least[MAX_RANK];
+    Span span[MAX_RANK];
+} LeastExtents;
+void extents_least(const Module *module, FuncId func, GridId grid, LeastExtents *out);
+
 /* ---- operators as functions --------------------------------------------------------
  * Here an operator is a function of one parameter u (then captured values) with one result. */
 

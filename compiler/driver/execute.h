@@ -69,6 +69,10 @@ int execute(Execution *x);
 /* Is there so much memory? Otherwise a message that says how much is needed. */
 bool memory_suffices(Execution *x, double bytes);
 
+/* ---- samples.c ---- */
+/* Are the samples of every training and loop over data large enough? Otherwise a message names the smallest. */
+bool samples_check(Execution *x);
+
 /* ---- effects.c ---- */
 /* Action `action` of the program. values: pointers to the scalars and fields; frames[i]: of stacks. Nonzero stops. */
 int effect_happens(Running *r, uint32_t action, const void *const *values, const int64_t *frames);

@@ -220,6 +220,9 @@ GridId graph_grid(Module *module, const Grid *grid);          /* equal grids are
 GridId graph_coarser(Module *module, GridId fine);            /* half the cells, rounded up */
 /* The grid that this one halves, or else one of twice the cells, whose coarser grid it is. */
 GridId graph_finer(Module *module, GridId coarse);
+/* What the grid that *grid was made of, by halving or doubling, must have along an axis for that to have `least` cells (n
+ * cells have (n + 1) / 2 coarse ones, 2 n fine ones); *grid becomes that grid. */
+int64_t graph_least_extent(const Module *module, GridId *grid, int64_t least);
 GridId graph_row(Module *module, int64_t count);              /* a row of so many numbers */
 StencilId graph_stencil(Module *module, const Stencil *stencil); /* sorts; equal ones are one */
 ConvId graph_conv(Module *module, const Conv *conv);          /* equal ones are one */
@@ -249,6 +252,10 @@ static inline NodeData *graph_node(const Func *f, Node n) { return &f->nodes.dat
 static inline Node graph_operand(const Func *f, Node n, uint32_t i) {
     return f->operands.data[f->nodes.data[n].first + i];
 }
+/* The first node for which `found` says true, of those that results or effects of a function need, in it or in what it
+ * calls and loops over, each function once; *in (may be NULL) is the function that holds it. NODE_NONE: there is none. */
+typedef bool GraphFound(void *context, FuncId in, Node n);
+Node graph_search(const Module *module, FuncId func, GraphFound *found, void *context, FuncId *in);
 /* The first node of such an op that results or effects of a function need, in it or in what it calls and loops over;
  * *in (may be NULL) is the function that holds it. NODE_NONE: there is none. */
 Node graph_find(const Module *module, FuncId func, Op op, FuncId *in);

@@ -224,33 +224,64 @@ static void mark_needed(const Func *f, uint8_t *needed) {
         for (uint32_t k = 0; needed[n] && k < graph_node(f, n)->count; k++) needed[graph_operand(f, n, k)] = 1;
 }
 
-static Node find(const Module *m, FuncId func, Op op, FuncId *in, uint8_t *seen) {
-    if (seen[func]) return NODE_NONE;
-    seen[func] = 1;
-    const Func *f = graph_get(m, func);
+typedef struct {
+    const Module *m;
+    GraphFound *found;
+    void *context;
+    FuncId in;
+    uint8_t *seen; /* by function */
+} Search;
+
+static Node search_in(Search *s, FuncId func) {
+    if (s->seen[func]) return NODE_NONE;
+    s->seen[func] = 1;
+    const Func *f = graph_get(s->m, func);
     uint8_t *needed = mem_alloc(f->nodes.len);
     mark_needed(f, needed);
     Node found = NODE_NONE;
     for (Node n = 1; n < f->nodes.len && !found; n++) {
         const NodeData *d = graph_node(f, n);
         if (!needed[n]) continue;
-        if (d->op == op) {
+        if (s->found(s->context, func, n)) {
             found = n;
-            *in = func;
+            s->in = func;
         } else if (d->op == OP_CALL)
-            found = find(m, d->index, op, in, seen);
+            found = search_in(s, d->index);
         else if (d->op == OP_LOOP || d->op == OP_BACK)
-            found = find(m, m->loops.data[d->index].body, op, in, seen);
+            found = search_in(s, s->m->loops.data[d->index].body);
     }
     mem_free(needed);
     return found;
 }
 
+Node graph_search(const Module *module, FuncId func, GraphFound *found, void *context, FuncId *in) {
+    Search s = {module, found, context, 0, mem_alloc(module->funcs.len)};
+    memset(s.seen, 0, module->funcs.len);
+    Node n = search_in(&s, func);
+    mem_free(s.seen);
+    if (in) *in = s.in;
+    return n;
+}
+
+typedef struct {
+    const Module *module;
+    Op op;
+} Wanted;
+
+static bool has_op(void *context, FuncId in, Node n) {
+    const Wanted *w = context;
+    return graph_node(graph_get(w->module, in), n)->op == w->op;
+}
+
 Node graph_find(const Module *module, FuncId func, Op op, FuncId *in) {
-    FuncId holder;
-    uint8_t *seen = mem_alloc(module->funcs.len);
-    memset(seen, 0, module->funcs.len);
-    Node found = find(module, func, op, in ? in : &holder, seen);
-    mem_free(seen);
-    return found;
+    Wanted w = {module, op};
+    return graph_search(module, func, has_op, &w, in);
+}
+
+int64_t graph_least_extent(const Module *module, GridId *grid, int64_t least) {
+    for (const Grid *g = &module->grids.data[*grid]; g->finer || g->coarser; g = &module->grids.data[*grid]) {
+        if (least > 1) least = g->finer ? 2 * least - 1 : (least + 1) / 2;
+        *grid = g->finer ? g->finer : g->coarser;
+    }
+    return least;
 }

@@ -203,15 +203,12 @@ static double func_bytes(const Costs *c, uint32_t number) {
     return bytes + most_scratch(c, f, &f->body) + block_bytes(c, f, &f->body);
 }
 
-/* Least extents of the grids that are made of no other: n cells have (n + 1) / 2 coarse ones, 2 n fine ones. */
+/* Least extents of the grids that are made of no other. */
 static void smallest(Costs *c) {
     for (GridId g = 1; g < c->plan->grids; g++)
         for (uint32_t a = 0; a < c->plan->grid_rank[g] && !c->module->grids.data[g].row; a++) {
-            int64_t least = c->plan->smallest[g][a];
-            const Grid *grid = &c->module->grids.data[g];
-            for (; least > 1 && (grid->finer || grid->coarser);
-                 grid = &c->module->grids.data[grid->finer ? grid->finer : grid->coarser])
-                least = grid->finer ? 2 * least - 1 : (least + 1) / 2;
+            GridId from = g;
+            int64_t least = graph_least_extent(c->module, &from, c->plan->smallest[g][a]);
             if (least > 0 && c->cost.smallest[a] < (uint64_t)least)
                 c->cost.smallest[a] = (uint64_t)least;
         }

@@ -195,6 +195,19 @@ static bool homogeneous(const Boundary *b) {
     return !b || (!b->reason && !b->left);
 }
 
+/* Beyond a side it reads no farther than there are cells. Sizes that are not known yet are looked at when they are. */
+static bool reads_inside(Elab *e, const Operator *op, const Grid *g, ConvId id, Span span) {
+    const Conv *c = &e->module->convs.data[id];
+    for (uint32_t a = 0; a < c->rank; a++) {
+        long long reach = conv_high(c, a), cells = g->extent[a];
+        if (cells < 0 || cells >= reach) continue;
+        Diagnostic *d = report(e, CONV_TOO_SMALL, span, names_text(e->names, op->name), reach, cells, "xyz"[a]);
+        diag_note(d, op->parameter->span, "the convolution stands here; it needs %lld cells", reach);
+        return false;
+    }
+    return true;
+}
+
 static const Value *convolve(Elab *e, const Operator *op, Op form, const Value *u, Span span) {
     Parameter *p = op->parameter;
     Type type = value_type(e, u);
@@ -210,6 +223,8 @@ static const Value *convolve(Elab *e, const Operator *op, Op form, const Value *
         report(e, SHAPE, span, why);
         return value_error(e);
     }
+    if (!reads_inside(e, op, &e->module->grids.data[form == OP_CONV ? type.grid : made.grid], id, span))
+        return value_error(e);
     Node n = graph_add(e->module, e->frame->func, form, operands, 2, id, 0, span);
     return value_node(e, n, homogeneous(b) ? b : NULL, span);
 }

@@ -192,7 +192,8 @@ static const Value *sample_field(Elab *e, SampleFrame *s, const PdnDataField *f,
             g.spacing[a] = 1;
         }
         type = type_field(graph_grid(e->module, &g), (uint32_t)f->channels);
-        if (f->extent[0] < 0) s->grid = type.grid;
+        for (int a = 0; a < f->rank; a++)
+            if (f->extent[a] < 0) s->grid = type.grid;
     }
     s->samples++;
     return value_node(e, graph_param(e->module, s->frame->func, type, name), NULL, span);

@@ -349,3 +349,35 @@ Test(analysis, lipschitz_constants) {
         bench_free(&b);
     }
 }
+
+static Node small_conv(Bench *b, Op op, Node u, uint32_t size, uint32_t stride) {
+    Conv c = {.rank = 2, .in = 1, .out = 1, .groups = 1, .size = {size, 3, 1}, .stride = {stride, stride, 1}, .dilation = {1, 1, 1}};
+    Node w = graph_param(b->m, b->f, type_field(graph_row(b->m, 3 * size), 1), 0);
+    Node n = graph_add(b->m, b->f, op, (Node[]){u, w}, 2, graph_conv(b->m, &c), 0, (Span){1, size, size});
+    return n;
+}
+
+/* n cells suffice exactly when all that is read beyond a side lies in the grid, itself or halved or doubled. */
+Test(analysis, least_extents) {
+    Bench b = bench_new(2, (const int64_t[]){-1, -1}, 1);
+    LeastExtents e;
+    Node u = field_param(&b, 1);
+    returns(&b, un(&b, OP_SUM, u));
+    extents_least(b.m, b.f, b.grid, &e);
+    cr_assert(e.least[0] == 1 && e.least[1] == 1 && e.span[0].file == 0);
+    Node half = un(&b, OP_RESTRICT, u), quarter = un(&b, OP_RESTRICT, half);
+    returns(&b, small_conv(&b, OP_CONV, u, 7, 1)); /* 3 cells */
+    extents_least(b.m, b.f, b.grid, &e);
+    cr_assert(e.least[0] == 3 && e.least[1] == 1 && e.span[0].begin == 7);
+    small_conv(&b, OP_CONV, u, 99, 1); /* not needed */
+    returns(&b, small_conv(&b, OP_CONV, quarter, 9, 1)); /* 4 quarter cells: 7 halves, 13 */
+    extents_least(b.m, b.f, b.grid, &e);
+    cr_assert(e.least[0] == 13 && e.least[1] == 1 && e.span[0].begin == 9, "%ld", (long)e.least[0]);
+    returns(&b, small_conv(&b, OP_CONVT, half, 29, 2)); /* onto u's grid: 14 of its cells */
+    extents_least(b.m, b.f, b.grid, &e);
+    cr_assert(e.least[0] == 14 && e.span[0].begin == 29, "%ld", (long)e.least[0]);
+    returns(&b, small_conv(&b, OP_CONV, un(&b, OP_PROLONG, u), 61, 1)); /* 30 of twice as many */
+    extents_least(b.m, b.f, b.grid, &e);
+    cr_assert(e.least[0] == 15 && e.span[0].begin == 61, "%ld", (long)e.least[0]);
+    bench_free(&b);
+}

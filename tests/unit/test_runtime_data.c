@@ -457,6 +457,25 @@ Test(data, nothing_but_seed_epoch_and_source_matters) {
     pdn_data_free(data);
 }
 
+Test(data, too_small_ones_are_counted) {
+    const int sizes[5][2] = {{9, 8}, {7, 3}, {4, 8}, {9, 2}, {3, 9}};
+    for (int i = 0; i < 5; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d.pgm", i);
+        write_places(name, sizes[i][0], sizes[i][1], 0);
+    }
+    PdnDataOptions options = PDN_DATA_OPTIONS;
+    PdnData *data;
+    OK(pdn_data_images(".", PDN_ABSENT, &options, PDN_F32, &data, &error));
+    int64_t number = -1, extent[3];
+    cr_assert_eq(pdn_data_too_small(data, (const int64_t[]){3, 2, 1}, &number, extent), 0);
+    cr_assert_eq(pdn_data_too_small(data, (const int64_t[]){4, 2, 1}, &number, extent), 1);
+    cr_assert(number == 4 && extent[0] == 3 && extent[1] == 9 && extent[2] == 1);
+    cr_assert_eq(pdn_data_too_small(data, (const int64_t[]){5, 6, 7}, &number, extent), 4);
+    cr_assert(number == 3 && extent[0] == 9 && extent[1] == 2);
+    pdn_data_free(data);
+}
+
 Test(data, says_whether_epochs_differ) {
     cr_assert_eq(mkdir("photos", 0777), 0);
     write_places("photos/a.pgm", 4, 4, 255);
