@@ -197,6 +197,32 @@ static PdnStatus check_tensors(const Found *found, const PdnCheckpoint *training
     return PDN_OK;
 }
 
+/* Does the epoch follow from the step, and is there so much to do? */
+static PdnStatus check_progress(const Found *found, const PdnCheckpoint *training, uint64_t epoch,
+                                uint64_t step) {
+    uint64_t of_epoch = (uint64_t)training->epoch_steps, steps = (uint64_t)training->steps;
+    if (of_epoch == 0 && epoch > 0) {
+        return pdn_fail(found->error, PDN_ERROR_FORMAT,
+                        "%s is of %" PRIu64 " epoch%s, and this training has none; %s", found->name,
+                        epoch, epoch == 1 ? "" : "s", anew);
+    }
+    if (of_epoch > 0 && epoch != step / of_epoch) {
+        return pdn_fail(
+            found->error, PDN_ERROR_FORMAT,
+            "%s contradicts itself, or the data: it is of epoch %" PRIu64 " and step %" PRIu64
+            ", and with %" PRIu64 " step%s an epoch that step is of "
+            "epoch %" PRIu64 "; %s",
+            found->name, epoch, step, of_epoch, of_epoch == 1 ? "" : "s", step / of_epoch, anew);
+    }
+    if (steps > 0 && step > steps) {
+        return pdn_fail(found->error, PDN_ERROR_FORMAT,
+                        "%s is of step %" PRIu64 ", and this training ends at step %" PRIu64
+                        ": train for as long as then, or %s",
+                        found->name, step, steps, anew);
+    }
+    return PDN_OK;
+}
+
 static PdnStatus check(const Found *found, PdnCheckpoint *training) {
     const char *version = pdn_tensors_metadata(found->tensors, "pdn.checkpoint");
     uint64_t epoch, step, seed;
@@ -227,6 +253,7 @@ static PdnStatus check(const Found *found, PdnCheckpoint *training) {
                           found->name, seed, training->seed, seed, anew);
     }
     if (!status) { status = check_tensors(found, training); }
+    if (!status) { status = check_progress(found, training, epoch, step); }
     if (!status) {
         training->epoch = (int64_t)epoch;
         training->step = (int64_t)step;

@@ -531,7 +531,9 @@ typedef struct {
     const char *text; /* equal texts: the same */
 } PdnIdentity;
 typedef struct {
-    int64_t epoch, step; /* that are done */
+    int64_t epoch, step; /* that are done; of an epoch that is not whole, its steps alone */
+    int64_t epoch_steps; /* of a whole epoch; 0: there are no epochs, and `epoch` is 0 */
+    int64_t steps;       /* at most, in all; 0: any number */
     uint64_t seed;
     const PdnIdentity *identity; /* what has to be the same for going on to make sense */
     int identity_count;
@@ -542,8 +544,8 @@ typedef struct {
 /* As pdn_tensors_write: whatever happens, `path` is the last checkpoint or the one before, whole. */
 PdnStatus pdn_checkpoint_write(const char *path, const PdnCheckpoint *checkpoint, PdnError *error);
 /* `training` is the one that wants to go on: its seed, identity and tensors (without data) are compared with the
- * file's, then its epoch and step are set. A difference is PDN_ERROR_FORMAT: the message says what differs
- * and what can be done. The file's arrays, exactly those of `training`, in their types, are in *out. */
+ * file's, then its epoch and step are set. A difference, or an epoch and a step that do not belong together here, is
+ * PDN_ERROR_FORMAT: the message says what differs and what can be done. The file's arrays, exactly those of `training`, in their types, are in *out. */
 PdnStatus pdn_checkpoint_read(const char *path, PdnCheckpoint *training, PdnTensors **out,
                               PdnError *error);
 /* At the start of training: removes what runs that were killed while they wrote `path` left beside it (of a

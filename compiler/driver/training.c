@@ -100,11 +100,55 @@ typedef struct {
     PdnCheckpoint checkpoint;
     const PdnNamedArray *state;
     int state_count;
+    double written, cost; /* when the last one was, and the seconds that it took */
 } Keeping;
 
 static void print_arguments(Text *out, const char *name, const PdnArgument *arguments, int count) {
     text_printf(out, "%s%s", out->len ? " " : "", name);
     for (int i = 0; i < count; i++) text_printf(out, " %s %.17g", arguments[i].name, arguments[i].value);
+}
+
+/* Batches of an epoch; 0: there are no data. */
+static int64_t epoch_steps(const Training *t) {
+    if (t->task->data < 0) return 0;
+    const PdnDataInfo *info = &t->x->what->data.data[t->task->data].info;
+    return (info->per_epoch + info->batch - 1) / info->batch;
+}
+
+static int64_t all_steps(const Training *t) {
+    return (int64_t)t->task->count * (t->task->epochs ? epoch_steps(t) : 1);
+}
+
+/* What has to be the same: the program, the data, the optimiser, and how long it is where the schedule asks for that. */
+static void identify(const Training *t, const PdnOptimiser *optimiser, PdnCheckpoint *checkpoint) {
+    const DataSet *set = t->task->data >= 0 ? &t->x->what->data.data[t->task->data] : NULL;
+    const PdnOptimiserOptions *o = t->task->optimiser;
+    Text program = {0}, optimiser_text = {0};
+    graph_print(t->x->what->module, &program);
+    uint64_t hash = hash_bytes(0, program.data, program.len);
+    print_arguments(&optimiser_text, o->name, o->arguments, o->argument_count);
+    for (int i = 0; i < o->schedule_count; i++)
+        print_arguments(&optimiser_text, o->schedules[i].name, o->schedules[i].arguments,
+                        o->schedules[i].argument_count);
+    PdnIdentity *identity = ARENA_ARRAY(t->arena, PdnIdentity, 5);
+    int count = 0;
+    identity[count++] = (PdnIdentity){"the program", arena_format(t->arena, "%016" PRIx64, hash)};
+    identity[count++] = (PdnIdentity){"the data", set ? set->text : "none"};
+    if (set)
+        identity[count++] =
+            (PdnIdentity){"the size of the data",
+                          arena_format(t->arena, "%" PRId64 " samples in batches of %" PRId64,
+                                       set->info.per_epoch, set->info.batch)};
+    identity[count++] = (PdnIdentity){
+        "the optimiser", arena_text(t->arena, optimiser_text.data, optimiser_text.len)};
+    if (isnan(pdn_optimiser_rate(optimiser, 0, 0)))
+        identity[count++] =
+            (PdnIdentity){"the length of the schedule",
+                          arena_format(t->arena, "%" PRId64 " steps", all_steps(t))};
+    text_free(&program);
+    text_free(&optimiser_text);
+    checkpoint->identity = identity;
+    checkpoint->identity_count = count;
 }
 
 /* What is kept: parameters under their paths, the optimiser's arrays under "optimiser/", which no path holds */
@@ -123,27 +167,12 @@ static Keeping keeping(Training *t, PdnOptimiser *optimiser) {
             tensor_of(arena_format(t->arena, "optimiser/%s", k.state[i].name), a->type, -1, a->rank,
                       a->shape, a->data);
     }
-    Text program = {0}, optimiser_text = {0};
-    graph_print(t->x->what->module, &program);
-    uint64_t hash = hash_bytes(0, program.data, program.len);
-    const PdnOptimiserOptions *o = task->optimiser;
-    print_arguments(&optimiser_text, o->name, o->arguments, o->argument_count);
-    for (int i = 0; i < o->schedule_count; i++)
-        print_arguments(&optimiser_text, o->schedules[i].name, o->schedules[i].arguments,
-                        o->schedules[i].argument_count);
-    PdnIdentity *identity = ARENA_ARRAY(t->arena, PdnIdentity, 3);
-    identity[0] = (PdnIdentity){"the program", arena_format(t->arena, "%016" PRIx64, hash)};
-    identity[1] = (PdnIdentity){
-        "the data", task->data >= 0 ? t->x->what->data.data[task->data].text : "none"};
-    identity[2] = (PdnIdentity){"the optimiser",
-                                arena_text(t->arena, optimiser_text.data, optimiser_text.len)};
-    text_free(&program);
-    text_free(&optimiser_text);
-    k.checkpoint = (PdnCheckpoint){.seed = (uint64_t)t->x->session->options->seed,
-                                   .identity = identity,
-                                   .identity_count = 3,
+    k.checkpoint = (PdnCheckpoint){.epoch_steps = epoch_steps(t),
+                                   .steps = all_steps(t),
+                                   .seed = (uint64_t)t->x->session->options->seed,
                                    .tensors = tensors,
                                    .count = (int)count};
+    identify(t, optimiser, &k.checkpoint);
     return k;
 }
 
@@ -153,17 +182,14 @@ static bool file_failed(Training *t, const PdnError *error) {
     return false;
 }
 
-static bool write_checkpoint(Training *t, Keeping *k, int64_t epoch, int64_t step) {
-    PdnError error = {{0}};
-    k->checkpoint.epoch = epoch;
-    k->checkpoint.step = step;
-    return pdn_checkpoint_write(k->path, &k->checkpoint, &error) == PDN_OK || file_failed(t, &error);
-}
-
 /* With --resume: goes on where the file left off, if there is one. */
 static bool read_checkpoint(Training *t, Keeping *k) {
-    FILE *there = t->x->session->options->resume ? fopen(k->path, "rb") : NULL;
-    if (!there) return true;
+    if (!t->x->session->options->resume) return true;
+    FILE *there = fopen(k->path, "rb");
+    if (!there) {
+        diag_report(t->x->session->diagnostics, DIAG_NO_CHECKPOINT, t->task->span, k->path);
+        return true;
+    }
     fclose(there);
     PdnError error = {{0}};
     PdnTensors *file = NULL;
@@ -231,7 +257,7 @@ static void show_progress(const Course *c, double loss) {
     if (x->session->options->quiet || x->test) return;
     if (!x->progress.label[0]) pdn_progress_begin(&x->progress, stderr, t->task->name, c->steps);
     const DataSet *set = t->task->data >= 0 ? &x->what->data.data[t->task->data] : NULL;
-    int64_t a_pass = set ? (set->info.per_epoch + set->info.batch - 1) / set->info.batch : c->steps;
+    int64_t a_pass = set ? epoch_steps(t) : c->steps;
     PdnTraining shown = {.epoch = set ? (c->step - 1) / a_pass + 1 : 0,
                          .epochs = set ? (c->steps + a_pass - 1) / a_pass : 0,
                          .step = set ? (c->step - 1) % a_pass + 1 : c->step,
@@ -268,6 +294,23 @@ static int write_history(Training *t) {
                                                                                 : history_failed(t, &error);
 }
 
+/* The history and the checkpoint. Where steps are counted, and epochs or steps are short, not after each of them, but
+ * so that training takes 20 times as long as writing does; at the end, always. */
+static int keep(Course *c, Keeping *k) {
+    Training *t = c->t;
+    double now = seconds_now();
+    if (t->x->test || (!t->task->epochs && !c->done && now - k->written < 20 * k->cost)) return 0;
+    if (write_history(t)) return 1;
+    PdnError error = {{0}};
+    k->checkpoint.epoch = c->epoch;
+    k->checkpoint.step = c->step;
+    if (pdn_checkpoint_write(k->path, &k->checkpoint, &error) != PDN_OK)
+        return !file_failed(t, &error);
+    k->written = seconds_now();
+    k->cost = k->written - now;
+    return 0;
+}
+
 static int one_step(Course *c) {
     Training *t = c->t;
     PdnError error = {{0}};
@@ -293,14 +336,17 @@ static int one_step(Course *c) {
     return run_due(t, false, c->step);
 }
 
-/* One pass through the data: batches that a loader draws, or that are computed. */
+/* One pass through the data: batches that a loader draws, or that are computed. Of an epoch that a training which was
+ * shorter left off, the rest. */
 static int one_epoch(Course *c, int64_t epoch) {
     Training *t = c->t;
     const DataSet *set = &t->x->what->data.data[t->task->data];
-    int64_t base = epoch * set->info.per_epoch;
+    int64_t base = epoch * set->info.per_epoch,
+            done = (c->step - epoch * epoch_steps(t)) * set->info.batch;
     int status = 0;
     if (!set->data) {
-        for (int64_t i = 0; i < set->info.per_epoch && !status && !c->done; i += set->info.batch) {
+        for (int64_t i = done; i < set->info.per_epoch && !status && !c->done;
+             i += set->info.batch) {
             int64_t left = set->info.per_epoch - i;
             t->samples = NULL;
             t->batch = left < set->info.batch ? left : set->info.batch;
@@ -317,6 +363,7 @@ static int one_epoch(Course *c, int64_t epoch) {
     if (read == PDN_OK) {
         while (!status && !c->done && (read = pdn_loader_next(loader, &batch, &error)) == PDN_OK &&
                batch.count) {
+            if (batch.first < done) continue;
             t->samples = batch.samples;
             t->batch = batch.count;
             t->draw = (uint64_t)(base + batch.first);
@@ -330,58 +377,50 @@ static int one_epoch(Course *c, int64_t epoch) {
     return 1;
 }
 
-static int run_epochs(Course *c, Keeping *k, int64_t epochs) {
+/* The last epoch may be cut short: then it is not counted, and nothing is due. */
+static int run_epochs(Course *c, Keeping *k) {
     Training *t = c->t;
-    c->done = c->step >= c->steps;
-    for (int64_t epoch = k->checkpoint.epoch; epoch < epochs && !c->done; epoch++) {
+    while (!c->done) {
+        int64_t epoch = c->epoch;
         c->loss = 0;
         c->seen = 0;
         if (one_epoch(c, epoch)) return 1;
-        c->epoch = epoch + 1;
+        c->epoch = c->step / epoch_steps(t);
         if (t->task->epochs && add_row(c, c->loss / (double)c->seen)) return 1;
-        if (run_due(t, true, epoch + 1)) return 1;
-        if (write_history(t) ||
-            (!t->x->test && t->task->epochs && !write_checkpoint(t, k, epoch + 1, c->step)))
-            return 1;
+        if ((c->epoch > epoch && run_due(t, true, c->epoch)) || keep(c, k)) return 1;
     }
     return 0;
 }
 
-static int run_steps(Course *c) {
+static int run_steps(Course *c, Keeping *k) {
     Training *t = c->t;
     t->batch = 1;
     while (!c->done) {
         t->draw = (uint64_t)c->step;
-        if (one_step(c)) return 1;
+        if (one_step(c) || keep(c, k)) return 1;
     }
-    return write_history(t);
+    return 0;
 }
 
 static int run_course(Training *t, PdnOptimiser *optimiser) {
-    const TrainTask *task = t->task;
-    int64_t count = (int64_t)task->count, batches = 1;
     Keeping k = keeping(t, optimiser);
     PdnError error = {{0}};
-    bool keeps = task->epochs && !t->x->test;
+    bool keeps = !t->x->test;
     if (keeps && pdn_checkpoint_prepare(k.path, &error) != PDN_OK) return !file_failed(t, &error);
     training_project(t, t->parameters);
     if (keeps && !read_checkpoint(t, &k)) return 1;
-    if (!t->x->test &&
-        pdn_history_open(file_name(t, ".history.csv"), k.checkpoint.epoch > 0, k.checkpoint.epoch,
+    if (keeps &&
+        pdn_history_open(file_name(t, ".history.csv"), k.checkpoint.step > 0, k.checkpoint.epoch,
                          k.checkpoint.step, &t->x->history, &error) != PDN_OK)
         return history_failed(t, &error);
-    if (task->data >= 0) {
-        const PdnDataInfo *info = &t->x->what->data.data[task->data].info;
-        batches = (info->per_epoch + info->batch - 1) / info->batch;
-    }
     Course c = {.t = t,
                 .optimiser = optimiser,
                 .step = k.checkpoint.step,
                 .epoch = k.checkpoint.epoch,
                 .started = seconds_now() - (t->x->history ? pdn_history_seconds(t->x->history) : 0),
-                .steps = task->epochs ? count * batches : count};
-    int status = task->data < 0 ? run_steps(&c)
-                                : run_epochs(&c, &k, task->epochs ? count : (count + batches - 1) / batches);
+                .steps = all_steps(t)};
+    c.done = c.step >= c.steps || pdn_optimiser_converged(optimiser);
+    int status = t->task->data < 0 ? run_steps(&c, &k) : run_epochs(&c, &k);
     pdn_progress_end(&t->x->progress);
     memset(&t->x->progress, 0, sizeof t->x->progress);
     pdn_history_free(t->x->history);

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """The command from outside: exit statuses, streams, the cache, hostile programs, files that must survive."""
 import json
+import math
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -240,9 +242,135 @@ def trainings_resume():  # and READ_BEFORE
     check("what the run saves is not read from the last one", status == 1 and "before the program runs" in err, status, err)
 
 
+STEPS = """network scaled()(f) {
+    param a = 1
+    return a * f
+}
+
+experiment counted {
+    input steps = 300
+    DATA
+    let net = scaled()
+    train net ON for steps steps with adam(rate = 1e-2) {
+        minimise mean((net(x + 0.1 * normal(x)) - 2 * x)^2)
+        every 2 epochs { print "epochs": net.a }
+    }
+    save net to "net.safetensors"
+}
+"""
+WITH_DATA = STEPS.replace("DATA", 'data set = arrays("x.npy", batch = 8)').replace("ON", "on x in set")
+COMPUTED = (STEPS.replace("DATA", "grid G = box([0, 1], cells = [16])\n"
+                          "    data set = synthetic(normal(G.x), count = 23, batch = 8)").replace("ON", "on x in set"))
+WITHOUT_DATA = (STEPS.replace("    DATA\n", "    grid G = box([0, 1], cells = [16])\n    let x = G.x\n").replace(" ON", "")
+                .replace("        every 2 epochs { print \"epochs\": net.a }\n", ""))
+
+
+def arrays(name, *shape):
+    """An npy file of f64 numbers, by hand: the check needs no NumPy."""
+    count = 1
+    for axis in shape:
+        count *= axis
+    head = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    head += b" " * (-(len(head) + 11) % 64) + b"\n"
+    numbers = struct.pack(f"<{count}d", *(math.sin(i) for i in range(count)))
+    program(name, b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head + numbers)
+
+
+def content(*path):
+    with open(os.path.join(HERE, *path), "rb") as file:
+        return file.read()
+
+
+def rows(*path):
+    """The history without its clock."""
+    return [line.rsplit(b",", 1)[0] for line in content(*path).splitlines()]
+
+
+def steps_resume():
+    arrays("x.npy", 23, 16)  # 3 steps an epoch, the last of 7 samples
+    for kind, text in (("with", WITH_DATA), ("computed", COMPUTED), ("without", WITHOUT_DATA)):
+        epochs = kind != "without"
+        program("counted.pdn", text)
+        status, out, err, _ = pdn("run", "counted.pdn", "--out", f"whole-{kind}", "--quiet")
+        check(f"steps {kind} data", status == 0 and out.count("epochs:") == (50 if epochs else 0), status, err)
+        names = sorted(os.listdir(os.path.join(HERE, f"whole-{kind}")))
+        check("write a checkpoint", names == ["counted-net.checkpoint", "counted-net.history.csv", "net.safetensors"], names)
+        whole = content(f"whole-{kind}", "net.safetensors")
+        for steps in (1, 99, 100, 200, 300):  # in the middle of an epoch, at its end, at the end of all
+            part = pdn("run", "counted.pdn", f"steps={steps}", "--out", f"part-{kind}", "--quiet")
+            shown = part[1].count("epochs:")
+            check("only whole epochs count", shown == (steps // 6 if epochs else 0), shown)
+            status, _, err, _ = pdn("run", "counted.pdn", "--out", f"part-{kind}", "--quiet", "--resume")
+            check(f"{steps} steps {kind} data go on", part[0] == 0 and status == 0 and not err, status, part[2], err)
+            check("to the same bits", content(f"part-{kind}", "net.safetensors") == whole, steps)
+            check("and the same history", rows(f"part-{kind}", "counted-net.history.csv") ==
+                  rows(f"whole-{kind}", "counted-net.history.csv"), steps)
+        status, _, err, _ = pdn("run", "counted.pdn", "steps=200", "--out", f"part-{kind}", "--resume")
+        check("but not to fewer steps", status == 1 and "ends at step 200" in err, status, err)
+        if kind != "computed":
+            kills(text, kind, whole)
+
+
+def kills(text, kind, whole):
+    program("counted.pdn", text)
+    steps = 20000 if kind == "with" else 400000
+    command = [PDN, "run", "counted.pdn", f"steps={steps}", "--threads", "1", "--out", f"killed-{kind}", "--quiet"]
+    status, _, err, _ = pdn(*command[1:])
+    check("a longer training", status == 0 and content(f"killed-{kind}", "net.safetensors") != whole, status, err)
+    whole = content(f"killed-{kind}", "net.safetensors")
+    for name in os.listdir(os.path.join(HERE, f"killed-{kind}")):
+        os.remove(os.path.join(HERE, f"killed-{kind}", name))
+    checkpoint, seen, status = os.path.join(HERE, f"killed-{kind}", "counted-net.checkpoint"), set(), None
+    for kill in range(20):
+        there = os.path.exists(checkpoint)
+        child = subprocess.Popen(command + ["--resume"] * there, cwd=HERE, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE)
+        try:
+            err = child.communicate(timeout=(0.15 + 0.02 * kill) * PATIENCE)[1]
+            status = child.returncode
+            break
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+        if os.path.exists(checkpoint):
+            seen.add(content(f"killed-{kind}", "counted-net.checkpoint"))
+    if status is None:
+        status, _, err, _ = pdn(*command[1:], "--resume")
+    check(f"killed {kind} data, and resumed each time", status == 0 and len(seen) > 1, status, err, len(seen))
+    check("it ends with the same bits", content(f"killed-{kind}", "net.safetensors") == whole, len(seen))
+
+
+def checkpoints_are_judged():  # and NO_CHECKPOINT
+    program("counted.pdn", WITH_DATA)
+    status, _, err, _ = pdn("run", "counted.pdn", "steps=100", "--out", "judged", "--quiet", "--resume")
+    check("--resume without a checkpoint says so", status == 0 and "warning" in err and "begins anew" in err, status, err)
+    path = os.path.join(HERE, "judged", "counted-net.checkpoint")
+    good = content("judged", "counted-net.checkpoint")
+    for was, now, message in ((b'"epoch":"33"', b'"epoch":"34"', "contradicts itself"),
+                              (b'"step":"100"', b'"step":"900"', "contradicts itself"),
+                              (b'"epoch":"33"', b'"epoch":"x3"', "broken checkpoint")):
+        check("the checkpoint says how far it is", good.count(was) == 1, was)
+        with open(path, "wb") as file:
+            file.write(good.replace(was, now))
+        status, _, err, _ = pdn("run", "counted.pdn", "--out", "judged", "--quiet", "--resume")
+        check(f"{now} is refused", status == 1 and message in err and "begin anew" in err, status, err)
+    with open(path, "wb") as file:
+        file.write(good)
+    arrays("x.npy", 24, 16)
+    status, _, err, _ = pdn("run", "counted.pdn", "--out", "judged", "--quiet", "--resume")
+    check("another size of the data is refused", status == 1 and "23 samples" in err and "24 samples" in err, status, err)
+    arrays("x.npy", 23, 16)
+    program("counted.pdn", WITH_DATA.replace("adam(rate = 1e-2)", "adam(rate = 1e-2, schedule = cosine())"))
+    status, _, err, _ = pdn("run", "counted.pdn", "steps=100", "--out", "cosine", "--quiet")
+    check("a schedule of a length", status == 0, err)
+    status, _, err, _ = pdn("run", "counted.pdn", "steps=200", "--out", "cosine", "--quiet", "--resume")
+    check("does not go on with another length", status == 1 and "the length of the schedule" in err, status, err)
+
+
 def main():
     program("heat.pdn", HEAT)
-    for part in (command_line, streams, cache, hostile, outputs_survive, trainings_resume):
+    for part in (command_line, streams, cache, hostile, outputs_survive, trainings_resume,
+                 steps_resume, checkpoints_are_judged):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)

@@ -11,6 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
         {"the optimiser", "adam(rate = 0.001)"}};
     PdnCheckpoint training = {.epoch = -1,
                               .step = -1,
+                              .epoch_steps = 100,
+                              .steps = 10000,
                               .seed = 7,
                               .identity = identity,
                               .identity_count = 2,
@@ -23,8 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
         status == PDN_ERROR_ARGUMENT) {
         abort();
     }
-    if (status ? training.epoch != -1 || training.step != -1
-               : training.epoch < 0 || training.step < 0) {
+    if (status
+            ? training.epoch != -1 || training.step != -1
+            : training.epoch != training.step / 100 || training.step < 0 || training.step > 10000) {
         abort();
     }
     if (tensors) {

@@ -65,8 +65,12 @@ static int count_epochs(const char *path, int64_t count, int64_t epochs, bool re
                                {"m", PDN_F64, 1, {count}, moments},
                                {"v", PDN_F64, 1, {count}, moments}};
     const PdnIdentity identity = {"the program", "counts\n"};
-    PdnCheckpoint training = {
-        .seed = 1, .identity = &identity, .identity_count = 1, .tensors = state, .count = 3};
+    PdnCheckpoint training = {.epoch_steps = 10,
+                              .seed = 1,
+                              .identity = &identity,
+                              .identity_count = 1,
+                              .tensors = state,
+                              .count = 3};
     PdnStatus status = pdn_checkpoint_prepare(path, &error);
     if (!status && resume && access(path, F_OK) == 0) {
         status = take_up(path, &training, weights, moments, &error);

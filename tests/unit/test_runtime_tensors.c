@@ -454,6 +454,7 @@ static const PdnIdentity identity[] = {{"the program", "line one\nline two\nline
 static PdnCheckpoint training(void) {
     return (PdnCheckpoint){.epoch = 7,
                            .step = 700,
+                           .epoch_steps = 100,
                            .seed = UINT64_MAX,
                            .identity = identity,
                            .identity_count = 2,
@@ -536,6 +537,36 @@ Test(checkpoint, says_what_differs) {
     now = training();
     cr_assert_eq(pdn_checkpoint_read("c", &now, &read, NULL), PDN_OK);
     pdn_tensors_free(read);
+}
+
+/* An epoch and a step that do not belong together, here or at all. */
+Test(checkpoint, epoch_and_step_belong_together) {
+    PdnCheckpoint now = training();
+    write_checkpoint(now);
+    now.epoch_steps = 80; /* of fewer samples */
+    refused(now, "is of epoch 7 and step 700, and with 80 steps an epoch that step is of epoch 8");
+    now.epoch_steps = 1000;
+    refused(now, "with 1000 steps an epoch that step is of epoch 0");
+    now.epoch_steps = 0;
+    refused(now, "is of 7 epochs, and this training has none");
+    now = training();
+    now.steps = 699;
+    refused(now, "is of step 700, and this training ends at step 699");
+    for (int64_t step = 700; step <= 800; step += 50) { /* up to a part of an epoch */
+        PdnCheckpoint part = training();
+        part.step = step;
+        write_checkpoint(part);
+        now = training();
+        now.steps = 800;
+        if (step == 800) {
+            refused(now, "contradicts itself, or the data");
+            continue;
+        }
+        PdnTensors *read;
+        cr_assert_eq(pdn_checkpoint_read("c", &now, &read, NULL), PDN_OK);
+        cr_assert(now.epoch == 7 && now.step == step);
+        pdn_tensors_free(read);
+    }
 }
 
 /* Long lines are shown around the place, cut between characters. */
