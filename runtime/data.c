@@ -134,8 +134,8 @@ PdnStatus pdn_data_finish(const char *name, PdnData **data, PdnError *error) {
 
 void pdn_data_info(const PdnData *data, PdnDataInfo *info) { *info = data->info; }
 
-const char *pdn_data_name(const PdnData *data, int64_t number) {
-    return data->kind->name(data, number);
+void pdn_data_name(const PdnData *data, int64_t number, char *to, size_t room) {
+    data->kind->name(data, number, to, room);
 }
 
 void pdn_data_free(PdnData *data) {

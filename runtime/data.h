@@ -17,7 +17,7 @@ typedef struct {
     /* Copies a window of each field to to[field], as [channel][z][y][x] without gaps. By several threads. */
     PdnStatus (*read)(const PdnData *data, int64_t number, const PdnWindow windows[],
                       void *const to[], PdnError *error);
-    const char *(*name)(const PdnData *data, int64_t number);
+    void (*name)(const PdnData *data, int64_t number, char *to, size_t room); /* as pdn_data_name */
     void (*free)(void *source);
 } PdnDataKind;
 

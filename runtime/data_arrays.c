@@ -25,8 +25,9 @@ static void extent_of(const PdnData *data, int64_t number, int field, int64_t ex
     memcpy(extent, ((const Arrays *)data->source)->extent[field], 3 * sizeof *extent);
 }
 
-static const char *name_of(const PdnData *data, int64_t number) {
-    return ((const Arrays *)data->source)->path[0];
+static void name_of(const PdnData *data, int64_t number, char *to, size_t room) {
+    const Arrays *arrays = data->source;
+    snprintf(to, room, "sample %lld of %s", (long long)number, arrays->path[0]);
 }
 
 static PdnStatus read_windows(const PdnData *data, int64_t number, const PdnWindow windows[],

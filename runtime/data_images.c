@@ -28,9 +28,9 @@ static void extent_of(const PdnData *data, int64_t number, int field, int64_t ex
     extent[2] = 1;
 }
 
-static const char *name_of(const PdnData *data, int64_t number) {
+static void name_of(const PdnData *data, int64_t number, char *to, size_t room) {
     const Images *images = data->source;
-    return images->paths.paths[number];
+    snprintf(to, room, "%s", images->paths.paths[number]);
 }
 
 /* ---- windows ---------------------------------------------------------------------------- */

@@ -63,8 +63,9 @@ static void extent_of(const PdnData *data, int64_t number, int field, int64_t ex
     extent[1] = extent[2] = 1;
 }
 
-static const char *name_of(const PdnData *data, int64_t number) {
-    return ((const Signals *)data->source)->name;
+static void name_of(const PdnData *data, int64_t number, char *to, size_t room) {
+    const Signals *signals = data->source;
+    snprintf(to, room, "signal %lld of %s", (long long)number, signals->name);
 }
 
 static PdnStatus read_window(const PdnData *data, int64_t number, const PdnWindow windows[],

@@ -453,8 +453,8 @@ void pdn_data_info(const PdnData *data, PdnDataInfo *info);
 /* How many samples have, as they are drawn, fewer cells along an axis than `least` (x first). Of the one that lacks the
  * most, where there are any, *number is its place in the set and `extent` its size. */
 int64_t pdn_data_too_small(const PdnData *data, const int64_t least[3], int64_t *number, int64_t extent[3]);
-/* For messages: the file that holds sample `number`, or the kind of a generator. Valid as long as `data`. */
-const char *pdn_data_name(const PdnData *data, int64_t number);
+/* For messages, what sample `number` is: "photos/a.png", "sample 3 of x.npy", "signal 3 of piecewise_affine"; from 0. */
+void pdn_data_name(const PdnData *data, int64_t number, char *to, size_t room);
 void pdn_data_free(PdnData *data);
 
 typedef struct {

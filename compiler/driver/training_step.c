@@ -193,8 +193,11 @@ void training_diverged(Training *t) {
     Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TRAINING_NAN, t->task->span,
                                 gradient ? "gradient" : "loss");
     const DataSet *set = t->task->data >= 0 ? &x->what->data.data[t->task->data] : NULL;
-    if (set && set->data && t->samples)
-        diag_note(d, t->task->span, "on %s", pdn_data_name(set->data, t->samples[sample].number));
+    if (set && set->data && t->samples) {
+        char name[1024];
+        pdn_data_name(set->data, t->samples[sample].number, name, sizeof name);
+        diag_note(d, t->task->span, "on %s", name);
+    }
     nan_report(x, &s.origins[sample], d);
     mem_free(s.origins);
 }
