@@ -110,16 +110,45 @@ static const Value *operator_member(Elab *e, const Operator *op, const Expr *x) 
     return NULL;
 }
 
+/* "K, lambda": the names of the instance's parameters, those that are like the one that was asked for first. */
+static const char *parameter_list(Elab *e, const Instance *own, const char *wanted) {
+    uint32_t n = own->parameters.len;
+    const char **names = ARENA_ARRAY(e->arena, const char *, n + 1), *list = "";
+    for (uint32_t i = 0; i < n; i++) names[i] = names_text(e->names, own->parameters.data[i]->name);
+    for (uint32_t left = n; left > 0; left--) {
+        const char *next = diag_nearest(wanted, names, left);
+        uint32_t at = 0;
+        while (next && names[at] != next) at++;
+        list = arena_format(e->arena, "%s%s%s", list, left < n ? ", " : "", names[at]);
+        memmove(names + at, names + at + 1, (left - 1 - at) * sizeof *names);
+    }
+    return list;
+}
+
+static void help_member(Elab *e, Diagnostic *d, const Value *base, const char *wanted) {
+    const Operator *op =
+        base->kind == VALUE_OPERATOR && base->op->kind == OPERATOR_DEF ? base->op : NULL;
+    const Instance *own = op ? instance_of_operator(e, op) : NULL;
+    if (own && own->parameters.len)
+        diag_help(d, "its parameters are: %s", parameter_list(e, own, wanted));
+    else if (op && value_is_template(e, base))
+        diag_help(d,
+                  "each configuration of it has parameters of its own: let net = %s(…), then net.K",
+                  operator_name(e, op));
+    else
+        diag_help(
+            d, "grids have members (G.h, G.x), and what holds parameters has them by name (net.K)");
+}
+
 static const Value *eval_member(Elab *e, const Env *env, const Expr *x) {
     const Value *base = eval_expr(e, env, x->member.base);
     if (base->kind == VALUE_ERROR) return base;
     if (base->kind == VALUE_GRID) return grid_member(e, base->grid, x);
     const Value *v = base->kind == VALUE_OPERATOR ? operator_member(e, base->op, x) : NULL;
     if (v) return v;
-    Diagnostic *d = report(e, NO_MEMBER, x->member.name_span, value_describe(e, base),
-                           names_text(e->names, x->member.name));
-    diag_help(d,
-              "grids have members (G.h, G.x), and what holds parameters has them by name (net.K)");
+    const char *wanted = names_text(e->names, x->member.name);
+    help_member(e, report(e, NO_MEMBER, x->member.name_span, value_describe(e, base), wanted), base,
+                wanted);
     return value_error(e);
 }
 

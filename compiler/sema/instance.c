@@ -328,6 +328,48 @@ bool parameters_whole(Elab *e, const Value *v) {
     return false;
 }
 
+/* "f(depth, width)", as its definition is written. */
+static const char *configured_text(Elab *e, const Operator *op) {
+    const ParamList *config = &op->item->def.config;
+    const char *text = "";
+    for (uint32_t i = 0; i < config->count; i++)
+        text = arena_format(e->arena, "%s%s%s", text, i ? ", " : "",
+                            names_text(e->names, config->items[i].name));
+    return arena_format(e->arena, "%s(%s)", operator_name(e, op), text);
+}
+
+/* A definition that still needs its configuration; NULL: it is none. */
+static const Operator *bare_definition(const Value *v) {
+    const Operator *op = v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF ? v->op : NULL;
+    return op && op->item->def.has_config && !op->configured ? op : NULL;
+}
+
+void parameters_lacking(Elab *e, const Value *v, Span span, const char *verb) {
+    const Operator *bare = bare_definition(v);
+    Parameters none = {0};
+    bool all = parameters_found(e, v, &none, NULL);
+    vec_free(&none);
+    if (bare && value_is_template(e, v)) {
+        Diagnostic *d = report(e, NONE_BEFORE_CONFIGURED, span, value_describe(e, v));
+        diag_help(d, "let net = %s, then %s net", configured_text(e, bare), verb);
+    } else if (!all) {
+        Diagnostic *d = report(e, NOT_FOUND_YET, span, value_describe(e, v));
+        diag_help(d, strcmp(verb, "train") == 0 ? "apply it in what is minimised"
+                                                : "apply it to a field before");
+    } else {
+        Diagnostic *d = report(e, NO_PARAMETERS, span, value_describe(e, v));
+        if (bare)
+            diag_help(d, "configured with what has some, it has those: let net = %s",
+                      configured_text(e, bare));
+        else if (v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF)
+            diag_help(d, "parameters are declared in its body: param K = conv(1 -> 16, size = 5)");
+        else
+            diag_help(
+                d, "what definitions make has parameters: let net = resnet(depth = 4), then %s net",
+                verb);
+    }
+}
+
 /* ---- names ------------------------------------------------------------------------------------ */
 
 const Instance *path_begin(const Value *v) {

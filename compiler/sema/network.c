@@ -7,14 +7,15 @@
 #include <string.h>
 
 /* All are there, with their shapes; false after a message. */
-static bool settled(Elab *e, const Value *v, const Parameters *all, bool found, Span span) {
-    if (!found) {
+static bool settled(Elab *e, const Value *v, const Parameters *all, bool found, Span span,
+                    const char *verb) {
+    if (!found && all->len) {
         Diagnostic *d = report(e, NOT_FOUND_YET, span, value_describe(e, v));
         diag_help(d, "apply it to a field before");
         return false;
     }
     if (!all->len) {
-        report(e, NO_PARAMETERS, span, value_describe(e, v));
+        parameters_lacking(e, v, span, verb);
         return false;
     }
     for (uint32_t i = 0; i < all->len; i++)
@@ -43,7 +44,8 @@ const Value *prelude_parameters(Elab *e, const BuiltinInfo *info, const Argument
     if (!parameters_whole(e, net)) return value_error(e);
     bool found = parameters_found(e, net, &all, NULL);
     double count = 0;
-    bool ok = (found && !all.len) || settled(e, net, &all, found, net->span);
+    bool none = found && !all.len && !value_is_template(e, net);
+    bool ok = none || settled(e, net, &all, found, net->span, "count");
     if (found && !all.len && net->kind != VALUE_OPERATOR && net->kind != VALUE_LIST) {
         report(e, NOT_AN_OPERATOR, net->span, value_describe(e, net));
         ok = false;
@@ -82,7 +84,7 @@ static bool check_extension(Elab *e, const char *path, Span span) {
 void save_network(Elab *e, const Value *what, const char *path, Span span) {
     Parameters all = {0};
     bool found = parameters_found(e, what, &all, NULL);
-    if (parameters_whole(e, what) && settled(e, what, &all, found, span) && check_extension(e, path, span) &&
+    if (parameters_whole(e, what) && settled(e, what, &all, found, span, "save") && check_extension(e, path, span) &&
         parameters_apart(e, &all, path_begin(what), value_describe(e, what), span)) {
         Node *values = ARENA_ARRAY(e->arena, Node, all.len * 2 + 1);
         uint32_t count;
@@ -167,7 +169,8 @@ void load_statement(Elab *e, const Env *env, const Stmt *s) {
     Parameters all = {0};
     Loaded *loaded = ARENA_NEW(e->arena, Loaded);
     *loaded = (Loaded){path, path_begin(what), s->file.what->span};
-    if (parameters_found(e, what, &all, loaded) && !all.len) report(e, NO_PARAMETERS, s->file.what->span, value_describe(e, what));
+    if (parameters_found(e, what, &all, loaded) && !all.len)
+        parameters_lacking(e, what, s->file.what->span, "load");
     bool apart = parameters_apart(e, &all, path_begin(what), value_describe(e, what), s->file.what->span);
     for (uint32_t i = 0; i < all.len && apart; i++)
         if (!load_parameter(e, all.data[i], path_begin(what), file, path, s->file.what->span)) break;

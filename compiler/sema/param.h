@@ -99,6 +99,8 @@ const Instance *path_begin(const Value *value);
 bool parameters_apart(Elab *e, const Parameters *all, const Instance *within, const char *what, Span span);
 /* False after a message where the value is one entry of an indexed parameter, or a list with one. */
 bool parameters_whole(Elab *e, const Value *value);
+/* Where parameters_found gives none: says why, and what makes some of it. `verb`: "train", "save", "load", "count". */
+void parameters_lacking(Elab *e, const Value *value, Span span, const char *verb);
 /* "K", "block.K": from the instance `within` on (NULL: from the root). */
 const char *parameter_path(Elab *e, const Parameter *p, const Instance *within);
 /* What the host must know of array t of p. */

@@ -47,6 +47,16 @@ static bool find_trained(Elab *e, const Env *env, const ExprList *what, Trained 
     return true;
 }
 
+/* train f(3): whatever the loss applies is another one. */
+static bool is_made_there(const Expr *x, const Value *v) {
+    return x->kind == EXPR_CALL && path_begin(v);
+}
+
+static void help_made_there(Elab *e, Diagnostic *d, const Expr *x) {
+    diag_help(d, "it is made here, and nothing else can apply it: let net = %s, then train net",
+              source_text(e, x->span));
+}
+
 /* After they were applied: parameters of what they call are made then. */
 static bool find_parameters(Elab *e, Trained *out) {
     for (uint32_t i = 0; i < out->what->count; i++) {
@@ -56,9 +66,12 @@ static bool find_parameters(Elab *e, Trained *out) {
         vec_free(&own);
         parameters_of(e, out->values[i], &out->parameters); /* those of before once more are no more */
         if (none) {
-            Diagnostic *d = report(e, NOTHING_TO_TRAIN, out->what->items[i]->span,
-                                   value_describe(e, out->values[i]));
-            diag_help(d, "parameters are declared in its body: param K = conv(1 -> 16, size = 5)");
+            const Expr *x = out->what->items[i];
+            if (is_made_there(x, out->values[i]))
+                help_made_there(e, report(e, LOSS_INDEPENDENT, x->span, source_text(e, x->span)),
+                                x);
+            else
+                parameters_lacking(e, out->values[i], x->span, "train");
             return false;
         }
     }
@@ -148,7 +161,7 @@ static void place_tensors(Elab *e, const Trained *trained, TrainTask *task, Node
 
 /* The gradient's function takes what the loss took; its results are the loss, and the gradients by the tensors
  * that it depends on. */
-static bool differentiate(Elab *e, TrainTask *task, Span loss) {
+static bool differentiate(Elab *e, const Trained *trained, TrainTask *task, Span loss) {
     const Func *f = graph_get(e->module, task->loss.func);
     bool *wanted = ARENA_ARRAY(e->arena, bool, f->params.len + 1);
     uint32_t any = 0;
@@ -158,7 +171,14 @@ static bool differentiate(Elab *e, TrainTask *task, Span loss) {
     }
     if (!any) {
         Diagnostic *d = report(e, LOSS_INDEPENDENT, loss, task->name);
-        diag_help(d, "apply what is trained to something, and compare the result");
+        const Expr *made = NULL;
+        for (uint32_t i = 0; i < trained->what->count && !made; i++)
+            if (is_made_there(trained->what->items[i], trained->values[i]))
+                made = trained->what->items[i];
+        if (made)
+            help_made_there(e, d, made);
+        else
+            diag_help(d, "apply what is trained to something, and compare the result");
         return false;
     }
     Node why = NODE_NONE;
@@ -246,7 +266,8 @@ static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *
     task->every = ARENA_ARRAY(e->arena, EveryTask, body.every.len + 1);
     for (uint32_t i = 0; i < body.every.len && !body.failed; i++)
         add_every(e, env, body.every.data[i], task, &values);
-    if (!body.failed && same_in_every_step(e, task, s->train.with->span) && differentiate(e, task, s->span)) {
+    if (!body.failed && same_in_every_step(e, task, s->train.with->span) &&
+        differentiate(e, trained, task, s->span)) {
         vec_push(&e->out->trainings, *task);
         take_results(e, trained, task, &values, e->out->trainings.len - 1, s->span);
     }
