@@ -1,6 +1,7 @@
 /* Loops over data. */
 #include "compiler/driver/execute.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 uint64_t draw_seed(const Execution *x, uint64_t draw) {
@@ -25,6 +26,15 @@ typedef struct {
     Reports reports;
 } Each;
 
+/* As the frames of a film, with as many digits as the last one needs, four at least. */
+static const char *turn_text(const Each *each, Arena *arena, int64_t number) {
+    int64_t count = each->outer->x->what->data.data[each->task->data].info.per_epoch;
+    int digits = 4;
+    for (int64_t most = 10000; most < count; most *= 10) digits++;
+    const char *outer = each->outer->turn;
+    return arena_format(arena, "%s_%0*" PRId64, outer ? outer : "", digits, number);
+}
+
 static int run_sample(Each *each, const PdnSample *sample, int64_t number) {
     Execution *x = each->outer->x;
     const Module *m = x->what->module;
@@ -37,7 +47,8 @@ static int run_sample(Each *each, const PdnSample *sample, int64_t number) {
                  .grids = grids,
                  .seed = draw_seed(x, (uint64_t)number),
                  .threads = each->outer->threads,
-                 .reports = &each->reports};
+                 .reports = &each->reports,
+                 .turn = turn_text(each, arena, number)};
     HostValue *arguments = body_arguments(arena, m, body, sample, each->values);
     int status = run_func(&r, arguments, body->samples + body->count, NULL, &each->workspace);
     free(grids);

@@ -3,6 +3,7 @@
 #include "compiler/driver/execute.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -164,11 +165,18 @@ static const char *missing_folder(const Execution *x, const char *path) {
     return stat(folder, &info) != 0 && errno == ENOENT ? folder : NULL;
 }
 
+/* In a loop over data each sample has a file of its own: u.png becomes u_0002.png. */
+static const char *turn_path(Arena *arena, const char *path, const char *turn) {
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    if (!turn || !dot) return path;
+    return arena_format(arena, "%.*s%s%s", (int)(dot - path), path, turn, dot);
+}
+
 /* Files are read before the program runs: one that it writes first, by the order of its text, would be that of the
  * last run. */
-static bool read_in_time(Execution *x, const Action *save, const char *path) {
+static bool is_read_later(Execution *x, const Action *save, const char *path) {
     struct stat written, read;
-    if (stat(path, &written) != 0) return true;
+    if (stat(path, &written) != 0) return false;
     for (uint32_t i = 0; i < x->what->sources.len; i++) {
         const Source *s = &x->what->sources.data[i];
         if (!s->path || s->span.file != save->span.file || s->span.begin < save->span.end ||
@@ -176,9 +184,35 @@ static bool read_in_time(Execution *x, const Action *save, const char *path) {
             continue;
         Diagnostic *d = diag_report(x->session->diagnostics, DIAG_READ_BEFORE, s->span, path);
         diag_note(d, save->span, "it is written here");
-        return false;
+        return true;
     }
-    return true;
+    return false;
+}
+
+/* Turns of the loop over data that an action stands in; 0: it stands in none. */
+static int64_t turns_of(const Execution *x, uint32_t action) {
+    for (uint32_t i = 0; i < x->what->each.len; i++) {
+        const EachTask *task = &x->what->each.data[i];
+        const Func *f = graph_get(x->what->module, task->body.func);
+        for (uint32_t k = 0; k < f->effects.len; k++)
+            if (f->effects.data[k].number == action) return x->what->data.data[task->data].info.per_epoch;
+    }
+    return 0;
+}
+
+static bool read_in_time(Execution *x, uint32_t action, const char *path) {
+    const Action *save = &x->what->actions.data[action];
+    if (save->tensors || !turns_of(x, action)) return !is_read_later(x, save, path);
+    char *pattern = ARENA_ARRAY(x->session->arena, char, 2 * strlen(path) + 1), *to = pattern;
+    for (const char *from = path; *from; *to++ = *from++)
+        if (strchr("*?[\\", *from)) *to++ = '\\';
+    glob_t there = {0};
+    bool ok = true;
+    if (glob(turn_path(x->session->arena, pattern, "_[0-9]*"), 0, NULL, &there) == 0)
+        for (size_t i = 0; i < there.gl_pathc && ok; i++)
+            ok = !is_read_later(x, save, there.gl_pathv[i]);
+    globfree(&there);
+    return ok;
 }
 
 bool effects_check(Execution *x, bool folders) {
@@ -190,8 +224,8 @@ bool effects_check(Execution *x, bool folders) {
         PdnError error = {{0}};
         const char *path = output_path(x, a->path), *message = NULL;
         const char *folder = folders ? missing_folder(x, path) : NULL;
-        ok = (!folders || read_in_time(x, a, path)) && ok;
-        if (folders) pdn_file_tidy(path, 0);
+        ok = (!folders || read_in_time(x, i, path)) && ok;
+        if (folders) pdn_file_tidy(path, a->tensors ? 0 : turns_of(x, i));
         if (!a->tensors && pdn_file_can_write(path, &s, &error) != PDN_OK)
             message = error.message;
         else if (folder)
@@ -279,7 +313,10 @@ static int do_save(Running *r, const Action *a, const void *const *values, const
             return 1;
         }
     PdnError error = {{0}};
-    PdnStatus status = pdn_file_write(output_path(x, a->path), &s, &error);
+    Arena *arena = arena_new();
+    PdnStatus status =
+        pdn_file_write(turn_path(arena, output_path(x, a->path), r->turn), &s, &error);
+    arena_free(arena);
     mem_free(data);
     if (status == PDN_OK) return 0;
     diag_report(x->session->diagnostics, DIAG_CANNOT_WRITE, a->span, error.message);

@@ -55,6 +55,8 @@ typedef struct {
     struct Meeting *meeting; /* of a batch, and which of its samples this is; NULL: it is alone */
     int64_t sample;
     Reports *reports; /* of a loop over data; NULL: a report is printed at once */
+    const char *
+        turn; /* of loops over data: "_0002" of sample 2, in the names of what it saves; NULL: of none */
 } Running;
 
 /* A value that the host holds: a number, the cells of a field, the frames of a stack. */

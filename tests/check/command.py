@@ -367,10 +367,47 @@ def checkpoints_are_judged():  # and NO_CHECKPOINT
     check("does not go on with another length", status == 1 and "the length of the schedule" in err, status, err)
 
 
+LOOP = """experiment turns {
+    data set = arrays("x.npy")
+    data other = arrays("y.npy")
+    for x in set {
+        save x to "x.npy"
+        for y in other { save [x, y] to "pair.npy" }
+    }
+}
+"""
+
+
+def numbers_of(*path):
+    data = content(*path)
+    return data[10 + struct.unpack("<H", data[8:10])[0]:]
+
+
+def loops_save():
+    arrays("x.npy", 3, 16)
+    arrays("y.npy", 2, 16)
+    program("turns.pdn", LOOP)
+    folder = os.path.join(HERE, "[turns]")
+    status, _, err, _ = pdn("run", "turns.pdn", "--out", folder, "--precision", "f64")
+    names = [f"pair_000{i}_000{k}.npy" for i in range(3) for k in range(2)] + [f"x_000{i}.npy" for i in range(3)]
+    check("in a loop over data each sample has its file", status == 0 and sorted(os.listdir(folder)) == names, status, err)
+    x, y = numbers_of("x.npy"), numbers_of("y.npy")
+    for i in range(3):
+        sample = x[128 * i:128 * (i + 1)]
+        check(f"sample {i} is in it", numbers_of("[turns]", f"x_000{i}.npy") == sample)
+        for k in range(2):
+            check("and pairs of loops", numbers_of("[turns]", f"pair_000{i}_000{k}.npy") ==
+                  sample + y[128 * k:128 * (k + 1)], i, k)
+    read = LOOP.rstrip().rstrip("}") + '    print "mean": mean(array("[turns]/x_0001.npy"))\n}\n'
+    program("turns.pdn", read)
+    status, _, err, _ = pdn("run", "turns.pdn", "--out", folder)
+    check("which this run does not read", status == 1 and "x_0001.npy is read before" in err, status, err)
+
+
 def main():
     program("heat.pdn", HEAT)
     for part in (command_line, streams, cache, hostile, outputs_survive, trainings_resume,
-                 steps_resume, checkpoints_are_judged):
+                 steps_resume, checkpoints_are_judged, loops_save):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)
