@@ -1,4 +1,5 @@
 /* pdn build: a definition as a standalone kernel. */
+#include "compiler/driver/build_target.h"
 #include "compiler/driver/certificates.h"
 #include "compiler/driver/execute.h"
 #include "compiler/driver/version.h"
@@ -363,7 +364,12 @@ static int build(Session *s, const KernelOptions *k, CodeBuild *b) {
 int command_build(Options *options) {
     KernelOptions k;
     CodeBuild b;
-    if (!read_options(options, &k, &b) || !pipeline_check(options)) return 2;
+    int helped;
+    CodeTarget target = {options->target, options->cpu, options->features, options->optimise};
+    if (target_help(options, &target, &helped)) return helped;
+    if (!read_options(options, &k, &b) || !pipeline_check(options) ||
+        !target_known(options, &b.target))
+        return 2;
     Session s;
     session_open(&s, options);
     int status = 1;

@@ -57,11 +57,12 @@ static void build_table(Options *o, struct poptOption *t) {
         {"gradient", 0, POPT_ARG_NONE, &o->gradient, 0,
          "the derivative too: NAME_vjp, by all inputs", NULL},
         {"target", 0, POPT_ARG_STRING, &o->target, 0,
-         "as LLVM writes it, such as aarch64-linux-gnu (default: this machine)", "TRIPLE"},
+         "as LLVM writes it, such as aarch64-linux-gnu (default: this machine; `help` lists what it begins with)",
+         "TRIPLE"},
         {"cpu", 0, POPT_ARG_STRING, &o->cpu, 0,
-         "such as x86-64 or skylake-avx512 (default: this machine's)", "CPU"},
-        {"features", 0, POPT_ARG_STRING, &o->features, 0, "of the processor, such as +avx2",
-         "LIST"},
+         "such as x86-64 or skylake-avx512 (default: this machine's; `help` lists them)", "CPU"},
+        {"features", 0, POPT_ARG_STRING, &o->features, 0,
+         "of the processor, such as +avx2 (`help` lists them)", "LIST"},
         {"emit", 0, POPT_ARG_STRING, &o->emit, 0,
          "of obj,header,shared,llvm,asm (default: obj,header)", "LIST"},
         {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
@@ -129,6 +130,14 @@ static bool size_read(const char *text, int64_t *bytes) {
     return true;
 }
 
+/* `pdn build --cpu help` */
+static bool asks_for_list(const Options *o) {
+    const char *values[] = {o->target, o->cpu, o->features};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (values[i] && strcmp(values[i], "help") == 0) return true;
+    return false;
+}
+
 static bool check_values(const Command *c, Options *o) {
     if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "f64") != 0)
         return wrong(c, "--precision", "f32 and f64 are");
@@ -137,7 +146,7 @@ static bool check_values(const Command *c, Options *o) {
     if (o->memory_text && !size_read(o->memory_text, &o->memory))
         return wrong(c, "--memory", "a size such as 512M or 2G is");
     if (o->seed < 0) return wrong(c, "--seed", "a seed is not negative");
-    if (!o->file) return wrong(c, "FILE", "a program is needed");
+    if (!o->file && !asks_for_list(o)) return wrong(c, "FILE", "a program is needed");
     return true;
 }
 

@@ -31,7 +31,7 @@ typedef struct {
     int64_t (*workspace)(const CodeRun *run);
 } CodeEntry;
 
-#define CODE_BACKEND_VERSION 3
+#define CODE_BACKEND_VERSION 4
 typedef struct {
     uint32_t version;
     /* The program as an object file, from mem_alloc. */
@@ -42,6 +42,8 @@ typedef struct {
     void (*unlink)(void *linked);
     bool (*build)(const Plan *plan, const Module *module, const CodeBuild *build,
                   const Machine *machine, char **error);
+    bool (*check)(const CodeTarget *target, const Machine *machine, char **error);
+    char *(*names)(CodeNames what, const CodeTarget *target, const Machine *machine, char **error);
 } CodeBackend;
 
 /* The one symbol of libpdn_code.so. */

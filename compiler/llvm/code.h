@@ -31,6 +31,12 @@ typedef struct Code Code; /* a loaded program */
 /* Has the target fused multiply-add? Then the graph should pass through pass_contract, and PlanOptions.fma
  * be set. Known without loading LLVM. */
 bool code_target_has_fma(const CodeTarget *target);
+/* Can code be made for the target? Else LLVM's reason, in *error (NULL before), from mem_alloc. */
+bool code_target_check(const CodeTarget *target, char **error);
+/* The names, a line each, of what LLVM knows: architectures, with which a triple begins; processors and features of the
+ * target's architecture. From mem_alloc; NULL and a message where it cannot be asked. */
+typedef enum { CODE_TARGETS, CODE_CPUS, CODE_FEATURES } CodeNames;
+char *code_target_names(CodeNames what, const CodeTarget *target, char **error);
 /* $PDN_CACHE, else $XDG_CACHE_HOME/pdn, else ~/.cache/pdn; NULL where none of these is known. */
 const char *code_cache_folder(Arena *arena);
 

@@ -106,6 +106,7 @@ static void unlink_object(void *linked) {
 
 __attribute__((visibility("default"))) const CodeBackend *pdn_code_backend(void) {
     static const CodeBackend backend = {CODE_BACKEND_VERSION, make_object, link_object,
-                                        unlink_object, aot_build};
+                                        unlink_object,        aot_build,   target_check,
+                                        target_names};
     return &backend;
 }

@@ -8,12 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void start_targets(bool native) {
-    if (native) {
-        LLVMInitializeNativeTarget();
-        LLVMInitializeNativeAsmPrinter();
-        return;
-    }
+void target_start_all(void) {
 #ifdef PDN_LLVM_STATIC /* the targets that are linked in */
 #define START(name)                                                                                \
     do {                                                                                           \
@@ -37,7 +32,12 @@ static void start_targets(bool native) {
 bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error) {
     *out = (Target){.machine = *machine};
     bool native = !target || !target->triple;
-    start_targets(native);
+    if (native) {
+        LLVMInitializeNativeTarget();
+        LLVMInitializeNativeAsmPrinter();
+    } else {
+        target_start_all();
+    }
     out->triple = native ? LLVMGetDefaultTargetTriple() : LLVMNormalizeTargetTriple(target->triple);
     if (machine->native) {
         out->cpu = LLVMGetHostCPUName();

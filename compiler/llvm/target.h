@@ -13,12 +13,18 @@ typedef struct {
     int level;
 } Target;
 
+/* All architectures that are linked in, not this machine's alone. */
+void target_start_all(void);
 bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error);
 void target_close(Target *t);
 /* Sets triple and layout, and runs the passes. */
 bool target_optimise(const Target *t, LLVMModuleRef module, char **error);
 bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes,
                  size_t *size, char **error);
+
+/* target_ask.c: as code_target_check and code_target_names. */
+bool target_check(const CodeTarget *target, const Machine *machine, char **error);
+char *target_names(CodeNames what, const CodeTarget *target, const Machine *machine, char **error);
 
 /* aot.c: standalone files. */
 bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,

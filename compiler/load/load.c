@@ -154,3 +154,15 @@ bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, 
     const CodeBackend *backend = backend_open(error);
     return backend && backend->build(plan, module, build, &machine, error);
 }
+
+bool code_target_check(const CodeTarget *target, char **error) {
+    Machine machine = machine_of(target);
+    const CodeBackend *backend = backend_open(error);
+    return backend && backend->check(target, &machine, error);
+}
+
+char *code_target_names(CodeNames what, const CodeTarget *target, char **error) {
+    Machine machine = machine_of(target);
+    const CodeBackend *backend = backend_open(error);
+    return backend ? backend->names(what, target, &machine, error) : NULL;
+}

@@ -404,10 +404,38 @@ def loops_save():
     check("which this run does not read", status == 1 and "x_0001.npy is read before" in err, status, err)
 
 
+def build_targets():
+    program("twice.pdn", "operator twice()(u) = 2 * u\n")
+    for options, message in ((["--cpu", "nonsense"], "there is no processor 'nonsense'"),
+                             (["--target", "x86_64-linux-gnu", "--cpu", "skylak"], "near it: skylake"),
+                             (["--target", "x86_64-linux-gnu", "--cpu", "pentium"], "64-bit"),
+                             (["--target", "x86_64-linux-gnu", "--cpu", ""], "there is no processor ''"),
+                             (["--target", "aarch64-linux-gnu", "--cpu", "skylake"], "for aarch64-linux-gnu"),
+                             (["--target", "nonsense"], "there is no target 'nonsense'"),
+                             (["--target", "aarch65-linux-gnu"], "near it: aarch64"),
+                             (["--target", "x86_64-linux-gnu", "--features", "+avx3"], "near it: avx"),
+                             (["--target", "x86_64-linux-gnu", "--features", "avx2"], "+NAME")):
+        status, out, err, _ = pdn("build", "twice.pdn", "twice", "-o", "built", *options)
+        check(f"{options} is refused", status == 2 and message in err and err.count("\n") == 1 and not out, status, err)
+    check("and nothing is built", not os.path.exists(os.path.join(HERE, "built")))
+    for options in (["--cpu", "native"], ["--target", "x86_64-linux-gnu", "--cpu", "skylake", "--features", "+avx2,-fma"],
+                    ["--target", "aarch64-linux-gnu"]):
+        status, _, err, _ = pdn("build", "twice.pdn", "twice", "-o", "built", *options)
+        check(f"{options} is built", status == 0 and not err, status, err)
+    for options, name in ((["--cpu", "help"], "x86-64-v3"), (["--cpu", "help"], "cortex-a72"),
+                          (["--features", "help"], "avx2"), (["--target", "help"], "aarch64")):
+        triple = [] if "--target" in options else \
+            ["--target", "aarch64-linux-gnu" if name.startswith("cortex") else "x86_64-linux-gnu"]
+        status, out, err, _ = pdn("build", *options, *triple)
+        check(f"{options} lists them", status == 0 and name in out.split("\n") and not err, status, err)
+    status, out, err, _ = pdn("build", "--target", "nonsense", "--cpu", "help")
+    check("there are none of another target", status == 2 and "no target" in err and not out, status, err)
+
+
 def main():
     program("heat.pdn", HEAT)
     for part in (command_line, streams, cache, hostile, outputs_survive, trainings_resume,
-                 steps_resume, checkpoints_are_judged, loops_save):
+                 steps_resume, checkpoints_are_judged, loops_save, build_targets):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)
