@@ -100,6 +100,10 @@ static uint32_t take_count(Parser *p) {
     return (uint32_t)value;
 }
 
+static void take_counts(Parser *p, uint32_t n, uint32_t *to) {
+    for (uint32_t i = 0; i < n; i++) to[i] = take_count(p);
+}
+
 static double take_number(Parser *p) {
     char copy[64] = "", *stop;
     size_t n = 0;
@@ -268,7 +272,7 @@ static void read_stencil(Parser *p) {
 
 static void read_axes(Parser *p, const char *word, uint32_t rank, uint32_t numbers[MAX_RANK]) {
     expect(p, word);
-    for (uint32_t a = 0; a < rank; a++) numbers[a] = take_count(p);
+    take_counts(p, rank, numbers);
 }
 
 static void read_conv(Parser *p) {
@@ -315,7 +319,7 @@ static void read_loop(Parser *p) {
         return;
     }
     loop.collect = ARENA_ARRAY(p->module->arena, uint32_t, loop.collected + 1);
-    for (uint32_t i = 0; i < loop.collected; i++) loop.collect[i] = take_count(p);
+    take_counts(p, loop.collected, loop.collect);
     loop.name = take_name(p);
     vec_push(&p->module->loops, loop);
 }

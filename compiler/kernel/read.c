@@ -224,21 +224,18 @@ static HReg named_reg(Reader *r, const char *word) {
     return reg(r);
 }
 
-static HReg *regs(Reader *r, const char *word, uint32_t *n) {
-    expect(r, word);
-    *n = count(r);
-    HReg *list = ARENA_ARRAY(r->arena, HReg, *n + 1);
-    for (uint32_t i = 0; i < *n; i++) list[i] = reg(r);
-    return list;
-}
-
-static uint32_t *numbers(Reader *r, const char *word, uint32_t *n) {
+/* The word, how many there are, and so many of what `one` reads. */
+static uint32_t *counted(Reader *r, const char *word, uint32_t *n, uint32_t (*one)(Reader *r)) {
     expect(r, word);
     *n = count(r);
     uint32_t *list = ARENA_ARRAY(r->arena, uint32_t, *n + 1);
-    for (uint32_t i = 0; i < *n; i++) list[i] = number(r);
+    for (uint32_t i = 0; i < *n; i++) list[i] = one(r);
     return list;
 }
+
+static HReg *regs(Reader *r, const char *word, uint32_t *n) { return counted(r, word, n, reg); }
+
+static uint32_t *numbers(Reader *r, const char *word, uint32_t *n) { return counted(r, word, n, number); }
 
 static void same(Reader *r, uint32_t a, uint32_t b) {
     if (a != b) fail(r, "lists of other lengths before this");

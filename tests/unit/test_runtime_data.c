@@ -4,29 +4,16 @@
 #include <criterion/criterion.h>
 
 #include "runtime/data.h"
+#include "tests/unit/temporary_folder.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[64];
 static PdnError error;
 
-static void enter_folder(void) {
-    strcpy(folder, "/tmp/pdn-data-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    cr_assert_eq(chdir(folder), 0);
-}
-static int remove_one(const char *path, const struct stat *info, int flag, struct FTW *where) {
-    return remove(path);
-}
-static void leave_folder(void) {
-    cr_assert_eq(chdir("/"), 0);
-    cr_assert_eq(nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-}
 TestSuite(data, .init = enter_folder, .fini = leave_folder);
 
 #define OK(call) cr_assert_eq((call), PDN_OK, "%s", error.message)

@@ -5,11 +5,11 @@
 
 #include "runtime/file.h"
 #include "runtime/pending.h"
+#include "tests/unit/temporary_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <locale.h>
 #include <math.h>
 #include <signal.h>
@@ -19,22 +19,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char folder[64];
-
-static void enter_folder(void) {
-    strcpy(folder, "/tmp/pdn-files-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    cr_assert_eq(chdir(folder), 0);
-}
-
-static int remove_one(const char *path, const struct stat *info, int flag, struct FTW *where) {
-    return remove(path);
-}
-static void leave_folder(void) {
-    cr_assert_eq(chdir("/"), 0);
-    cr_assert_eq(nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-}
 
 TestSuite(file, .init = enter_folder, .fini = leave_folder);
 
