@@ -286,63 +286,77 @@ def rows(*path):
     return [line.rsplit(b",", 1)[0] for line in content(*path).splitlines()]
 
 
+def counted(*arguments, threads=1):
+    return pdn("run", "counted.pdn", *arguments, "--quiet", "--threads", str(threads))
+
+
 def steps_resume():
     arrays("x.npy", 23, 16)  # 3 steps an epoch, the last of 7 samples
     for kind, text in (("with", WITH_DATA), ("computed", COMPUTED), ("without", WITHOUT_DATA)):
         epochs = kind != "without"
         program("counted.pdn", text)
-        status, out, err, _ = pdn("run", "counted.pdn", "--out", f"whole-{kind}", "--quiet")
+        status, out, err, _ = counted("--out", f"whole-{kind}")
         check(f"steps {kind} data", status == 0 and out.count("epochs:") == (50 if epochs else 0), status, err)
         names = sorted(os.listdir(os.path.join(HERE, f"whole-{kind}")))
         check("write a checkpoint", names == ["counted-net.checkpoint", "counted-net.history.csv", "net.safetensors"], names)
         whole = content(f"whole-{kind}", "net.safetensors")
         for steps in (1, 99, 100, 200, 300):  # in the middle of an epoch, at its end, at the end of all
-            part = pdn("run", "counted.pdn", f"steps={steps}", "--out", f"part-{kind}", "--quiet")
+            part = counted(f"steps={steps}", "--out", f"part-{kind}", threads=2 if steps == 99 else 1)
             shown = part[1].count("epochs:")
             check("only whole epochs count", shown == (steps // 6 if epochs else 0), shown)
-            status, _, err, _ = pdn("run", "counted.pdn", "--out", f"part-{kind}", "--quiet", "--resume")
+            status, _, err, _ = counted("--out", f"part-{kind}", "--resume")
             check(f"{steps} steps {kind} data go on", part[0] == 0 and status == 0 and not err, status, part[2], err)
             check("to the same bits", content(f"part-{kind}", "net.safetensors") == whole, steps)
             check("and the same history", rows(f"part-{kind}", "counted-net.history.csv") ==
                   rows(f"whole-{kind}", "counted-net.history.csv"), steps)
-        status, _, err, _ = pdn("run", "counted.pdn", "steps=200", "--out", f"part-{kind}", "--resume")
+        status, _, err, _ = counted("steps=200", "--out", f"part-{kind}", "--resume")
         check("but not to fewer steps", status == 1 and "ends at step 200" in err, status, err)
         if kind != "computed":
             kills(text, kind, whole)
 
 
+def changed(path, before):
+    """The time of the checkpoint, where it is another one than before; else None."""
+    try:
+        now = os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return None
+    return now if now != before else None
+
+
 def kills(text, kind, whole):
+    """Killed as it goes on from its last checkpoint, some moments after it wrote one or two."""
     program("counted.pdn", text)
-    steps = 20000 if kind == "with" else 400000
-    command = [PDN, "run", "counted.pdn", f"steps={steps}", "--threads", "1", "--out", f"killed-{kind}", "--quiet"]
-    status, _, err, _ = pdn(*command[1:])
-    check("a longer training", status == 0 and content(f"killed-{kind}", "net.safetensors") != whole, status, err)
-    whole = content(f"killed-{kind}", "net.safetensors")
-    for name in os.listdir(os.path.join(HERE, f"killed-{kind}")):
-        os.remove(os.path.join(HERE, f"killed-{kind}", name))
-    checkpoint, seen, status = os.path.join(HERE, f"killed-{kind}", "counted-net.checkpoint"), set(), None
-    for kill in range(20):
-        there = os.path.exists(checkpoint)
-        child = subprocess.Popen(command + ["--resume"] * there, cwd=HERE, stdout=subprocess.DEVNULL,
-                                 stderr=subprocess.PIPE)
-        try:
-            err = child.communicate(timeout=(0.15 + 0.02 * kill) * PATIENCE)[1]
-            status = child.returncode
+    folder = os.path.join(HERE, f"killed-{kind}")
+    checkpoint, result = os.path.join(folder, "counted-net.checkpoint"), os.path.join(folder, "net.safetensors")
+    arguments = ["run", "counted.pdn", f"steps={4000 if kind == 'with' else 400000}", "--threads", "1", "--quiet"]
+    status, _, err, _ = pdn(*arguments, "--out", f"longer-{kind}")
+    longer = content(f"longer-{kind}", "net.safetensors") if status == 0 else whole
+    check("a longer training ends elsewhere", longer != whole, status, err)
+    seen = 0
+    for kill in range(8):
+        resume = ["--resume"] * os.path.exists(checkpoint)
+        child = subprocess.Popen([PDN, *arguments, "--out", folder, *resume], cwd=HERE, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+        before = changed(checkpoint, None)
+        for _ in range(1 + kill % 2):
+            while child.poll() is None and not changed(checkpoint, before):
+                time.sleep(0.001)
+            before = changed(checkpoint, None)
+        time.sleep(0.003 * kill)
+        child.kill()
+        seen += child.wait() < 0
+        if os.path.exists(result):
             break
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
-        if os.path.exists(checkpoint):
-            seen.add(content(f"killed-{kind}", "counted-net.checkpoint"))
-    if status is None:
-        status, _, err, _ = pdn(*command[1:], "--resume")
-    check(f"killed {kind} data, and resumed each time", status == 0 and len(seen) > 1, status, err, len(seen))
-    check("it ends with the same bits", content(f"killed-{kind}", "net.safetensors") == whole, len(seen))
+    check(f"killed {kind} data", seen >= 2, seen)
+    status, _, err, _ = pdn(*arguments, "--out", folder, "--resume")
+    check("and resumed each time, it ends with the same bits", status == 0 and
+          content(f"killed-{kind}", "net.safetensors") == longer, status, err)
 
 
 def checkpoints_are_judged():  # and NO_CHECKPOINT
     program("counted.pdn", WITH_DATA)
-    status, _, err, _ = pdn("run", "counted.pdn", "steps=100", "--out", "judged", "--quiet", "--resume")
+    status, _, err, _ = counted("steps=100", "--out", "judged", "--resume")
     check("--resume without a checkpoint says so", status == 0 and "warning" in err and "begins anew" in err, status, err)
     path = os.path.join(HERE, "judged", "counted-net.checkpoint")
     good = content("judged", "counted-net.checkpoint")
@@ -352,18 +366,18 @@ def checkpoints_are_judged():  # and NO_CHECKPOINT
         check("the checkpoint says how far it is", good.count(was) == 1, was)
         with open(path, "wb") as file:
             file.write(good.replace(was, now))
-        status, _, err, _ = pdn("run", "counted.pdn", "--out", "judged", "--quiet", "--resume")
+        status, _, err, _ = counted("--out", "judged", "--resume")
         check(f"{now} is refused", status == 1 and message in err and "begin anew" in err, status, err)
     with open(path, "wb") as file:
         file.write(good)
     arrays("x.npy", 24, 16)
-    status, _, err, _ = pdn("run", "counted.pdn", "--out", "judged", "--quiet", "--resume")
+    status, _, err, _ = counted("--out", "judged", "--resume")
     check("another size of the data is refused", status == 1 and "23 samples" in err and "24 samples" in err, status, err)
     arrays("x.npy", 23, 16)
     program("counted.pdn", WITH_DATA.replace("adam(rate = 1e-2)", "adam(rate = 1e-2, schedule = cosine())"))
-    status, _, err, _ = pdn("run", "counted.pdn", "steps=100", "--out", "cosine", "--quiet")
+    status, _, err, _ = counted("steps=100", "--out", "cosine")
     check("a schedule of a length", status == 0, err)
-    status, _, err, _ = pdn("run", "counted.pdn", "steps=200", "--out", "cosine", "--quiet", "--resume")
+    status, _, err, _ = counted("steps=200", "--out", "cosine", "--resume")
     check("does not go on with another length", status == 1 and "the length of the schedule" in err, status, err)
 
 
