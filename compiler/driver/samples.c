@@ -16,9 +16,11 @@ static bool large_enough(Execution *x, uint32_t number, GridId grid, FuncId func
     long long count = pdn_data_too_small(set->data, need.least, &sample, extent);
     if (count == 0) return true;
     Arena *arena = x->session->arena;
+    char name[1024];
+    pdn_data_name(set->data, sample, name, sizeof name);
     int rank = set->info.field[0].rank;
     Diagnostic *d = diag_report(x->session->diagnostics, DIAG_SAMPLE_TOO_SMALL, span,
-                                pdn_data_name(set->data, sample), extent_text(arena, extent, rank),
+                                name, extent_text(arena, extent, rank),
                                 extent_text(arena, need.least, rank));
     Span last = SPAN_NONE;
     for (int a = 0; a < rank; a++) {
