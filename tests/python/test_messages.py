@@ -54,7 +54,8 @@ def builds():
     expect("NO_CONFIGURATION", "the configuration of 'scaled' has no 'b'", operators, *build, "scaled", "b=3")
     expect("KERNEL_RESULT", "a kernel returns fields and numbers", operators, *build, "words")
     expect("NOT_A_C_NAME", "is no name in C", operators, *build, "σ2")
-    expect("CODE_FAILED", "no machine code", operators, *build, "ok", "--target", "nonsense-of-a-triple")
+    scaled = "network scaled()(f) {\n    param K = conv(1 -> 1, size = 3)\n    return K(f) / norm(K)\n}\n"
+    expect("CODE_FAILED", "no machine code", scaled, *build, "scaled")
 
 
 def main():
