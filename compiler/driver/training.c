@@ -421,6 +421,8 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
                 .steps = all_steps(t)};
     c.done = c.step >= c.steps || pdn_optimiser_converged(optimiser);
     int status = t->task->data < 0 ? run_steps(&c, &k) : run_epochs(&c, &k);
+    if (status && t->x->history && pdn_history_rows(t->x->history)) /* what led there; failing again changes nothing */
+        (void)pdn_history_write(t->x->history, &error);
     pdn_progress_end(&t->x->progress);
     memset(&t->x->progress, 0, sizeof t->x->progress);
     pdn_history_free(t->x->history);

@@ -234,6 +234,44 @@ def constraints_of_the_loaded():
                   "change them, or the file" in err, status, err)
 
 
+# ---- a training that stops ------------------------------------------------------------------------
+
+DIVERGES = """network scaled()(f) {
+    param a = 3
+    return a * f
+}
+
+experiment diverges {
+    input steps = 400
+    DATA
+    let A = scaled()
+    train A ON for steps steps with sgd(rate = 1e-3) {
+        minimise -mean(exp(A(0 * x + 1)))
+        every 2 steps { report "a": A.a }
+    }
+}
+"""
+
+
+def histories_of_what_stopped():
+    """A loss that overflows: the rows up to there are in the file, also where steps are too quick to be written one by one."""
+    for data, on, x in (("", "", "grid G = box([0, 1], cells = [8])\n    let x = ones(G.x)"),
+                        ("data set = signals(cells = 16, count = 8, batch = 4)", "on x in set", "")):
+        program("diverges.pdn", DIVERGES.replace("DATA", data or x).replace(" ON", " " + on if on else ""))
+        status, out, err = pdn("run", "diverges.pdn", "--out", "stopped", "--quiet")
+        check("it diverges", status == 1 and "the loss is not a finite number" in err, status, err)
+        rows = content("stopped", "diverges-A.history.csv").decode().splitlines()
+        last = rows[-1].split(",")
+        check("the history has a row for every step before", len(rows) > 3 and
+              [row.split(",")[1] for row in rows[1:]] == [str(n) for n in range(1, len(rows))], rows[-3:])
+        status, _, err = pdn("run", "diverges.pdn", f"steps={last[1]}", "--out", "short", "--quiet")
+        check("it ends where the loss was finite for the last time", status == 0, err)
+        status, _, err = pdn("run", "diverges.pdn", f"steps={int(last[1]) + 1}", "--out", "short", "--quiet")
+        check("one step more stops", status == 1, err)
+        check("what was reported is there", out.count("a:") == (len(rows) - 1) // 2 and
+              sum(row.count(",") > 4 and row.split(",")[5] != "" for row in rows[1:]) == (len(rows) - 1) // 2, rows[:3])
+
+
 # ---- what killed runs leave ---------------------------------------------------------------------------
 
 def leftover(name):
@@ -255,18 +293,22 @@ experiment saves {
     let u = A(G.x)
     save u to "u.npy"
     save A to "A.safetensors"
+    data jumps = signals(cells = 8, count = 2)
+    for x in jumps {
+        save x to "x.npy"
+    }
 }
 """)
-    names = [leftover(name) for name in ("u.npy", "A.safetensors", "B.safetensors")]
+    names = [leftover(name) for name in ("u.npy", "A.safetensors", "B.safetensors", "x_0001.npy")]
     for name in names:
         open(path("left", name), "w", encoding="utf-8").close()
     status, _, err = pdn("run", "saves.pdn", "--out", "left")
     check("what is saved again is cleared of what killed runs left", status == 0 and
-          sorted(os.listdir(path("left"))) == sorted(["u.npy", "A.safetensors", names[2]]), err, os.listdir(path("left")))
+          sorted(os.listdir(path("left"))) == sorted(["u.npy", "A.safetensors", "x_0000.npy", "x_0001.npy", names[2]]), err, os.listdir(path("left")))
 
 
 def main():
-    for part in (several, loads_of_the_unapplied, constraints_of_the_loaded, leftovers_of_killed_saves):
+    for part in (several, loads_of_the_unapplied, constraints_of_the_loaded, histories_of_what_stopped, leftovers_of_killed_saves):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)
