@@ -234,6 +234,42 @@ def constraints_of_the_loaded():
                   "change them, or the file" in err, status, err)
 
 
+# ---- --resume with another length ------------------------------------------------------------------
+
+LENGTH = NETS + """
+experiment long {
+    input n = 6
+    data jumps = signals(cells = 16, count = 8, batch = 4)
+    let A = filter()
+    train A on x in jumps for n epochs with adam(rate = 1e-2, schedule = SCHEDULE) {
+        minimise mean((A(x) - x)^2)
+    }
+    save A to "A.safetensors"
+}
+"""
+
+
+def other_lengths():
+    """Going on for longer is the longer training, or an error where the schedule depends on the length; a shorter one is
+    an error."""
+    for schedule, fixed in (("constant()", False), ("[warmup(3), step(every = 4)]", False), ("cosine(over = 20)", False),
+                            ("cosine()", True), ("[warmup(3), cosine()]", True)):
+        program("long.pdn", LENGTH.replace("SCHEDULE", schedule))
+        pdn("run", "long.pdn", "n=8", "--out", "longer", "--quiet")
+        status, _, err = pdn("run", "long.pdn", "--out", "long", "--quiet")
+        kept = content("long", "A.safetensors")
+        check(f"trained with {schedule}", status == 0, err)
+        status, _, err = pdn("run", "long.pdn", "n=2", "--out", "long", "--quiet", "--resume")
+        check(f"a shorter one with {schedule}", status == 1 and "begin anew without --resume" in err and
+              content("long", "A.safetensors") == kept, status, err)
+        status, _, err = pdn("run", "long.pdn", "n=8", "--out", "long", "--quiet", "--resume")
+        if fixed:
+            check(f"a longer one with {schedule}", status == 1 and "the length of the schedule" in err, status, err)
+        else:
+            check(f"a longer one with {schedule}", status == 0 and
+                  content("long", "A.safetensors") == content("longer", "A.safetensors"), status, err)
+
+
 # ---- a training that stops ------------------------------------------------------------------------
 
 DIVERGES = """network scaled()(f) {
@@ -308,7 +344,7 @@ experiment saves {
 
 
 def main():
-    for part in (several, loads_of_the_unapplied, constraints_of_the_loaded, histories_of_what_stopped, leftovers_of_killed_saves):
+    for part in (several, loads_of_the_unapplied, constraints_of_the_loaded, other_lengths, histories_of_what_stopped, leftovers_of_killed_saves):
         part()
     print(f"{COUNT - len(FAULTS)} passed, {len(FAULTS)} failed, 0 skipped")
     sys.exit(1 if FAULTS else 0)
