@@ -10,11 +10,17 @@ static bool read_int(Elab *e, const Value *v, const char *what, double most, int
     return !v || value_static_int(e, v, what, 1, most, out);
 }
 
+enum { MOST_CHANNELS = 65536 };
+
 static bool read_channels(Elab *e, const Value *v, ConvSpec *c) {
-    if (v->kind != VALUE_ARROW || v->range.first > 65536 || v->range.last > 65536) {
+    if (v->kind == VALUE_ERROR) return false;
+    if (v->kind != VALUE_ARROW) {
         Diagnostic *d = report(e, CONV_CHANNELS, v->span, value_describe(e, v));
-        diag_help(d, v->kind == VALUE_ARROW ? "65536 channels are the most"
-                                            : "conv(1 -> 16, size = 5) takes 1 channel and gives 16");
+        diag_help(d, "conv(1 -> 16, size = 5) takes 1 channel and gives 16");
+        return false;
+    }
+    if (v->range.first > MOST_CHANNELS || v->range.last > MOST_CHANNELS) {
+        report(e, CONV_CHANNELS_MOST, v->span, MOST_CHANNELS, fmax(v->range.first, v->range.last));
         return false;
     }
     c->in = (int64_t)v->range.first;
@@ -120,13 +126,14 @@ const Value *prelude_conv(Elab *e, const BuiltinInfo *info, const Arguments *a) 
         report(e, MISSING_ARGUMENT, a->span, "conv", "channels");
         return value_error(e);
     }
-    bool ok = read_channels(e, channels, c) && read_size(e, argument_get(e, info, a, 1), c) &&
-              read_int(e, argument_get(e, info, a, 2), "the stride of a convolution", 2, &c->stride) &&
-              read_int(e, argument_get(e, info, a, 3), "a dilation", 255, &c->dilation) &&
-              read_int(e, argument_get(e, info, a, 4), "a number of groups", 65536, &c->groups) &&
-              (!with_bias || value_static(e, with_bias, "whether there is a bias", &bias)) &&
-              read_side(e, argument_get(e, info, a, 6), c) &&
-              read_init(e, argument_get(e, info, a, 7), c);
+    bool ok = read_channels(e, channels, c);
+    ok = read_size(e, argument_get(e, info, a, 1), c) && ok;
+    ok = read_int(e, argument_get(e, info, a, 2), "the stride of a convolution", 2, &c->stride) && ok;
+    ok = read_int(e, argument_get(e, info, a, 3), "a dilation", 255, &c->dilation) && ok;
+    ok = read_int(e, argument_get(e, info, a, 4), "a number of groups", MOST_CHANNELS, &c->groups) && ok;
+    ok = (!with_bias || value_static(e, with_bias, "whether there is a bias", &bias)) && ok;
+    ok = read_side(e, argument_get(e, info, a, 6), c) && ok;
+    ok = read_init(e, argument_get(e, info, a, 7), c) && ok;
     if (!ok) return value_error(e);
     if (c->in % c->groups || c->out % c->groups) {
         report(e, CONV_GROUPS, a->span, (long long)c->groups, (long long)c->in, (long long)c->out);
@@ -252,9 +259,15 @@ const Value *apply_conv_adjoint(Elab *e, const Operator *op, const Value *v, Spa
 
 const Value *conv_norm(Elab *e, const Operator *op, Span span) {
     Parameter *p = op->parameter;
-    if (!p->convs.len) {
+    bool stated = p->conv.rank && p->conv.has_side; /* the field that it is applied to tells nothing more */
+    if (!p->convs.len && !(stated && conv_id(e, p, p->conv.rank, NULL, span))) {
+        if (!elab_sound(e)) return value_error(e);
+        e->errors++;
         Diagnostic *d = report(e, CONV_NORM_EARLY, span, names_text(e->names, op->name));
-        diag_help(d, "apply it to a field before: then its dimensions and boundary are known");
+        diag_note(d, p->span, "%s not known yet", p->conv.rank       ? "its boundary is"
+                                                  : p->conv.has_side ? "how many dimensions it has is"
+                                                                     : "its dimensions and boundary are");
+        diag_help(d, "apply it to a field before, or state both: conv(…, size = [3, 3], boundary = reflecting)");
         return value_error(e);
     }
     Node w = weights(e, op, 0, span), largest = NODE_NONE; /* it may stand between several boundaries */

@@ -13,6 +13,7 @@ static Elab *elab_new(Unit *u, const ElaborateOptions *options, Name main) {
     e->arena = u->arena;
     e->diagnostics = u->context.diagnostics;
     e->names = u->context.names;
+    e->errors = diagnostics_errors(e->diagnostics);
     e->module = graph_new(e->names);
     e->options = options;
     e->folder = u->homes.data[0]->folder;

@@ -231,6 +231,7 @@ struct Elab {
     VEC(GlobalLet) lets;
     Arena *arena;
     Diagnostics *diagnostics;
+    uint32_t errors; /* there were before this was elaborated, and such as only say that something was not applied */
     Names *names;
     Module *module;
     Frame *frame;
@@ -274,6 +275,10 @@ typedef struct {
 
 /* The vector's data goes with the arena; the vector itself lies there. */
 #define vec_adopt(arena, v) arena_adopt((arena), (void **)&(v)->data)
+
+/* No mistake was found so far. Else what a statement did not do, such as applying a network, may be its mistake: that
+ * it was not done is then no message of its own. */
+static inline bool elab_sound(const Elab *e) { return diagnostics_errors(e->diagnostics) <= e->errors; }
 
 /* ---- value.c: making and asking ------------------------------------------------------ */
 
