@@ -26,15 +26,39 @@ static void unknown_argument(Elab *e, const Argument *a, const char *owner,
         diag_note(d, params->items[0].span, "its parameters stand here");
 }
 
-static bool check_annotation(Elab *e, const Env *env, const Param *p, const Value *v) {
+/* "f(depth = …)": what is needed of its configuration. */
+static const char *configuration_text(Elab *e, const Operator *op) {
+    const ParamList *config = &op->item->def.config;
+    const char *needed = "";
+    for (uint32_t i = 0; i < config->count; i++)
+        if (!config->items[i].value)
+            needed = arena_format(e->arena, "%s%s%s = …", needed, *needed ? ", " : "",
+                                  names_text(e->names, config->items[i].name));
+    return arena_format(e->arena, "%s(%s)", operator_name(e, op), needed);
+}
+
+static const Value *not_configured(Elab *e, const Operator *op, Span span) {
+    const char *name = operator_name(e, op), *configured = configuration_text(e, op);
+    bool defaults = configured[strlen(name) + 1] == ')' && op->item->def.config.count;
+    Diagnostic *d = report(e, NOT_CONFIGURED, span, name);
+    if (defaults)
+        diag_help(d, "%s(…) with its configuration, or %s for the defaults, is the operator", name, configured);
+    else
+        diag_help(d, "%s is the operator", configured);
+    return value_error(e);
+}
+
+/* `configured`: what the parameter configures; NULL: it is an input. */
+static bool check_annotation(Elab *e, const Env *env, const Param *p, const Value *v, const Operator *configured) {
     if (!p->type || v->kind == VALUE_ERROR) return true;
     const char *type = names_text(e->names, p->type), *name = names_text(e->names, p->name);
     bool ok = true;
-    if (strcmp(type, "int") == 0) {
+    if (strcmp(type, "int") == 0 && value_is_field(e, v)) {
+        ok = false;
+    } else if (strcmp(type, "int") == 0) {
         int64_t n;
         return value_static_int(e, v, arena_format(e->arena, "'%s'", name), -1e15, 1e15, &n);
-    }
-    if (strcmp(type, "number") == 0)
+    } else if (strcmp(type, "number") == 0)
         ok = v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && !value_is_field(e, v));
     else if (strcmp(type, "field") == 0)
         ok = value_is_field(e, v);
@@ -47,6 +71,8 @@ static bool check_annotation(Elab *e, const Env *env, const Param *p, const Valu
     if (!ok) {
         Diagnostic *d = report(e, WRONG_KIND, v->span, name, type, value_describe(e, v));
         diag_note(d, p->span, "the parameter stands here");
+        if (configured && value_is_field(e, v))
+            diag_help(d, "what it acts on comes in a second list: %s(…)", configuration_text(e, configured));
         return false;
     }
     int64_t channels;
@@ -104,7 +130,7 @@ static bool bind_arguments(Elab *e, const char *owner, const ParamList *params,
 
 /* Defaults for what was not given; the environment with all parameters bound. */
 static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params,
-                            const Value **values, const Env *env, Span span) {
+                            const Value **values, const Env *env, Span span, const Operator *configured) {
     bool ok = true;
     for (uint32_t i = 0; i < params->count; i++) {
         const Param *p = &params->items[i];
@@ -117,19 +143,11 @@ static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params,
         }
         if (values[i]->kind == VALUE_ERROR)
             ok = false;
-        else if (!check_annotation(e, env, p, values[i]))
+        else if (!check_annotation(e, env, p, values[i], configured))
             ok = false;
         env = env_bind(e, env, p->name, values[i], p->span);
     }
     return ok ? env : NULL;
-}
-
-static const Value *not_configured(Elab *e, const Operator *op, Span span) {
-    const char *name = operator_name(e, op);
-    Diagnostic *d = report(e, NOT_CONFIGURED, span, name);
-    diag_help(d, "%s(…) with its configuration, or %s() for the defaults, is the operator", name,
-              name);
-    return value_error(e);
 }
 
 static bool has_param(const ParamList *params, Name name) {
@@ -138,16 +156,25 @@ static bool has_param(const ParamList *params, Name name) {
     return false;
 }
 
+/* Is it applied before it has its configuration, in which there are not as many? */
+static bool is_applied(Elab *e, const Operator *op, const Arguments *args) {
+    if (op->item->def.config.count >= args->count || args->count > op->item->def.inputs.count) return false;
+    for (uint32_t i = 0; i < args->count; i++)
+        if (args->items[i].name || !value_is_field(e, args->items[i].value)) return false;
+    return true;
+}
+
 static const Value *configure(Elab *e, const Operator *op, const Arguments *args) {
     const ParamList *params = &op->item->def.config;
     Name time = names_of(e->names, "t");
+    if (is_applied(e, op, args)) return not_configured(e, op, args->span);
     for (uint32_t i = 0; i < args->count; i++) /* a scheme applies it, and passes the time */
         if (args->items[i].name == time && !has_param(params, time))
             return not_configured(e, op, args->span);
     const Value **values = ARENA_ARRAY(e->arena, const Value *, params->count + 1);
     const char *owner = operator_name(e, op);
     if (!bind_arguments(e, owner, params, args, values, NULL)) return value_error(e);
-    if (!bind_rest(e, owner, params, values, operator_env(op), args->span)) return value_error(e);
+    if (!bind_rest(e, owner, params, values, operator_env(op), args->span, op)) return value_error(e);
     Operator *made = arena_copy(e->arena, op, sizeof *op);
     made->configured = true;
     made->config = values;
@@ -215,7 +242,7 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
     }
     if (!ok) return value_error(e);
     if (time) env = env_bind(e, env, names_of(e->names, "t"), time, time->span);
-    env = bind_rest(e, owner, &item->def.inputs, inputs, env, span);
+    env = bind_rest(e, owner, &item->def.inputs, inputs, env, span, NULL);
     if (!env) return value_error(e);
     if (!enter(e, op, span)) return value_error(e);
     Instance *outer = e->instance;
@@ -260,7 +287,7 @@ static void enter_closure(Elab *e, const Operator *op) {
 static const Value *apply_closure(Elab *e, const Operator *op, const ParamList *params,
                                   const Expr *body, const Value **values, Span span) {
     const Env *env = env_coarse(e, operator_env(op), op->coarse);
-    env = bind_rest(e, operator_name(e, op), params, values, env, span);
+    env = bind_rest(e, operator_name(e, op), params, values, env, span, NULL);
     if (!env || !enter(e, op, span)) return value_error(e);
     Instance *outer = e->instance;
     uint64_t pass = e->pass;

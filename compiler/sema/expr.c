@@ -140,12 +140,26 @@ static void help_member(Elab *e, Diagnostic *d, const Value *base, const char *w
             d, "grids have members (G.h, G.x), and what holds parameters has them by name (net.K)");
 }
 
+/* A parameter that its definition declares, but that could not be made before it is applied, or whose statement is wrong,
+ * which was reported. False: there is none. */
+static bool found_later(Elab *e, const Value *base, const Expr *x) {
+    const Operator *op = base->op;
+    const Instance *own = op->kind == OPERATOR_DEF ? instance_of_operator(e, op) : NULL;
+    if (!own || !block_declares(op->item->def.block, x->member.name) || (!own->open && elab_sound(e))) return false;
+    if (!elab_sound(e)) return true;
+    e->errors++;
+    Diagnostic *d = report(e, NOT_FOUND_YET, x->member.name_span, value_describe(e, base));
+    diag_help(d, "apply it to a field before");
+    return true;
+}
+
 static const Value *eval_member(Elab *e, const Env *env, const Expr *x) {
     const Value *base = eval_expr(e, env, x->member.base);
     if (base->kind == VALUE_ERROR) return base;
     if (base->kind == VALUE_GRID) return grid_member(e, base->grid, x);
     const Value *v = base->kind == VALUE_OPERATOR ? operator_member(e, base->op, x) : NULL;
     if (v) return v;
+    if (base->kind == VALUE_OPERATOR && found_later(e, base, x)) return value_error(e);
     const char *wanted = names_text(e->names, x->member.name);
     help_member(e, report(e, NO_MEMBER, x->member.name_span, value_describe(e, base), wanted), base,
                 wanted);

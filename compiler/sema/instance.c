@@ -35,14 +35,13 @@ bool value_is_template(Elab *e, const Value *v) {
            !v->op->configured && is_trainable(e, v);
 }
 
-static bool block_holds_param(const Block *b) {
+bool block_declares(const Block *b, Name name) {
     for (uint32_t i = 0; b && i < b->count; i++) {
         const Stmt *s = b->items[i];
-        if (s->kind == STMT_PARAM) return true;
-        if (s->kind == STMT_IF &&
-            (block_holds_param(s->branch.then) || block_holds_param(s->branch.otherwise)))
+        if (s->kind == STMT_PARAM && (!name || s->param.name.name == name)) return true;
+        if (s->kind == STMT_IF && (block_declares(s->branch.then, name) || block_declares(s->branch.otherwise, name)))
             return true;
-        if (s->kind == STMT_FOR && block_holds_param(s->loop.body)) return true;
+        if (s->kind == STMT_FOR && block_declares(s->loop.body, name)) return true;
     }
     return false;
 }
@@ -66,7 +65,7 @@ bool item_is_trainable(Elab *e, const Item *item, const Home *home) {
     uint32_t known;
     if (map_get(&e->trainable, key, &known)) return known == 1;
     map_set(&e->trainable, key, 2); /* while it is looked at: what it calls again adds nothing */
-    bool found = (item->kind == ITEM_DEF && block_holds_param(item->def.block)) || mentions_trainable(e, item, home);
+    bool found = (item->kind == ITEM_DEF && block_declares(item->def.block, 0)) || mentions_trainable(e, item, home);
     if (found) map_set(&e->trainable, key, 1);
     return found;
 }
@@ -164,11 +163,14 @@ void instance_declare(Elab *e, const Operator *op) {
     for (uint32_t i = 0; i < b->count; i++) {
         const Stmt *s = b->items[i];
         if (s->kind == STMT_LET || s->kind == STMT_LET_FN) env = let_bind(e, env, s);
-        if (s->kind == STMT_PARAM) env = param_statement(e, env, s);
+        if (s->kind == STMT_PARAM) {
+            env = param_statement(e, env, s);
+            all = all && env->value->kind != VALUE_ERROR;
+        }
         if (s->kind != STMT_LET && s->kind != STMT_LET_FN && s->kind != STMT_PARAM &&
             s->kind != STMT_BOUNDARY) {
             const Block rest = {.items = b->items + i, .count = b->count - i};
-            all = all && !block_holds_param(&rest);
+            all = all && !block_declares(&rest, 0);
             break;
         }
     }
@@ -349,10 +351,12 @@ void parameters_lacking(Elab *e, const Value *v, Span span, const char *verb) {
     Parameters none = {0};
     bool all = parameters_found(e, v, &none, NULL);
     vec_free(&none);
+    if (!all && !elab_sound(e)) return;
     if (bare && value_is_template(e, v)) {
         Diagnostic *d = report(e, NONE_BEFORE_CONFIGURED, span, value_describe(e, v));
         diag_help(d, "let net = %s, then %s net", configured_text(e, bare), verb);
     } else if (!all) {
+        e->errors++;
         Diagnostic *d = report(e, NOT_FOUND_YET, span, value_describe(e, v));
         diag_help(d, strcmp(verb, "train") == 0 ? "apply it in what is minimised"
                                                 : "apply it to a field before");

@@ -10,6 +10,8 @@
 static bool settled(Elab *e, const Value *v, const Parameters *all, bool found, Span span,
                     const char *verb) {
     if (!found && all->len) {
+        if (!elab_sound(e)) return false;
+        e->errors++;
         Diagnostic *d = report(e, NOT_FOUND_YET, span, value_describe(e, v));
         diag_help(d, "apply it to a field before");
         return false;
@@ -20,6 +22,8 @@ static bool settled(Elab *e, const Value *v, const Parameters *all, bool found, 
     }
     for (uint32_t i = 0; i < all->len; i++)
         if (!all->data[i]->tensor_count) {
+            if (!elab_sound(e)) return false;
+            e->errors++;
             Diagnostic *d = report(e, NOT_SETTLED, span, names_text(e->names, all->data[i]->name));
             diag_note(d, all->data[i]->span, "the convolution stands here");
             diag_help(d, "apply it to a field before, or say its size for each axis: size = [5, 5]");

@@ -85,6 +85,8 @@ Instance *instance_of_operator(Elab *e, const Operator *op);
 void instance_used(Elab *e, Instance *instance, Parameter *read);
 /* Does the definition, fn or `let` hold parameters, itself or in what it calls by name? */
 bool item_is_trainable(Elab *e, const Item *item, const Home *home);
+/* Is there a `param` statement of this name (0: of any) in the block? */
+bool block_declares(const Block *block, Name name);
 /* Is it, or does it hold, a definition with parameters that is still to be configured? */
 bool value_is_template(Elab *e, const Value *value);
 /* Makes what parameters can be made before the operator is applied; silently leaves the others. */
