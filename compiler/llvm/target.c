@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Those that kernels are tested for, and this machine's: LLVM has others, whose back ends end the process where they cannot
+ * make code for a host program. */
 void target_start_all(void) {
-#ifdef PDN_LLVM_STATIC /* the targets that are linked in */
 #define START(name)                                                                                \
     do {                                                                                           \
         LLVMInitialize##name##TargetInfo();                                                        \
@@ -21,12 +22,8 @@ void target_start_all(void) {
     START(AArch64);
     START(WebAssembly);
 #undef START
-#else
-    LLVMInitializeAllTargetInfos();
-    LLVMInitializeAllTargets();
-    LLVMInitializeAllTargetMCs();
-    LLVMInitializeAllAsmPrinters();
-#endif
+    LLVMInitializeNativeTarget();
+    LLVMInitializeNativeAsmPrinter();
 }
 
 bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error) {

@@ -13,7 +13,7 @@ typedef struct {
     int level;
 } Target;
 
-/* All architectures that are linked in, not this machine's alone. */
+/* All architectures that kernels are built for, not this machine's alone. */
 void target_start_all(void);
 bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error);
 void target_close(Target *t);

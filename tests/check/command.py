@@ -427,6 +427,7 @@ def build_targets():
                              (["--target", "aarch64-linux-gnu", "--cpu", "skylake"], "for aarch64-linux-gnu"),
                              (["--target", "nonsense"], "there is no target 'nonsense'"),
                              (["--target", "aarch65-linux-gnu"], "near it: aarch64"),
+                             (["--target", "amdgcn"], "there is no target 'amdgcn'"),
                              (["--target", "x86_64-linux-gnu", "--features", "+avx3"], "near it: avx"),
                              (["--target", "x86_64-linux-gnu", "--features", "avx2"], "+NAME")):
         status, out, err, _ = pdn("build", "twice.pdn", "twice", "-o", "built", *options)
