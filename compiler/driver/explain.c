@@ -47,7 +47,7 @@ static ExplainOptions explain_options(Job *j) {
             s->name ? s->name : names_text(j->s->names, what->module->inputs.data[i].name);
         if (s->tensor) inputs[i].name = s->tensor->path;
         if (!*inputs[i].name) inputs[i].name = s->path ? s->path : "input";
-        inputs[i].count = numbers_of(s->rank, s->shape, s->depth);
+        inputs[i].count = s->tensor && s->tensor->running ? 0 : numbers_of(s->rank, s->shape, s->depth);
         if (inputs[i].data) o.places = false;
     }
     return o;
@@ -243,7 +243,7 @@ static void put_task(Job *j, const TaskBody *body, const TensorInfo *tensors, ui
         const TensorInfo *t = tensors && value < tensor_count ? &tensors[value] : NULL;
         data[i] = !t && (i < body->samples || !tensors);
         names[i] = t ? t->path : i < body->samples ? "sample" : "value";
-        counts[i] = t ? numbers_of(t->rank, t->shape, t->depth) : 0;
+        counts[i] = t && !t->running ? numbers_of(t->rank, t->shape, t->depth) : 0;
         any = any || data[i];
     }
     ExplainOptions o = explain_options(j);

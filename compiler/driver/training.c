@@ -26,13 +26,17 @@ static bool lay_out(Training *t, const HostValue *values, uint32_t count) {
     int64_t line = 64 / (int64_t)number_bytes(t);
     t->values = arena_copy(t->arena, values, sizeof *values * (count + 1));
     t->places = ARENA_ARRAY(t->arena, Place, task->tensor_count + 1);
+    int64_t whole = 0;
     for (uint32_t i = 0; i < task->tensor_count; i++) {
         Place *p = &t->places[i];
-        *p = (Place){t->total, task->tensors[i].depth < 0 ? 1 : task->tensors[i].depth,
+        if (i == task->trained) t->total = whole;
+        *p = (Place){whole, task->tensors[i].depth < 0 ? 1 : task->tensors[i].depth,
                      tensor_numbers(&task->tensors[i])};
-        t->total += (p->frames * p->count + line - 1) / line * line;
+        whole += (p->frames * p->count + line - 1) / line * line;
     }
-    size_t bytes = (size_t)t->total * number_bytes(t);
+    if (task->trained == task->tensor_count) t->total = whole;
+    t->running = whole - t->total;
+    size_t bytes = (size_t)whole * number_bytes(t);
     if (!memory_suffices(t->x, (double)bytes) || posix_memalign(&t->parameters, 64, bytes) != 0)
         return false;
     vec_push(&t->x->kept, t->parameters);
@@ -42,7 +46,7 @@ static bool lay_out(Training *t, const HostValue *values, uint32_t count) {
                (size_t)(t->places[i].frames * t->places[i].count) * number_bytes(t));
     t->gradient_of = ARENA_ARRAY(t->arena, uint32_t, task->step.count + 1);
     for (uint32_t i = 0; i < task->step.count; i++)
-        if (task->step.values[i] < task->tensor_count)
+        if (task->step.values[i] < task->trained)
             t->gradient_of[t->gradients++] = task->step.values[i];
     return true;
 }
@@ -325,6 +329,7 @@ static int one_step(Course *c) {
         t->x->failed = true;
         return 1;
     }
+    running_take(t);
     c->loss += loss * (double)t->batch;
     c->seen += t->batch;
     c->samples += t->batch;
@@ -408,6 +413,7 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
     bool keeps = !t->x->test;
     if (keeps && pdn_checkpoint_prepare(k.path, &error) != PDN_OK) return !file_failed(t, &error);
     training_project(t, t->parameters);
+    training_project_running(t);
     if (keeps && !read_checkpoint(t, &k)) return 1;
     if (keeps &&
         pdn_history_open(file_name(t, ".history.csv"), k.checkpoint.step > 0, k.checkpoint.epoch,

@@ -31,9 +31,10 @@ typedef struct {
     Arena *arena;
     HostValue *values; /* of the task; those of the tensors point into `parameters` */
     Place *places;
-    int64_t total; /* numbers in `parameters` */
+    int64_t total; /* numbers in `parameters` that the optimiser moves; those of running tensors stand behind them */
+    int64_t running;
     void *parameters;
-    uint32_t *gradient_of; /* result i + 1 of the step is the gradient by this tensor */
+    uint32_t *gradient_of; /* by result of the step, after the loss and the running tensors: by which tensor */
     uint32_t gradients;
     /* a batch */
     const PdnSample *samples; /* NULL: a step without data, or of computed samples */
@@ -41,6 +42,9 @@ typedef struct {
     uint64_t draw; /* of its first sample */
     const void *at; /* parameters at which it is evaluated */
     GradientSum sum; /* of `total` numbers */
+    char *moved;     /* of each sample: what the rules make of running tensors */
+    char *next;      /* the mean of these */
+    double batch_value; /* task->batch_size: its first bytes are a number of the program's precision */
     double *loss;    /* of each sample */
     int *status;
     bool *finite;    /* of each sample, its gradient; looked at where one is sought that is not */
@@ -50,7 +54,7 @@ typedef struct {
     int64_t block;   /* samples that a thread takes at once */
     Workspace *workspaces; /* free ones: a stack, behind a lock */
     int workspace_count, workspace_room;
-    enum { WHOLE, LOSS_BROKEN, GRADIENT_BROKEN } found; /* what the last evaluation gave: numbers that are not finite */
+    enum { WHOLE, LOSS_BROKEN, GRADIENT_BROKEN, RUNNING_BROKEN } found; /* what the last evaluation gave: numbers that are not finite */
     bool fixed;       /* the loss is the same function in every step */
     bool meets;       /* the step takes means over the batch */
     Meeting *meeting; /* while it runs so */
@@ -73,8 +77,22 @@ void *gradient_sum_room(Training *t);
 /* The gradient of a sample is there: adds it to what is there of its neighbours; `threads` share the work. By any thread. */
 void gradient_sum_add(Training *t, int64_t sample, void *gradient, int threads);
 void gradient_sum_free(Training *t);
-/* training_constraints.c: moves parameters to the nearest point that ranges and constraints allow. */
+/* training_running.c. Before a batch: room for what the rules make of running tensors. */
+void running_begin(Training *t);
+/* Where the step for a sample puts them, one after the other. */
+void running_outputs(const Training *t, int64_t sample, void **outputs);
+/* After a batch: their means over it; false where one is no finite number. */
+bool running_mean(Training *t);
+/* After a step: the running tensors are what the last evaluation made of them. */
+void running_take(Training *t);
+/* The sample whose own are not finite; 0: none. */
+int64_t running_broken(const Training *t);
+void running_free(Training *t);
+
+/* training_constraints.c: moves parameters to the nearest point that ranges and constraints allow: those that are
+ * trained, at `parameters`, or the running ones. */
 void training_project(void *training, void *parameters);
+void training_project_running(Training *t);
 
 /* training_meeting.c: samples that take means over their batch run side by side, a thread each, and wait for each other.
  * `run` is called for each, with t->meeting set, and says nonzero where it failed; means are of numbers in f64, or f32.

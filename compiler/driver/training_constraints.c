@@ -231,9 +231,17 @@ static void project_frames(const void *projection, int64_t begin, int64_t end) {
     }
 }
 
+void training_project_running(Training *t) {
+    Numbers numbers = numbers_of(t->x);
+    for (uint32_t i = t->task->trained; i < t->task->tensor_count; i++)
+        project_tensor(&numbers, &t->task->tensors[i],
+                       (char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t), t->places[i].frames,
+                       t->places[i].count);
+}
+
 void training_project(void *training, void *parameters) {
     Training *t = training;
-    uint32_t count = t->task->tensor_count;
+    uint32_t count = t->task->trained;
     int64_t *first = mem_alloc(sizeof *first * (count + 1));
     first[0] = 0;
     for (uint32_t i = 0; i < count; i++) first[i + 1] = first[i] + t->places[i].frames;

@@ -35,14 +35,17 @@ void training_step_free(Training *t) {
     mem_free(t->status);
     mem_free(t->finite);
     gradient_sum_free(t);
+    running_free(t);
 }
 
 /* ---- where it is evaluated ------------------------------------------------------------------------ */
 
 /* The values that the program reads are those at which it is evaluated. */
 static void point_at(Training *t, const void *parameters) {
-    for (uint32_t i = 0; i < t->task->tensor_count; i++)
-        t->values[i].data = (const char *)parameters + (size_t)t->places[i].offset * number_bytes(t);
+    for (uint32_t i = 0; i < t->task->tensor_count; i++) {
+        const void *from = i < t->task->trained ? parameters : t->parameters;
+        t->values[i].data = (const char *)from + (size_t)t->places[i].offset * number_bytes(t);
+    }
 }
 
 static int threads_of(const Training *t) {
@@ -91,11 +94,13 @@ static void run_sample(Training *t, int64_t sample, int threads) {
     Arena *arena = arena_new();
     const TaskBody *step = &t->task->step;
     Running r = running(t, sample, threads);
-    void **outputs = ARENA_ARRAY(arena, void *, t->gradients + 1);
+    uint32_t running = t->task->tensor_count - t->task->trained;
+    void **outputs = ARENA_ARRAY(arena, void *, t->gradients + running + 1);
     double room = 0;
     outputs[0] = &room;
+    running_outputs(t, sample, outputs + 1);
     for (uint32_t i = 0; i < t->gradients; i++)
-        outputs[1 + i] = gradient + (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
+        outputs[1 + running + i] = gradient + (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
     HostValue *arguments = arguments_of(t, arena, step, sample);
     Workspace w = take_workspace(t);
     t->status[sample] = run_func(&r, arguments, step->samples + step->count, outputs, &w);
@@ -168,6 +173,7 @@ static int64_t search_batch(Search *s, bool gradient) {
     int64_t sample = 0;
     for (int64_t i = t->batch; i-- > 0;)
         if (gradient ? !t->finite[i] : !isfinite(t->loss[i])) sample = i;
+    if (t->found == RUNNING_BROKEN) sample = running_broken(t);
     if (!together(t)) {
         search_sample(s, sample);
         return sample;
@@ -191,7 +197,9 @@ void training_diverged(Training *t) {
     memset(s.origins, 0, sizeof *s.origins * (size_t)t->batch);
     int64_t sample = search_batch(&s, gradient);
     Diagnostic *d = diag_report(x->session->diagnostics, DIAG_TRAINING_NAN, t->task->span,
-                                gradient ? "gradient" : "loss");
+                                gradient                     ? "gradient"
+                                : t->found == RUNNING_BROKEN ? "value that a rule gives"
+                                                             : "loss");
     const DataSet *set = t->task->data >= 0 ? &x->what->data.data[t->task->data] : NULL;
     if (set && set->data && t->samples) {
         char name[1024];
@@ -218,6 +226,7 @@ static void make_room(Training *t) {
         t->grids[i] = describe_grids(t->x->what->module, t->task->grid,
                                      t->samples ? t->samples[i].field[0].extent : NULL);
     }
+    running_begin(t);
 }
 
 static void scale(const Training *t, void *gradient) {
@@ -251,6 +260,11 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
             return 0;
         }
     *loss = tree_sum(t->loss, t->batch) / (double)t->batch;
+    if (!running_mean(t)) {
+        t->found = RUNNING_BROKEN;
+        *loss = NAN;
+        return 0;
+    }
     scale(t, gradient);
     if (!all_finite(t, gradient)) t->found = GRADIENT_BROKEN;
     return 0;

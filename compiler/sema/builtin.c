@@ -47,6 +47,7 @@ const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span) {
     if (info->number == 100) return value_number(e, M_PI, span);
     if (info->number == 101) return value_number(e, M_E, span);
     if (info->number == 102) return value_number(e, e->training, span);
+    if (info->number == 103) return batch_size(e, span);
     if (info->number < 0) {
         Value *init = value_new(e, VALUE_INIT, span);
         init->init.kind = (PdnInitKind)-info->number;

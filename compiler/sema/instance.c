@@ -457,6 +457,7 @@ TensorInfo tensor_info(Elab *e, const Parameter *p, const Tensor *t, const Insta
                        .rank = t->rank,
                        .low = p->low,
                        .high = p->high,
+                       .running = p->rule != NULL,
                        .is_conv = p->is_conv && !*t->suffix};
     memcpy(info.shape, t->shape, sizeof info.shape);
     if (*t->suffix) {

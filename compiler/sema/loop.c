@@ -50,6 +50,7 @@ bool build_loop(Elab *e, Name name, const Value *count, int64_t start, const Val
         } else
             vec_push(&f->results, next);
     }
+    running_results(e, frame);
     if (ok && stop) {
         Node s = value_to_node(e, stop);
         if (stop->kind == VALUE_ERROR)
@@ -63,21 +64,22 @@ bool build_loop(Elab *e, Name name, const Value *count, int64_t start, const Val
     }
     frame_pop(e);
     if (!ok) return false;
-    Loop loop = {.body = frame->func,
+    Nodes all = {0};
+    for (uint32_t i = 0; i <= n; i++) vec_push(&all, operands[i]);
+    Loop loop = {.body = running_states(e, frame, n, &all),
                  .start = start,
-                 .states = n,
+                 .states = n + frame->moved.len,
                  .captured = frame->captures.len,
                  .has_stop = stop != NULL,
                  .stride = 1,
                  .name = name,
                  .span = span};
     LoopId id = graph_loop(e->module, &loop);
-    VEC(Node) all = {0};
-    for (uint32_t i = 0; i <= n; i++) vec_push(&all, operands[i]);
     for (uint32_t i = 0; i < frame->captures.len; i++)
         vec_push(&all, frame->captures.data[i].outer);
     Node node = graph_add(e->module, e->frame->func, OP_LOOP, all.data, all.len, id, 0, span);
     vec_free(&all);
+    running_done(e, frame, node, n);
     for (uint32_t i = 0; i < n; i++)
         states[i] = value_node(e, graph_result(e->module, e->frame->func, node, i),
                                value_boundary(e, states[i]), states[i]->span);

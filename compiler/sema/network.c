@@ -54,7 +54,8 @@ const Value *prelude_parameters(Elab *e, const BuiltinInfo *info, const Argument
         report(e, NOT_AN_OPERATOR, net->span, value_describe(e, net));
         ok = false;
     }
-    for (uint32_t i = 0; i < all.len && ok; i++) count += count_of(all.data[i]);
+    for (uint32_t i = 0; i < all.len && ok; i++)
+        if (!all.data[i]->rule) count += count_of(all.data[i]);
     vec_free(&all);
     return ok ? value_number(e, count, a->span) : value_error(e);
 }

@@ -342,7 +342,7 @@ static Parameter *declare(Elab *e, const Env *env, const Stmt *s) {
     for (uint32_t i = 0; i < s->param.constraints.count; i++)
         if (!read_constraint(e, env, p, s->param.constraints.items[i])) return NULL;
     if (!constraints_agree(e, p, s->span)) return NULL;
-    return start_parameter(e, env, p, s->param.value) ? p : NULL;
+    return start_parameter(e, env, p, s->param.value) && parameter_rule(e, p, s) ? p : NULL;
 }
 
 const Env *param_statement(Elab *e, const Env *env, const Stmt *s) {
@@ -356,6 +356,7 @@ const Env *param_statement(Elab *e, const Env *env, const Stmt *s) {
         vec_push(&e->parameters, p);
         if (!p->is_conv) parameter_load(e, p);
     }
+    if (p && p->rule && e->training && !e->declaring) parameter_move(e, env, p);
     const Value *v = p ? parameter_value(e, p, s->param.name.span) : value_error(e);
     return env_bind(e, env, s->param.name.name, v, s->param.name.span);
 }

@@ -40,6 +40,7 @@ struct Parameter {
     uint32_t tensor_count; /* 0: a convolution that has not met a field */
     double low, high;      /* `in [low, high]` */
     VEC(Constraint) constraints;
+    const Expr *rule; /* of a running one: `with` it training moves it; NULL: an optimiser does */
     VEC(ConvId) convs; /* as which it is applied: with each boundary that it meets */
 };
 
@@ -121,6 +122,10 @@ const Value *parameter_value(Elab *e, const Parameter *p, Span span);
 const Value *parameter_index(Elab *e, const Value *parameter, const Value *index, Span span);
 /* The `param` statement in a body. */
 const Env *param_statement(Elab *e, const Env *env, const Stmt *stmt);
+/* Its rule, if it has one; false after a message. */
+bool parameter_rule(Elab *e, Parameter *p, const Stmt *stmt);
+/* In the body of a `train`: its rule moves it once more. */
+void parameter_move(Elab *e, const Env *env, Parameter *p);
 /* The convolution meets a grid of this many axes; false after a message. */
 bool parameter_settle(Elab *e, Parameter *p, uint32_t rank, Span span);
 

@@ -250,6 +250,13 @@ const Value *prelude_channels(Elab *e, const BuiltinInfo *info, const Arguments 
     return value_error(e);
 }
 
+const Value *prelude_cells(Elab *e, const BuiltinInfo *info, const Arguments *a) {
+    (void)info;
+    if (value_is_field(e, first(a))) return cells_of(e, value_type(e, first(a)).grid, a->span);
+    report(e, NOT_A_FIELD, a->span, value_describe(e, first(a)));
+    return value_error(e);
+}
+
 /* ---- places and shapes --------------------------------------------------------------------- */
 
 /* (shift(u, dx, dy))(i, j) = u(i + dx, j + dy) */

@@ -812,7 +812,7 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
         return value_error(e);
     FuncId body = vec_last(&e->module->loops).body;
     if (item->def.kind != DEF_SOLVER) note_scheme(e, r, item->name.span);
-    if (total == 1 && refute_step(e, body, r->env, item->name.span)) return value_error(e);
+    if (total == 1 && vec_last(&e->module->loops).states == 1 && refute_step(e, body, r->env, item->name.span)) return value_error(e);
     r->states = states;
     return return_value(e, r);
 }

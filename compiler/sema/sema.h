@@ -55,6 +55,7 @@ typedef struct {
     double low, high;
     const Constraint *constraints;
     uint32_t constraint_count;
+    bool running; /* a rule moves it, no optimiser does */
     bool is_conv;
     const ConvId *convs; /* a convolution: as which it is applied */
     uint32_t conv_count;
@@ -151,8 +152,10 @@ typedef struct {
     bool epochs;
     TensorInfo *tensors; /* they are the first values of the task, in order */
     uint32_t tensor_count;
-    TaskBody step;  /* results: the loss, then gradients by the tensors */
-    TaskBody loss;  /* the loss alone, for messages about what went wrong in it */
+    uint32_t trained; /* the first of them, by an optimiser; the others, running ones, by rules */
+    int64_t batch_size; /* number of the value that is the number of samples in a batch, or -1 */
+    TaskBody step;  /* results: those of `loss`, then gradients by the trained tensors */
+    TaskBody loss;  /* results: the loss, then what the rules make of the running tensors */
     EveryTask *every;
     uint32_t every_count;
     const PdnOptimiserOptions *optimiser;

@@ -1,5 +1,6 @@
 /* Training, and loops over data: functions that the host runs for every sample. */
 #include "compiler/sema/train.h"
+#include "compiler/analysis/transpose.h"
 #include "compiler/ops/ops.h"
 #include "compiler/sema/data.h"
 #include "compiler/sema/effect.h"
@@ -30,6 +31,7 @@ typedef struct {
     const ExprList *what;
     const Value **values; /* of these */
     Parameters parameters;
+    Parameters running;     /* that the loss applies, trained or not */
     const Instance *within; /* what their paths begin from */
 } Trained;
 
@@ -57,17 +59,29 @@ static void help_made_there(Elab *e, Diagnostic *d, const Expr *x) {
               source_text(e, x->span));
 }
 
+/* What rules move, no optimiser does. False where nothing else is there, though something is. */
+static bool drop_running(Parameters *all) {
+    uint32_t kept = 0, before = all->len;
+    for (uint32_t i = 0; i < before; i++)
+        if (!all->data[i]->rule) all->data[kept++] = all->data[i];
+    all->len = kept;
+    return kept || !before;
+}
+
 /* After they were applied: parameters of what they call are made then. */
 static bool find_parameters(Elab *e, Trained *out) {
     for (uint32_t i = 0; i < out->what->count; i++) {
         Parameters own = {0};
         parameters_of(e, out->values[i], &own);
-        bool none = !own.len;
+        bool some = drop_running(&own), none = !own.len;
         vec_free(&own);
         parameters_of(e, out->values[i], &out->parameters); /* those of before once more are no more */
         if (none) {
             const Expr *x = out->what->items[i];
-            if (is_made_there(x, out->values[i]))
+            if (!some)
+                diag_help(report(e, ALL_RUNNING, x->span, source_text(e, x->span)),
+                          "they move by themselves in the training of what applies them");
+            else if (is_made_there(x, out->values[i]))
                 help_made_there(e, report(e, LOSS_INDEPENDENT, x->span, source_text(e, x->span)),
                                 x);
             else
@@ -75,9 +89,19 @@ static bool find_parameters(Elab *e, Trained *out) {
             return false;
         }
     }
+    drop_running(&out->parameters);
+    return true;
+}
+
+static bool names_apart(Elab *e, Trained *out) {
     Span first = out->what->items[0]->span;
-    if (!parameters_apart(e, &out->parameters, out->within, NULL, first)) out->within = NULL;
-    return parameters_apart(e, &out->parameters, out->within, out->name, first);
+    Parameters all = {0};
+    for (uint32_t i = 0; i < out->parameters.len; i++) vec_push(&all, out->parameters.data[i]);
+    for (uint32_t i = 0; i < out->running.len; i++) vec_push(&all, out->running.data[i]);
+    if (!parameters_apart(e, &all, out->within, NULL, first)) out->within = NULL;
+    bool apart = parameters_apart(e, &all, out->within, out->name, first);
+    vec_free(&all);
+    return apart;
 }
 
 /* ---- the body ------------------------------------------------------------------------------ */
@@ -143,30 +167,38 @@ static void add_every(Elab *e, const Env *env, const Stmt *s, TrainTask *task, N
     task->every[task->every_count++] = every;
 }
 
-/* The tensors of what is trained come first among the values of the task. */
-static void place_tensors(Elab *e, const Trained *trained, TrainTask *task, NodeList *values) {
-    VEC(TensorInfo) tensors = {0};
-    for (uint32_t i = 0; i < trained->parameters.len; i++) {
-        Parameter *p = trained->parameters.data[i];
+typedef VEC(TensorInfo) Tensors;
+
+static void add_tensors(Elab *e, const Trained *trained, const Parameters *from, Tensors *tensors, NodeList *values) {
+    for (uint32_t i = 0; i < from->len; i++) {
+        Parameter *p = from->data[i];
         for (uint32_t t = 0; t < p->tensor_count; t++) {
             vec_push(values, p->tensors[t].value->node.node);
             TensorInfo info = tensor_info(e, p, &p->tensors[t], trained->within);
-            vec_push(&tensors, info);
+            vec_push(tensors, info);
         }
     }
+}
+
+/* The tensors of what is trained come first among the values of the task, then running ones. */
+static void place_tensors(Elab *e, const Trained *trained, TrainTask *task, NodeList *values) {
+    Tensors tensors = {0};
+    add_tensors(e, trained, &trained->parameters, &tensors, values);
+    task->trained = tensors.len;
+    add_tensors(e, trained, &trained->running, &tensors, values);
     task->tensors = arena_copy(e->arena, tensors.data, tensors.len * sizeof *tensors.data);
     task->tensor_count = tensors.len;
     vec_free(&tensors);
 }
 
-/* The gradient's function takes what the loss took; its results are the loss, and the gradients by the tensors
- * that it depends on. */
+/* The gradient's function takes what the loss took; its results are those of the loss, and the gradients by the trained
+ * tensors that it depends on. */
 static bool differentiate(Elab *e, const Trained *trained, TrainTask *task, Span loss) {
     const Func *f = graph_get(e->module, task->loss.func);
     bool *wanted = ARENA_ARRAY(e->arena, bool, f->params.len + 1);
     uint32_t any = 0;
     for (uint32_t i = 0; i < task->loss.count; i++) {
-        wanted[task->loss.samples + i] = task->loss.values[i] < task->tensor_count;
+        wanted[task->loss.samples + i] = task->loss.values[i] < task->trained;
         any += wanted[task->loss.samples + i];
     }
     if (!any) {
@@ -191,6 +223,16 @@ static bool differentiate(Elab *e, const Trained *trained, TrainTask *task, Span
     return false;
 }
 
+/* Does the loss depend on running parameters? */
+static bool loss_runs(Elab *e, const TrainTask *task) {
+    const Func *f = graph_get(e->module, task->loss.func);
+    bool *running = ARENA_ARRAY(e->arena, bool, f->params.len + 1);
+    for (uint32_t i = 0; i < task->loss.count; i++)
+        running[task->loss.samples + i] =
+            task->loss.values[i] >= task->trained && task->loss.values[i] < task->tensor_count;
+    return activity_of(e->module, task->loss.func, running, e->arena)[f->results.data[0]];
+}
+
 /* lbfgs compares losses and gradients of one step with those of others. */
 static bool same_in_every_step(Elab *e, const TrainTask *task, Span with) {
     const char *name = task->optimiser->name;
@@ -211,6 +253,11 @@ static bool same_in_every_step(Elab *e, const TrainTask *task, Span with) {
         diag_help(d, "leave out patch and augment; %s", others);
         return false;
     }
+    if (loss_runs(e, task)) {
+        Diagnostic *d = report(e, LOSS_VARIES, with, name, "this one depends on what its rules move in each");
+        diag_help(d, "%s", others);
+        return false;
+    }
     FuncId in = 0;
     Node n = graph_find(e->module, task->loss.func, OP_NORMAL, &in);
     if (!n) n = graph_find(e->module, task->loss.func, OP_UNIFORM, &in);
@@ -227,8 +274,9 @@ static void take_results(Elab *e, Trained *trained, const TrainTask *task, const
     Node node = graph_add(e->module, e->root->func, OP_TASK, values->data, values->len, number, 0, span);
     Node *results = ARENA_ARRAY(e->arena, Node, task->tensor_count + 1);
     uint32_t at = 0;
-    for (uint32_t i = 0; i < trained->parameters.len; i++) {
-        Parameter *p = trained->parameters.data[i];
+    for (uint32_t i = 0; i < trained->parameters.len + trained->running.len; i++) {
+        Parameter *p = i < trained->parameters.len ? trained->parameters.data[i]
+                                                   : trained->running.data[i - trained->parameters.len];
         for (uint32_t t = 0; t < p->tensor_count; t++, at++) {
             results[at] = graph_result(e->module, e->root->func, node, at);
             Value *v = value_new(e, VALUE_NODE, p->span);
@@ -242,6 +290,22 @@ static void take_results(Elab *e, Trained *trained, const TrainTask *task, const
                task->tensor_count);
 }
 
+/* What rules have made of parameters are results after the loss. */
+static void take_running(Elab *e, const SampleFrame *frame, Node loss, Trained *trained) {
+    Func *f = graph_get(e->module, frame->frame->func);
+    vec_push(&f->results, loss);
+    running_results(e, frame->frame);
+    for (uint32_t i = 0; i < frame->frame->moved.len; i++)
+        vec_push(&trained->running, frame->frame->moved.data[i].parameter);
+}
+
+/* Which of its values is the number of samples in a batch. */
+static int64_t batch_value(const Elab *e, const NodeList *values) {
+    for (uint32_t i = 0; e->batch_size && i < values->len; i++)
+        if (values->data[i] == e->batch_size->node.node) return i;
+    return -1;
+}
+
 static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *data, TrainTask *task,
                            Trained *trained) {
     SampleFrame frame;
@@ -249,6 +313,7 @@ static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *
     Body body = {.e = e};
     bool outer = e->training;
     e->training = true;
+    frame.frame->training = true;
     body.failed = !eval_training(e, frame.env, s->train.body, train_body, &body);
     e->training = outer;
     if (!body.failed && !body.loss) {
@@ -257,12 +322,13 @@ static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *
         body.failed = true;
     }
     Node loss = body.failed ? NODE_NONE : value_to_node(e, body.loss);
-    if (loss) vec_push(&graph_get(e->module, e->frame->func)->results, loss);
+    if (loss) take_running(e, &frame, loss, trained);
     NodeList values = {0};
     task->grid = frame.grid;
-    body.failed = body.failed || !find_parameters(e, trained);
+    body.failed = body.failed || !find_parameters(e, trained) || !names_apart(e, trained);
     if (!body.failed) place_tensors(e, trained, task, &values);
     task->loss = sample_end(e, &frame, &values);
+    task->batch_size = batch_value(e, &values);
     task->every = ARENA_ARRAY(e->arena, EveryTask, body.every.len + 1);
     for (uint32_t i = 0; i < body.every.len && !body.failed; i++)
         add_every(e, env, body.every.data[i], task, &values);
@@ -304,4 +370,5 @@ void train_statement(Elab *e, const Env *env, const Stmt *s) {
         build_training(e, env, s, data, &task, &trained);
     }
     vec_free(&trained.parameters);
+    vec_free(&trained.running);
 }

@@ -92,6 +92,7 @@ Frame *frame_push(Elab *e, Name name) {
     f->parent = e->frame;
     f->func = graph_func(e->module, name);
     vec_adopt(e->arena, &f->captures);
+    vec_adopt(e->arena, &f->moved);
     e->frame = f;
     return f;
 }

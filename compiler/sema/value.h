@@ -44,12 +44,20 @@ typedef struct {
     Node inner; /* the parameter here */
 } Capture;
 
+/* A running parameter in a function: what it was at its start, and what it has become. Nodes of the frame. */
+typedef struct {
+    Parameter *parameter;
+    Node before, now;
+} Moved;
+
 typedef struct Frame Frame;
 struct Frame {
     Frame *parent;
     FuncId func;
     Node step; /* of the body of a loop: the parameter that counts its steps; else NODE_NONE */
     VEC(Capture) captures;
+    bool training;    /* of a loss: what running parameters become is among its results */
+    VEC(Moved) moved; /* also of loops inside of such a frame */
 };
 
 /* A file of the program: what its definitions see. */
@@ -256,6 +264,7 @@ struct Elab {
     const Frame *solver_frame;   /* in which the outermost one was applied: it answers for those in its iteration */
     uint32_t deriving;           /* solves inside the derivatives of solves: these have none themselves */
     bool training;               /* what is elaborated belongs to the body of a `train` */
+    const Value *batch_size;     /* an input that the host sets for each batch; NULL: nobody asked */
     bool declaring;              /* instance_declare: what cannot be made yet is left */
 };
 
@@ -426,6 +435,17 @@ const Value *film_frame(Elab *e, const Value *film, const Value *index, Span spa
 
 /* Number `index` of a row, from 0; a message where there is none. */
 const Value *row_entry(Elab *e, const Value *row, const Value *index, Span span);
+
+/* ---- running.c: parameters that rules move (param.h) ----------------------------------------------------- */
+
+/* Samples of the batch, a number at run time in a training, elsewhere 1. */
+const Value *batch_size(Elab *e, Span span);
+/* Of a loop's frame, with so many states: adds what running parameters have become to the results of its body, before
+ * `stop`; gives the body in which they are states after the others, and adds their starts to the operands; and tells the
+ * frame around what the loop has made of them. */
+void running_results(Elab *e, const Frame *frame);
+FuncId running_states(Elab *e, const Frame *frame, uint32_t states, Nodes *operands);
+void running_done(Elab *e, const Frame *frame, Node loop, uint32_t states);
 
 /* ---- proof.c ----------------------------------------------------------------------------------- */
 

@@ -47,6 +47,7 @@ void walk_stmt(const Stmt *s, ExprVisit *visit, void *context) {
         walk_expr(s->param.value, visit, context);
         walk_list(&s->param.ranges, visit, context);
         walk_list(&s->param.constraints, visit, context);
+        walk_list(&s->param.rules, visit, context);
         break;
     case STMT_BOUNDARY: walk_expr(s->boundary.value, visit, context); break;
     case STMT_SOLVE:

@@ -394,17 +394,19 @@ static void put_word(Formatter *f, const char *word, const Expr *expr, uint32_t 
     format_expr(f, expr, tail);
 }
 
-/* `in` and `subject to`: on lines of their own when the statement is too long for one. */
+/* `in`, `subject to` and `with`: on lines of their own when the statement is too long for one. */
 static void put_limits(Formatter *f, const Stmt *stmt) {
-    for (uint32_t pass = 0; pass < 2; pass++) {
-        const ExprList *list = pass ? &stmt->param.constraints : &stmt->param.ranges;
+    static const char *const words[] = {"in ", "subject to ", "with "};
+    const ExprList *lists[] = {&stmt->param.ranges, &stmt->param.constraints, &stmt->param.rules};
+    for (uint32_t pass = 0; pass < 3; pass++) {
+        const ExprList *list = lists[pass];
         for (uint32_t i = 0; i < list->count; i++) {
             if (f->flat) {
                 format_puts(f, " ");
             } else {
                 format_newline(f, f->base + INDENT);
             }
-            put_word(f, pass ? "subject to " : "in ", list->items[i], 0);
+            put_word(f, words[pass], list->items[i], 0);
         }
     }
 }

@@ -47,7 +47,7 @@ typedef NODES(Stmt *) Stmts;
 typedef NODES(Item) Items;
 
 typedef struct {
-    Exprs ranges, constraints;
+    Exprs ranges, constraints, rules;
 } Limits;
 
 #define NODES_PUSH(parser, list, item)                                                             \

@@ -207,6 +207,7 @@ stmt:
         $$->param.value = $4;
         $$->param.ranges = MAKE_LIST(ExprList, &$5->ranges);
         $$->param.constraints = MAKE_LIST(ExprList, &$5->constraints);
+        $$->param.rules = MAKE_LIST(ExprList, &$5->rules);
     }
   | PARAM NAME LBRACKET expr RBRACKET ASSIGN expr limits NL {
         $$ = STMT(PARAM, @$);
@@ -215,6 +216,7 @@ stmt:
         $$->param.value = $7;
         $$->param.ranges = MAKE_LIST(ExprList, &$8->ranges);
         $$->param.constraints = MAKE_LIST(ExprList, &$8->constraints);
+        $$->param.rules = MAKE_LIST(ExprList, &$8->rules);
     }
   | BOUNDARY names ASSIGN expr NL {
         $$ = STMT(BOUNDARY, @$);
@@ -314,6 +316,7 @@ limits:
     %empty                 { $$ = NEW(Limits); }
   | limits IN expr         { $$ = $1; PUSH(&$$->ranges, $3); }
   | limits SUBJECT TO expr { $$ = $1; PUSH(&$$->constraints, $4); }
+  | limits WITH expr       { $$ = $1; PUSH(&$$->rules, $3); }
   ;
 
 expr:

@@ -87,7 +87,8 @@ LAYERS = {
         "resize": "resize(s * u, 2, bilinear) + resize(b * u, 2, nearest)", "channels": "norm2(s * u) + dot(u, b * u)",
         "channel": "concat(channel(s * u, 1..3), channel(u, 0)) + channel_sum(u)[0]",
         "layer_norm": "layer_norm(u, s, b)", "instance_norm": "instance_norm(u, s, b)",
-        "group_norm": "group_norm(u, 2, s, b)", "batch_norm": "batch_norm(u, s, b)",
+        "group_norm": "group_norm(u, 2, s, b)", # batch_norm is another function while training: batch_norm.py
+        "batch_mean": "s * normalised(u, batch_mean(channel_mean(u)), batch_mean(channel_mean(u^2)), 0.1) + b",
         "dropout": "dropout(s * u, 0.5) + channel_dropout(b * u, 0.5)",
         "rows": "channel_mean(s * u) * u + b * channel_sum(u) / 30",
     }.items()
