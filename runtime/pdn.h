@@ -61,8 +61,9 @@ struct PdnConvShape;
  * compiled code has no external symbols but those of the maths library. */
 typedef struct PdnHost {
     void *context;
-    /* Runs kernel(arguments, b, e) over disjoint parts of [0, count), on several threads. */
-    void (*launch)(void *context, PdnKernel *kernel, const void *arguments, int64_t count);
+    /* Runs kernel(arguments, b, e) over disjoint parts of [0, count), on several threads where that is worth it. `work`:
+     * about how many cycles of one processor all of it takes. */
+    void (*launch)(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
     /* Effect `number` of the program (its place in the main function's list): pointers to its values,
      * without those that are NODE_NONE: a number, the cells of a field, a PdnStack. Nonzero stops. */
     int (*effect)(void *context, uint32_t number, const void *const *values);
@@ -93,9 +94,20 @@ typedef struct PdnHost {
 
 /* ---- threads ------------------------------------------------------------------- */
 
-/* Cuts [0, count) into parts of whole units and runs them on `threads` threads (0: as many as
- * OpenMP would). Parts are handed out as threads are free; each unit is computed once, and results may
- * depend on its number only, so that their bits do not depend on `threads`. */
+/* Threads that share the units of kernels: `count` with that of the caller (0: pdn_threads_available), at most 1024; the
+ * others start when they are first wanted. NULL: no memory, or (to the functions below) the caller's thread alone. What a
+ * child of fork launches on threads of its parent runs on the thread that launches it. */
+typedef struct PdnThreads PdnThreads;
+PdnThreads *pdn_threads_new(int count);
+void pdn_threads_free(PdnThreads *threads); /* when no launch is under way */
+int pdn_threads_most(const PdnThreads *threads);
+/* Cuts [0, count) into parts of whole units and runs them, each part on a thread that is free; returns when all are done.
+ * Each unit is computed once, and results may depend on its number only, so that their bits do not depend on the
+ * threads. `work`: about how many cycles of one processor all of it takes; where that is little (some microseconds) fewer
+ * threads take part, or the caller's alone. A launch within a launch of the same threads, or beside one, runs on the caller's. */
+void pdn_threads_run(PdnThreads *threads, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
+#define PDN_MUCH_WORK INT64_MAX
+/* The same, of much work, with threads that start and end with it. */
 void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int threads);
 /* Processors that this process may use, by its affinity, OMP_NUM_THREADS and the quota of its control
  * groups. Reads files: ask once. */

@@ -19,12 +19,9 @@ bool engine_has_fma(void) {
 
 /* ---- the host table ------------------------------------------------------------------ */
 
-static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count) {
+static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work) {
     const Running *r = context;
-    if (r->threads == 1)
-        kernel(arguments, 0, count);
-    else
-        pdn_launch(kernel, arguments, count, r->threads);
+    pdn_threads_run(r->threads, kernel, arguments, count, work);
 }
 
 static int host_effect(void *context, uint32_t number, const void *const *values) {
@@ -68,7 +65,7 @@ typedef struct {
     int64_t count;
 } RandomFill;
 
-#define RANDOM_CHUNK 4096
+enum { RANDOM_CHUNK = 4096, RANDOM_CYCLES = 16 /* a number takes about so many */ };
 
 static void fill_chunks(const void *arguments, int64_t begin, int64_t end) {
     const RandomFill *f = arguments;
@@ -79,7 +76,7 @@ static void fill_chunks(const void *arguments, int64_t begin, int64_t end) {
 static void host_random(void *context, int kind, uint64_t stream, void *to, int64_t count) {
     const Running *r = context;
     RandomFill fill = {r->x->type, kind, r->seed, stream, to, count};
-    host_launch(context, fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK);
+    host_launch(context, fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK, count * RANDOM_CYCLES);
 }
 
 static int host_batch_mean(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent) {
@@ -147,20 +144,19 @@ static void host_kept(void *context, uint32_t number, int64_t steps, int64_t slo
     Execution *x = r->x;
     uint64_t key = (uint64_t)r->func << 32 | number;
     if (r->sample) return;
-#pragma omp critical(kept)
-    {
-        bool known = false;
-        for (uint32_t i = 0; i < x->told.len; i++) known = known || x->told.data[i] == key;
-        if (!known) {
-            vec_push(&x->told, key);
-            const Loop *loop = &x->what->module->loops.data[number];
-            fprintf(stderr, "%s%-20s %lld steps, room for the states of %lld in %.3g MiB, %lld steps again",
-                    owner_of(x, r->func), loop->name ? names_text(x->session->names, loop->name) : "loop back",
-                    (long long)steps, (long long)slots, (double)bytes / 1048576, (long long)again);
-            if (r->beside) fprintf(stderr, " (of each of %d samples at once)", r->beside + 1);
-            fprintf(stderr, "\n");
-        }
+    pthread_mutex_lock(&x->lock);
+    bool known = false;
+    for (uint32_t i = 0; i < x->told.len; i++) known = known || x->told.data[i] == key;
+    if (!known) {
+        vec_push(&x->told, key);
+        const Loop *loop = &x->what->module->loops.data[number];
+        fprintf(stderr, "%s%-20s %lld steps, room for the states of %lld in %.3g MiB, %lld steps again",
+                owner_of(x, r->func), loop->name ? names_text(x->session->names, loop->name) : "loop back",
+                (long long)steps, (long long)slots, (double)bytes / 1048576, (long long)again);
+        if (r->beside) fprintf(stderr, " (of each of %d samples at once)", r->beside + 1);
+        fprintf(stderr, "\n");
     }
+    pthread_mutex_unlock(&x->lock);
 }
 
 /* ---- sizes --------------------------------------------------------------------------------- */
@@ -376,7 +372,7 @@ int run_experiment(Execution *x) {
                  .func = m->main,
                  .grids = grids,
                  .seed = (uint64_t)o->seed,
-                 .threads = (int)o->threads};
+                 .threads = x->threads};
     int status;
     if (o->interpret) {
         status = run_interpreted(&r, NULL, 0, NULL);

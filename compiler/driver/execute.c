@@ -59,15 +59,16 @@ int execute(Execution *x) {
     x->type = interpreted || session_f64(s) ? PDN_F64 : PDN_F32;
     x->progress_loop = -1;
     x->fma = !interpreted && engine_has_fma();
-    x->threads = s->options->threads ? (int)s->options->threads : pdn_threads_available();
     x->memory = session_memory(s);
     PipelineResult made = pipeline_run(s, x->what, x->type == PDN_F64, x->fma, !interpreted);
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
     bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && samples_check(x) && inputs_read(x);
     session_time(s, "read files");
     missed_open(x);
+    x->threads = ok ? pdn_threads_new((int)s->options->threads) : NULL;
     if (ok && run_experiment(x) != 0) x->failed = true;
     missed_close(x);
+    pdn_threads_free(x->threads);
     executables_free(x);
     pdn_progress_end(&x->progress);
     session_time(s, "run");

@@ -27,11 +27,11 @@ typedef struct {
     VEC(Executable *) programs;
     PdnHistory *history; /* of the training that runs; NULL: none */
     int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
-    int threads;    /* there are; what --threads says, else the machine */
+    PdnThreads *threads; /* as many as --threads says, else the machine has */
     VEC(void *) kept; /* memory of values that tasks gave */
     VEC(uint64_t) told; /* loops of which --time has told what they kept: function and number */
     struct Missed *missed; /* by Elaborated.checks: solvers that did not converge */
-    pthread_mutex_t lock;  /* of `missed` */
+    pthread_mutex_t lock;  /* of `missed` and `told` */
 } Execution;
 
 /* What a report has seen of a set of data. */
@@ -50,7 +50,7 @@ typedef struct {
     FuncId func;
     const PdnGrid *grids;
     uint64_t seed; /* of its noise */
-    int threads;   /* that its launches are spread over; 0: all */
+    PdnThreads *threads; /* that share its launches; NULL: none but the one that it runs on */
     int beside;    /* others that run at the same time and have as much of the memory */
     struct Meeting *meeting; /* of a batch, and which of its samples this is; NULL: it is alone */
     int64_t sample;

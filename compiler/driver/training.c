@@ -222,7 +222,7 @@ static int run_every(Training *t, const EveryTask *every) {
                  .func = every->body.func,
                  .grids = grids,
                  .seed = draw_seed(x, 0),
-                 .threads = (int)x->session->options->threads};
+                 .threads = x->threads};
     Workspace w = {0};
     HostValue *arguments = body_arguments(arena, x->what->module, &every->body, NULL, t->values);
     int status = run_func(&r, arguments, every->body.count, NULL, &w);
@@ -438,6 +438,7 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
 
 int train(Execution *x, uint32_t number, const HostValue *values, HostValue *results) {
     Training t = {.x = x, .task = &x->what->trainings.data[number], .number = number, .arena = arena_new()};
+    pthread_mutex_init(&t.lock, NULL);
     uint32_t count = t.task->tensor_count;
     const TaskBody *bodies[2] = {&t.task->step, NULL};
     for (uint32_t b = 0; b <= t.task->every_count; b++) {
@@ -453,6 +454,7 @@ int train(Execution *x, uint32_t number, const HostValue *values, HostValue *res
     if (status) x->failed = true;
     pdn_optimiser_free(optimiser);
     training_step_free(&t);
+    pthread_mutex_destroy(&t.lock);
     arena_free(t.arena);
     return status;
 }

@@ -52,8 +52,10 @@ typedef struct {
     PdnGrid **grids; /* of each sample */
     int64_t room;    /* samples that there is room for */
     int64_t block;   /* samples that a thread takes at once */
-    Workspace *workspaces; /* free ones: a stack, behind a lock */
+    Workspace *workspaces; /* free ones: a stack */
     int workspace_count, workspace_room;
+    int64_t least;        /* cycles that a sample took, the fastest of all; 0: none ran yet */
+    pthread_mutex_t lock; /* of the sum, the workspaces, `least` */
     enum { WHOLE, LOSS_BROKEN, GRADIENT_BROKEN, RUNNING_BROKEN } found; /* what the last evaluation gave: numbers that are not finite */
     bool fixed;       /* the loss is the same function in every step */
     bool meets;       /* the step takes means over the batch */
@@ -71,11 +73,11 @@ void training_diverged(Training *t);
 void training_step_free(Training *t);
 
 /* training_sum.c. Before a batch; false after a message. */
-bool gradient_sum_begin(Training *t, int threads);
+bool gradient_sum_begin(Training *t);
 /* Room for the gradient of a sample; NULL: there is no memory. By any thread. */
 void *gradient_sum_room(Training *t);
 /* The gradient of a sample is there: adds it to what is there of its neighbours; `threads` share the work. By any thread. */
-void gradient_sum_add(Training *t, int64_t sample, void *gradient, int threads);
+void gradient_sum_add(Training *t, int64_t sample, void *gradient, PdnThreads *threads);
 void gradient_sum_free(Training *t);
 /* training_running.c. Before a batch: room for what the rules make of running tensors. */
 void running_begin(Training *t);

@@ -249,7 +249,7 @@ void training_project(void *training, void *parameters) {
     bool dear = false;
     for (uint32_t i = 0; i < count; i++) dear = dear || t->task->tensors[i].constraint_count;
     if (dear)
-        pdn_launch(project_frames, &p, first[count], (int)t->x->session->options->threads);
+        pdn_threads_run(t->x->threads, project_frames, &p, first[count], PDN_MUCH_WORK);
     else
         project_frames(&p, 0, first[count]);
     mem_free(first);

@@ -4,26 +4,29 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- scratch memory: as many workspaces as samples run at once ------------------------------- */
 
 static Workspace take_workspace(Training *t) {
     Workspace w = {0};
-#pragma omp critical(training_workspaces)
+    pthread_mutex_lock(&t->lock);
     if (t->workspace_count) w = t->workspaces[--t->workspace_count];
+    pthread_mutex_unlock(&t->lock);
     return w;
 }
 
-static void give_workspace(Training *t, Workspace w) {
-#pragma omp critical(training_workspaces)
-    {
-        if (t->workspace_count == t->workspace_room) {
-            t->workspace_room = t->workspace_room ? 2 * t->workspace_room : 4;
-            t->workspaces =
-                mem_resize(t->workspaces, sizeof *t->workspaces * (size_t)t->workspace_room);
-        }
-        t->workspaces[t->workspace_count++] = w;
+/* Gives it back, of a sample that took so many cycles. */
+static void give_workspace(Training *t, Workspace w, int64_t cycles) {
+    pthread_mutex_lock(&t->lock);
+    if (t->workspace_count == t->workspace_room) {
+        t->workspace_room = t->workspace_room ? 2 * t->workspace_room : 4;
+        t->workspaces =
+            mem_resize(t->workspaces, sizeof *t->workspaces * (size_t)t->workspace_room);
     }
+    t->workspaces[t->workspace_count++] = w;
+    if (t->least == 0 || cycles < t->least) t->least = cycles;
+    pthread_mutex_unlock(&t->lock);
 }
 
 void training_step_free(Training *t) {
@@ -48,21 +51,16 @@ static void point_at(Training *t, const void *parameters) {
     }
 }
 
-static int threads_of(const Training *t) {
-    int threads = (int)t->x->session->options->threads;
-    return threads ? threads : pdn_threads_available();
-}
-
 /* ---- a sample ----------------------------------------------------------------------------------- */
 
 /* Samples on a thread each run beside each other: all where they meet, else as many as there are threads. */
-static int beside(const Training *t, int threads) {
-    int64_t most = t->batch;
-    if (!t->meeting && most > t->x->threads) most = t->x->threads;
-    return threads == 1 && most > 1 ? (int)most - 1 : 0;
+static int beside(const Training *t, const PdnThreads *threads) {
+    int64_t most = t->batch, there = pdn_threads_most(t->x->threads);
+    if (!t->meeting && most > there) most = there;
+    return !threads && most > 1 ? (int)most - 1 : 0;
 }
 
-static Running running(const Training *t, int64_t sample, int threads) {
+static Running running(const Training *t, int64_t sample, PdnThreads *threads) {
     return (Running){.x = t->x,
                      .func = t->task->step.func,
                      .grids = t->grids[sample],
@@ -86,8 +84,15 @@ static bool all_finite(const Training *t, const void *gradient) {
     return finite;
 }
 
+/* For estimates of work: a clock, at about three of a processor's cycles a nanosecond. */
+static int64_t cycles(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return ((int64_t)t.tv_sec * 1000000000 + t.tv_nsec) * 3;
+}
+
 /* Runs the step for one sample: loss and status of it are set, its gradient is in the sum. */
-static void run_sample(Training *t, int64_t sample, int threads) {
+static void run_sample(Training *t, int64_t sample, PdnThreads *threads) {
     char *gradient = gradient_sum_room(t);
     t->status[sample] = 1;
     if (!gradient) return;
@@ -103,8 +108,9 @@ static void run_sample(Training *t, int64_t sample, int threads) {
         outputs[1 + running + i] = gradient + (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
     HostValue *arguments = arguments_of(t, arena, step, sample);
     Workspace w = take_workspace(t);
+    int64_t started = cycles();
     t->status[sample] = run_func(&r, arguments, step->samples + step->count, outputs, &w);
-    give_workspace(t, w);
+    give_workspace(t, w, cycles() - started);
     float single;
     memcpy(&single, &room, sizeof single);
     t->loss[sample] = t->x->type == PDN_F32 ? (double)single : room;
@@ -117,11 +123,11 @@ static void run_sample(Training *t, int64_t sample, int threads) {
 static void run_blocks(const void *training, int64_t begin, int64_t end) {
     Training *t = (Training *)training;
     int64_t last = end * t->block < t->batch ? end * t->block : t->batch;
-    for (int64_t i = begin * t->block; i < last; i++) run_sample(t, i, 1);
+    for (int64_t i = begin * t->block; i < last; i++) run_sample(t, i, NULL);
 }
 
 static int run_guest(void *training, int64_t sample) {
-    run_sample(training, sample, 1);
+    run_sample(training, sample, NULL);
     return ((Training *)training)->status[sample];
 }
 
@@ -130,15 +136,17 @@ static bool together(const Training *t) { return t->meets && t->batch > 1; }
 enum { BLOCKS_EACH = 4 }; /* a thread, at least: what a slow one leaves, others take */
 
 /* All samples of the batch; false after a message. */
-static bool run_batch(Training *t, int threads) {
-    if (!gradient_sum_begin(t, threads)) return false;
+static bool run_batch(Training *t) {
+    int threads = pdn_threads_most(t->x->threads);
+    if (!gradient_sum_begin(t)) return false;
     if (together(t)) return meeting_run(t, t->x->type == PDN_F64, run_guest, t);
     if (t->batch >= threads && threads > 1 && !t->x->session->options->interpret) {
         t->block = 1;
         while (t->batch / (2 * t->block) >= (int64_t)threads * BLOCKS_EACH) t->block *= 2;
-        pdn_launch(run_blocks, t, (t->batch + t->block - 1) / t->block, threads);
+        int64_t work = t->least && t->least < PDN_MUCH_WORK / t->batch ? t->least * t->batch : PDN_MUCH_WORK;
+        pdn_threads_run(t->x->threads, run_blocks, t, (t->batch + t->block - 1) / t->block, work);
     } else
-        for (int64_t i = 0; i < t->batch; i++) run_sample(t, i, threads);
+        for (int64_t i = 0; i < t->batch; i++) run_sample(t, i, t->x->threads);
     return true;
 }
 
@@ -159,7 +167,7 @@ typedef struct {
 static int search_sample(void *context, int64_t sample) {
     const Search *s = context;
     Arena *arena = arena_new();
-    Running r = running(s->training, sample, 0);
+    Running r = running(s->training, sample, s->training->x->threads);
     r.func = s->body->func;
     s->origins[sample] = nan_find(&r, arguments_of(s->training, arena, s->body, sample));
     arena_free(arena);
@@ -190,7 +198,7 @@ void training_diverged(Training *t) {
     point_at(t, t->parameters);
     x->failed = true;
     t->looking = gradient; /* the samples' own are in the sum: once more */
-    if (gradient && !run_batch(t, threads_of(t))) return;
+    if (gradient && !run_batch(t)) return;
     t->looking = false;
     Search s = {t, gradient ? &t->task->step : &t->task->loss,
                 mem_alloc(sizeof *s.origins * (size_t)t->batch)};
@@ -241,12 +249,11 @@ static void scale(const Training *t, void *gradient) {
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss) {
     Training *t = training;
     Execution *x = t->x;
-    int threads = threads_of(t);
     t->found = WHOLE;
     make_room(t);
     point_at(t, parameters);
     if (!x->session->options->interpret && !executable_get(x, t->task->step.func)) return 1;
-    if (!run_batch(t, threads)) return 1;
+    if (!run_batch(t)) return 1;
     if (t->sum.lacking) memory_suffices(x, 1e300);
     for (int64_t i = 0; i < t->batch; i++)
         if (t->status[i]) {

@@ -10,10 +10,10 @@ enum { CHUNK = 4096 };
 static size_t gradient_bytes(const Training *t) { return (size_t)t->total * number_bytes(t); }
 
 /* Levels of the tree and a few beside them: what one thread, and every further one, has at a time. */
-static double most_bytes(const Training *t, int threads) {
+static double most_bytes(const Training *t) {
     int levels = 2;
     while ((INT64_C(1) << levels) < t->batch) levels++;
-    int64_t most = levels + 1 + (int64_t)threads * 2;
+    int64_t most = levels + 1 + (int64_t)pdn_threads_most(t->x->threads) * 2;
     if (most > t->batch || t->meets) most = t->batch;
     return (double)most * (double)gradient_bytes(t);
 }
@@ -26,7 +26,7 @@ static void give_back(GradientSum *s, void *gradient) {
     s->free[s->free_count++] = gradient;
 }
 
-bool gradient_sum_begin(Training *t, int threads) {
+bool gradient_sum_begin(Training *t) {
     GradientSum *s = &t->sum;
     for (int64_t i = 0; i < s->batch; i++) /* of a batch that failed */
         if (s->waiting[i]) give_back(s, s->waiting[i]);
@@ -34,7 +34,7 @@ bool gradient_sum_begin(Training *t, int threads) {
     s->whole = NULL;
     s->lacking = false;
     if (t->batch > s->room) {
-        if (!memory_suffices(t->x, most_bytes(t, threads) - (double)s->made * (double)gradient_bytes(t))) return false;
+        if (!memory_suffices(t->x, most_bytes(t) - (double)s->made * (double)gradient_bytes(t))) return false;
         s->waiting = mem_resize(s->waiting, sizeof *s->waiting * (size_t)t->batch);
         s->room = t->batch;
     }
@@ -46,18 +46,17 @@ bool gradient_sum_begin(Training *t, int threads) {
 void *gradient_sum_room(Training *t) {
     GradientSum *s = &t->sum;
     void *gradient = NULL;
-#pragma omp critical(training_sums)
-    {
-        if (s->free_count)
-            gradient = s->free[--s->free_count];
-        else if (posix_memalign(&gradient, 64, gradient_bytes(t)) == 0) {
-            s->made++;
-            memset(gradient, 0, gradient_bytes(t)); /* what the loss does not depend on stays so */
-        } else {
-            gradient = NULL;
-            s->lacking = true;
-        }
+    pthread_mutex_lock(&t->lock);
+    if (s->free_count)
+        gradient = s->free[--s->free_count];
+    else if (posix_memalign(&gradient, 64, gradient_bytes(t)) == 0) {
+        s->made++;
+        memset(gradient, 0, gradient_bytes(t)); /* what the loss does not depend on stays so */
+    } else {
+        gradient = NULL;
+        s->lacking = true;
     }
+    pthread_mutex_unlock(&t->lock);
     return gradient;
 }
 
@@ -83,28 +82,27 @@ static void add_chunks(const void *addition, int64_t begin, int64_t end) {
 
 /* Leaves a sum for its neighbour and gives NULL, or takes the neighbour's that waits. `middle`: the place where the right
  * one of the two begins, which no other two have. */
-static void *meet(GradientSum *s, int64_t middle, void *sum) {
-    void *other;
-#pragma omp critical(training_sums)
-    {
-        other = s->waiting[middle];
-        s->waiting[middle] = other ? NULL : sum;
-    }
+static void *meet(Training *t, int64_t middle, void *sum) {
+    pthread_mutex_lock(&t->lock);
+    void **waiting = &t->sum.waiting[middle], *other = *waiting;
+    *waiting = other ? NULL : sum;
+    pthread_mutex_unlock(&t->lock);
     return other;
 }
 
-void gradient_sum_add(Training *t, int64_t sample, void *gradient, int threads) {
+void gradient_sum_add(Training *t, int64_t sample, void *gradient, PdnThreads *threads) {
     GradientSum *s = &t->sum;
     for (int64_t width = 1; width < t->batch; width *= 2) {
         int64_t pair = sample / (2 * width), middle = (2 * pair + 1) * width;
         if (middle >= t->batch) continue; /* it has no neighbour */
-        void *other = meet(s, middle, gradient);
+        void *other = meet(t, middle, gradient);
         if (!other) return;
         bool left = sample < middle;
         Addition a = {t, left ? gradient : other, left ? other : gradient};
-        pdn_launch(add_chunks, &a, (t->total + CHUNK - 1) / CHUNK, threads);
-#pragma omp critical(training_sums)
+        pdn_threads_run(threads, add_chunks, &a, (t->total + CHUNK - 1) / CHUNK, t->total);
+        pthread_mutex_lock(&t->lock);
         give_back(s, left ? other : gradient);
+        pthread_mutex_unlock(&t->lock);
         gradient = a.to;
     }
     s->whole = gradient;

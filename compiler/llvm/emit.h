@@ -78,6 +78,18 @@ void emit_loop_end(Emit *e, Counting *c);
 LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b); /* signed integers */
 LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b);
 
+LLVMValueRef emit_cells(Emit *e, LLVMValueRef grid, uint32_t rank); /* of a PdnGrid */
+
+/* ---- emit_work.c: about how many cycles of one processor launches take (PdnHost.launch) ---- */
+
+LLVMValueRef work_kernel(Emit *e, const Kernel *k, LLVMValueRef cells, LLVMValueRef rows);
+LLVMValueRef work_tridiag(Emit *e, LLVMValueRef cells, uint32_t channels);
+/* Of a stage of a convolution on grids of u and v cells: one that multiplies, one that copies fields, one that goes through
+ * the weights, `chunks` times. */
+LLVMValueRef work_products(Emit *e, const Conv *conv, LLVMValueRef v);
+LLVMValueRef work_copies(Emit *e, const Conv *conv, LLVMValueRef u, LLVMValueRef v);
+LLVMValueRef work_weights(Emit *e, const Conv *conv, LLVMValueRef chunks);
+
 /* ---- math.c ---- */
 
 /* Vector code for a function of the maths library; NULL where there is none. */
@@ -87,7 +99,7 @@ LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x);
 
 enum { CONV_LAUNCHES = 8, CONV_OPERANDS = 6, CONV_LAUNCH_WORDS = 64 };
 typedef struct {
-    LLVMValueRef function, units;
+    LLVMValueRef function, units, work; /* work: as PdnHost.launch */
 } ConvLaunch;
 void emit_convs(Emit *e); /* the kernels of all convolutions */
 LLVMValueRef emit_conv_shape(Emit *e, const Conv *c); /* a PdnConvShape, laid out as C has it */

@@ -389,6 +389,23 @@ LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVM
     return emit_word(e, e->i64, words, CONV_SIZES + bytes, "bytes");
 }
 
+/* NULL where nobody asks. */
+static LLVMValueRef stage_work(Emit *e, const HInstr *h, ConvStage stage, LLVMValueRef u_grid, LLVMValueRef v_grid) {
+    if (e->standalone) return NULL;
+    const Conv *conv = &e->plan->convs.data[h->index];
+    LLVMValueRef u = emit_cells(e, u_grid, conv->rank), v = emit_cells(e, v_grid, conv->rank);
+    switch (stage) {
+    case STAGE_GATHER:
+    case STAGE_SUMS: return work_products(e, conv, v);
+    case STAGE_PACK: return work_weights(e, conv, emit_i64(e, 1));
+    case STAGE_TOTAL: { /* as many sums as a chunk has room for */
+        LLVMValueRef chunk = emit_i64(e, CONV_CHUNK / e->size), one = emit_i64(e, 1);
+        return work_weights(e, conv, LLVMBuildAdd(e->b, LLVMBuildSDiv(e->b, v, chunk, ""), one, ""));
+    }
+    default: return work_copies(e, conv, u, v);
+    }
+}
+
 uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
                             LLVMValueRef words, ConvLaunch *out) {
     CE none = {0};
@@ -399,7 +416,7 @@ uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMV
         LLVMValueRef f = functions_of(e, h)[s];
         if (!f) continue;
         LLVMValueRef units = emit_word(e, e->i64, words, CONV_SIZES + sizes + 1 + s, "units");
-        out[count++] = (ConvLaunch){f, units};
+        out[count++] = (ConvLaunch){f, units, stage_work(e, h, s, u_grid, v_grid)};
     }
     return count;
 }

@@ -32,15 +32,6 @@ LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid) {
     return LLVMBuildInBoundsGEP2(e->b, e->i64, grids, &i, 1, "grid");
 }
 
-static LLVMValueRef grid_cells(Emit *e, LLVMValueRef grids, GridId grid) {
-    LLVMValueRef g = grid_at(e, grids, grid), cells = NULL;
-    for (uint32_t a = 0; a < e->plan->grid_rank[grid]; a++) {
-        LLVMValueRef n = emit_word(e, e->i64, g, GRID_EXTENT + a, "extent");
-        cells = cells ? mul(e, cells, n) : n;
-    }
-    return cells;
-}
-
 /* Bytes of a field: channels apart by the grid's stride. */
 LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels) {
     if (grid == GRID_NONE) return emit_i64(e, e->size);
@@ -132,7 +123,14 @@ static LLVMValueRef partials_of(HE *h, GridId grid) {
     return LLVMConstNull(h->e->ptr);
 }
 
-/* Runs kernel `number` on these arguments. */
+void launch(HE *h, LLVMValueRef function, LLVMValueRef count, LLVMValueRef work) {
+    Emit *e = h->e;
+    if (e->standalone)
+        LLVMBuildCall2(e->b, e->kernel_type, function, (LLVMValueRef[]){h->words, emit_i64(e, 0), count}, 3, "");
+    else
+        host_call(h, HOST_LAUNCH, e->none, (LLVMValueRef[]){NULL, function, h->words, count, work}, 5);
+}
+
 void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
                    const LLVMValueRef *outputs, const LLVMValueRef *scalars) {
     Emit *e = h->e;
@@ -145,10 +143,11 @@ void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueR
     for (uint32_t i = 0; i < k->written.len; i++) put_word(h, w.outputs + i, outputs[i]);
     for (uint32_t i = 0; i < k->scalars; i++) put_word(h, w.scalars + i, scalars[i]);
     put_word(h, w.partials, partials_of(h, grids[0]));
-    put_word(h, w.rows, rows_of(e, h->grids, grids[0]));
+    LLVMValueRef rows = rows_of(e, h->grids, grids[0]);
+    put_word(h, w.rows, rows);
     uint32_t moved = k->loads + k->outputs.len;
-    LLVMValueRef bytes =
-        mul(e, grid_cells(e, h->grids, grids[0]), emit_i64(e, (int64_t)moved * e->size));
+    LLVMValueRef cells = emit_cells(e, g, e->plan->grid_rank[grids[0]]);
+    LLVMValueRef bytes = mul(e, cells, emit_i64(e, (int64_t)moved * e->size));
     LLVMValueRef stream = LLVMBuildICmp(e->b, LLVMIntSGT, bytes, emit_i64(e, STREAM_BYTES), "");
     LLVMValueRef row = emit_word(e, e->i64, g, GRID_EXTENT, "nx");
     LLVMValueRef wide = LLVMBuildICmp(e->b, LLVMIntSGE, row, emit_i64(e, STREAM_ROW / e->size), "");
@@ -161,14 +160,9 @@ void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueR
         count = mul(e, ceil_div(e, emit_word(e, e->i64, g, GRID_EXTENT + 1, "ny"), by),
                     ceil_div(e, emit_word(e, e->i64, g, GRID_EXTENT + 2, "nz"), bz));
     } else {
-        count = rows_of(e, h->grids, grids[0]);
+        count = rows;
     }
-    if (e->standalone)
-        LLVMBuildCall2(e->b, e->kernel_type, e->kernels[number],
-                       (LLVMValueRef[]){h->words, emit_i64(e, 0), count}, 3, "");
-    else
-        host_call(h, HOST_LAUNCH, e->none,
-                  (LLVMValueRef[]){NULL, e->kernels[number], h->words, count}, 4);
+    launch(h, e->kernels[number], count, e->standalone ? NULL : work_kernel(e, k, cells, rows));
 }
 
 LLVMValueRef field_place(HE *h, HReg reg) {
@@ -210,14 +204,8 @@ static void emit_conv(HE *h, const HInstr *in) {
         h->scratch};
     for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
     uint32_t count = emit_conv_launches(e, in, u, v, h->words, launches);
-    for (uint32_t i = 0; i < count; i++) {
-        LLVMValueRef args[4] = {NULL, launches[i].function, h->words, launches[i].units};
-        if (e->standalone)
-            LLVMBuildCall2(e->b, e->kernel_type, args[1],
-                           (LLVMValueRef[]){h->words, emit_i64(e, 0), args[3]}, 3, "");
-        else
-            host_call(h, HOST_LAUNCH, e->none, args, 4);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        launch(h, launches[i].function, launches[i].units, launches[i].work);
 }
 
 void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to) {
@@ -449,7 +437,7 @@ static void emit_instruction(HE *h, const HInstr *in) {
     }
     case H_CELLS:
         h->regs[in->dst].value =
-            LLVMBuildSIToFP(e->b, grid_cells(e, h->grids, in->index), e->real, "");
+            LLVMBuildSIToFP(e->b, emit_cells(e, grid_at(e, h->grids, in->index), e->plan->grid_rank[in->index]), e->real, "");
         break;
     case H_LAUNCH: emit_launch(h, in); break;
     case H_RANDOM: emit_random(h, in); break;

@@ -78,6 +78,8 @@ void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status);
 void stop_unless_zero(HE *h, LLVMValueRef stop);
 /* args[0] is filled with the context. */
 LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args, uint32_t count);
+/* Runs units of a function of the type of a kernel on the words; work: as PdnHost.launch, NULL in standalone code. */
+void launch(HE *h, LLVMValueRef function, LLVMValueRef count, LLVMValueRef work);
 /* Runs kernel `number` on these arguments. */
 void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
                    const LLVMValueRef *outputs, const LLVMValueRef *scalars);

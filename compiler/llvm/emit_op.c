@@ -283,6 +283,13 @@ void emit_loop_end(Emit *e, Counting *c) {
     LLVMPositionBuilderAtEnd(e->b, c->done);
 }
 
+LLVMValueRef emit_cells(Emit *e, LLVMValueRef grid, uint32_t rank) {
+    LLVMValueRef cells = emit_word(e, e->i64, grid, GRID_EXTENT, "extent");
+    for (uint32_t a = 1; a < rank; a++)
+        cells = LLVMBuildNSWMul(e->b, cells, emit_word(e, e->i64, grid, GRID_EXTENT + a, "extent"), "");
+    return cells;
+}
+
 LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, a, b, ""), a, b, "");
 }

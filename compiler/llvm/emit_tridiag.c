@@ -537,8 +537,6 @@ void emit_tridiag(HE *h, const HInstr *in) {
     put_word(h, T_SCRATCH, h->scratch);
     put_word(h, T_CHANNELS, emit_i64(e, channels));
     LLVMValueRef f = kernel_of(e, in->index, in->detail);
-    if (e->standalone)
-        LLVMBuildCall2(e->b, e->kernel_type, f, (LLVMValueRef[]){h->words, emit_i64(e, 0), t.units}, 3, "");
-    else
-        host_call(h, HOST_LAUNCH, e->none, (LLVMValueRef[]){NULL, f, h->words, t.units}, 4);
+    LLVMValueRef cells = emit_cells(e, grid, e->plan->grid_rank[in->grids[0]]);
+    launch(h, f, t.units, e->standalone ? NULL : work_tridiag(e, cells, channels));
 }

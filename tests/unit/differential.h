@@ -25,6 +25,7 @@ typedef struct {
     const double **inputs; /* by Module.inputs */
     Numbers seen;          /* all that effects saw, in order */
     uint32_t effects, progress;
+    int64_t work; /* of all launches, as the program says */
     int status;
     /* PdnHost's, and the interpreter's */
     int (*batch_mean)(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent);
@@ -57,9 +58,11 @@ static inline PdnGrid *make_grids(const Module *m)
 
 /* ---- compiled ---- */
 
-static inline void run_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count)
+static inline void run_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work)
 {
-    pdn_launch(kernel, arguments, count, ((Run *)context)->threads);
+    Run *r = context;
+    r->work += work;
+    pdn_launch(kernel, arguments, count, r->threads);
 }
 
 static inline void run_see(Run *r, const void *data, int64_t count)
@@ -140,6 +143,7 @@ static inline char *run_code(Run *r, const Code *code)
     memset(a.workspace, 0xff, bytes); /* NaN: whoever reads before writing shows */
     r->seen.len = 0;
     r->effects = 0;
+    r->work = 0;
     r->status = code_run(code, &a);
     free(a.workspace);
     for (uint32_t i = 0; i < r->module->inputs.len; i++)

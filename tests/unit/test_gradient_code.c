@@ -16,7 +16,7 @@ typedef struct {
     int threads;
 } Kept;
 
-static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count) {
+static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work) {
     pdn_launch(kernel, arguments, count, ((Kept *)context)->threads);
 }
 

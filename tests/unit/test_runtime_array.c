@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* pseudo-terminals */
-/* Arrays, memory, threads, progress, statuses. */
+/* Arrays, memory, progress, statuses. */
 #include <criterion/criterion.h>
 
 #include "runtime/file.h"
@@ -178,55 +178,6 @@ Test(memory, limit_on_the_address_space) {
     }
 #endif
     cr_assert_geq(pdn_memory_available(), 0);
-}
-
-/* ---- threads ------------------------------------------------------------------------ */
-
-typedef struct {
-    int64_t count;
-    _Atomic uint8_t *seen;
-    atomic_int calls;
-} Work;
-
-static void visit(const void *arguments, int64_t begin, int64_t end) {
-    Work *work = (Work *)(uintptr_t)arguments;
-    atomic_fetch_add(&work->calls, 1);
-    cr_assert(0 <= begin && begin < end && end <= work->count);
-    for (int64_t i = begin; i < end; i++) { atomic_fetch_add(&work->seen[i], 1); }
-}
-
-Test(threads, every_unit_once) {
-    static const int64_t counts[] = {1, 2, 3, 7, 8, 9, 100, 1023, 65537};
-    static const int threads[] = {0, 1, 2, 3, 8, 256, 100000};
-    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-        for (size_t t = 0; t < sizeof threads / sizeof threads[0]; t++) {
-            if (threads[t] > 8 && counts[c] != 1023) {
-                continue; /* many threads are slow to start under a checker */
-            }
-            Work work = {.count = counts[c], .seen = calloc((size_t)counts[c], 1)};
-            pdn_launch(visit, &work, work.count, threads[t]);
-            for (int64_t i = 0; i < work.count; i++) { cr_assert_eq(work.seen[i], 1); }
-            if (threads[t] == 1) { cr_assert_eq(work.calls, 1); }
-            free((void *)(uintptr_t)work.seen);
-        }
-    }
-    Work none = {.count = 0};
-    pdn_launch(visit, &none, 0, 2);
-    pdn_launch(visit, &none, -5, 2);
-    cr_assert_eq(none.calls, 0);
-    cr_assert_geq(pdn_threads_available(), 1);
-}
-
-static void nested(const void *arguments, int64_t begin, int64_t end) {
-    pdn_launch(visit, arguments, 10, 2); /* within a launch: runs here */
-}
-
-Test(threads, nested_launch_runs_directly) {
-    Work work = {.count = 10, .seen = calloc(10, 1)};
-    pdn_launch(nested, &work, 1, 2);
-    pdn_launch(nested, &work, 2, 2);
-    for (int i = 0; i < 10; i++) { cr_assert_geq(work.seen[i], 2); }
-    free((void *)(uintptr_t)work.seen);
 }
 
 /* ---- progress --------------------------------------------------------------------------- */
