@@ -54,6 +54,40 @@ typedef struct {
 
 typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
+/* Launches that may run together, row by row (pdn_relay): stages, in order. Their units are rows of their grids, of
+ * which all have as many, or the coarser one half as many, rounded up. Words are of 8 bytes. */
+enum { PDN_RELAY_STAGES = 12, PDN_RELAY_FIELDS = 16, PDN_RELAY_READINGS = 48, PDN_RELAY_WORDS = 64 };
+
+typedef struct PdnStage {
+    PdnKernel *kernel;
+    int64_t *words; /* its arguments, so many of them */
+    int64_t words_count;
+    int64_t rows; /* its units */
+    int64_t work; /* as of PdnHost.launch */
+} PdnStage;
+
+/* A field that a stage makes and later ones read. */
+typedef struct PdnHandOver {
+    int64_t stage, word;       /* which stage; which of its words points to the field */
+    int64_t row;               /* bytes from a row to the next */
+    int64_t channels, channel; /* how many; bytes from one to the next */
+    int64_t own;               /* not 0: nobody else reads it, so that it need not be there as a whole */
+} PdnHandOver;
+
+/* Who reads it: which of its words points to it, and how many rows beyond its own, on either side. */
+typedef struct PdnReading {
+    int64_t field, stage, word, reach;
+} PdnReading;
+
+typedef struct PdnRelay {
+    const PdnStage *stages;
+    int64_t stages_count;
+    const PdnHandOver *fields;
+    int64_t fields_count;
+    const PdnReading *readings;
+    int64_t readings_count;
+} PdnRelay;
+
 #define PDN_MEMORY_DEFAULT (INT64_C(1) << 28) /* bytes for PdnHost.memory; also of standalone kernels */
 struct PdnConvShape;
 
@@ -90,6 +124,8 @@ typedef struct PdnHost {
     /* Solution `number` was left with a residual that is not below its tolerance after so many steps (0: it was not
      * said). Nonzero stops the program. */
     int (*unconverged)(void *context, uint32_t number, double residual, double tolerance, double steps);
+    /* Runs the stages, as pdn_relay. */
+    void (*relay)(void *context, const PdnRelay *relay);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */
@@ -109,6 +145,14 @@ void pdn_threads_run(PdnThreads *threads, PdnKernel *kernel, const void *argumen
 #define PDN_MUCH_WORK INT64_MAX
 /* The same, of much work, with threads that start and end with it. */
 void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int threads);
+/* As PdnHost.launch. */
+typedef void PdnLaunch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
+/* Runs the stages of a relay by `launch`: together where their fields are large and a few rows of each fit into `cache`
+ * bytes (PDN_RELAY_ALWAYS: wherever it is possible, a row at a time, for tests), else in parts or one after the other. `threads`: how many it
+ * is likely to use. The bits are the same. */
+void pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context);
+int64_t pdn_relay_cache(void); /* of this machine: ask once */
+#define PDN_RELAY_ALWAYS INT64_MAX
 /* Processors that this process may use, by its affinity, OMP_NUM_THREADS and the quota of its control
  * groups. Reads files: ask once. */
 int pdn_threads_available(void);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <string.h>
 
 struct Executable {
@@ -22,6 +23,11 @@ bool engine_has_fma(void) {
 static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work) {
     const Running *r = context;
     pdn_threads_run(r->threads, kernel, arguments, count, work);
+}
+
+static void host_relay(void *context, const PdnRelay *relay) {
+    const Running *r = context;
+    pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, host_launch, context);
 }
 
 static int host_effect(void *context, uint32_t number, const void *const *values) {
@@ -224,15 +230,19 @@ void executables_free(Execution *x) {
     vec_free(&x->told);
 }
 
+enum { LARGE_BYTES = 32 << 20, HUGE_PAGE = 2 << 20 };
+
 static bool make_room(Execution *x, Workspace *w, uint64_t bytes) {
     if (w->memory && w->bytes >= bytes) return true;
     free(w->memory);
     *w = (Workspace){0};
     if (!memory_suffices(x, (double)bytes)) return false;
-    if (posix_memalign(&w->memory, 64, bytes ? bytes : 64) != 0) {
+    bool large = bytes >= LARGE_BYTES;
+    if (posix_memalign(&w->memory, large ? HUGE_PAGE : 64, bytes ? bytes : 64) != 0) {
         w->memory = NULL;
         return memory_suffices(x, 1e300);
     }
+    if (large) (void)madvise(w->memory, bytes, MADV_HUGEPAGE); /* fewer faults, and prefetching goes on for longer */
     w->bytes = bytes;
     return true;
 }
@@ -250,7 +260,8 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
                     .conv_norm = host_conv_norm,
                     .memory = x->memory / (1 + r->beside),
                     .kept = x->session->options->time ? host_kept : NULL,
-                    .unconverged = host_unconverged};
+                    .unconverged = host_unconverged,
+                    .relay = host_relay};
     CodeArguments arguments = {
         .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
     if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;

@@ -26,6 +26,7 @@ typedef struct {
     int64_t progress_loop;
     VEC(Executable *) programs;
     PdnHistory *history; /* of the training that runs; NULL: none */
+    int64_t cache;  /* as for pdn_relay */
     int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
     PdnThreads *threads; /* as many as --threads says, else the machine has */
     VEC(void *) kept; /* memory of values that tasks gave */

@@ -52,7 +52,7 @@ static bool check_chosen(Session *s) {
 }
 
 static int run_one(Session *s, Elaborated *what, bool several, bool test) {
-    Execution x = {.session = s, .what = what, .several = several, .test = test};
+    Execution x = {.session = s, .what = what, .several = several, .test = test, .cache = pdn_relay_cache()};
     int status = execute(&x);
     sema_free(what);
     return status;
@@ -82,7 +82,7 @@ int command_run(Options *options) {
 
 static void check_one(Session *s, Elaborated *what) {
     if (!what) return;
-    Execution x = {.session = s, .what = what};
+    Execution x = {.session = s, .what = what, .cache = pdn_relay_cache()};
     Certificates all = {0};
     if (effects_check(&x, false) && !s->options->quiet) {
         certificates_of_experiment(what, &all);

@@ -29,9 +29,11 @@ typedef struct {
     bool *needed;
     bool *stored;   /* fields that must or should be in memory */
     uint32_t *uses; /* by needed nodes */
+    double *flops;  /* by root: what it takes a cell; 0: not counted yet */
     KNode **value;  /* field node to kernel nodes, one a channel: a LOAD where stored */
     KNode **define; /* stored field node to the nodes that compute it; NULL for sources */
     KNodes nodes;
+    VEC(Node) wide; /* fields that stencils read and that are not stored */
     Map shared;
 } Block;
 
@@ -52,6 +54,11 @@ HReg block_reg(Block *b, Type type);
 HInstr *block_emit(Block *b, HKind kind);
 /* Is result `index` of tuple node n asked for? */
 bool block_result_needed(const Block *b, Node tuple, uint32_t index);
+
+/* ---- inline.c ---- */
+
+/* The function with its small calls inlined, and loops of a few steps unrolled; itself where there are none. */
+FuncId planner_flat(Planner *p, FuncId id);
 
 /* ---- loops.c ---- */
 

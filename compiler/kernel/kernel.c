@@ -114,6 +114,7 @@ typedef struct {
     uint32_t rank, cap;
     Map seen, chains;
     KCount count;
+    uint32_t *places;  /* by node, or NULL */
     bool quiet;        /* in values of sides: only their reach along other axes matters */
     uint32_t unpaired; /* evaluations made quietly */
 } Counter;
@@ -170,9 +171,12 @@ static void count_static(Counter *c, KNode id, const int32_t *at) {
         return;
     }
     reach_of(c, n, at);
+    if (c->places && !c->quiet) c->places[id]++;
     if (!c->quiet && n->kind == K_OP)
         c->count.flops += op_info(n->op)->cost;
-    else if (!c->quiet && (kernel_resamples(n->kind) || n->kind == K_COORD))
+    else if (!c->quiet && kernel_resamples(n->kind))
+        c->count.flops += 4 << (n->kind < K_PROLONG ? c->rank : 1); /* loads, and sorting */
+    else if (!c->quiet && n->kind == K_COORD)
         c->count.flops += 4;
     int32_t next[MAX_RANK] = {at[0], at[1], at[2]};
     if (n->kind == K_SHIFT || n->kind == K_UNSHIFT)
@@ -259,6 +263,14 @@ KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uin
     return c.count;
 }
 
+KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap,
+                           uint32_t *places) {
+    Counter c = {.nodes = nodes, .rank = rank, .cap = cap, .places = places};
+    for (uint32_t i = 0; i < count; i++) count_static(&c, roots[i], (int32_t[MAX_RANK]){0});
+    map_free(&c.seen);
+    return c.count;
+}
+
 void kernel_measure(Kernel *k, Arena *arena) {
     VEC(KNode) roots = {0};
     for (uint32_t i = 0; i < k->outputs.len; i++) vec_push(&roots, k->outputs.data[i].node);
@@ -284,6 +296,8 @@ void kernel_measure(Kernel *k, Arena *arena) {
     }
     vec_free(&roots);
 }
+
+uint32_t kernel_words_count(const Kernel *k) { return k->grids + k->fields.len + k->written.len + 5 + k->scalars; }
 
 Kernel *kernel_copying(uint32_t rank, uint32_t channels, Arena *arena) {
     Kernel *k = ARENA_NEW(arena, Kernel);

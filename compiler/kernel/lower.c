@@ -1,7 +1,8 @@
 /* Graph nodes as kernel nodes; which fields are stored.
  *
  * All is fused but sources, what loops, calls, effects and resampling need in memory, and what it costs
- * too much to compute again for every neighbour that reads it (kernel_count). */
+ * too much to compute again for every neighbour that reads it (kernel_count). What several want of a finer grid is
+ * stored: each would go through the finer field, which is larger. */
 #include "compiler/kernel/build.h"
 
 #include <math.h>
@@ -11,6 +12,7 @@
 enum {
     PAIR_CAP = 4096,    /* evaluations counted for one field */
     EXTRA_FLOPS = 200,  /* recomputation a cell that is dearer than a field in memory */
+    AGAIN_FLOPS = 200,  /* the same, for all evaluations of a field in a chain of stencils */
     SHARED_FLOPS = 200, /* a field used twice and dearer than this is stored */
     TOTAL_FLOPS = 1500, /* a kernel's size is bounded */
     CHAIN_CAP = 3000,   /* and that of its boundary code */
@@ -241,6 +243,43 @@ static bool too_much(const KCount *c) {
     return far || c->capped || c->chains > CHAIN_CAP;
 }
 
+/* What stencils read, and is computed for it. */
+static void note_wide(Block *b, Node n) {
+    Node u = graph_operand(b->f, n, 0);
+    if (b->stored[u] || trivial(b, u)) return;
+    for (uint32_t i = 0; i < b->wide.len; i++)
+        if (b->wide.data[i] == u) return;
+    vec_push(&b->wide, u);
+}
+
+static uint32_t *places_of(Block *b, Node n) {
+    Type t = graph_node(b->f, n)->type;
+    uint32_t *places = mem_alloc(sizeof *places * b->nodes.len);
+    memset(places, 0, sizeof *places * b->nodes.len);
+    kernel_count_places(&b->nodes, b->value[n], t.channels, b->planner->module->grids.data[t.grid].rank, PAIR_CAP, places);
+    return places;
+}
+
+/* At how many places the field is evaluated. */
+static uint32_t evaluations(const Block *b, const uint32_t *places, Node u) {
+    uint32_t most = 0;
+    for (uint32_t c = 0; c < graph_node(b->f, u)->type.channels; c++)
+        if (most < places[b->value[u][c]]) most = places[b->value[u][c]];
+    return most;
+}
+
+/* Does it evaluate a field that is stored from the next round on? It will be cheaper then. */
+static bool awaits(Block *b, Node u) {
+    uint32_t *places = places_of(b, u);
+    bool any = false;
+    for (uint32_t i = 0; i < b->wide.len; i++) {
+        Node w = b->wide.data[i];
+        any = any || (w != u && b->stored[w] && evaluations(b, places, w) > 0);
+    }
+    mem_free(places);
+    return any;
+}
+
 /* Should operands of stencil n be in memory? */
 static void weigh_stencil(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
@@ -250,13 +289,26 @@ static void weigh_stencil(Block *b, Node n) {
         Node u = b->f->operands.data[d->first + i];
         if (graph_node(b->f, u)->type.kind != TYPE_FIELD || b->stored[u] || trivial(b, u)) continue;
         KCount one = count_node(b, u);
-        if (too_much(&all) || (i == 0 && all.flops - one.flops > EXTRA_FLOPS + 2.0 * s->count))
-            b->stored[u] = true;
+        bool dear = i == 0 && all.flops - one.flops > EXTRA_FLOPS + 2.0 * s->count;
+        if ((too_much(&all) || dear) && !awaits(b, u)) b->stored[u] = true;
     }
+}
+
+/* Stencils of stencils: a field that n evaluates again and again, each time dearly, is stored, too, and passed on
+ * while its rows are in the cache (relay.c). */
+static void weigh_chain(Block *b, Node n) {
+    uint32_t *places = places_of(b, n);
+    for (uint32_t i = 0; i < b->wide.len; i++) {
+        Node u = b->wide.data[i];
+        uint32_t times = u < n && !b->stored[u] ? evaluations(b, places, u) : 0;
+        if (times > 1 && (times - 1) * count_node(b, u).flops > AGAIN_FLOPS && !awaits(b, u)) b->stored[u] = true;
+    }
+    mem_free(places);
 }
 
 static void lower_all(Block *b) {
     b->nodes.len = 0;
+    b->wide.len = 0;
     map_free(&b->shared);
     b->shared = (Map){0};
     vec_push(&b->nodes, ((KNodeData){0}));
@@ -266,11 +318,15 @@ static void lower_all(Block *b) {
         bool source = block_is_source(d->op);
         if (!source) {
             b->value[n] = lower_node(b, n);
-            if (d->op == OP_STENCIL) weigh_stencil(b, n);
+            if (d->op == OP_STENCIL) {
+                note_wide(b, n);
+                weigh_stencil(b, n);
+            }
+            if (b->wide.len && (d->op == OP_STENCIL || b->stored[n]) && !trivial(b, n)) weigh_chain(b, n);
             if (!b->stored[n] && !trivial(b, n)) {
                 KCount c = count_node(b, n);
                 b->stored[n] = c.flops > TOTAL_FLOPS || too_much(&c) ||
-                               (b->uses[n] > 1 && c.flops > SHARED_FLOPS);
+                               (b->uses[n] > 1 && (c.flops > SHARED_FLOPS || d->op == OP_RESTRICT));
             }
             b->define[n] = b->value[n];
         }
@@ -322,5 +378,6 @@ void block_lower(Block *b) {
 
 void block_free(Block *b) {
     vec_free(&b->nodes);
+    vec_free(&b->wide);
     map_free(&b->shared);
 }

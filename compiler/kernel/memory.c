@@ -198,9 +198,12 @@ static void see(void *context, HReg r, bool written) {
     if (m->last[r] < until) m->last[r] = until;
 }
 
+/* Launches that may run together are at one place in time: none may write where another reads. */
+static bool runs_with_last(const HBlock *block, uint32_t i) { return i > 0 && block->code.data[i - 1].relay > 0; }
+
 static void number_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
-        m->position++;
+        m->position += !runs_with_last(block, i);
         if (host_is_loop(block->code.data[i].kind)) {
             HLoop *l = block->code.data[i].loop;
             l->begin = m->position++;
@@ -213,7 +216,7 @@ static void number_block(Memory *m, HBlock *block) {
 static void walk_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         HInstr *h = &block->code.data[i];
-        m->position++;
+        m->position += !runs_with_last(block, i);
         if (!host_is_loop(h->kind)) {
             host_visit(h, m->plan, see, m);
             continue;
@@ -337,6 +340,18 @@ static void want_slots(Memory *m, HBlock *block) {
     }
 }
 
+/* Outputs of such launches that are read at that place alone. */
+static void mark_own(Memory *m, HBlock *block) {
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        HInstr *h = &block->code.data[i];
+        if (host_is_loop(h->kind)) mark_own(m, h->loop->body);
+        for (uint32_t o = 0; h->relay && o < m->plan->kernels.data[h->index]->written.len; o++) {
+            HReg r = h->outputs[o];
+            if (m->f->regs.data[r].place == PLACE_SLOT && m->last[r] == m->first[r]) h->own |= 1u << o;
+        }
+    }
+}
+
 static void place_function(Plan *plan, HFunc *f) {
     Memory m = {.plan = plan, .f = f};
     Arena *scratch = arena_new();
@@ -355,6 +370,7 @@ static void place_function(Plan *plan, HFunc *f) {
     spread_lifetimes(&m, pool_last);
     Items items = {0};
     collect_items(&m, pool_last, &items);
+    mark_own(&m, &f->body);
     assign_slots(f, &items);
     vec_free(&items);
     vec_free(&m.loops);

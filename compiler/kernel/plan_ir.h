@@ -193,6 +193,8 @@ typedef struct {
     uint32_t *scalar_constant;
     HReg *outputs;    /* by its written fields */
     HReg *reductions; /* by its reductions: scalars */
+    uint32_t relay;   /* so many launches after it may run together with it, row by row */
+    uint32_t own;     /* of such launches: which outputs (bits) only those launches read */
     HLoop *loop;
     HReg *dsts; /* CALL */
     uint32_t dsts_count;
@@ -289,15 +291,26 @@ typedef struct {
 } KCount;
 KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank,
                     uint32_t cap);
+/* The same without `chains`; places, by node: at how many offsets it is evaluated. */
+KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap,
+                           uint32_t *places);
 
 void plan_seal(Plan *plan);     /* moves growing arrays into the arena */
 void plan_trim(Plan *plan);     /* leaves out outputs that nothing reads */
+void plan_relay(Plan *plan);    /* finds launches that can run together */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */
 void plan_smallest(Plan *plan); /* the least extents, per grid */
 
 extern const char *const kernel_kinds[K_KINDS], *const host_words[H_KINDS]; /* in texts */
 /* Everything that becomes code: all but the constants and the names. Equal texts, equal code. */
 void plan_print_code(const Plan *plan, Text *out);
+
+/* Can the launches from `first` on run together as it says? `left`: instructions that stand after it. */
+bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left);
+/* Along the last axis: how many rows beyond a cell's own the kernel reads. */
+int32_t kernel_rows_reach(const Kernel *kernel);
+/* Words of the arguments of its launches (emit.h: KernelWords). */
+uint32_t kernel_words_count(const Kernel *kernel);
 
 /* Is it a loop, with HInstr.loop: forwards, backwards, or up to a step? */
 static inline bool host_is_loop(HKind kind) {

@@ -41,6 +41,7 @@ static void put_launch(const Plan *plan, const HInstr *h, Text *out) {
             text_printf(out, " r%u", h->scalars[i]);
     put_regs("outputs", h->outputs, k->written.len, out);
     put_regs("reductions", h->reductions, k->reductions.len, out);
+    if (h->relay) text_printf(out, " relay %u own %u", h->relay, h->own);
 }
 
 static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out);

@@ -269,6 +269,11 @@ static void read_launch(Reader *r, HInstr *h) {
     same(r, n, k->written.len);
     h->reductions = regs(r, "reductions", &n);
     same(r, n, k->reductions.len);
+    if (!peek(r, "relay")) return;
+    expect(r, "relay");
+    h->relay = number(r);
+    expect(r, "own");
+    h->own = number(r);
 }
 
 static void read_block(Reader *r, HBlock *block, uint32_t depth);

@@ -11,7 +11,6 @@ enum {
     GROUP_FLOPS = 2000,
     GROUP_TOTALS = 32, /* numbers that one launch reduces to */
     TOTALS_CAP = 16,   /* sums by channel of more channels take several launches */
-    INLINE_NODES = 500
 };
 
 /* ---- instructions ---------------------------------------------------------------------- */
@@ -163,10 +162,11 @@ typedef struct {
 
 static double root_flops(Block *b, Node root) {
     uint32_t count;
+    if (b->flops[root] > 0) return b->flops[root];
     const KNode *nodes = root_nodes(b, root, &count);
     GridId grid = root_grid(b, root);
-    return kernel_count(&b->nodes, nodes, count, b->planner->module->grids.data[grid].rank, 4096)
-        .flops;
+    uint32_t rank = b->planner->module->grids.data[grid].rank;
+    return b->flops[root] = kernel_count(&b->nodes, nodes, count, rank, 4096).flops + 1e-3;
 }
 
 /* May `n` join: ready but for members of the gang read at the cell itself, and reading what they read? */
@@ -401,12 +401,11 @@ static void require_root(Block *b, Node root) {
 
 /* ---- functions ------------------------------------------------------------------------ */
 
-static FuncId flatten(Planner *p, FuncId id);
 static uint32_t host_func(Planner *p, FuncId id);
 
 void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *code) {
     *b = (Block){
-        .planner = p, .f = graph_get(p->module, flatten(p, func)), .host = host, .code = code};
+        .planner = p, .f = graph_get(p->module, planner_flat(p, func)), .host = host, .code = code};
     uint32_t n = b->f->nodes.len;
     b->reg = ARENA_ARRAY(p->arena, HReg, n);
     memset(b->reg, 0xff, sizeof *b->reg * n);
@@ -414,6 +413,7 @@ void block_start(Block *b, Planner *p, FuncId func, HFunc *host, HBlock *code) {
     b->needed = ARENA_ARRAY(p->arena, bool, n);
     b->stored = ARENA_ARRAY(p->arena, bool, n);
     b->uses = ARENA_ARRAY(p->arena, uint32_t, n);
+    b->flops = ARENA_ARRAY(p->arena, double, n);
     b->value = ARENA_ARRAY(p->arena, KNode *, n);
     b->define = ARENA_ARRAY(p->arena, KNode *, n);
     b->tape = ARENA_ARRAY(p->arena, HLoop *, n);
@@ -613,82 +613,6 @@ HReg block_require(Block *b, Node n) {
     return b->reg[n] = reg;
 }
 
-/* ---- calls of small functions --------------------------------------------------------------- */
-
-static bool is_small(Planner *p, FuncId id) {
-    const Func *f = graph_get(p->module, flatten(p, id));
-    if (f->nodes.len > INLINE_NODES) return false;
-    for (Node n = 1; n < f->nodes.len; n++) {
-        Op op = graph_node(f, n)->op;
-        if (op == OP_LOOP || op == OP_CALL || op == OP_TASK) return false;
-    }
-    return true;
-}
-
-static bool calls_small(Planner *p, FuncId id) {
-    bool any = false;
-    for (Node n = 1; n < graph_get(p->module, id)->nodes.len; n++) {
-        const NodeData *d = graph_node(graph_get(p->module, id), n);
-        any = any || (d->op == OP_CALL && is_small(p, d->index));
-    }
-    return any;
-}
-
-/* Replaces result nodes of small calls by copies of what they compute. */
-static void inline_calls(Planner *p, FuncId id, FuncId to, Map *known) {
-    Module *m = p->module;
-    for (Node n = 1; n < graph_get(m, id)->nodes.len; n++) {
-        NodeData d = *graph_node(graph_get(m, id), n);
-        if (d.op != OP_RESULT) continue;
-        Node call = graph_operand(graph_get(m, id), n, 0);
-        NodeData c = *graph_node(graph_get(m, id), call);
-        if (c.op != OP_CALL || !is_small(p, c.index)) continue;
-        FuncId callee = flatten(p, c.index);
-        Map inner = {0};
-        for (uint32_t i = 0; i < c.count; i++) {
-            Node arg = graph_copy(m, id, graph_operand(graph_get(m, id), call, i), to, known);
-            map_set(&inner, graph_get(m, callee)->params.data[i], arg);
-        }
-        Node result =
-            graph_copy(m, callee, graph_get(m, callee)->results.data[d.index], to, &inner);
-        map_set(known, n, result);
-        map_free(&inner);
-    }
-}
-
-/* The function with its small calls inlined; itself where there are none. */
-static FuncId flatten(Planner *p, FuncId id) {
-    Module *m = p->module;
-    uint32_t done;
-    if (map_get(&p->flat, id, &done)) return done;
-    if (!calls_small(p, id)) {
-        map_set(&p->flat, id, id);
-        return id;
-    }
-    FuncId to = graph_func(m, graph_get(m, id)->name);
-    Map known = {0};
-    for (uint32_t i = 0; i < graph_get(m, id)->params.len; i++) {
-        Node param = graph_get(m, id)->params.data[i];
-        map_set(&known, param, graph_param(m, to, graph_node(graph_get(m, id), param)->type, 0));
-    }
-    inline_calls(p, id, to, &known);
-    for (uint32_t i = 0; i < graph_get(m, id)->results.len; i++) {
-        Node r = graph_copy(m, id, graph_get(m, id)->results.data[i], to, &known);
-        vec_push(&graph_get(m, to)->results, r);
-    }
-    for (uint32_t i = 0; i < graph_get(m, id)->effects.len; i++) {
-        Effect e = graph_get(m, id)->effects.data[i];
-        Node *values = ARENA_ARRAY(m->arena, Node, e.count + 1);
-        for (uint32_t k = 0; k < e.count; k++)
-            values[k] = e.values[k] ? graph_copy(m, id, e.values[k], to, &known) : NODE_NONE;
-        e.values = values;
-        vec_push(&graph_get(m, to)->effects, e);
-    }
-    map_free(&known);
-    map_set(&p->flat, id, to);
-    return to;
-}
-
 /* The parameters of the `whole` program are its inputs. */
 static void build_func(Planner *p, FuncId id, HFunc *f, bool whole) {
     Block b;
@@ -752,6 +676,7 @@ Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
     map_free(&p.flat);
     map_free(&p.hosts);
     plan_trim(plan);
+    plan_relay(plan);
     plan_memory(plan);
     plan_smallest(plan);
     plan_seal(plan);

@@ -507,6 +507,9 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
     if (depth > 200) fail(c, "func", "loops in too many loops");
     for (uint32_t i = 0; i < block->code.len && !c->wrong; i++) {
         const HInstr *h = &block->code.data[i];
+        bool follows = i > 0 && block->code.data[i - 1].relay > 0;
+        if (!follows && !relay_holds(c->plan, h, block->code.len - 1 - i))
+            fail(c, "func", "launches that cannot run together");
         if (h->kind == H_LAUNCH)
             check_launch(c, h);
         else if (host_is_loop(h->kind))

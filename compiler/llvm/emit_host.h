@@ -21,7 +21,8 @@ enum {
     HOST_CONV_NORM,
     HOST_MEMORY,
     HOST_KEPT,
-    HOST_UNCONVERGED
+    HOST_UNCONVERGED,
+    HOST_RELAY
 };
 
 typedef struct {
@@ -68,6 +69,7 @@ LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t i
 LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels);
 /* Whole lines of cache, and a bit, so that fields of 2^k bytes do not compete for the same lines. */
 LLVMValueRef slot_bytes(Emit *e, LLVMValueRef bytes);
+LLVMValueRef rows_of(Emit *e, LLVMValueRef grids, GridId grid); /* of partial results, too */
 LLVMValueRef ceil_div(Emit *e, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef constant_f64(HE *h, uint32_t index);
 LLVMValueRef to_real(Emit *e, LLVMValueRef f64);
@@ -78,11 +80,20 @@ void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status);
 void stop_unless_zero(HE *h, LLVMValueRef stop);
 /* args[0] is filled with the context. */
 LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args, uint32_t count);
+/* ---- emit_launch.c ---- */
+
 /* Runs units of a function of the type of a kernel on the words; work: as PdnHost.launch, NULL in standalone code. */
 void launch(HE *h, LLVMValueRef function, LLVMValueRef count, LLVMValueRef work);
 /* Runs kernel `number` on these arguments. */
 void launch_kernel(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
                    const LLVMValueRef *outputs, const LLVMValueRef *scalars);
+/* Units of a launch, and about how much work they are (PdnHost.launch). */
+typedef struct {
+    LLVMValueRef count, work;
+} Units;
+Units fill_launch(HE *h, const HInstr *in); /* puts its arguments into h->words */
+void emit_totals(HE *h, const HInstr *in);  /* the numbers that it reduces to, from its partial results */
+void emit_launch(HE *h, const HInstr *in);
 void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to);
 void emit_code(HE *h, const HBlock *block);
 
@@ -90,6 +101,11 @@ LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid);
 void put_word(HE *h, uint32_t word, LLVMValueRef value); /* of the arguments of a launch */
 /* Where a field that is made now goes. */
 LLVMValueRef field_place(HE *h, HReg reg);
+
+/* ---- emit_relay.c ---- */
+
+/* The launch and those after it that may run together with it. */
+void emit_relay(HE *h, const HInstr *first);
 
 /* ---- emit_tridiag.c ---- */
 

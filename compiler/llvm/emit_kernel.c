@@ -358,11 +358,14 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
                                       emit_i64(e, e->lanes), "");
     low = LLVMBuildSelect(e->b, room, low, to, "");
     high = LLVMBuildSelect(e->b, room, high, to, "");
-    if ((k->low[1] | k->low[2] | k->high[1] | k->high[2]) || ke->ends_done) {
+    LLVMValueRef halves = resample_halves(ke);
+    if ((k->low[1] | k->low[2] | k->high[1] | k->high[2]) || ke->ends_done || halves) {
         LLVMBasicBlockRef a = emit_block(e, "inner"), b = emit_block(e, "outer"),
                           join = emit_block(e, "join");
         LLVMValueRef inner = is_inner(ke, y, z);
         if (ke->ends_done) inner = LLVMBuildAnd(e->b, inner, is_long(ke), "");
+        if (halves) inner = LLVMBuildAnd(e->b, inner, halves, "");
+        ke->halves = halves != NULL;
         LLVMBuildCondBr(e->b, inner, a, b);
         LLVMPositionBuilderAtEnd(e->b, a);
         if (ke->ends_done) {
@@ -371,6 +374,7 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
             vector_loop(ke, true, low, high, y, z);
             scalar_loop(ke, true, from, low, high, to, y, z);
         }
+        ke->halves = false;
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, b);
         vector_loop(ke, false, low, high, y, z);

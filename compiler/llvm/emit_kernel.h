@@ -63,6 +63,7 @@ typedef struct {
     VEC(Carry) carries;
     bool carrying; /* this vector takes values from the one before, and leaves its own */
     /* the cell that is being computed */
+    bool halves; /* every axis of the grids that are read from is half or twice as long */
     bool vector, inner;                    /* vectors along x; y and z away from sides */
     enum { X_INSIDE, X_LOW, X_HIGH } ends; /* the vector is the first or the last of its row */
     LLVMValueRef cell[MAX_RANK];
@@ -89,6 +90,13 @@ LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t chan
                        const LLVMValueRef *index);
 /* 0, 1, 2, … */
 LLVMValueRef ke_lanes(KE *ke, LLVMTypeRef element);
+/* ---- emit_resample.c ---- */
+
+/* Are all axes of the grids that the kernel restricts or prolongs from just half or twice as long? NULL: there are none. */
+LLVMValueRef resample_halves(KE *ke);
+/* The vector of a RESTRICT or PROLONG at a position, where ke->halves; NULL: not by shuffles. */
+LLVMValueRef resample_vector(KE *ke, const KNodeData *n, const uint32_t *at);
+
 const Carry *ke_carry(const KE *ke, KNode id, const int32_t *at);
 
 #endif

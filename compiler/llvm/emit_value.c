@@ -248,6 +248,8 @@ static LLVMValueRef gather(KE *ke, LLVMValueRef row, LLVMValueRef index) {
 static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
     Emit *e = ke->e;
     const Kernel *k = ke->k;
+    LLVMValueRef vector = resample_vector(ke, n, at);
+    if (vector) return vector;
     const GridValues *other = &ke->grids[k->fields.data[n->index].grid];
     bool finer = n->kind < K_PROLONG, largest = n->kind == K_POOL, one = n->kind >= K_FIRST;
     Kin kin[MAX_RANK];

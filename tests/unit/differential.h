@@ -20,6 +20,7 @@ typedef struct {
     const Plan *plan;
     bool f64;
     int threads;
+    bool apart; /* launches that could run together do not */
     uint64_t seed;
     PdnGrid *grids;
     const double **inputs; /* by Module.inputs */
@@ -63,6 +64,12 @@ static inline void run_launch(void *context, PdnKernel *kernel, const void *argu
     Run *r = context;
     r->work += work;
     pdn_launch(kernel, arguments, count, r->threads);
+}
+
+static inline void run_relay(void *context, const PdnRelay *relay)
+{
+    int threads = ((Run *)context)->threads;
+    pdn_relay(relay, threads < 1 ? 1 : threads, ((Run *)context)->apart ? 0 : PDN_RELAY_ALWAYS, run_launch, context);
 }
 
 static inline void run_see(Run *r, const void *data, int64_t count)
@@ -135,7 +142,8 @@ static inline char *run_code(Run *r, const Code *code)
                     .progress = run_progress,
                     .random = run_random,
                     .batch_mean = r->batch_mean,
-                    .conv_norm = run_conv_norm};
+                    .conv_norm = run_conv_norm,
+                    .relay = run_relay};
     void **inputs = run_inputs(r);
     CodeArguments a = {&host, r->grids, (const void *const *)inputs, NULL, NULL};
     uint64_t bytes = code_workspace(code, &a);

@@ -1,0 +1,130 @@
+/* Launches that can run together, row by row (runtime/relay.c).
+ *
+ * Launches in a row are stages of one relay if each reads what an earlier one makes, or reads a field that an earlier
+ * one reads, and if rows near a row are all that it needs of what is made: no sides that lead to the other end of
+ * the field, no totals. Grids are one, and the next coarser one. Whether it is worth it shows when the program
+ * runs, by the sizes; so nothing here depends on them. */
+#include "compiler/kernel/plan_ir.h"
+
+typedef struct {
+    const Plan *plan;
+    const HInstr *stage; /* the first */
+    uint32_t stages, fields, readings;
+    GridId fine, coarse; /* coarse: GRID_NONE as long as there is none */
+} Relay;
+
+int32_t kernel_rows_reach(const Kernel *k) {
+    uint32_t last = k->rank - 1;
+    return k->low[last] > k->high[last] ? k->low[last] : k->high[last];
+}
+
+/* Does it read rows at the other end of the grid? */
+static bool goes_round(const Kernel *k) {
+    uint32_t last = k->rank - 1;
+    for (KNode n = 1; n < k->nodes.len; n++) {
+        const KNodeData *d = &k->nodes.data[n];
+        if (d->kind != K_SHIFT && d->kind != K_UNSHIFT) continue;
+        if (d->offset[last] && d->sides[last][d->offset[last] > 0] == SIDE_PERIODIC) return true;
+    }
+    return false;
+}
+
+static bool reads_finer_cells_only(const Kernel *k, uint32_t field) {
+    for (KNode n = 1; n < k->nodes.len; n++) {
+        const KNodeData *d = &k->nodes.data[n];
+        if (d->index == field && (d->kind == K_PROLONG || d->kind == K_SPIKE || d->kind == K_ENTRY)) return false;
+    }
+    return true;
+}
+
+/* Which stage makes the field, or gives the number; NONE: none. */
+static uint32_t maker(const Relay *r, HReg reg) {
+    for (uint32_t s = 0; s < r->stages; s++) {
+        const HInstr *h = &r->stage[s];
+        const Kernel *k = r->plan->kernels.data[h->index];
+        for (uint32_t i = 0; i < k->written.len; i++)
+            if (h->outputs[i] == reg) return s;
+        for (uint32_t i = 0; i < k->reductions.len; i++)
+            if (h->reductions[i] == reg) return s;
+    }
+    return NONE;
+}
+
+static bool is_read(const Relay *r, HReg reg) {
+    for (uint32_t s = 0; s < r->stages; s++)
+        for (uint32_t i = 0; i < r->plan->kernels.data[r->stage[s].index]->fields.len; i++)
+            if (r->stage[s].fields[i] == reg) return true;
+    return false;
+}
+
+/* Partial results of a grid's launches share their place. */
+static bool reduces_already(const Relay *r, GridId grid) {
+    for (uint32_t s = 0; s < r->stages; s++)
+        if (r->stage[s].grids[0] == grid && r->plan->kernels.data[r->stage[s].index]->reductions.len) return true;
+    return false;
+}
+
+static bool may_start(const Plan *plan, const HInstr *h) {
+    if (h->kind != H_LAUNCH) return false;
+    const Kernel *k = plan->kernels.data[h->index];
+    return k->rank == 2 && k->written.len <= 8 && kernel_words_count(k) <= PDN_RELAY_WORDS;
+}
+
+/* The grid, as one of the relay's; false: it is none of them. */
+static bool joins_grid(Relay *r, GridId grid) {
+    if (grid == r->fine || grid == r->coarse) return true;
+    if (r->coarse != GRID_NONE || r->plan->finer[grid] != r->fine) return false;
+    r->coarse = grid;
+    return true;
+}
+
+static bool joins(Relay *r, const HInstr *h) {
+    if (r->stages == PDN_RELAY_STAGES || !may_start(r->plan, h)) return false;
+    Relay then = *r;
+    const Kernel *k = r->plan->kernels.data[h->index];
+    GridId grid = h->grids[0];
+    bool round = goes_round(k), common = false;
+    if (!joins_grid(&then, grid) || (k->reductions.len && reduces_already(r, grid))) return false;
+    for (uint32_t i = 0; i < k->scalars; i++)
+        if (h->scalars[i] != NONE && maker(r, h->scalars[i]) != NONE) return false;
+    for (uint32_t i = 0; i < k->fields.len; i++) {
+        common = common || is_read(r, h->fields[i]);
+        if (maker(r, h->fields[i]) == NONE) continue;
+        if (round || !reads_finer_cells_only(k, i)) return false;
+        common = true;
+        then.readings++;
+    }
+    then.fields += k->written.len;
+    then.stages++;
+    if (!common || then.fields > PDN_RELAY_FIELDS || then.readings > PDN_RELAY_READINGS) return false;
+    *r = then;
+    return true;
+}
+
+bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left) {
+    Relay r = {.plan = plan, .stage = first, .stages = 1};
+    if (first->relay == 0) return true;
+    if (first->relay > left || !may_start(plan, first)) return false;
+    r.fine = first->grids[0];
+    r.fields = plan->kernels.data[first->index]->written.len;
+    while (r.stages <= first->relay)
+        if (first[r.stages].relay + r.stages != first->relay || !joins(&r, &first[r.stages])) return false;
+    return true;
+}
+
+static void relay_block(const Plan *plan, HBlock *block) {
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        HInstr *h = &block->code.data[i];
+        if (host_is_loop(h->kind)) relay_block(plan, h->loop->body);
+        if (!may_start(plan, h)) continue;
+        Relay r = {.plan = plan, .stage = h, .stages = 1, .fine = h->grids[0]};
+        r.fields = plan->kernels.data[h->index]->written.len;
+        while (i + r.stages < block->code.len && joins(&r, &block->code.data[i + r.stages])) continue;
+        for (uint32_t s = 0; s < r.stages; s++) block->code.data[i + s].relay = r.stages - 1 - s;
+        i += r.stages - 1;
+    }
+}
+
+void plan_relay(Plan *plan) {
+    for (uint32_t i = 0; i < plan->funcs.len; i++) relay_block(plan, &plan->funcs.data[i]->body);
+}

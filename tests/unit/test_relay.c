@@ -1,0 +1,215 @@
+/* Launches that run together, row by row, against the same launches one after the other: relays of kernels written here,
+ * and compiled ones. */
+#include "tests/unit/cases.h"
+
+#include <criterion/criterion.h>
+
+/* ---- kernels written here --------------------------------------------------------------------- */
+
+enum { MOST_STAGES = PDN_RELAY_STAGES, OUT = 0, ROWS, WIDTH, FIRST_INPUT, INPUT_WORDS = 3 /* address, reach, rows */ };
+
+/* A row is made of rows around it of each input: the same rows, or two a row of a finer one; mirrored at the sides. */
+static void make_rows(const void *arguments, int64_t begin, int64_t end)
+{
+    const int64_t *w = arguments;
+    double *out = (double *)(intptr_t)w[OUT];
+    for (int64_t y = begin; y < end; y++)
+        for (int64_t x = 0; x < w[WIDTH]; x++) {
+            double sum = (double)y;
+            for (int i = 0; i < 2; i++) {
+                const int64_t *in = w + FIRST_INPUT + INPUT_WORDS * i;
+                const double *from = (const double *)(intptr_t)in[0];
+                bool finer = in[2] > w[ROWS];
+                for (int64_t d = -in[1]; from && d <= in[1]; d++)
+                    for (int second = 0; second <= finer; second++) {
+                        int64_t row = y + d < 0 ? -1 - y - d : y + d >= w[ROWS] ? 2 * w[ROWS] - 1 - y - d : y + d;
+                        row = finer ? 2 * row + second : row;
+                        row = row >= in[2] ? in[2] - 1 : row;
+                        sum = sum * 0.75 + (double)(d + 4) * from[row * w[WIDTH] + x];
+                    }
+            }
+            out[y * w[WIDTH] + x] = sum;
+        }
+}
+
+typedef struct {
+    PdnStage stage[MOST_STAGES];
+    PdnHandOver field[PDN_RELAY_FIELDS];
+    PdnReading reading[PDN_RELAY_READINGS];
+    PdnRelay relay;
+    int64_t words[MOST_STAGES][FIRST_INPUT + 2 * INPUT_WORDS];
+    double *made[MOST_STAGES], *expected[MOST_STAGES], *input;
+    bool read[MOST_STAGES], own[MOST_STAGES];
+    int64_t rows[MOST_STAGES], width;
+} Chain;
+
+static void choose_input(Chain *c, int s, int i, uint64_t *seed)
+{
+    int from = (int)(next_random(seed) % (uint64_t)(s + 1)) - 1; /* -1: from outside */
+    if (i == 0 && s > 0)
+        from = s - 1;
+    if (from >= 0 && c->rows[from] < c->rows[s])
+        from = -1; /* not from a coarser one */
+    int64_t reach = (int64_t)(next_random(seed) % 3), *in = c->words[s] + FIRST_INPUT + INPUT_WORDS * i;
+    in[0] = (int64_t)(intptr_t)(from < 0 ? c->input : c->made[from]);
+    in[1] = reach;
+    in[2] = from < 0 ? c->rows[s] : c->rows[from];
+    if (from < 0)
+        return;
+    c->reading[c->relay.readings_count++] = (PdnReading){.field = from, .stage = s, .word = FIRST_INPUT + INPUT_WORDS * i, .reach = reach};
+    c->read[from] = true;
+}
+
+static Chain *new_chain(int64_t rows, int64_t width, uint64_t *seed)
+{
+    Chain *c = calloc(1, sizeof *c);
+    int stages = 2 + (int)(next_random(seed) % (MOST_STAGES - 1)), coarse = (int)(next_random(seed) % 16);
+    c->width = width;
+    c->input = malloc(sizeof(double) * (size_t)(rows * width));
+    for (int64_t i = 0; i < rows * width; i++)
+        c->input[i] = uniform(seed);
+    c->relay = (PdnRelay){c->stage, stages, c->field, stages, c->reading, 0};
+    for (int s = 0; s < stages; s++) {
+        c->rows[s] = s >= coarse ? (rows + 1) / 2 : rows;
+        size_t bytes = sizeof(double) * (size_t)(c->rows[s] * width);
+        c->made[s] = malloc(bytes);
+        c->expected[s] = malloc(bytes);
+        memset(c->made[s], 0xff, bytes); /* NaN: who reads before it is made shows */
+        int64_t *w = c->words[s];
+        w[OUT] = (int64_t)(intptr_t)c->made[s];
+        w[ROWS] = c->rows[s];
+        w[WIDTH] = width;
+        for (int i = 0; i < 2; i++)
+            choose_input(c, s, i, seed);
+        c->stage[s] = (PdnStage){make_rows, w, FIRST_INPUT + 2 * INPUT_WORDS, c->rows[s], 1};
+    }
+    for (int s = 0; s < stages; s++) {
+        c->own[s] = c->read[s] && next_random(seed) % 3 > 0;
+        c->field[s] = (PdnHandOver){s, OUT, 8 * width, 1, 8 * width * c->rows[s], c->own[s]};
+    }
+    return c;
+}
+
+static void compute_expected(Chain *c)
+{
+    for (int s = 0; s < c->relay.stages_count; s++) {
+        c->stage[s].kernel(c->words[s], 0, c->rows[s]);
+        size_t bytes = sizeof(double) * (size_t)(c->rows[s] * c->width);
+        memcpy(c->expected[s], c->made[s], bytes);
+    }
+    for (int s = 0; s < c->relay.stages_count; s++)
+        memset(c->made[s], 0xff, sizeof(double) * (size_t)(c->rows[s] * c->width));
+}
+
+static void free_chain(Chain *c)
+{
+    for (int s = 0; s < c->relay.stages_count; s++) {
+        free(c->made[s]);
+        free(c->expected[s]);
+    }
+    free(c->input);
+    free(c);
+}
+
+typedef struct {
+    int together; /* launches of something else than a stage */
+    bool backwards;
+} Launcher;
+
+static void launch_parts(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work)
+{
+    Launcher *l = context;
+    l->together += kernel != make_rows;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = l->backwards ? count - 1 - i : i;
+        kernel(arguments, at, at + 1);
+    }
+}
+
+static int run_chain(int64_t rows, int64_t width, int threads, int64_t cache, uint64_t seed)
+{
+    Launcher l = {.backwards = seed & 1};
+    Chain *c = new_chain(rows, width, &seed);
+    compute_expected(c);
+    pdn_relay(&c->relay, threads, cache, launch_parts, &l);
+    for (int s = 0; s < c->relay.stages_count; s++) {
+        size_t bytes = sizeof(double) * (size_t)(c->rows[s] * width);
+        cr_expect(c->own[s] || memcmp(c->made[s], c->expected[s], bytes) == 0,
+                  "%lld rows, %d threads: stage %d of %lld differs", (long long)rows, threads, s, (long long)c->relay.stages_count);
+    }
+    free_chain(c);
+    return l.together;
+}
+
+Test(relay, stages_of_all_kinds)
+{
+    int together = 0, runs = 0;
+    uint64_t seed = 5;
+    for (int64_t rows = 4; rows < 120; rows += 1 + rows / 7)
+        for (int threads = 1; threads <= 4; threads++)
+            for (int again = 0; again < 12; again++, runs++)
+                together += run_chain(rows, 3, threads, PDN_RELAY_ALWAYS, next_random(&seed)) > 0;
+    cr_expect_gt(together, runs / 3, "only %d of %d ran together", together, runs);
+}
+
+/* Rows that do not fit into the cache all at once: fewer stages at a time. */
+Test(relay, goes_in_parts_where_the_cache_is_small)
+{
+    uint64_t seed = 9;
+    int most = 0;
+    for (int again = 0; again < 20; again++) {
+        int together = run_chain(700, 512, 2, 64 << 10, next_random(&seed));
+        most = together > most ? together : most;
+    }
+    cr_expect_gt(most, 1, "never more than one part");
+}
+
+Test(relay, small_fields_are_not_worth_it) { cr_expect_eq(run_chain(100, 4, 2, 1 << 20, 3), 0); }
+
+/* ---- compiled ------------------------------------------------------------------------------------ */
+
+/* Stencils of dear functions, several channels, a coarser grid, some of the fields shown, a sum at the end. */
+static void compiled_chain(const int64_t *extent, SideKind side, uint64_t seed)
+{
+    Case c = start(2, extent);
+    Node u = field_input(&c, 1, seed, 0, 1);
+    for (int i = 0; i < 4; i++) {
+        Tap taps[5] = {{.weight = -3}, {{1, 0, 0}, 0, 0, 1}, {{-1, 0, 0}, 0, 0, 0.5}, {{0, 1, 0}, 0, 0, 0.25}, {{0, -1, 0}, 0, 0, 1.5}};
+        Stencil s = {.rank = 2, .in_channels = 1, .out_channels = 1, .taps = taps, .count = 5};
+        for (uint32_t a = 0; a < 2; a++)
+            s.sides[a][0] = s.sides[a][1] = a == 1 && i < 2 ? side : SIDE_EVEN;
+        s.transposed = i == 2;
+        for (int k = 0; k < 4; k++)
+            u = graph_unary(c.m, c.f, k % 2 ? OP_SIN : OP_EXP, u, SPAN_NONE);
+        u = graph_add(c.m, c.f, OP_STENCIL, &u, 1, graph_stencil(c.m, &s), 0, SPAN_NONE);
+        if (i == 1)
+            show(&c, u);
+    }
+    Node coarse = graph_unary(c.m, c.f, OP_RESTRICT, u, SPAN_NONE);
+    show(&c, graph_unary(c.m, c.f, OP_SIN, coarse, SPAN_NONE));
+    show(&c, graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, u, u, SPAN_NONE), SPAN_NONE));
+    for (int f64 = 0; f64 < 2; f64++) {
+        double d = differ(&c, f64, 1);
+        cr_expect(d >= 0 && d <= (f64 ? 1e-12 : 1e-4), "%lldx%lld off by %g", (long long)extent[0], (long long)extent[1], d);
+        for (int threads = 1; threads <= 3; threads++) {
+            Numbers together = c.run.seen;
+            c.run.seen = (Numbers){0};
+            c.run.apart = !c.run.apart;
+            d = differ(&c, f64, threads);
+            cr_expect(together.len == c.run.seen.len &&
+                          memcmp(together.data, c.run.seen.data, sizeof(double) * together.len) == 0,
+                      "%lldx%lld: other bits, one after the other %d, %d threads", (long long)extent[0], (long long)extent[1],
+                      c.run.apart, threads);
+            vec_free(&together);
+        }
+    }
+    finish(&c);
+}
+
+Test(relay, compiled_launches)
+{
+    static const int64_t sizes[][3] = {{40, 64}, {33, 65}, {7, 30}, {100, 41}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
+            compiled_chain(sizes[i], side, 3 + i);
+}
