@@ -228,39 +228,37 @@ static void put_network(Job *j, const Explained *e) {
         text_printf(&j->out, "  %s: %s\n", e->symbols[i], e->symbol_about[i]);
 }
 
-/* A function that a task of an experiment runs: its samples are data, its other values parameters. */
-static void put_task(Job *j, const TaskBody *body, const TensorInfo *tensors, uint32_t tensor_count,
-                     const char *title) {
+/* The loss of a training: its samples are data, its other values parameters. */
+static void put_training(Job *j, const TrainTask *task) {
+    const TaskBody *body = &task->loss;
     if (!body->func) return;
     const Func *f = graph_get(j->what->module, body->func);
     uint32_t n = f->params.len;
     bool *data = ARENA_ARRAY(j->arena, bool, n + 1);
     const char **names = ARENA_ARRAY(j->arena, const char *, n + 1);
     double *counts = ARENA_ARRAY(j->arena, double, n + 1);
-    bool any = false;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t value = i >= body->samples ? body->values[i - body->samples] : UINT32_MAX;
-        const TensorInfo *t = tensors && value < tensor_count ? &tensors[value] : NULL;
-        data[i] = !t && (i < body->samples || !tensors);
-        names[i] = t ? t->path : i < body->samples ? "sample" : "value";
+        const TensorInfo *t = value < task->tensor_count ? &task->tensors[value] : NULL;
+        data[i] = i < body->samples;
+        names[i] = t                           ? t->path
+                   : data[i]                   ? "sample"
+                   : value == task->batch_size ? "batch_size"
+                                               : "value";
         counts[i] = t && !t->running ? numbers_of(t->rank, t->shape, t->depth) : 0;
-        any = any || data[i];
     }
     ExplainOptions o = explain_options(j);
-    o.places = !any;
+    o.places = !body->samples;
     o.param_data = data;
     o.param_names = names;
     o.param_counts = counts;
-    text_printf(&j->out, "\n%s\n", title);
+    text_printf(&j->out, "\nThe loss of training %s\n", task->name);
     put_network(j, explain_func(j->what->module, body->func, &o, j->arena));
 }
 
-static void put_tasks(Job *j) {
-    for (uint32_t i = 0; i < j->what->trainings.len; i++) {
-        const TrainTask *t = &j->what->trainings.data[i];
-        put_task(j, &t->loss, t->tensors, t->tensor_count,
-                 arena_format(j->arena, "The loss of training %s", t->name));
-    }
+static void put_trainings(Job *j) {
+    for (uint32_t i = 0; i < j->what->trainings.len; i++)
+        put_training(j, &j->what->trainings.data[i]);
 }
 
 static const Explained *explained(Job *j) {
@@ -282,7 +280,7 @@ static bool explain(Job *j) {
         return true;
     }
     put_network(j, e);
-    if (!j->item) put_tasks(j);
+    if (!j->item) put_trainings(j);
     put_plan(j, j->what->module->main, e->symbol_count > 0);
     return true;
 }

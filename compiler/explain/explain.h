@@ -71,6 +71,7 @@ typedef struct {
     const char **weights; /* names of the parameters that it uses: "K[k]" */
     uint32_t weight_count;
     double parameters; /* numbers that no layer before has used */
+    bool trained;      /* it uses some that count: running ones do not */
     bool adjoint;      /* the transpose of layer `partner` of the same part */
     uint32_t partner;  /* or UINT32_MAX */
     Amount flops;   /* once, without repeating it: of a loop for all its steps. By Explained.unit */
@@ -129,7 +130,7 @@ struct Part {
 typedef struct {
     bool data;        /* a field or number that it acts on; else a parameter */
     const char *name; /* "f", "K" */
-    double count;     /* numbers of a parameter, all its frames */
+    double count;     /* numbers of a parameter, all its frames; of a running one 0 */
 } ExplainInput;
 
 typedef struct {

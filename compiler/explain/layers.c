@@ -181,6 +181,7 @@ static void add_weights(Reading *r, Layer *l, const uint64_t *set) {
     for (uint32_t t = 0; t < b->tensor_count; t++) {
         if (!(set[t / 64] >> (t % 64) & 1)) continue;
         l->weights[l->weight_count++] = weight_name(r, t);
+        l->trained = l->trained || b->tensors[t].count > 0;
         if (!b->tensors[t].counted) l->parameters += b->tensors[t].count;
         b->tensors[t].counted = true;
     }

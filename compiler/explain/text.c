@@ -205,7 +205,7 @@ const char *layer_makes(const Explained *e, const Part *p, uint32_t layer) {
 }
 
 static const char *parameters_text(const Explained *e, const Layer *l) {
-    if (!l->weight_count) return "";
+    if (!l->trained) return "";
     if (l->parameters == 0) return "shared";
     Amount a = amount_of(l->parameters);
     return explain_amount(e, &a, false);

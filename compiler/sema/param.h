@@ -41,6 +41,7 @@ struct Parameter {
     double low, high;      /* `in [low, high]` */
     VEC(Constraint) constraints;
     const Expr *rule; /* of a running one: `with` it training moves it; NULL: an optimiser does */
+    const Expr *entry; /* the number of the entry that it moves; NULL: it has no index */
     VEC(ConvId) convs; /* as which it is applied: with each boundary that it meets */
 };
 

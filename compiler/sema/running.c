@@ -7,7 +7,8 @@
 #include "compiler/ops/rules.h"
 #include "compiler/sema/param.h"
 
-/* What it has become in the frame so far; NULL: from there nothing leads to the results of a loss. */
+/* What it has become in the frame so far; NULL: from there nothing leads to the results of a loss. An indexed one is the
+ * sum of its changes, into which steps of a loop add their entries. */
 static Moved *moved_in(Elab *e, Frame *f, Parameter *p) {
     for (uint32_t i = 0; i < f->moved.len; i++)
         if (f->moved.data[i].parameter == p) return &f->moved.data[i];
@@ -17,8 +18,9 @@ static Moved *moved_in(Elab *e, Frame *f, Parameter *p) {
         Frame *current = e->frame;
         e->frame = f;
         before = value_to_node(e, start);
+        if (p->depth >= 0) before = graph_unary(e->module, f->func, OP_ZEROSTACK, before, p->span);
         e->frame = current;
-    } else if (f->step && moved_in(e, f->parent, p)) {
+    } else if (f->step && (p->depth < 0 || f->parent->training) && moved_in(e, f->parent, p)) {
         before = graph_param(e->module, f->func, value_type(e, start), 0);
     } else {
         return NULL;
@@ -28,8 +30,13 @@ static Moved *moved_in(Elab *e, Frame *f, Parameter *p) {
 }
 
 static void misplaced(Elab *e, const Parameter *p) {
-    Diagnostic *d = report(e, RUNNING_PLACE, p->span, names_text(e->names, p->name));
-    diag_help(d, "apply what it belongs to in what is minimised, or in a step of a recurrence");
+    const Frame *around = e->frame;
+    while (around->step) around = around->parent;
+    Diagnostic *d = report(e, RUNNING_PLACE, p->span, names_text(e->names, p->name),
+                           around->training ? "a loop that is in another one: it has an index"
+                                            : "a derivative, a proof or the equation of a solve");
+    diag_help(d, "apply what it belongs to in what is minimised, or in a step of a recurrence%s",
+              around->training ? " that is in no other one" : "");
 }
 
 /* A number may stand for a row of equal ones. */
@@ -39,21 +46,17 @@ static Node fitting(Elab *e, const Parameter *p, const Value *v) {
     if (!alike && !value_is_scalar(e, v)) {
         if (v->kind != VALUE_ERROR)
             report(e, RULE_SHAPE, v->span, names_text(e->names, p->name),
-                   value_describe(e, p->tensors[0].value), value_describe(e, v));
+                   type_text(e->module, wanted, e->arena), value_describe(e, v));
         return NODE_NONE;
     }
     return node_broadcast(e->module, e->frame->func, value_to_node(e, v), wanted, v->span);
 }
 
-void parameter_move(Elab *e, const Env *env, Parameter *p) {
-    const Moved *before = moved_in(e, e->frame, p);
-    if (!before) {
-        misplaced(e, p);
-        return;
-    }
+/* It as it is so far. */
+static void move_whole(Elab *e, const Env *env, Parameter *p) {
     Value *v = value_new(e, VALUE_NODE, p->span);
     v->node.frame = e->frame;
-    v->node.node = before->now;
+    v->node.node = moved_in(e, e->frame, p)->now;
     v->node.boundary = value_boundary(e, p->tensors[0].value);
     Node n = fitting(e, p, eval_expr(e, env_bind(e, env, p->name, v, p->span), p->rule));
     if (n) /* found anew: the rule may have moved others */
@@ -61,16 +64,50 @@ void parameter_move(Elab *e, const Env *env, Parameter *p) {
             graph_unary(e->module, e->frame->func, OP_DETACH, n, p->rule->span);
 }
 
+static void move_entry(Elab *e, const Env *env, Parameter *p) {
+    Module *m = e->module;
+    FuncId f = e->frame->func;
+    Span span = p->rule->span;
+    const Value *k = eval_expr(e, env, p->entry);
+    const Value *all = parameter_value(e, p, p->span),
+                *entry = parameter_index(e, all, k, p->entry->span);
+    if (entry->kind == VALUE_ERROR) return;
+    Node n = fitting(e, p, eval_expr(e, env_bind(e, env, p->name, all, p->span), p->rule));
+    if (!n) return;
+    Node change = graph_binary(m, f, OP_SUB, n, value_to_node(e, entry), span);
+    change =
+        node_broadcast(m, f, graph_unary(m, f, OP_DETACH, change, span), p->tensors[0].type, span);
+    Node parts[3] = {moved_in(e, e->frame, p)->now, value_to_node(e, k), change};
+    moved_in(e, e->frame, p)->now = graph_add(m, f, OP_SCATTER, parts, 3, 0, 0, span);
+}
+
+void parameter_move(Elab *e, const Env *env, Parameter *p) {
+    if (!moved_in(e, e->frame, p))
+        misplaced(e, p);
+    else if (p->depth < 0)
+        move_whole(e, env, p);
+    else
+        move_entry(e, env, p);
+}
+
 bool parameter_rule(Elab *e, Parameter *p, const Stmt *s) {
     if (!s->param.rules.count) return true;
     const char *name = names_text(e->names, p->name);
     p->rule = s->param.rules.items[0];
+    p->entry = s->param.entry;
     if (s->param.rules.count > 1) {
         report(e, RULE_TWICE, s->param.rules.items[1]->span, name);
         return false;
     }
-    if (!p->is_conv && p->depth < 0) return true;
-    report(e, RULE_KIND, p->rule->span, name, p->is_conv ? "a convolution" : "indexed");
+    if (p->is_conv) {
+        report(e, RULE_KIND, p->rule->span, name);
+        return false;
+    }
+    if ((p->depth >= 0) == (p->entry != NULL)) return true;
+    Diagnostic *d = report(e, RULE_ENTRY, p->rule->span, name,
+                           p->entry ? "moves an entry, and there is no index"
+                                    : "does not say which entry it moves");
+    if (!p->entry) diag_help(d, "with 0.9 * %s[k] + 0.1 * x at k", name);
     return false;
 }
 

@@ -48,6 +48,7 @@ void walk_stmt(const Stmt *s, ExprVisit *visit, void *context) {
         walk_list(&s->param.ranges, visit, context);
         walk_list(&s->param.constraints, visit, context);
         walk_list(&s->param.rules, visit, context);
+        walk_expr(s->param.entry, visit, context);
         break;
     case STMT_BOUNDARY: walk_expr(s->boundary.value, visit, context); break;
     case STMT_SOLVE:

@@ -108,6 +108,7 @@ struct Stmt {
             ExprList ranges;      /* in e */
             ExprList constraints; /* subject to e */
             ExprList rules;       /* with e: how training moves it, in place of an optimiser */
+            Expr *entry;          /* with e at k: which entry, or NULL */
         } param;
         struct { NameAt *names; uint32_t count; Expr *side; Expr *value; } boundary; /* side: x.low or NULL */
         struct { Expr *left, *right, *unknown, *from, *with; } solve;  /* from may be NULL */

@@ -406,7 +406,9 @@ static void put_limits(Formatter *f, const Stmt *stmt) {
             } else {
                 format_newline(f, f->base + INDENT);
             }
-            put_word(f, words[pass], list->items[i], 0);
+            bool entry = pass == 2 && i + 1 == list->count && stmt->param.entry;
+            put_word(f, words[pass], list->items[i], entry ? 4 : 0);
+            if (entry) { put_word(f, " at ", stmt->param.entry, 0); }
         }
     }
 }

@@ -48,6 +48,7 @@ typedef NODES(Item) Items;
 
 typedef struct {
     Exprs ranges, constraints, rules;
+    Expr *entry;
 } Limits;
 
 #define NODES_PUSH(parser, list, item)                                                             \

@@ -208,6 +208,7 @@ stmt:
         $$->param.ranges = MAKE_LIST(ExprList, &$5->ranges);
         $$->param.constraints = MAKE_LIST(ExprList, &$5->constraints);
         $$->param.rules = MAKE_LIST(ExprList, &$5->rules);
+        $$->param.entry = $5->entry;
     }
   | PARAM NAME LBRACKET expr RBRACKET ASSIGN expr limits NL {
         $$ = STMT(PARAM, @$);
@@ -217,6 +218,7 @@ stmt:
         $$->param.ranges = MAKE_LIST(ExprList, &$8->ranges);
         $$->param.constraints = MAKE_LIST(ExprList, &$8->constraints);
         $$->param.rules = MAKE_LIST(ExprList, &$8->rules);
+        $$->param.entry = $8->entry;
     }
   | BOUNDARY names ASSIGN expr NL {
         $$ = STMT(BOUNDARY, @$);
@@ -317,6 +319,7 @@ limits:
   | limits IN expr         { $$ = $1; PUSH(&$$->ranges, $3); }
   | limits SUBJECT TO expr { $$ = $1; PUSH(&$$->constraints, $4); }
   | limits WITH expr       { $$ = $1; PUSH(&$$->rules, $3); }
+  | limits WITH expr AT expr { $$ = $1; PUSH(&$$->rules, $3); $$->entry = $5; }
   ;
 
 expr:

@@ -148,6 +148,7 @@ static void put_param_stmt(Printer *p, const Stmt *stmt, uint32_t level) {
     for (uint32_t i = 0; i < stmt->param.rules.count; i++) {
         put_part(p, "with", stmt->param.rules.items[i], level + 1);
     }
+    put_part(p, "at", stmt->param.entry, level + 1);
 }
 
 static void put_bind(Printer *p, const char *word, const Stmt *stmt, uint32_t level) {

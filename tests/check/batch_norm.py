@@ -72,7 +72,7 @@ network net()(f) {
     param L = conv(3 -> 1, size = 3, boundary = zero)
     param s = uniform(3, 0.5, 1.5)
     param b = normal(3, 0.2)
-    let B = batch_norm(MOMENTUM)
+    let B = MADE
     BODY
 }
 
@@ -108,7 +108,12 @@ experiment again {
 """
 ONCE = "return L(relu(B(K(f), s, b)))"
 TWICE = "return L(relu(B(K(f), s, b)) + B(K(0.5 * f)^2, s, b))"
-LOOP = "let P(u) = u + 0.3 * B(u, s, b)\n    return L((P^4)(K(f)))"
+DEEP = """u[0]   = K(f)
+    u[k+1] = u[k] + 0.3 * relu(B(u[k] + 0.1 * k, k, s, b))
+    return L(u[4])"""
+LOOP = """let P(u) = u + 0.3 * B(u, s, b)
+    let Q(u) = (P^2)(0.9 * u)
+    return L((Q^2)(K(f)))"""
 
 
 class Net(torch.nn.Module):
@@ -118,11 +123,12 @@ class Net(torch.nn.Module):
         super().__init__()
         for name in ("K", "L", "s", "b"):
             self.register_parameter(name, torch.nn.Parameter(torch.tensor(start[name].copy())))
-        self.norm = torch.nn.BatchNorm2d(3, momentum=momentum, affine=False, dtype=self.K.dtype)
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(3, momentum=momentum, affine=False, dtype=self.K.dtype)
+                                         for _ in range(4 if body == DEEP else 1))
         self.body = body
 
-    def scaled(self, u):
-        return self.s.view(1, 3, 1, 1) * self.norm(u) + self.b.view(1, 3, 1, 1)
+    def scaled(self, u, k=0):
+        return self.s.view(1, 3, 1, 1) * self.norms[k](u) + self.b.view(1, 3, 1, 1)
 
     def forward(self, f):
         u = F.conv2d(f, self.K, padding=1)
@@ -130,9 +136,12 @@ class Net(torch.nn.Module):
             u = torch.relu(self.scaled(u))
         elif self.body == TWICE:
             u = torch.relu(self.scaled(u)) + self.scaled(F.conv2d(0.5 * f, self.K, padding=1) ** 2)
-        else:
-            for _ in range(4):
+        for k in range(4):
+            if self.body == LOOP:
+                u = 0.9 ** (k % 2 == 0) * u
                 u = u + 0.3 * self.scaled(u)
+            if self.body == DEEP:
+                u = u + 0.3 * torch.relu(self.scaled(u + 0.1 * k, k))
         return F.conv2d(u, self.L, padding=1)
 
 
@@ -146,8 +155,10 @@ def compare(name, body, kind, precision, momentum):
     f64 = precision == "precision f64"
     tolerance = 1e-10 if f64 else 2e-4
     text = PROGRAM.replace("PRECISION", precision).replace("BODY", body).replace("OPTIMISER", kind)
+    made = "batch_norms(count = 4" if body == DEEP else "batch_norm("
+    made += "" if momentum == 0.1 else f"{', ' if body == DEEP else ''}momentum = {momentum}"
     with open(path("net.pdn"), "w", encoding="utf-8") as file:
-        file.write(text.replace("MOMENTUM", "" if momentum == 0.1 else f"momentum = {momentum}"))
+        file.write(text.replace("MADE", made + ")"))
     done = pdn("run", "net.pdn", "learn", "--out", "learned", "--quiet", "--threads", "1")
     check(f"{name} trains", done.returncode == 0, done.stderr)
     if done.returncode:
@@ -168,10 +179,11 @@ def compare(name, body, kind, precision, momentum):
         step.step()
     net.eval()
     got = arrays("learned", "net.safetensors")
-    check(f"{name}: names", set(got) == {"K", "L", "s", "b", "batch_norm.running_mean",
-                                         "batch_norm.running_var"}, list(got))
-    near(f"{name}: running mean", got["batch_norm.running_mean"], net.norm.running_mean.numpy(), tolerance)
-    near(f"{name}: running variance", got["batch_norm.running_var"], net.norm.running_var.numpy(), tolerance)
+    stem = "batch_norms" if body == DEEP else "batch_norm"
+    check(f"{name}: names", set(got) == {"K", "L", "s", "b", f"{stem}.running_mean", f"{stem}.running_var"}, list(got))
+    for average in ("running_mean", "running_var"):
+        wanted = np.stack([getattr(norm, average).numpy() for norm in net.norms])
+        near(f"{name}: {average}", got[f"{stem}.{average}"], wanted if body == DEEP else wanted[0], tolerance)
     for weight in ("K", "L", "s", "b"):
         near(f"{name}: {weight}", got[weight], getattr(net, weight).detach().numpy(), tolerance)
     with torch.no_grad():
@@ -190,6 +202,8 @@ def files(name):
                                            for i in range(SAMPLES)))
     pdn("run", "net.pdn", "learn", "--out", "threads", "--quiet", "--threads", "2")
     check(f"{name}: on two threads", content("threads", "net.safetensors") == content("learned", "net.safetensors"))
+    pdn("run", "net.pdn", "learn", "--out", "less", "--quiet", "--memory", "1K")
+    check(f"{name}: in less memory", content("less", "net.safetensors") == content("learned", "net.safetensors"))
     pdn("run", "net.pdn", "learn", "epochs=2", "--out", "part", "--quiet")
     check(f"{name}: half way", content("part", "net.safetensors") != content("learned", "net.safetensors"))
     pdn("run", "net.pdn", "learn", "--out", "part", "--quiet", "--resume")
@@ -209,7 +223,8 @@ def main():
     compare("once", ONCE, sgd, "precision f64", 0.1)
     compare("with adam", ONCE, adam, "precision f64", 0.25)
     compare("twice", TWICE, sgd, "precision f64", 0.1)
-    compare("in a loop", LOOP, sgd, "precision f64", 0.1)
+    compare("in loops", LOOP, sgd, "precision f64", 0.1)
+    compare("of each step", DEEP, sgd, "precision f64", 0.2)
     compare("in f32", ONCE, sgd, "precision f32", 0.1)
     print(f"{COUNT} checks, {len(FAULTS)} wrong")
     sys.exit(1 if FAULTS else 0)
