@@ -82,7 +82,10 @@ static void through(Reach *r, const NodeData *n, Region *x) {
         return;
     }
     for (uint32_t a = 0; a < r->rank; a++) {
-        if (n->op == OP_STENCIL) {
+        if (n->op == OP_RESTRICT && n->index == RESAMPLE_SHARES) {
+            x->low[a] += w / 2; /* a finer cell on each side */
+            x->high[a] += w / 2;
+        } else if (n->op == OP_STENCIL) {
             const Stencil *s = &r->module->stencils.data[n->index];
             int64_t reach = w * stencil_reach(s, a);
             widen(r, x, a, reach, reach, s->sides[a]);
@@ -92,7 +95,7 @@ static void through(Reach *r, const NodeData *n, Region *x) {
             widen(r, x, a, reach, reach, c->sides[a]);
         } else if (n->op == OP_PROLONG) {
             x->low[a] += w;
-            x->high[a] += w;
+            x->high[a] += n->index == RESAMPLE_SHARES ? 2 * w : w; /* the next coarse cell, too */
         }
     }
 }

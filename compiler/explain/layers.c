@@ -254,6 +254,8 @@ static const char *grid_title(Reading *r, const NodeData *d, Type in) {
                       : d->op == OP_RESTRICT ? "restriction"
                                              : "prolongation";
     if (d->op == OP_MAXPOOL) return arena_format(r->b->arena, "%s, %s cells", how, cells);
+    if (d->op != OP_MAXPOOL && d->index == RESAMPLE_SHARES)
+        return arena_format(r->b->arena, "%s, by shares of the cells", how);
     if (d->op == OP_RESTRICT)
         return arena_format(r->b->arena, d->index ? "%s, one of %s cells" : "%s, mean of %s cells",
                             how, cells);

@@ -163,11 +163,12 @@ static Reach through_conv(const Builder *b, const Conv *c, bool transposed, Type
 
 /* Between a grid and its coarser one. */
 static Reach through_grids(const Builder *b, const NodeData *d, Type in, Reach a) {
-    bool down = d->op != OP_PROLONG, one = d->op != OP_MAXPOOL && d->index == 1;
+    bool down = d->op != OP_PROLONG, one = d->op != OP_MAXPOOL && d->index == RESAMPLE_FIRST;
     const Grid *g = &b->module->grids.data[in.grid];
     double h = one ? 0 : size_of_cell(b, down ? in : d->type);
+    bool shares = d->op != OP_MAXPOOL && d->index == RESAMPLE_SHARES;
     for (uint32_t axis = 0; axis < g->rank; axis++)
-        a = widened(a, axis, down ? 0 : h, down ? h : 0);
+        a = widened(a, axis, down && !shares ? 0 : h, down || shares ? h : 0);
     return a;
 }
 

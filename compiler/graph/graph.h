@@ -218,6 +218,17 @@ void graph_free(Module *module);
 
 GridId graph_grid(Module *module, const Grid *grid);          /* equal grids are one */
 GridId graph_coarser(Module *module, GridId fine);            /* half the cells, rounded up */
+/* The same, but along an axis of an odd number n of cells, if that is known, its (n + 1) / 2 cells cover the same interval: they
+ * are a little narrower than two. */
+GridId graph_fitted(Module *module, GridId fine);
+/* How restrict and prolong go between a grid and its coarser one (their index). */
+typedef enum {
+    RESAMPLE_MEAN,   /* a coarse cell holds 2 finer ones an axis, the last of an odd number 1: their mean */
+    RESAMPLE_FIRST,  /* the first of these */
+    RESAMPLE_SHARES, /* to and from a fitted grid: a finer cell counts by what of it a coarse cell covers */
+} Resample;
+bool grid_shares(const Grid *fine, uint32_t axis); /* is the number of cells known, and odd? */
+Resample graph_resample(const Module *module, GridId fine, GridId coarse); /* SHARES or MEAN */
 /* The grid that this one halves, or else one of twice the cells, whose coarser grid it is. */
 GridId graph_finer(Module *module, GridId coarse);
 /* What the grid that *grid was made of, by halving or doubling, must have along an axis for that to have `least` cells (n

@@ -90,6 +90,32 @@ GridId graph_coarser(Module *module, GridId fine) {
     return graph_grid(module, &coarse);
 }
 
+bool grid_shares(const Grid *fine, uint32_t axis) {
+    return fine->extent[axis] >= 0 && fine->extent[axis] % 2 != 0;
+}
+
+GridId graph_fitted(Module *module, GridId fine) {
+    Grid from = module->grids.data[fine];
+    GridId halved = graph_coarser(module, fine);
+    Grid coarse = module->grids.data[halved];
+    bool any = false;
+    for (uint32_t axis = 0; axis < from.rank; axis++)
+        if (grid_shares(&from, axis)) {
+            coarse.spacing[axis] =
+                from.spacing[axis] * ((double)from.extent[axis] / (double)coarse.extent[axis]);
+            any = true;
+        }
+    return any ? graph_grid(module, &coarse) : halved;
+}
+
+Resample graph_resample(const Module *module, GridId fine, GridId coarse) {
+    const Grid *f = &module->grids.data[fine], *c = &module->grids.data[coarse];
+    for (uint32_t axis = 0; axis < f->rank; axis++)
+        if (c->finer == fine && grid_shares(f, axis) && c->spacing[axis] != 2 * f->spacing[axis])
+            return RESAMPLE_SHARES;
+    return RESAMPLE_MEAN;
+}
+
 GridId graph_finer(Module *module, GridId coarse) {
     Grid fine = module->grids.data[coarse];
     if (fine.finer != GRID_NONE) return fine.finer;

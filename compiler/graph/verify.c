@@ -184,7 +184,9 @@ static const char *verify_types(Module *module, FuncId id) {
             if (d.count != 1 || from.kind != TYPE_FIELD || type.kind != TYPE_FIELD ||
                 from.channels != type.channels ||
                 (module->grids.data[coarse].finer != fine &&
-                 module->grids.data[fine].coarser != coarse))
+                 module->grids.data[fine].coarser != coarse) ||
+                (d.op != OP_MAXPOOL && d.index != RESAMPLE_FIRST &&
+                 d.index != graph_resample(module, fine, coarse)))
                 WRONG("function %u: %%%u does not go between a grid and the one that halves it", id,
                       n);
             continue;

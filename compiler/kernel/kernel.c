@@ -19,8 +19,8 @@ uint32_t kernel_operands(const KNodeData *n) {
 
 /* ---- text ------------------------------------------------------------------------ */
 
-const char *const kernel_kinds[K_KINDS] = {"none",  "number", "scalar",  "load",    "restrict",
-                                           "pool",  "first",  "prolong", "spike",   "entry",
+const char *const kernel_kinds[K_KINDS] = {"none",  "number", "scalar",  "load",  "restrict", "share",
+                                           "pool",  "first",  "prolong", "blend", "spike",    "entry",
                                            "coord", "edge",   "shift",   "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
@@ -43,6 +43,11 @@ static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
         case K_SPIKE:
         case K_ENTRY:
         case K_EDGE: text_printf(out, " %u %u", n->index, n->detail); break;
+        case K_SHARE:
+        case K_BLEND:
+            text_printf(out, " %u %u", n->index, n->detail);
+            for (uint32_t a = 0; a < rank; a++) text_printf(out, " %d", n->offset[a]);
+            break;
         case K_SHIFT:
         case K_UNSHIFT:
             text_printf(out, " %%%u", n->operand[0]);

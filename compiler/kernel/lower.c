@@ -176,6 +176,20 @@ static KNode stencil_channel(Block *b, const NodeData *d, const Stencil *s, uint
 
 /* ---- nodes -------------------------------------------------------------------------- */
 
+static KNode resampled(Block *b, const NodeData *d, Node u, uint32_t channel) {
+    static const KKind kinds[2][3] = {{K_RESTRICT, K_FIRST, K_SHARE}, {K_PROLONG, K_SPIKE, K_BLEND}};
+    bool up = d->op == OP_PROLONG;
+    KNodeData made;
+    memset(&made, 0, sizeof made);
+    made.kind = kinds[up][d->index];
+    made.index = u;
+    made.detail = channel;
+    const Grid *fine = &b->planner->module->grids.data[up ? d->type.grid : graph_node(b->f, u)->type.grid];
+    for (uint32_t a = 0; a < fine->rank && kernel_shares(made.kind); a++)
+        made.offset[a] = grid_shares(fine, a);
+    return intern(b, &made);
+}
+
 static KNode *lower_node(Block *b, Node n) {
     const NodeData *d = graph_node(b->f, n);
     uint32_t channels = d->type.channels, place = 0;
@@ -207,9 +221,9 @@ static KNode *lower_node(Block *b, Node n) {
         case OP_STENCIL:
             out[c] = stencil_channel(b, d, &b->planner->module->stencils.data[d->index], c);
             break;
-        case OP_RESTRICT: out[c] = leaf(b, d->index ? K_FIRST : K_RESTRICT, operands[0], c); break;
+        case OP_RESTRICT:
+        case OP_PROLONG: out[c] = resampled(b, d, operands[0], c); break;
         case OP_MAXPOOL: out[c] = leaf(b, K_POOL, operands[0], c); break;
-        case OP_PROLONG: out[c] = leaf(b, d->index ? K_SPIKE : K_PROLONG, operands[0], c); break;
         case OP_BYCHANNEL: out[c] = leaf(b, K_ENTRY, operands[0], c); break;
         default: /* pointwise */
             out[c] = apply(b, d->op, channel_of(b, operands[0], c),

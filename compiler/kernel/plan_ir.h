@@ -25,9 +25,11 @@ typedef enum {
     K_SCALAR,   /* index: scalar argument */
     K_LOAD,     /* index: field argument; detail: channel */
     K_RESTRICT, /* the same on the finer grid: mean of the cells that the cell holds */
+    K_SHARE,    /* the same by shares along the axes whose offset is 1 (ops/resample.c) */
     K_POOL,     /* the same on the finer grid: largest of the cells that the cell holds */
     K_FIRST,    /* the same on the finer grid: the first of the cells that the cell holds */
     K_PROLONG,  /* the same on the coarser grid: the cell that holds the cell */
+    K_BLEND,    /* the transpose of K_SHARE, times the number of cells */
     K_SPIKE,    /* that in the first of the cells that it holds, 0 in others */
     K_ENTRY,    /* index: field argument, a row; detail: a number of it, for every cell */
     K_COORD,    /* index: axis */
@@ -38,6 +40,9 @@ typedef enum {
     K_KINDS
 } KKind;
 
+/* Does it read several cells of another grid, with weights? */
+static inline bool kernel_shares(KKind kind) { return kind == K_SHARE || kind == K_BLEND; }
+
 /* Does it read a field of the finer or coarser grid? */
 static inline bool kernel_resamples(KKind kind) { return kind >= K_RESTRICT && kind <= K_SPIKE; }
 
@@ -47,7 +52,7 @@ typedef struct {
     uint32_t index, detail;
     double number;
     KNode operand[3];
-    /* SHIFT, UNSHIFT */
+    /* SHIFT, UNSHIFT; SHARE, BLEND: 1 along axes of an odd number of finer cells */
     int32_t offset[MAX_RANK];
     SideKind sides[MAX_RANK][2]; /* SIDE_PERIODIC where the offset cannot cross that side */
     KNode value[MAX_RANK][2];    /* of the sides, or 0 */

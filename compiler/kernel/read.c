@@ -134,6 +134,7 @@ static void read_node(Reader *r, Kernel *k) {
     default:
         d.index = number(r);
         d.detail = number(r);
+        for (uint32_t a = 0; a < k->rank && kernel_shares(d.kind); a++) d.offset[a] = integer(r);
         break;
     }
     vec_push(&k->nodes, d);

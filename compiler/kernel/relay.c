@@ -32,7 +32,8 @@ static bool goes_round(const Kernel *k) {
 static bool reads_finer_cells_only(const Kernel *k, uint32_t field) {
     for (KNode n = 1; n < k->nodes.len; n++) {
         const KNodeData *d = &k->nodes.data[n];
-        if (d->index == field && (d->kind == K_PROLONG || d->kind == K_SPIKE || d->kind == K_ENTRY)) return false;
+        if (d->index != field) continue;
+        if (d->kind == K_PROLONG || d->kind == K_SPIKE || d->kind == K_ENTRY || kernel_shares(d->kind)) return false;
     }
     return true;
 }

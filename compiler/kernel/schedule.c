@@ -56,7 +56,9 @@ static void find_leaves(Leaves *l, KNode k, bool shifted) {
     case K_RESTRICT:
     case K_POOL:
     case K_FIRST:
+    case K_SHARE:
     case K_PROLONG:
+    case K_BLEND:
     case K_SPIKE: shifted = true; /* falls through */
     case K_LOAD:
         if (!contains(l->fields.data, l->fields.len, d->index)) vec_push(&l->fields, d->index);

@@ -42,6 +42,10 @@ static bool node_sound(const Kernel *k, KNode id) {
     case K_FIRST:
     case K_PROLONG:
     case K_SPIKE:
+    case K_SHARE:
+    case K_BLEND:
+        for (uint32_t a = 0; a < MAX_RANK && kernel_shares(n->kind); a++)
+            if (n->offset[a] < 0 || n->offset[a] > (a < k->rank)) return false;
         return n->index < k->fields.len && k->fields.data[n->index].grid > 0 &&
                k->grid_rank[k->fields.data[n->index].grid] == k->rank &&
                n->detail < k->fields.data[n->index].channels;

@@ -91,6 +91,8 @@ static uint32_t describe(const Kernel *k, Component *c, KNode id) {
     else
         text_printf(&c->shape, " %u", n->detail);
     for (uint32_t i = 0; i < count; i++) text_printf(&c->shape, " %%%u", at[i]);
+    for (uint32_t a = 0; a < MAX_RANK && kernel_shares(n->kind); a++)
+        text_printf(&c->shape, " %d", n->offset[a]);
     for (uint32_t a = 0; a < MAX_RANK && (n->kind == K_SHIFT || n->kind == K_UNSHIFT); a++)
         text_printf(&c->shape, " %d %d:%d %d:%d", n->offset[a], n->sides[a][0], n->value[a][0] != 0,
                     n->sides[a][1], n->value[a][1] != 0);

@@ -291,6 +291,96 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
     return LLVMBuildFMul(e->b, sum, number, ""); /* 1, 1/2, 1/4, 1/8: exact */
 }
 
+/* Cells of the other grid along an axis, and how much of each (ops/resample.c). */
+typedef struct {
+    LLVMValueRef cell[3], weight[3];
+    uint32_t count;
+} Shares;
+
+/* a / b for whole numbers, as floating-point ones. */
+static LLVMValueRef fraction(KE *ke, LLVMValueRef a, LLVMValueRef b, bool lanes) {
+    Emit *e = ke->e;
+    LLVMTypeRef t = lanes ? value_type(ke) : e->real;
+    LLVMValueRef one = lanes ? emit_number(e, t, 1) : emit_real(e, 1);
+    LLVMValueRef inverse = LLVMBuildFDiv(e->b, one, like(ke, LLVMBuildSIToFP(e->b, b, e->real, ""), lanes), "");
+    return LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, a, t, ""), inverse, "");
+}
+
+/* Of n = 2m - 1 finer cells, i/n of cell 2i - 1, m/n of cell 2i, (m - 1 - i)/n of cell 2i + 1; where one does not exist it
+ * weighs 0, and its neighbour is read. */
+static Shares shares_down(KE *ke, LLVMValueRef i, LLVMValueRef n, LLVMValueRef m, bool lanes) {
+    Emit *e = ke->e;
+    LLVMValueRef one = like(ke, emit_i64(e, 1), lanes), zero = like(ke, emit_i64(e, 0), lanes);
+    LLVMValueRef last = LLVMBuildNSWSub(e->b, like(ke, m, lanes), one, "");
+    LLVMValueRef middle = LLVMBuildShl(e->b, i, one, "");
+    LLVMValueRef first = LLVMBuildICmp(e->b, LLVMIntEQ, i, zero, "");
+    LLVMValueRef end = LLVMBuildICmp(e->b, LLVMIntEQ, i, last, "");
+    Shares s = {.count = 3};
+    s.cell[0] = LLVMBuildSelect(e->b, first, middle, LLVMBuildNSWSub(e->b, middle, one, ""), "");
+    s.cell[1] = middle;
+    s.cell[2] = LLVMBuildSelect(e->b, end, middle, LLVMBuildNSWAdd(e->b, middle, one, ""), "");
+    s.weight[0] = fraction(ke, i, n, lanes);
+    s.weight[1] = fraction(ke, like(ke, m, lanes), n, lanes);
+    s.weight[2] = fraction(ke, LLVMBuildNSWSub(e->b, last, i, ""), n, lanes);
+    return s;
+}
+
+/* Cell j = 2i is that of coarse cell i, cell 2i + 1 (m - 1 - i)/m of that and (i + 1)/m of cell i + 1. */
+static Shares shares_up(KE *ke, LLVMValueRef j, LLVMValueRef m, bool lanes) {
+    Emit *e = ke->e;
+    LLVMValueRef one = like(ke, emit_i64(e, 1), lanes);
+    LLVMTypeRef t = lanes ? value_type(ke) : e->real;
+    LLVMValueRef odd = LLVMBuildAnd(e->b, j, one, ""), i = LLVMBuildLShr(e->b, j, one, "");
+    Shares s = {.count = 2};
+    s.cell[0] = i;
+    s.cell[1] = LLVMBuildNSWAdd(e->b, i, odd, "");
+    LLVMValueRef part = LLVMBuildMul(e->b, odd, LLVMBuildNSWAdd(e->b, i, one, ""), "");
+    s.weight[1] = fraction(ke, part, m, lanes);
+    s.weight[0] = LLVMBuildFSub(e->b, lanes ? emit_number(e, t, 1) : emit_real(e, 1), s.weight[1], "");
+    return s;
+}
+
+static Shares shares_of(KE *ke, const KNodeData *n, const GridValues *other, uint32_t axis, uint32_t at) {
+    Emit *e = ke->e;
+    bool lanes = ke->vector && axis == 0, down = n->kind == K_SHARE;
+    if (!n->offset[axis]) {
+        Kin kin = kin_of(ke, other, axis, at, down);
+        LLVMTypeRef t = lanes ? value_type(ke) : e->real;
+        LLVMValueRef weight = lanes ? emit_number(e, t, down ? 0.5 : 1) : emit_real(e, down ? 0.5 : 1);
+        return (Shares){{kin.first, kin.second}, {weight, weight}, down ? 2 : 1};
+    }
+    LLVMValueRef i = axis_index(ke, axis, at);
+    if (lanes) i = LLVMBuildNSWAdd(e->b, emit_splat(e, i), ke_lanes(ke, e->i64), "");
+    return down ? shares_down(ke, i, other->extent[axis], ke_extent(ke, axis), lanes)
+                : shares_up(ke, i, other->extent[axis], lanes);
+}
+
+static LLVMValueRef share(KE *ke, const KNodeData *n, const uint32_t *at) {
+    Emit *e = ke->e;
+    const Kernel *k = ke->k;
+    const GridValues *other = &ke->grids[k->fields.data[n->index].grid];
+    Shares s[MAX_RANK];
+    uint32_t total = 1;
+    for (uint32_t a = 0; a < k->rank; a++) total *= (s[a] = shares_of(ke, n, other, a, at[a])).count;
+    LLVMValueRef sum = NULL;
+    for (uint32_t corner = 0; corner < total; corner++) {
+        LLVMValueRef index[MAX_RANK] = {NULL}, weight = NULL;
+        uint32_t rest = corner;
+        for (uint32_t a = 0; a < k->rank; a++) {
+            uint32_t which = rest % s[a].count;
+            rest /= s[a].count;
+            index[a] = s[a].cell[which];
+            LLVMValueRef w = s[a].weight[which];
+            if (ke->vector && a > 0) w = emit_splat(e, w);
+            weight = weight ? LLVMBuildFMul(e->b, weight, w, "") : w;
+        }
+        LLVMValueRef row = ke_gep(ke, ke->fields[n->index], ke_offset(ke, other, k->rank, n->detail, index));
+        LLVMValueRef v = LLVMBuildFMul(e->b, gather(ke, row, index[0]), weight, "");
+        sum = sum ? LLVMBuildFAdd(e->b, sum, v, "") : v;
+    }
+    return sum;
+}
+
 /* ---- evaluation at a position --------------------------------------------------------------- */
 
 /* Where along a later axis the value of a side is read. */
@@ -510,6 +600,8 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at) {
     case K_FIRST:
     case K_PROLONG:
     case K_SPIKE: return resample(ke, n, at);
+    case K_SHARE:
+    case K_BLEND: return share(ke, n, at);
     case K_ENTRY: return entry(ke, n);
     case K_COORD: return coordinate(ke, n->index, at[n->index]);
     case K_EDGE: return edge(ke, n, at);

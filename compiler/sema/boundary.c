@@ -239,7 +239,7 @@ const Env *boundary_statement(Elab *e, const Env *env, const Env *target, const 
             suggest_name(e->unit, d, target, name->name);
             continue;
         }
-        const Value *v, *old = value_coarse(e, found->value, env_marks(target, found), name->span);
+        const Value *v, *old = value_coarse(e, found->value, env_marks(e, target, found), name->span);
         if (old->kind == VALUE_LIST) {
             uint32_t n = old->list.count;
             const Value **items = ARENA_ARRAY(e->arena, const Value *, n);

@@ -36,7 +36,7 @@ static const Value *eval_name(Elab *e, const Env *env, const Expr *x) {
     if (found) {
         const Value *v = found->value;
         if (v->kind == VALUE_THUNK) v = eval_global_let(e, v->thunk.item, v->thunk.home, x->span);
-        return value_at(e, value_coarse(e, v, env_marks(env, found), x->span), x->span);
+        return value_at(e, value_coarse(e, v, env_marks(e, env, found), x->span), x->span);
     }
     const BuiltinInfo *info = builtin_find(e->names, x->name);
     if (info) return builtin_value(e, info, x->span);

@@ -103,23 +103,48 @@ static const Value *plain(Elab *e, const Value *u, Span span) {
 
 /* ---- the next coarser and finer grid ---------------------------------------------------------- */
 
+/* u on the finer grid that it was restricted from, or one of twice as many cells. */
+static const Value *on_finer(Elab *e, Node n, Span span) {
+    GridId coarse = graph_node(graph_get(e->module, e->frame->func), n)->type.grid;
+    GridId fine = e->module->grids.data[coarse].finer;
+    return add(e, OP_PROLONG, n, fine ? graph_resample(e->module, fine, coarse) : RESAMPLE_MEAN, span);
+}
+
+typedef struct {
+    Op op;
+    int64_t order;
+    bool fit; /* to the fitted grid */
+} Resampling;
+
+static const Value *on_next(Elab *e, const Resampling *r, Node n, Span span) {
+    if (r->op == OP_PROLONG) return on_finer(e, n, span);
+    GridId fine = graph_node(graph_get(e->module, e->frame->func), n)->type.grid;
+    Resample how = RESAMPLE_MEAN;
+    if (r->fit && r->op == OP_RESTRICT)
+        how = graph_resample(e->module, fine, graph_fitted(e->module, fine));
+    return add(e, r->op, n, how, span);
+}
+
 /* The sides of a coarse field, for what it becomes on the finer grid: the ghost that a slope gives lies
- * twice as far away. */
-static const Boundary *finer_sides(Elab *e, const Boundary *b, Span span) {
+ * twice as far away, or by the ratio of the spacings. */
+static const Boundary *finer_sides(Elab *e, const Boundary *b, GridId grid, Span span) {
     if (!b) return NULL;
     Boundary *fine = ARENA_NEW(e->arena, Boundary);
     *fine = *b;
     fine->gradient = false;
+    Grid coarse = e->module->grids.data[grid];
     for (int a = 0; a < MAX_RANK; a++)
         for (int s = 0; s < 2; s++) {
             Node *value = &fine->value[a][s];
             if (!*value) continue;
             FuncId f = e->frame->func;
             if (graph_node(graph_get(e->module, f), *value)->type.kind == TYPE_FIELD)
-                *value = graph_unary(e->module, f, OP_PROLONG, *value, span);
-            if (b->kind[a][s] == SIDE_SLOPE)
-                *value =
-                    graph_binary(e->module, f, OP_MUL, *value, graph_const(e->module, f, 2), span);
+                *value = value_to_node(e, on_finer(e, *value, span));
+            if (b->kind[a][s] != SIDE_SLOPE) continue;
+            double far = 2;
+            if (coarse.finer != GRID_NONE)
+                far = coarse.spacing[a] / e->module->grids.data[coarse.finer].spacing[a];
+            *value = graph_binary(e->module, f, OP_MUL, *value, graph_const(e->module, f, far), span);
         }
     return fine;
 }
@@ -128,12 +153,14 @@ static const Boundary *finer_sides(Elab *e, const Boundary *b, Span span) {
  * the number of finer cells. */
 static const Value *resample_smooth(Elab *e, const Value *u, const void *what, Span span) {
     const Boundary *b = value_boundary(e, u);
-    if (*(const Op *)what == OP_PROLONG) {
-        const Value *v = add(e, OP_PROLONG, value_to_node(e, u), 0, span);
-        return plain(e, smoothed(e, v, finer_sides(e, b, span), 2, span), span);
+    const Resampling *r = what;
+    if (r->op == OP_PROLONG) {
+        const Value *v = on_finer(e, value_to_node(e, u), span);
+        const Boundary *sides = finer_sides(e, b, value_type(e, u).grid, span);
+        return plain(e, smoothed(e, v, sides, 2, span), span);
     }
     const Value *v = smoothed(e, u, b, 2, span);
-    return v->kind == VALUE_ERROR ? v : add(e, OP_RESTRICT, value_to_node(e, v), 0, span);
+    return v->kind == VALUE_ERROR ? v : on_next(e, r, value_to_node(e, v), span);
 }
 
 /* The sides of u, for what it becomes on the next grid; those with values are not kept. */
@@ -148,32 +175,36 @@ static const Boundary *kept_sides(Elab *e, const Value *u) {
     return kept;
 }
 
-static const Value *resample(Elab *e, Op op, int64_t order, const Value *u, Span span) {
+static const Value *resample(Elab *e, const Resampling *r, const Value *u, Span span) {
     if (u->kind == VALUE_LIST) {
         const Value **items = ARENA_ARRAY(e->arena, const Value *, u->list.count);
         for (uint32_t i = 0; i < u->list.count; i++)
-            items[i] = resample(e, op, order, u->list.items[i], span);
+            items[i] = resample(e, r, u->list.items[i], span);
         return value_list(e, items, u->list.count, span);
     }
     if (!value_is_field(e, u)) return not_a_field(e, u, span);
     Node n = value_to_node(e, u);
     Type t;
     const char *why = NULL;
-    if (!op_shape(e->module, e->frame->func, op, &n, 1, 0, 0, &t, &why)) {
+    if (!op_shape(e->module, e->frame->func, r->op, &n, 1, 0, 0, &t, &why)) {
         report(e, SHAPE, span, why);
         return value_error(e);
     }
     const Value *v =
-        order == 2 ? take_apart(e, u, resample_smooth, &op, span) : add(e, op, n, 0, span);
+        r->order == 2 ? take_apart(e, u, resample_smooth, r, span) : on_next(e, r, n, span);
     return v->kind == VALUE_NODE ? value_node(e, value_to_node(e, v), kept_sides(e, u), span) : v;
 }
 
 const Value *prelude_resample(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *u = argument_get(e, info, a, 0), *given = argument_get(e, info, a, 1);
-    int64_t order = 1;
-    if (given && !value_static_int(e, given, "the order of resampling", 1, 2, &order))
+    Resampling r = {info->op, 1, false};
+    if (given && !value_static_int(e, given, "the order of resampling", 1, 2, &r.order))
         return value_error(e);
-    return resample(e, info->op, order, u, a->span);
+    const Value *fit = info->op == OP_RESTRICT ? argument_get(e, info, a, 2) : NULL;
+    double fits = 0;
+    if (fit && !value_static(e, fit, "'fit'", &fits)) return value_error(e);
+    r.fit = fits != 0;
+    return resample(e, &r, u, a->span);
 }
 
 /* ---- resize ------------------------------------------------------------------------------------ */
@@ -240,7 +271,7 @@ static const Value *resize(Elab *e, const Value *u, int levels, Method method, S
     for (int i = levels; i < 0 && u->kind != VALUE_ERROR; i++)
         u = add(e, OP_RESTRICT, value_to_node(e, u), method != RESIZE_AREA, span);
     for (int i = 0; i < levels && u->kind != VALUE_ERROR; i++)
-        u = resample(e, OP_PROLONG, 1, u, span);
+        u = resample(e, &(Resampling){OP_PROLONG, 1, false}, u, span);
     if (levels > 0 && method == RESIZE_BILINEAR && u->kind != VALUE_ERROR)
         u = plain(e, smoothed(e, u, NULL, width, span), span);
     return u;

@@ -144,7 +144,7 @@ static const Value *known_start(Elab *e, const Env *env, const Expr *unknown) {
         const Env *found = env_find(env, x->name);
         bool field = found && (found->value->kind == VALUE_LIST || value_is_field(e, found->value));
         if (!field) return NULL;
-        items[i] = value_coarse(e, found->value, env_marks(env, found), x->span);
+        items[i] = value_coarse(e, found->value, env_marks(e, env, found), x->span);
     }
     return unknown->kind == EXPR_LIST ? value_list(e, items, n, unknown->span) : items[0];
 }

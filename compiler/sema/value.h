@@ -36,7 +36,16 @@ struct Env {
     const Value *value;
     Span span;
 };
-#define ENV_COARSE ((Name)0) /* no binding: what is found beyond it belongs to a finer grid (coarse.c) */
+/* No binding: what is found beyond it belongs to a finer grid (coarse.c). Its value is NULL where the coarse grid has
+ * twice the spacing, a number where it is fitted. */
+#define ENV_COARSE ((Name)0)
+
+/* The steps from a grid to a coarser one; NULL: none. */
+typedef struct Coarsening Coarsening;
+struct Coarsening {
+    const Coarsening *before;
+    bool fit; /* to the grid of graph_fitted */
+};
 
 /* A graph function under construction. Nodes of an enclosing frame enter as captured parameters. */
 typedef struct {
@@ -138,7 +147,7 @@ struct Value {
         struct {
             Recurrence *recurrence;
             uint32_t unknown;
-            uint32_t coarse; /* how many times its states are restricted */
+            const Coarsening *coarse; /* how its states are restricted */
         } sequence;
         struct {
             const Item *item;
@@ -202,7 +211,7 @@ struct Operator {
     Local *local;           /* LOCAL; UNKNOWN: of the local operator around it, or NULL */
     Parameter *parameter;   /* CONV */
     const Value *index;     /* CONV: which one; NULL where it has no index */
-    uint32_t coarse;        /* DEF, FN, LOCAL, UNKNOWN: on how many times coarser a grid */
+    const Coarsening *coarse; /* DEF, FN, LOCAL, UNKNOWN: from which grid to which */
     Recurrence *recurrence; /* UNKNOWN: of a recurrence, and which; NULL: stmt names it */
     uint32_t unknown;
     const Value *like; /* UNKNOWN, PACKED: has the shape and boundary of what it acts on */
@@ -339,11 +348,11 @@ Diagnostic *report_place(const Elab *e, Diagnostic *d, Span span);
 
 /* ---- coarse.c ----------------------------------------------------------------------------- */
 
-/* The value on a grid that is so many times coarser. */
-const Value *value_coarse(Elab *e, const Value *value, uint32_t times, Span span);
-/* The environment with so many marks: what is found beyond one is coarse. */
-const Env *env_coarse(Elab *e, const Env *env, uint32_t marks);
-uint32_t env_marks(const Env *env, const Env *found); /* between the two */
+/* The value on the coarser grid. */
+const Value *value_coarse(Elab *e, const Value *value, const Coarsening *how, Span span);
+/* The environment with marks: what is found beyond one is coarse. */
+const Env *env_coarse(Elab *e, const Env *env, const Coarsening *how);
+const Coarsening *env_marks(Elab *e, const Env *env, const Env *found); /* between the two */
 
 /* ---- expr.c, arith.c ------------------------------------------------------------------- */
 

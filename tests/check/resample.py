@@ -70,6 +70,26 @@ def blocks(array, reduce):
     return np.concatenate(parts, -1)
 
 
+def shares(n):
+    """What coarse cell i of (n + 1) // 2 equal cells covers of the finer cell j, in finer cells."""
+    m = (n + 1) // 2
+    edges = np.arange(m + 1) * n / m
+    low = np.maximum(edges[:-1, None], np.arange(n)[None])
+    high = np.minimum(edges[1:, None], np.arange(n)[None] + 1)
+    return np.maximum(high - low, 0)
+
+
+def fitted(array):
+    O = shares(array.shape[-1])
+    return array @ (O / O.sum(1, keepdims=True)).T
+
+
+def fitted_back(array, shape):
+    for axis, count in enumerate(shape, 1):
+        array = along(axis, lambda x, n=count: x @ shares(n), array)
+    return array
+
+
 def doubled(array, count):
     return np.repeat(array, 2, -1)[..., :count]
 
@@ -141,6 +161,9 @@ def check_shape(programs, shape, mode, arguments):
     save("mean", "restrict(u)", mean)
     save("resized", "resize(u, 1/2, area)", mean)
     save("back", "prolong(restrict(u))", twice(mean, shape))
+    held = every_axis(fitted, u)
+    save("held", "restrict(u, fit = true)", held)
+    save("given", "prolong(restrict(u, fit = true))", fitted_back(held, shape))
     for i, (side, value) in enumerate(SIDES.items()):
         s = (side.split("(")[0], value)
         lines.append(f"    let v{i} = u + 0\n    boundary v{i} = {side}")
@@ -153,6 +176,13 @@ def check_shape(programs, shape, mode, arguments):
             t = (s[0], 2 * value if s[0] == "neumann" else value)
             up = every_axis(lambda x, t=t: smooth(x, t, 0.5), twice(mean, shape))
         save(f"up{i}", f"prolong(c{i}, order = 2)", up)
+        save(f"fits{i}", f"restrict(v{i}, order = 2, fit = true)", every_axis(fitted, down))
+        lines.append(f"    let e{i} = restrict(u, fit = true)\n    boundary e{i} = {side}")
+        wide = fitted_back(held, shape)
+        for axis, n in enumerate(shape, 1): # a slope goes as far as a coarse cell is wide
+            t = (s[0], value * n / ((n + 1) // 2) if s[0] == "neumann" else value)
+            wide = along(axis, lambda x, t=t: smooth(x, t, 0.5), wide)
+        save(f"rises{i}", f"prolong(e{i}, order = 2)", wide)
     out = programs.run("precision f64\n\nexperiment resample {\n"
                        f"    grid G = box({box}, cells = [{cells}])\n"
                        '    let u = array("u.npy", G)\n' + "\n".join(lines) + "\n}\n", *arguments)

@@ -224,6 +224,12 @@ Test(code, resampling)
         show(&c, finer);
         show(&c, graph_unary(c.m, c.f, OP_RESTRICT,
                              graph_binary(c.m, c.f, OP_MUL, finer, finer, SPAN_NONE), SPAN_NONE));
+        Node shared = graph_add(c.m, c.f, OP_RESTRICT, &u, 1, RESAMPLE_SHARES, 0, SPAN_NONE);
+        Node shared_again = graph_add(c.m, c.f, OP_RESTRICT, &shared, 1, RESAMPLE_SHARES, 0, SPAN_NONE);
+        Node blended = graph_add(c.m, c.f, OP_PROLONG, &shared_again, 1, RESAMPLE_SHARES, 0, SPAN_NONE);
+        show(&c, shared_again);
+        show(&c, graph_binary(c.m, c.f, OP_ADD, shared, blended, SPAN_NONE));
+        show(&c, graph_add(c.m, c.f, OP_PROLONG, &blended, 1, RESAMPLE_SHARES, 0, SPAN_NONE));
         Node largest = graph_unary(c.m, c.f, OP_MAXPOOL, u, SPAN_NONE);
         show(&c, graph_unary(c.m, c.f, OP_MAXPOOL,
                              graph_unary(c.m, c.f, OP_TANH, largest, SPAN_NONE), SPAN_NONE));

@@ -22,6 +22,14 @@ static Type type_of(Maker *m, Node n)
     return graph_node(graph_get(m->c->m, m->f), n)->type;
 }
 
+/* Mean, first, or mean on the fitted grid. */
+static Resample restriction(Maker *m, Node u)
+{
+    GridId fine = type_of(m, u).grid;
+    uint32_t how = pick(m, 3);
+    return how < 2 ? (Resample)how : graph_resample(m->c->m, fine, graph_fitted(m->c->m, fine));
+}
+
 static void add_field(Maker *m, Node n)
 {
     if (n != NODE_NONE && m->field_count < 40 && type_of(m, n).kind == TYPE_FIELD)
@@ -246,10 +254,11 @@ static void make_node(Maker *m)
     case 11:
         if (pick(m, 2)) {
             Node coarse = pick(m, 3)
-                              ? graph_add(g, m->f, OP_RESTRICT, &u, 1, pick(m, 2), 0, SPAN_NONE)
+                              ? graph_add(g, m->f, OP_RESTRICT, &u, 1, restriction(m, u), 0, SPAN_NONE)
                               : unary(m, OP_MAXPOOL, u);
             if (pick(m, 2)) coarse = unary(m, OP_TANH, coarse);
-            add_field(m, graph_add(g, m->f, OP_PROLONG, &coarse, 1, pick(m, 2), 0, SPAN_NONE));
+            Resample back = graph_resample(g, type_of(m, u).grid, type_of(m, coarse).grid);
+            add_field(m, graph_add(g, m->f, OP_PROLONG, &coarse, 1, pick(m, 2) ? back : RESAMPLE_FIRST, 0, SPAN_NONE));
         } else {
             add_field(m, graph_add_typed(g, m->f, pick(m, 2) ? OP_EDGE : OP_COORD, type_field(m->c->grid, 1), NULL, 0,
                                          pick(m, g->grids.data[m->c->grid].rank), pick(m, 2), SPAN_NONE));
