@@ -27,22 +27,55 @@ static LLVMValueRef int_at(CE *c, LLVMValueRef p, LLVMValueRef i) {
     return LLVMBuildLoad2(c->e->b, c->e->i64, at, "");
 }
 
+/* ---- sums in registers ------------------------------------------------------------------------------ */
+
+/* So many terms are summed one after another, and long sums are sums of such runs: what rounding makes of n numbers in a
+ * row grows with the root of n at least. */
+enum { RUN = 192 };
+
+/* Adds to the sums of tile f the turns [from, to) of its loop. */
+typedef void AddTurns(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum);
+
+static void clear_sums(CE *c, LLVMValueRef *sum, uint32_t count, const char *name) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (!sum[i]) sum[i] = emit_variable(c->e, cv_vector(c), name);
+        LLVMBuildStore(c->e->b, emit_number(c->e, cv_vector(c), 0), sum[i]);
+    }
+}
+
+/* `count` sums over all `turns` of `terms` terms each. */
+static void sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms, AddTurns *add,
+                     LLVMValueRef *sum, uint32_t count) {
+    Emit *e = c->e;
+    LLVMValueRef part[MOST_SUMS] = {0};
+    uint32_t runs = (conv_depth(c) + RUN - 1) / RUN, most = conv_depth(c) / terms;
+    clear_sums(c, sum, count, "sum");
+    if (runs < 2 || most < 2) {
+        add(c, f, vectors, cv_int(c, 0), turns, sum);
+        return;
+    }
+    int64_t length = (most + runs - 1) / runs;
+    Counting loop;
+    LLVMValueRef from = cv_loop(c, &loop, cv_int(c, 0), turns, length);
+    clear_sums(c, part, count, "part");
+    add(c, f, vectors, from, emit_min(e, cv_plus(c, from, length), turns), part);
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef old = LLVMBuildLoad2(e->b, cv_vector(c), sum[i], "");
+        LLVMValueRef more = LLVMBuildLoad2(e->b, cv_vector(c), part[i], "");
+        LLVMBuildStore(e->b, LLVMBuildFAdd(e->b, old, more, ""), sum[i]);
+    }
+    emit_loop_end(e, &loop);
+}
+
 /* ---- gather --------------------------------------------------------------------------------------- */
 
-/* tile(x, offsets, weights, depth, out, apart, valid): out[o apart + cell] = sum over k < depth of
- * weights[k channels + o] x[offsets[k] + cell], for o < valid. */
-static LLVMValueRef gather_tile(CE *c) {
+/* sum[o vectors + v] += weights[k channels + o] x[offsets[k] + v lanes], for from <= k < to. */
+static void add_taps(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum) {
     Emit *e = c->e;
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMTypeRef types[7] = {e->ptr, e->ptr, e->ptr, e->i64, e->ptr, e->i64, e->i64};
-    LLVMValueRef f = tile_function(c, "tile", types, 7), sum[MOST_SUMS], x[MOST_SUMS];
-    uint32_t channels = c->tile.channels, vectors = c->tile.vectors;
-    for (uint32_t i = 0; i < channels * vectors; i++) {
-        sum[i] = emit_variable(e, cv_vector(c), "sum");
-        LLVMBuildStore(e->b, emit_number(e, cv_vector(c), 0), sum[i]);
-    }
+    LLVMValueRef x[MOST_SUMS];
+    uint32_t channels = c->tile.channels;
     Counting loop;
-    LLVMValueRef k = cv_loop(c, &loop, cv_int(c, 0), LLVMGetParam(f, 3), 1);
+    LLVMValueRef k = cv_loop(c, &loop, from, to, 1);
     LLVMValueRef at = cv_at(c, LLVMGetParam(f, 0), int_at(c, LLVMGetParam(f, 1), k));
     LLVMValueRef w = cv_at(c, LLVMGetParam(f, 2), cv_times(c, k, channels));
     for (uint32_t v = 0; v < vectors; v++)
@@ -56,6 +89,17 @@ static LLVMValueRef gather_tile(CE *c) {
         }
     }
     emit_loop_end(e, &loop);
+}
+
+/* tile(x, offsets, weights, depth, out, apart, valid): out[o apart + cell] = sum over k < depth of
+ * weights[k channels + o] x[offsets[k] + cell], for o < valid. */
+static LLVMValueRef gather_tile(CE *c) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef types[7] = {e->ptr, e->ptr, e->ptr, e->i64, e->ptr, e->i64, e->i64};
+    LLVMValueRef f = tile_function(c, "tile", types, 7), sum[MOST_SUMS] = {0};
+    uint32_t channels = c->tile.channels, vectors = c->tile.vectors;
+    sum_runs(c, f, vectors, LLVMGetParam(f, 3), 1, add_taps, sum, channels * vectors);
     for (uint32_t o = 0; o < channels; o++) {
         Guard g;
         bool partial = c->p.out % channels != 0 && o > 0;
@@ -172,22 +216,14 @@ static void column_weights(CE *c, LLVMValueRef w, uint32_t kx, LLVMValueRef *col
     }
 }
 
-/* tile(…): out[r apart + cell] = sum over turns (channels, taps along z), taps along y and x of weight × x, for the
- * tile's rows r: a vector of x is used for every row that reads it. */
-static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
+/* Turns are channels and planes of taps. */
+static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum) {
     Emit *e = c->e;
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMTypeRef p = e->ptr, i = e->i64, types[R_COUNT] = {p, p, p, i, i, p, i};
-    LLVMValueRef f = tile_function(c, arena_format(e->arena, "tile_%u", vectors), types, R_COUNT);
-    LLVMValueRef sum[MOST_SUMS], column[MOST_SUMS];
+    LLVMValueRef column[MOST_SUMS];
     uint32_t rows = c->tile.rows, nx = c->conv->size[0], ny = c->conv->size[1];
     int64_t plane = (int64_t)nx * ny;
-    for (uint32_t s = 0; s < rows * vectors; s++) {
-        sum[s] = emit_variable(e, cv_vector(c), "sum");
-        LLVMBuildStore(e->b, emit_number(e, cv_vector(c), 0), sum[s]);
-    }
     Counting loop;
-    LLVMValueRef turn = cv_loop(c, &loop, cv_int(c, 0), LLVMGetParam(f, R_TURNS), 1);
+    LLVMValueRef turn = cv_loop(c, &loop, from, to, 1);
     LLVMValueRef k = cv_times(c, turn, plane), w = cv_at(c, LLVMGetParam(f, R_WEIGHTS), k);
     LLVMValueRef first = cv_plus(c, k, c->form == CONV_TRANSPOSED ? plane - 1 : 0);
     LLVMValueRef x = cv_at(c, LLVMGetParam(f, R_X), int_at(c, LLVMGetParam(f, R_OFFSETS), first));
@@ -208,6 +244,19 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
         }
     }
     emit_loop_end(e, &loop);
+}
+
+/* tile(…): out[r apart + cell] = sum over turns (channels, taps along z), taps along y and x of weight × x, for the
+ * tile's rows r: a vector of x is used for every row that reads it. */
+static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef p = e->ptr, i = e->i64, types[R_COUNT] = {p, p, p, i, i, p, i};
+    LLVMValueRef f = tile_function(c, arena_format(e->arena, "tile_%u", vectors), types, R_COUNT);
+    LLVMValueRef sum[MOST_SUMS] = {0};
+    uint32_t rows = c->tile.rows;
+    sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), c->conv->size[0] * c->conv->size[1], add_planes, sum,
+             rows * vectors);
     for (uint32_t r = 0; r < rows; r++) {
         LLVMValueRef to =
             cv_at(c, LLVMGetParam(f, R_OUT), cv_times(c, LLVMGetParam(f, R_APART), r));
