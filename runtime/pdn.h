@@ -86,6 +86,7 @@ typedef struct PdnRelay {
     int64_t fields_count;
     const PdnReading *readings;
     int64_t readings_count;
+    int64_t whole; /* not 0: fields that are `own` have no place, and one channel: together or not at all */
 } PdnRelay;
 
 #define PDN_MEMORY_DEFAULT (INT64_C(1) << 28) /* bytes for PdnHost.memory; also of standalone kernels */
@@ -124,8 +125,8 @@ typedef struct PdnHost {
     /* Solution `number` was left with a residual that is not below its tolerance after so many steps (0: it was not
      * said). Nonzero stops the program. */
     int (*unconverged)(void *context, uint32_t number, double residual, double tolerance, double steps);
-    /* Runs the stages, as pdn_relay. */
-    void (*relay)(void *context, const PdnRelay *relay);
+    /* As pdn_relay. */
+    bool (*relay)(void *context, const PdnRelay *relay);
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */
@@ -149,8 +150,8 @@ void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int thr
 typedef void PdnLaunch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
 /* Runs the stages of a relay by `launch`: together where their fields are large and a few rows of each fit into `cache`
  * bytes (PDN_RELAY_ALWAYS: wherever it is possible, a row at a time, for tests), else in parts or one after the other. `threads`: how many it
- * is likely to use. The bits are the same. */
-void pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context);
+ * is likely to use. The bits are the same. False: a `whole` relay that cannot run; nothing was done. */
+bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context);
 int64_t pdn_relay_cache(void); /* of this machine: ask once */
 #define PDN_RELAY_ALWAYS INT64_MAX
 /* Processors that this process may use, by its affinity, OMP_NUM_THREADS and the quota of its control

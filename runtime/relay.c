@@ -8,6 +8,7 @@
  * waits; where these belong to a field that is wanted as a whole, two threads write the same bits there. */
 #include "runtime/pdn.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,7 +28,9 @@ typedef struct {
 typedef struct {
     const PdnRelay *relay;
     int64_t rows, block, units, ahead;
-    int64_t scale[PDN_RELAY_STAGES], places[PDN_RELAY_STAGES];
+    int64_t scale[PDN_RELAY_STAGES], places[PDN_RELAY_FIELDS];
+    char *turns;        /* of a whole relay: where rows take turns, */
+    int64_t turn_bytes; /* of each unit */
 } Run;
 
 /* The rows of stage `from` that the rows `span` of stage `to` read: not cut at the sides. */
@@ -109,7 +112,7 @@ static void advance(Part *p, int64_t stage, int64_t end) {
     p->done[stage] = end;
 }
 
-static void start(Part *p, int64_t low, int64_t high) {
+static void start(Part *p, int64_t low, int64_t high, char *turns) {
     const Run *run = p->run;
     const PdnRelay *r = run->relay;
     Span all[PDN_RELAY_STAGES];
@@ -123,7 +126,8 @@ static void start(Part *p, int64_t low, int64_t high) {
         p->field[i].base = (char *)(intptr_t)p->words[f->stage][f->word]; /* NOLINT: a word holds a pointer */
         p->field[i].first = 0;
         if (!f->own) continue;
-        p->field[i].base += low * run->scale[f->stage] * f->row;
+        p->field[i].base = run->turns ? turns : p->field[i].base + low * run->scale[f->stage] * f->row;
+        turns = run->turns ? turns + run->places[i] * f->row : NULL;
         p->field[i].first = p->done[f->stage];
         point(p, i);
     }
@@ -135,7 +139,7 @@ static void run_units(const void *arguments, int64_t begin, int64_t end) {
     int64_t low = run->rows * begin / run->units, high = run->rows * end / run->units;
     Part p;
     p.run = run;
-    start(&p, low, high);
+    start(&p, low, high, run->turns ? run->turns + begin * run->turn_bytes : NULL);
     /* begins so far below that the first rows are made one after the other, as all others */
     for (int64_t y = low - 2 * run->ahead; y < high;) {
         y = y + run->block < high ? y + run->block : high;
@@ -162,7 +166,7 @@ static void measure(Run *run) {
         if (ahead > run->ahead) run->ahead = ahead;
     }
     for (int64_t i = 0; i < r->fields_count; i++) {
-        int64_t from = r->fields[i].stage, low = then[from].high;
+        int64_t from = r->fields[i].stage, low = now[from].high;
         for (int64_t k = 0; k < r->readings_count; k++) {
             const PdnReading *reading = &r->readings[k];
             if (reading->field != i) continue;
@@ -205,7 +209,7 @@ static bool arrange(Run *run, int threads, int64_t cache) {
     for (int64_t i = 0; i < r->fields_count; i++) {
         const PdnHandOver *f = &r->fields[i];
         turns += (f->own ? run->places[i] : run->places[i] / 2) * f->row * f->channels;
-        if (f->own && run->places[i] >= run->rows / run->units * run->scale[f->stage]) return false;
+        if (f->own && !r->whole && run->places[i] >= run->rows / run->units * run->scale[f->stage]) return false;
     }
     return turns <= cache;
 }
@@ -245,7 +249,26 @@ int64_t pdn_relay_cache(void) {
     return (cache > 0 ? cache : CACHE_BYTES) / 8 * 7;
 }
 
-void pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context) {
+/* The rows that take turns are in memory of their own. */
+static bool run_whole(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context) {
+    Run run = {.relay = relay};
+    int64_t work = 0;
+    bool stays = handed_over(relay) / (relay->fields_count + 1) < cache / 2; /* in the cache, anyway */
+    if ((stays && cache != PDN_RELAY_ALWAYS) || !arrange(&run, threads < 1 ? 1 : threads, cache)) return false;
+    for (int64_t i = 0; i < relay->fields_count; i++)
+        if (relay->fields[i].own) run.turn_bytes += run.places[i] * relay->fields[i].row;
+    run.turn_bytes = (run.turn_bytes + 63) & ~(int64_t)63;
+    char *memory = malloc((size_t)(run.units * run.turn_bytes + 63));
+    if (!memory) return false;
+    run.turns = memory + (-(uintptr_t)memory & 63);
+    for (int64_t i = 0; i < relay->stages_count; i++) work += relay->stages[i].work;
+    launch(context, run_units, &run, run.units, work);
+    free(memory);
+    return true;
+}
+
+bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context) {
+    if (relay->whole) return run_whole(relay, threads, cache, launch, context);
     bool large = cache == PDN_RELAY_ALWAYS || handed_over(relay) >= LEAST_BYTES;
     for (int64_t first = 0, end; first < relay->stages_count; first = end) {
         Leg leg;
@@ -263,4 +286,5 @@ void pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *lau
         else
             launch(context, s->kernel, s->words, s->rows, work);
     }
+    return true;
 }

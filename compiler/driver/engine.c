@@ -25,9 +25,9 @@ static void host_launch(void *context, PdnKernel *kernel, const void *arguments,
     pdn_threads_run(r->threads, kernel, arguments, count, work);
 }
 
-static void host_relay(void *context, const PdnRelay *relay) {
+static bool host_relay(void *context, const PdnRelay *relay) {
     const Running *r = context;
-    pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, host_launch, context);
+    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, host_launch, context);
 }
 
 static int host_effect(void *context, uint32_t number, const void *const *values) {

@@ -153,7 +153,8 @@ static void prepare_loop(Memory *m, HLoop *l) {
             Type t = m->f->regs.data[l->next[k]].type;
             states += t.kind == TYPE_FIELD && t.grid == p->grid && t.channels == p->channels;
         }
-        p->slots = p->made ? states + p->made : 0;
+        /* of several steps at once, every state may be one that they make */
+        p->slots = !p->made ? 0 : states + (l->together && states > p->made ? states : p->made);
         p->slot = ARENA_ARRAY(arena, uint32_t, p->slots + 1);
     }
     l->stack_kernel = state_copies(m, l, l->collect, l->collected);

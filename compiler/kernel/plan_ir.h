@@ -181,6 +181,7 @@ typedef struct {
     uint32_t tape; /* NONE: no tape */
     uint32_t kept; /* H_LOOP, H_ADVANCE: how many states are kept, their numbers, and as stack_kernel */
     uint32_t *keep, *keep_kernel;
+    uint32_t together;   /* relay.c: so many steps may be taken in one relay; 0: none */
     uint32_t begin, end; /* memory.c: positions */
 } HLoop;
 
@@ -302,7 +303,7 @@ KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t cou
 
 void plan_seal(Plan *plan);     /* moves growing arrays into the arena */
 void plan_trim(Plan *plan);     /* leaves out outputs that nothing reads */
-void plan_relay(Plan *plan);    /* finds launches that can run together */
+void plan_relay(Plan *plan);    /* finds launches, and steps of loops, that can run together */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */
 void plan_smallest(Plan *plan); /* the least extents, per grid */
 
@@ -312,6 +313,8 @@ void plan_print_code(const Plan *plan, Text *out);
 
 /* Can the launches from `first` on run together as it says? `left`: instructions that stand after it. */
 bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left);
+/* How many steps of the loop could be taken in one relay; 0: not more than one. */
+uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *loop);
 /* Along the last axis: how many rows beyond a cell's own the kernel reads. */
 int32_t kernel_rows_reach(const Kernel *kernel);
 /* Words of the arguments of its launches (emit.h: KernelWords). */

@@ -71,6 +71,7 @@ static void put_loop(const Plan *plan, const char *word, const HLoop *l, int dep
         put_numbers("keep", l->keep, l->kept, out);
         put_numbers("copies", l->keep_kernel, l->kept, out);
     }
+    if (l->together) text_printf(out, " together %u", l->together);
     text_printf(out, " pools %u", l->pools);
     for (uint32_t i = 0; i < l->pools; i++) {
         const struct HPool *p = &l->pool[i];

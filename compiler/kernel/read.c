@@ -318,6 +318,10 @@ static void read_loop(Reader *r, HInstr *h, uint32_t depth) {
     l->stack_kernel = numbers(r, "copies", &n);
     same(r, n, l->collected);
     read_tape(r, l);
+    if (peek(r, "together")) {
+        expect(r, "together");
+        l->together = number(r);
+    }
     expect(r, "pools");
     l->pools = count(r);
     l->pool = ARENA_ARRAY(r->arena, struct HPool, l->pools + 1);

@@ -3,8 +3,13 @@
  * Launches in a row are stages of one relay if each reads what an earlier one makes, or reads a field that an earlier
  * one reads, and if rows near a row are all that it needs of what is made: no sides that lead to the other end of
  * the field, no totals. Grids are one, and the next coarser one. Whether it is worth it shows when the program
- * runs, by the sizes; so nothing here depends on them. */
+ * runs, by the sizes; so nothing here depends on them.
+ *
+ * Steps of a loop follow each other in the same way, if what they do is nothing but launches and numbers that no launch
+ * gives: several of them are one relay, so that memory is gone through once for all. */
 #include "compiler/kernel/plan_ir.h"
+
+enum { STEPS = 5 /* together: more of them would need more of the cache than they save */ };
 
 typedef struct {
     const Plan *plan;
@@ -113,10 +118,71 @@ bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left) {
     return true;
 }
 
-static void relay_block(const Plan *plan, HBlock *block) {
+/* ---- steps of loops ----------------------------------------------------------------------------- */
+
+static bool only_loads(const Kernel *k) {
+    for (KNode n = 1; n < k->nodes.len; n++)
+        if (kernel_resamples(k->nodes.data[n].kind) || k->nodes.data[n].kind == K_ENTRY) return false;
+    return true;
+}
+
+/* A launch of a step: rows of one grid, of one channel, by rows near by. */
+static bool may_repeat(const Plan *plan, const HInstr *h, GridId grid) {
+    const Kernel *k = plan->kernels.data[h->index];
+    if (!may_start(plan, h) || h->grids[0] != grid || k->reductions.len || goes_round(k) || !only_loads(k)) return false;
+    for (uint32_t i = 0; i < k->written.len; i++)
+        if (k->written.data[i] != 1) return false;
+    return true;
+}
+
+static bool makes_number(const HFunc *f, const HInstr *h) {
+    return (h->kind == H_CONSTANT || h->kind == H_OP || h->kind == H_CELLS || h->kind == H_INPUT) &&
+           f->regs.data[h->dst].type.kind == TYPE_SCALAR;
+}
+
+/* Of a field: made by a launch of the body? */
+static bool made_in(const Plan *plan, const HBlock *body, HReg reg) {
+    for (uint32_t i = 0; i < body->code.len; i++) {
+        const HInstr *h = &body->code.data[i];
+        for (uint32_t o = 0; h->kind == H_LAUNCH && o < plan->kernels.data[h->index]->written.len; o++)
+            if (h->outputs[o] == reg) return true;
+    }
+    return false;
+}
+
+uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
+    uint32_t launches = 0, fields = 0, readings = 0, made = 0;
+    GridId grid = GRID_NONE;
+    if (l->tape != NONE || l->stop != NONE || l->collected) return 0;
+    for (uint32_t s = 0; s < l->states; s++) {
+        Type t = f->regs.data[l->param[s]].type;
+        if (t.kind == TYPE_STACK || t.kind == TYPE_TUPLE) return 0;
+        if (t.kind != TYPE_FIELD) continue;
+        if (t.channels != 1 || (grid != GRID_NONE && t.grid != grid)) return 0;
+        grid = t.grid;
+        made += made_in(plan, l->body, l->next[s]);
+    }
+    for (uint32_t i = 0; i < l->body->code.len; i++) {
+        const HInstr *h = &l->body->code.data[i];
+        if (makes_number(f, h)) continue;
+        if (h->kind != H_LAUNCH || !may_repeat(plan, h, grid)) return 0;
+        launches++;
+        fields += plan->kernels.data[h->index]->written.len;
+        readings += plan->kernels.data[h->index]->fields.len;
+    }
+    if (!made) return 0;
+    uint32_t steps = STEPS;
+    while (steps > 1 && (steps * launches > PDN_RELAY_STAGES || steps * fields > PDN_RELAY_FIELDS ||
+                         steps * readings > PDN_RELAY_READINGS))
+        steps--;
+    return steps > 1 ? steps : 0;
+}
+
+static void relay_block(const Plan *plan, const HFunc *f, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         HInstr *h = &block->code.data[i];
-        if (host_is_loop(h->kind)) relay_block(plan, h->loop->body);
+        if (host_is_loop(h->kind)) relay_block(plan, f, h->loop->body);
+        if (h->kind == H_LOOP) h->loop->together = steps_together(plan, f, h->loop);
         if (!may_start(plan, h)) continue;
         Relay r = {.plan = plan, .stage = h, .stages = 1, .fine = h->grids[0]};
         r.fields = plan->kernels.data[h->index]->written.len;
@@ -127,5 +193,5 @@ static void relay_block(const Plan *plan, HBlock *block) {
 }
 
 void plan_relay(Plan *plan) {
-    for (uint32_t i = 0; i < plan->funcs.len; i++) relay_block(plan, &plan->funcs.data[i]->body);
+    for (uint32_t i = 0; i < plan->funcs.len; i++) relay_block(plan, plan->funcs.data[i], &plan->funcs.data[i]->body);
 }

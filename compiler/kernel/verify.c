@@ -177,7 +177,7 @@ static void check_pools(Check *c, const HLoop *l) {
             Type t = c->f->regs.data[l->param[i]].type;
             states += t.kind == TYPE_FIELD && t.grid == pool->grid && t.channels == pool->channels;
         }
-        if (pool->made && pool->slots < states + pool->made)
+        if (pool->made && pool->slots < states + (l->together && states > pool->made ? states : pool->made))
             fail(c, "func", "a pool with too few buffers");
         for (uint32_t s = 0; s < pool->slots; s++)
             if (pool->slot[s] >= c->f->slots.len ||
@@ -290,6 +290,8 @@ static void check_loop(Check *c, HKind kind, const HLoop *l, uint32_t depth, boo
     check_states(c, kind, l);
     if (c->wrong) return;
     check_pools(c, l);
+    if (l->together && (kind != H_LOOP || l->together != steps_together(c->plan, c->f, l)))
+        fail(c, "func", "steps that cannot be taken together");
     if (kind != H_LOOP) check_tape(c, kind, l, begins);
     bool *before = arena_copy(c->arena, c->defined, sizeof(bool) * c->f->regs.len);
     const HLoop **tapes = arena_copy(c->arena, c->tapes, sizeof *tapes * c->f->tapes),

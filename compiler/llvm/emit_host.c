@@ -314,7 +314,7 @@ static void emit_check(HE *h, const HInstr *in) {
     LLVMPositionBuilderAtEnd(e->b, go);
 }
 
-static void emit_instruction(HE *h, const HInstr *in) {
+void emit_instruction(HE *h, const HInstr *in) {
     Emit *e = h->e;
     switch (in->kind) {
     case H_CONSTANT: h->regs[in->dst].value = to_real(e, constant_f64(h, in->index)); break;

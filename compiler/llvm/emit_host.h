@@ -96,16 +96,12 @@ void emit_totals(HE *h, const HInstr *in);  /* the numbers that it reduces to, f
 void emit_launch(HE *h, const HInstr *in);
 void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to);
 void emit_code(HE *h, const HBlock *block);
+void emit_instruction(HE *h, const HInstr *in); /* one that is not part of a relay */
 
 LLVMValueRef grid_at(Emit *e, LLVMValueRef grids, GridId grid);
 void put_word(HE *h, uint32_t word, LLVMValueRef value); /* of the arguments of a launch */
 /* Where a field that is made now goes. */
 LLVMValueRef field_place(HE *h, HReg reg);
-
-/* ---- emit_relay.c ---- */
-
-/* The launch and those after it that may run together with it. */
-void emit_relay(HE *h, const HInstr *first);
 
 /* ---- emit_tridiag.c ---- */
 
@@ -132,6 +128,16 @@ void loop_load(HE *h, const HLoop *l, const LoopValues *v);
 void loop_step(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef i);
 void loop_results(HE *h, const HLoop *l, const LoopValues *v);
 void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total);
+
+/* Of a loop whose fields are all of one pool: the buffer number `number` of those that no state points to. */
+LLVMValueRef pick_buffer(HE *h, const HLoop *l, uint32_t number);
+
+/* ---- emit_relay.c ---- */
+
+/* The launch and those after it that may run together with it. */
+void emit_relay(HE *h, const HInstr *first);
+/* As many steps of the loop as the host takes together; the others are left. */
+void emit_steps_together(HE *h, const HLoop *l, LoopValues *v);
 
 /* ---- emit_tape.c ---- */
 

@@ -3,34 +3,48 @@
 
 enum { PROGRESS_EVERY = 16 };
 
-/* For each maker of a pool a buffer that no state points to, all different. */
-static void pick_buffers(HE *h, const HLoop *l) {
+/* By buffer of the pool: does a state point to it? */
+static LLVMValueRef *busy_buffers(HE *h, const HLoop *l, const struct HPool *pool) {
     Emit *e = h->e;
-    for (uint32_t p = 0; p < l->pools; p++) {
-        const struct HPool *pool = &l->pool[p];
-        LLVMValueRef *busy = ARENA_ARRAY(e->arena, LLVMValueRef, pool->slots + 1);
-        for (uint32_t s = 0; s < pool->slots; s++) {
-            busy[s] = LLVMConstInt(e->i1, 0, false);
-            for (uint32_t k = 0; k < l->states; k++) {
-                Type t = h->f->regs.data[l->param[k]].type;
-                if (t.kind == TYPE_FIELD && t.grid == pool->grid && t.channels == pool->channels)
-                    busy[s] = LLVMBuildOr(e->b, busy[s],
-                                          LLVMBuildICmp(e->b, LLVMIntEQ, h->regs[l->param[k]].value,
-                                                        h->slots[pool->slot[s]], ""),
-                                          "");
-            }
-        }
-        for (uint32_t m = 0; m < pool->made; m++) {
-            LLVMValueRef pick = h->slots[pool->slot[pool->slots - 1]];
-            for (uint32_t s = pool->slots - 1; s-- > 0;)
-                pick = LLVMBuildSelect(e->b, busy[s], pick, h->slots[pool->slot[s]], "");
-            h->regs[pool->maker[m]].value = pick;
-            for (uint32_t s = 0; s < pool->slots; s++)
-                busy[s] = LLVMBuildOr(
-                    e->b, busy[s],
-                    LLVMBuildICmp(e->b, LLVMIntEQ, pick, h->slots[pool->slot[s]], ""), "");
+    LLVMValueRef *busy = ARENA_ARRAY(e->arena, LLVMValueRef, pool->slots + 1);
+    for (uint32_t s = 0; s < pool->slots; s++) {
+        busy[s] = LLVMConstInt(e->i1, 0, false);
+        for (uint32_t k = 0; k < l->states; k++) {
+            Type t = h->f->regs.data[l->param[k]].type;
+            if (t.kind == TYPE_FIELD && t.grid == pool->grid && t.channels == pool->channels)
+                busy[s] = LLVMBuildOr(e->b, busy[s],
+                                      LLVMBuildICmp(e->b, LLVMIntEQ, h->regs[l->param[k]].value,
+                                                    h->slots[pool->slot[s]], ""),
+                                      "");
         }
     }
+    return busy;
+}
+
+/* The first buffer that is not busy; it is, then. */
+static LLVMValueRef take_buffer(HE *h, const struct HPool *pool, LLVMValueRef *busy) {
+    Emit *e = h->e;
+    LLVMValueRef pick = h->slots[pool->slot[pool->slots - 1]];
+    for (uint32_t s = pool->slots - 1; s-- > 0;)
+        pick = LLVMBuildSelect(e->b, busy[s], pick, h->slots[pool->slot[s]], "");
+    for (uint32_t s = 0; s < pool->slots; s++)
+        busy[s] = LLVMBuildOr(e->b, busy[s], LLVMBuildICmp(e->b, LLVMIntEQ, pick, h->slots[pool->slot[s]], ""), "");
+    return pick;
+}
+
+/* For each maker of a pool a buffer that no state points to, all different. */
+static void pick_buffers(HE *h, const HLoop *l) {
+    for (uint32_t p = 0; p < l->pools; p++) {
+        const struct HPool *pool = &l->pool[p];
+        LLVMValueRef *busy = busy_buffers(h, l, pool);
+        for (uint32_t m = 0; m < pool->made; m++) h->regs[pool->maker[m]].value = take_buffer(h, pool, busy);
+    }
+}
+
+LLVMValueRef pick_buffer(HE *h, const HLoop *l, uint32_t number) {
+    LLVMValueRef *busy = busy_buffers(h, l, &l->pool[0]), pick = NULL;
+    for (uint32_t i = 0; i <= number; i++) pick = take_buffer(h, &l->pool[0], busy);
+    return pick;
 }
 
 static void push_frame(HE *h, const HLoop *l, LoopValues *v, uint32_t i, LLVMValueRef state) {
@@ -190,6 +204,7 @@ void emit_loop(HE *h, const HLoop *l) {
     loop_states(h, l, &v);
     start_stacks(h, l, &v);
     if (l->tape != NONE) tape_start(h, l, &v);
+    if (l->together && !e->standalone) emit_steps_together(h, l, &v);
     LLVMBasicBlockRef head = emit_block(e, "loop"), body = emit_block(e, "step"),
                       exit = emit_block(e, "end");
     LLVMBuildBr(e->b, head);

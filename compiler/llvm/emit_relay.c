@@ -1,14 +1,32 @@
-/* Launches that may run together: the tables of runtime/pdn.h (PdnRelay), filled where they are launched. */
+/* Launches that may run together, and steps of loops: the tables of runtime/pdn.h (PdnRelay), filled where they are launched. */
 #include "compiler/llvm/emit_host.h"
 
 enum { STAGE_WORDS = sizeof(PdnStage) / 8, FIELD_WORDS = sizeof(PdnHandOver) / 8, READING_WORDS = sizeof(PdnReading) / 8 };
 
+/* A launch, with names of the fields that it reads and makes: different ones for different steps. */
+typedef struct {
+    const HInstr *in;
+    const uint32_t *reads, *makes;
+    uint32_t own; /* which outputs no other launch reads, as bits */
+} Stage;
+
 typedef struct {
     HE *h;
-    const HInstr *first;
+    const Stage *stage;
+    uint32_t count;
+    bool whole;                            /* as PdnRelay.whole */
     LLVMValueRef stages, fields, readings; /* the tables */
     uint32_t fields_count, readings_count;
 } Tables;
+
+static Tables new_tables(HE *h, const Stage *stages, uint32_t count, bool whole) {
+    Emit *e = h->e;
+    Tables t = {.h = h, .stage = stages, .count = count, .whole = whole};
+    t.stages = emit_variable(e, LLVMArrayType2(e->i64, count * STAGE_WORDS), "stages");
+    t.fields = emit_variable(e, LLVMArrayType2(e->i64, PDN_RELAY_FIELDS * FIELD_WORDS), "fields");
+    t.readings = emit_variable(e, LLVMArrayType2(e->i64, PDN_RELAY_READINGS * READING_WORDS), "readings");
+    return t;
+}
 
 static void put(Tables *t, LLVMValueRef table, uint32_t word, LLVMValueRef value) {
     Emit *e = t->h->e;
@@ -17,16 +35,16 @@ static void put(Tables *t, LLVMValueRef table, uint32_t word, LLVMValueRef value
 }
 
 static const Kernel *kernel_of(const Tables *t, uint32_t stage) {
-    return t->h->e->plan->kernels.data[t->first[stage].index];
+    return t->h->e->plan->kernels.data[t->stage[stage].in->index];
 }
 
 /* The readings of an output by later stages; are there any? */
-static bool put_readings(Tables *t, HReg field) {
+static bool put_readings(Tables *t, uint32_t field) {
     bool any = false;
-    for (uint32_t s = 0; s <= t->first->relay; s++) {
+    for (uint32_t s = 0; s < t->count; s++) {
         const Kernel *k = kernel_of(t, s);
         for (uint32_t i = 0; i < k->fields.len; i++) {
-            if (t->first[s].fields[i] != field) continue;
+            if (t->stage[s].reads[i] != field) continue;
             int64_t words[READING_WORDS] = {t->fields_count, s, kernel_words(k).fields + i, kernel_rows_reach(k)};
             for (uint32_t w = 0; w < READING_WORDS; w++)
                 put(t, t->readings, READING_WORDS * t->readings_count + w, emit_i64(t->h->e, words[w]));
@@ -37,22 +55,23 @@ static bool put_readings(Tables *t, HReg field) {
     return any;
 }
 
-/* The fields of a stage that later ones read; are there any? */
+/* The fields of a stage that later ones read, or that have no place; are there any? */
 static bool put_fields(Tables *t, uint32_t stage) {
     Emit *e = t->h->e;
     const Kernel *k = kernel_of(t, stage);
-    const HInstr *in = &t->first[stage];
-    LLVMValueRef grid = grid_at(e, t->h->grids, in->grids[0]), size = emit_i64(e, e->size);
+    const Stage *s = &t->stage[stage];
+    LLVMValueRef grid = grid_at(e, t->h->grids, s->in->grids[0]), size = emit_i64(e, e->size);
     bool any = false;
     for (uint32_t o = 0; o < k->written.len; o++) {
-        if (!put_readings(t, in->outputs[o])) continue;
+        bool own = s->own >> o & 1;
+        if (!put_readings(t, s->makes[o]) && !(own && t->whole)) continue;
         LLVMValueRef words[FIELD_WORDS] = {
             emit_i64(e, stage),
             emit_i64(e, kernel_words(k).outputs + o),
             mul(e, emit_word(e, e->i64, grid, GRID_STRIDE + k->rank - 1, "row"), size),
             emit_i64(e, k->written.data[o]),
             mul(e, emit_word(e, e->i64, grid, GRID_CHANNEL, "channel"), size),
-            emit_i64(e, in->own >> o & 1)};
+            emit_i64(e, own)};
         for (uint32_t w = 0; w < FIELD_WORDS; w++) put(t, t->fields, FIELD_WORDS * t->fields_count + w, words[w]);
         t->fields_count++;
         any = true;
@@ -63,7 +82,7 @@ static bool put_fields(Tables *t, uint32_t stage) {
 static void put_stage(Tables *t, uint32_t stage) {
     HE *h = t->h;
     Emit *e = h->e;
-    const HInstr *in = &t->first[stage];
+    const HInstr *in = t->stage[stage].in;
     KernelWords w = kernel_words(kernel_of(t, stage));
     LLVMValueRef words = h->words;
     h->words = emit_variable(e, LLVMArrayType2(e->i64, w.count), "words");
@@ -75,18 +94,151 @@ static void put_stage(Tables *t, uint32_t stage) {
     for (uint32_t i = 0; i < STAGE_WORDS; i++) put(t, t->stages, STAGE_WORDS * stage + i, values[i]);
 }
 
-void emit_relay(HE *h, const HInstr *first) {
-    Emit *e = h->e;
-    uint32_t stages = first->relay + 1;
-    Tables t = {.h = h, .first = first};
-    t.stages = emit_variable(e, LLVMArrayType2(e->i64, stages * STAGE_WORDS), "stages");
-    t.fields = emit_variable(e, LLVMArrayType2(e->i64, PDN_RELAY_FIELDS * FIELD_WORDS), "fields");
-    t.readings = emit_variable(e, LLVMArrayType2(e->i64, PDN_RELAY_READINGS * READING_WORDS), "readings");
-    for (uint32_t s = 0; s < stages; s++) put_stage(&t, s);
+/* Did it run? */
+static LLVMValueRef run_relay(Tables *t) {
+    Emit *e = t->h->e;
     LLVMValueRef relay = emit_variable(e, LLVMArrayType2(e->i64, sizeof(PdnRelay) / 8), "relay");
-    LLVMValueRef words[sizeof(PdnRelay) / 8] = {t.stages,   emit_i64(e, stages),           t.fields, emit_i64(e, t.fields_count),
-                                                t.readings, emit_i64(e, t.readings_count)};
-    for (uint32_t w = 0; w < sizeof(PdnRelay) / 8; w++) put(&t, relay, w, words[w]);
-    host_call(h, HOST_RELAY, e->none, (LLVMValueRef[]){NULL, relay}, 2);
-    for (uint32_t s = 0; s < stages; s++) emit_totals(h, &first[s]);
+    LLVMValueRef words[sizeof(PdnRelay) / 8] = {t->stages,   emit_i64(e, t->count),
+                                                t->fields,   emit_i64(e, t->fields_count),
+                                                t->readings, emit_i64(e, t->readings_count),
+                                                emit_i64(e, t->whole)};
+    for (uint32_t w = 0; w < sizeof(PdnRelay) / 8; w++) put(t, relay, w, words[w]);
+    return host_call(t->h, HOST_RELAY, e->i1, (LLVMValueRef[]){NULL, relay}, 2);
+}
+
+void emit_relay(HE *h, const HInstr *first) {
+    uint32_t count = first->relay + 1;
+    Stage *stages = ARENA_ARRAY(h->e->arena, Stage, count);
+    for (uint32_t s = 0; s < count; s++)
+        stages[s] = (Stage){&first[s], first[s].fields, first[s].outputs, first[s].own};
+    Tables t = new_tables(h, stages, count, false);
+    for (uint32_t s = 0; s < count; s++) put_stage(&t, s);
+    (void)run_relay(&t);
+    for (uint32_t s = 0; s < count; s++) emit_totals(h, &first[s]);
+}
+
+/* ---- steps of loops ------------------------------------------------------------------------------- */
+
+/* Fields go by names: that of a register that the loop does not make, or, times the number of registers and from 1 on,
+ * the number of the step that makes it. */
+typedef struct {
+    HE *h;
+    const HLoop *l;
+    bool *made;     /* by register: by a launch of the body */
+    uint32_t *name; /* by state: now */
+    Stage *stages;
+    uint32_t count;
+} Steps;
+
+static uint32_t name_of(const Steps *s, HReg reg, uint32_t step) {
+    if (s->made[reg]) return (step + 1) * s->h->f->regs.len + reg;
+    for (uint32_t i = 0; i < s->l->states; i++)
+        if (s->l->param[i] == reg) return s->name[i];
+    return reg;
+}
+
+static uint32_t *field_names(const Steps *s, const HReg *regs, uint32_t count, uint32_t step) {
+    uint32_t *names = ARENA_ARRAY(s->h->e->arena, uint32_t, count + 1);
+    for (uint32_t i = 0; i < count; i++) names[i] = name_of(s, regs[i], step);
+    return names;
+}
+
+static void name_stages(Steps *s, uint32_t step) {
+    HE *h = s->h;
+    const HLoop *l = s->l;
+    for (uint32_t i = 0; i < l->body->code.len; i++) {
+        const HInstr *in = &l->body->code.data[i];
+        if (in->kind != H_LAUNCH) continue;
+        const Kernel *k = h->e->plan->kernels.data[in->index];
+        s->stages[s->count++] = (Stage){in, field_names(s, in->fields, k->fields.len, step),
+                                        field_names(s, in->outputs, k->written.len, step), 0};
+    }
+    uint32_t *next = field_names(s, l->next, l->states, step);
+    for (uint32_t i = 0; i < l->states; i++) s->name[i] = next[i];
+}
+
+/* The state that a field is in the end; NONE: nobody wants it then. */
+static uint32_t last_state(const Steps *s, uint32_t name) {
+    for (uint32_t i = 0; i < s->l->states; i++)
+        if (s->name[i] == name) return i;
+    return NONE;
+}
+
+static Steps name_steps(HE *h, const HLoop *l) {
+    Arena *arena = h->e->arena;
+    Steps s = {.h = h, .l = l};
+    s.made = ARENA_ARRAY(arena, bool, h->f->regs.len);
+    s.name = ARENA_ARRAY(arena, uint32_t, l->states + 1);
+    s.stages = ARENA_ARRAY(arena, Stage, PDN_RELAY_STAGES);
+    for (uint32_t i = 0; i < l->body->code.len; i++) {
+        const HInstr *in = &l->body->code.data[i];
+        for (uint32_t o = 0; in->kind == H_LAUNCH && o < h->e->plan->kernels.data[in->index]->written.len; o++)
+            s.made[in->outputs[o]] = true;
+    }
+    for (uint32_t i = 0; i < l->states; i++) s.name[i] = l->param[i];
+    for (uint32_t step = 0; step < l->together; step++) name_stages(&s, step);
+    for (uint32_t i = 0; i < s.count; i++)
+        for (uint32_t o = 0; o < h->e->plan->kernels.data[s.stages[i].in->index]->written.len; o++)
+            if (last_state(&s, s.stages[i].makes[o]) == NONE) s.stages[i].own |= 1u << o;
+    return s;
+}
+
+/* Places of the states that are made; those that are one field have one. */
+static LLVMValueRef *pick_places(const Steps *s) {
+    LLVMValueRef *places = ARENA_ARRAY(s->h->e->arena, LLVMValueRef, s->l->states + 1);
+    for (uint32_t i = 0; i < s->l->states; i++) {
+        if (s->name[i] < s->h->f->regs.len) continue; /* as it was before */
+        uint32_t first = last_state(s, s->name[i]), taken = 0;
+        for (uint32_t k = 0; k < first; k++) taken += places[k] && last_state(s, s->name[k]) == k;
+        places[i] = first < i ? places[first] : pick_buffer(s->h, s->l, taken);
+    }
+    return places;
+}
+
+/* Fills the tables for step number i64 `k`; where a field goes that nobody wants in the end, the host says. */
+static void put_step(const Steps *s, Tables *t, uint32_t *stage, LLVMValueRef k, LLVMValueRef *places) {
+    HE *h = s->h;
+    Emit *e = h->e;
+    const HLoop *l = s->l;
+    h->regs[l->k].value = to_real(e, LLVMBuildSIToFP(e->b, k, e->f64, ""));
+    for (uint32_t i = 0; i < l->body->code.len; i++) {
+        const HInstr *in = &l->body->code.data[i];
+        if (in->kind != H_LAUNCH) {
+            emit_instruction(h, in);
+            continue;
+        }
+        for (uint32_t o = 0; o < e->plan->kernels.data[in->index]->written.len; o++) {
+            uint32_t state = last_state(s, s->stages[*stage].makes[o]);
+            h->regs[in->outputs[o]].value = state == NONE ? LLVMConstNull(e->ptr) : places[state];
+        }
+        put_stage(t, (*stage)++);
+    }
+    Reg *next = ARENA_ARRAY(e->arena, Reg, l->states + 1);
+    for (uint32_t i = 0; i < l->states; i++) next[i] = h->regs[l->next[i]];
+    for (uint32_t i = 0; i < l->states; i++) h->regs[l->param[i]] = next[i];
+}
+
+void emit_steps_together(HE *h, const HLoop *l, LoopValues *v) {
+    Emit *e = h->e;
+    Steps s = name_steps(h, l);
+    LLVMBasicBlockRef head = emit_block(e, "together"), body = emit_block(e, "steps"), done = emit_block(e, "taken"),
+                      exit = emit_block(e, "apart");
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, head);
+    LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, ""), after = plus(e, i, emit_i64(e, l->together));
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLE, after, v->count, ""), body, exit);
+    LLVMPositionBuilderAtEnd(e->b, body);
+    loop_load(h, l, v);
+    LLVMValueRef *places = pick_places(&s), first = plus(e, i, LLVMBuildFPToSI(e->b, v->start, e->i64, ""));
+    Tables t = new_tables(h, s.stages, s.count, true);
+    uint32_t stage = 0;
+    for (uint32_t step = 0; step < l->together; step++)
+        put_step(&s, &t, &stage, plus(e, first, emit_i64(e, step)), places);
+    LLVMBuildCondBr(e->b, run_relay(&t), done, exit);
+    LLVMPositionBuilderAtEnd(e->b, done);
+    for (uint32_t k = 0; k < l->states; k++) LLVMBuildStore(e->b, h->regs[l->param[k]].value, v->state[k]);
+    LLVMBuildStore(e->b, after, v->i);
+    report_progress(h, l, after, v->count);
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, exit);
 }

@@ -570,6 +570,8 @@ static LLVMValueRef unshifted(KE *ke, const KNodeData *n, uint32_t axis, const u
              : sub(ke, emit_i64(e, -1 - (int64_t)o), pos.index);
     LLVMValueRef none = high ? LLVMBuildICmp(e->b, LLVMIntSGE, mirror, n_, "")
                              : LLVMBuildICmp(e->b, LLVMIntSLT, mirror, emit_i64(e, 0), "");
+    /* away from that side, a cell near by stands for what is not there: rows far away may not exist (runtime/relay.c) */
+    mirror = LLVMBuildSelect(e->b, none, pos.index, mirror, "");
     next[axis] = axis_at(ke, axis, at[axis], o, MOVE_MIRROR, mirror);
     LLVMValueRef folded = LLVMBuildSelect(e->b, none, zero, unshifted(ke, n, axis + 1, next), "");
     return side == SIDE_ODD ? LLVMBuildFSub(e->b, direct, folded, "")

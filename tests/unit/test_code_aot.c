@@ -67,7 +67,7 @@ static void just_in_time(Case *c, const CodeTarget *target, int64_t nx, int64_t 
     c->m->grids.data[c->grid].extent[0] = nx;
     c->m->grids.data[c->grid].extent[1] = ny;
     Run r = {.module = c->m, .threads = 2, .grids = make_grids(c->m)};
-    PdnHost host = {.context = &r, .launch = run_launch, .effect = run_effect, .progress = run_progress, .random = run_random};
+    PdnHost host = {.context = &r, .launch = run_launch, .effect = run_effect, .progress = run_progress, .random = run_random, .relay = run_relay};
     float gain = 1.5f;
     CodeArguments a = {&host, r.grids, (const void *[]){in, &gain}, (void *[]){out, sum}, NULL};
     a.workspace = aligned_alloc(64, (code_workspace(code, &a) + 63) & ~(uint64_t)63);

@@ -58,7 +58,7 @@ static void just_in_time(Case *c, const float *u, const float *w, float *out) {
     c->m->grids.data[c->grid].extent[0] = NX;
     c->m->grids.data[c->grid].extent[1] = NY;
     Run r = {.module = c->m, .threads = 2, .grids = make_grids(c->m)};
-    PdnHost host = {.context = &r, .launch = run_launch, .effect = run_effect};
+    PdnHost host = {.context = &r, .launch = run_launch, .effect = run_effect, .relay = run_relay};
     void *outputs[] = {out, out + OUT * NX * NY, out + (IN + OUT) * NX * NY};
     CodeArguments a = {&host, r.grids, (const void *[]){u, w}, outputs, NULL};
     a.workspace = aligned_alloc(64, (code_workspace(code, &a) + 63) & ~(uint64_t)63);

@@ -20,6 +20,10 @@ static void host_launch(void *context, PdnKernel *kernel, const void *arguments,
     pdn_launch(kernel, arguments, count, ((Kept *)context)->threads);
 }
 
+static bool host_relay(void *context, const PdnRelay *relay) {
+    return pdn_relay(relay, 1, PDN_RELAY_ALWAYS, host_launch, context);
+}
+
 static void host_kept(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again,
                       int64_t bytes) {
     Kept *k = context;
@@ -76,7 +80,7 @@ static void run_compiled(Bench *b, FuncId func, bool f64, const Array *args, uin
     Code *code = code_load(plan, &(CodeTarget){.optimise = 2}, NULL, &error);
     cr_assert(code, "%s", error);
     *kept = (Kept){.threads = threads};
-    PdnHost host = {.context = kept, .launch = host_launch, .memory = memory, .kept = host_kept};
+    PdnHost host = {.context = kept, .launch = host_launch, .memory = memory, .kept = host_kept, .relay = host_relay};
     PdnGrid *grids = calloc(b->m->grids.len, sizeof *grids);
     describe(b, grids);
     const void *inputs[16];

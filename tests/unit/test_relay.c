@@ -68,7 +68,7 @@ static Chain *new_chain(int64_t rows, int64_t width, uint64_t *seed)
     c->input = malloc(sizeof(double) * (size_t)(rows * width));
     for (int64_t i = 0; i < rows * width; i++)
         c->input[i] = uniform(seed);
-    c->relay = (PdnRelay){c->stage, stages, c->field, stages, c->reading, 0};
+    c->relay = (PdnRelay){.stages = c->stage, .stages_count = stages, .fields = c->field, .fields_count = stages, .readings = c->reading};
     for (int s = 0; s < stages; s++) {
         c->rows[s] = s >= coarse ? (rows + 1) / 2 : rows;
         size_t bytes = sizeof(double) * (size_t)(c->rows[s] * width);
@@ -212,4 +212,50 @@ Test(relay, compiled_launches)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
             compiled_chain(sizes[i], side, 3 + i);
+}
+
+/* Loops of one state, of two fields, and of a past: some steps at once, and what is left of them. */
+static void compiled_loop(const int64_t *extent, SideKind side, int kind, int steps, uint64_t seed)
+{
+    Case c = start(2, extent);
+    Node u = field_input(&c, 1, seed, 0, 1), v = field_input(&c, 1, seed + 1, 0, 1), p[3];
+    FuncId body = body_of(&c, "step", kind ? 2 : 1, p);
+    Tap taps[4] = {{.weight = 0.5}, {{0, 1, 0}, 0, 0, 0.25}, {{1, -1, 0}, 0, 0, 0.125}, {{0, -2, 0}, 0, 0, 0.125}};
+    Stencil s = {.rank = 2, .in_channels = 1, .out_channels = 1, .taps = taps, .count = 4, .transposed = seed % 2};
+    for (uint32_t a = 0; a < 2; a++)
+        s.sides[a][0] = s.sides[a][1] = a ? side : SIDE_EVEN;
+    StencilId id = graph_stencil(c.m, &s);
+    Node next = graph_add(c.m, body, OP_STENCIL, &p[1], 1, id, 0, SPAN_NONE);
+    next = graph_binary(c.m, body, OP_ADD, graph_unary(c.m, body, OP_SIN, next, SPAN_NONE),
+                        graph_binary(c.m, body, OP_MUL, p[0], graph_const(c.m, body, 1e-3), SPAN_NONE), SPAN_NONE);
+    if (kind)
+        next = graph_binary(c.m, body, OP_SUB, next, graph_binary(c.m, body, OP_MUL, p[2], graph_const(c.m, body, 0.25), SPAN_NONE), SPAN_NONE);
+    Node other = kind == 2 ? graph_add(c.m, body, OP_STENCIL, &p[2], 1, id, 0, SPAN_NONE) : p[1];
+    vec_push(&graph_get(c.m, body)->results, next);
+    if (kind)
+        vec_push(&graph_get(c.m, body)->results, other);
+    Node loop = loop_of(&c, body, steps, (Node[]){u, v}, kind ? 2 : 1, 0, (Loop){.start = 3, .stride = 1});
+    for (uint32_t i = 0; i < (kind ? 2 : 1); i++)
+        show(&c, graph_result(c.m, c.f, loop, i));
+    for (int threads = 1; threads <= 3; threads++) {
+        double d = differ(&c, true, threads);
+        cr_expect(d >= 0 && d <= 1e-12, "%lldx%lld kind %d, %d steps, off by %g", (long long)extent[0], (long long)extent[1], kind, steps, d);
+    }
+    Numbers together = c.run.seen;
+    c.run.seen = (Numbers){0};
+    c.run.apart = true;
+    differ(&c, true, 1);
+    cr_expect(together.len == c.run.seen.len && memcmp(together.data, c.run.seen.data, sizeof(double) * together.len) == 0,
+              "%lldx%lld kind %d, %d steps: other bits", (long long)extent[0], (long long)extent[1], kind, steps);
+    vec_free(&together);
+    finish(&c);
+}
+
+Test(relay, steps_of_loops)
+{
+    static const int64_t sizes[][3] = {{40, 64}, {33, 9}, {100, 41}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
+            for (int kind = 0; kind < 3; kind++)
+                compiled_loop(sizes[i], side, kind, 9 + (int)side, 3 + i);
 }
