@@ -127,6 +127,8 @@ void loop_load(HE *h, const HLoop *l, const LoopValues *v);
 /* The body once, for step number i64 `i`, on the states loaded; then they are the next ones. */
 void loop_step(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef i);
 void loop_results(HE *h, const HLoop *l, const LoopValues *v);
+/* Tells the host about a step that is done: always, or every few steps. */
+void tell_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total);
 void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total);
 
 /* Of a loop whose fields are all of one pool: the buffer number `number` of those that no state points to. */

@@ -78,14 +78,10 @@ static void start_stacks(HE *h, const HLoop *l, LoopValues *v) {
     }
 }
 
-void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total) {
+void tell_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total) {
     Emit *e = h->e;
     if (e->standalone || !l->progress) return;
-    LLVMBasicBlockRef now = emit_block(e, "progress"), call = emit_block(e, "tell"),
-                      go = emit_block(e, "go");
-    LLVMValueRef rest = LLVMBuildAnd(e->b, done, emit_i64(e, PROGRESS_EVERY - 1), "");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), ""), now, go);
-    LLVMPositionBuilderAtEnd(e->b, now);
+    LLVMBasicBlockRef call = emit_block(e, "tell"), go = emit_block(e, "go");
     LLVMValueRef f = pointer_at(e, e->ptr, h->host, HOST_PROGRESS, "");
     LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, f, ""), call, go);
     LLVMPositionBuilderAtEnd(e->b, call);
@@ -93,6 +89,18 @@ void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef tota
     LLVMValueRef stop = host_call(h, HOST_PROGRESS, e->i32, args, 4);
     return_if(h, LLVMBuildICmp(e->b, LLVMIntNE, stop, LLVMConstInt(e->i32, 0, false), ""),
               status(e, PDN_ERROR_STOPPED));
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
+}
+
+void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef total) {
+    Emit *e = h->e;
+    if (e->standalone || !l->progress) return;
+    LLVMBasicBlockRef now = emit_block(e, "progress"), go = emit_block(e, "go");
+    LLVMValueRef rest = LLVMBuildAnd(e->b, done, emit_i64(e, PROGRESS_EVERY - 1), "");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), ""), now, go);
+    LLVMPositionBuilderAtEnd(e->b, now);
+    tell_progress(h, l, done, total);
     LLVMBuildBr(e->b, go);
     LLVMPositionBuilderAtEnd(e->b, go);
 }

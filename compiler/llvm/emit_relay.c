@@ -238,7 +238,7 @@ void emit_steps_together(HE *h, const HLoop *l, LoopValues *v) {
     LLVMPositionBuilderAtEnd(e->b, done);
     for (uint32_t k = 0; k < l->states; k++) LLVMBuildStore(e->b, h->regs[l->param[k]].value, v->state[k]);
     LLVMBuildStore(e->b, after, v->i);
-    report_progress(h, l, after, v->count);
+    tell_progress(h, l, after, v->count); /* steps that are worth it take long */
     LLVMBuildBr(e->b, head);
     LLVMPositionBuilderAtEnd(e->b, exit);
 }
