@@ -68,10 +68,10 @@ typedef struct PdnStage {
 
 /* A field that a stage makes and later ones read. */
 typedef struct PdnHandOver {
-    int64_t stage, word;       /* which stage; which of its words points to the field */
-    int64_t row;               /* bytes from a row to the next */
-    int64_t channels, channel; /* how many; bytes from one to the next */
-    int64_t own;               /* not 0: nobody else reads it, so that it need not be there as a whole */
+    int64_t stage, word; /* which stage; which of its words points to the field */
+    int64_t grid;        /* of PdnRelay.grids */
+    int64_t rank, channels;
+    int64_t own; /* not 0: nobody else reads it, so that it need not be there as a whole */
 } PdnHandOver;
 
 /* Who reads it: which of its words points to it, and how many rows beyond its own, on either side. */
@@ -86,6 +86,8 @@ typedef struct PdnRelay {
     int64_t fields_count;
     const PdnReading *readings;
     int64_t readings_count;
+    const PdnGrid *grids;
+    int64_t size;  /* bytes of a number */
     int64_t whole; /* not 0: fields that are `own` have no place, and one channel: together or not at all */
 } PdnRelay;
 

@@ -24,6 +24,11 @@ typedef struct {
     int64_t low, high;
 } Span;
 
+/* Bytes from a row of a field to the next: of the rows of its slowest axis. */
+static int64_t row_bytes(const PdnRelay *r, const PdnHandOver *f) {
+    return r->grids[f->grid].stride[f->rank - 1] * r->size;
+}
+
 /* A relay on its way. Rows are counted on the coarsest grid, whose rows hold one or two of a stage's. */
 typedef struct {
     const PdnRelay *relay;
@@ -65,8 +70,8 @@ typedef struct {
     const Run *run;
     int64_t done[PDN_RELAY_STAGES]; /* rows below are made */
     struct {
-        char *base;         /* where row `first` is */
-        int64_t first;
+        char *base; /* where row `first` is */
+        int64_t first, row;
     } field[PDN_RELAY_FIELDS];
     int64_t words[PDN_RELAY_STAGES][PDN_RELAY_WORDS];
 } Part;
@@ -75,7 +80,7 @@ static void point(Part *p, int64_t field) {
     const PdnRelay *r = p->run->relay;
     const PdnHandOver *f = &r->fields[field];
     /* as if all rows stood there */
-    int64_t address = (int64_t)((intptr_t)p->field[field].base - p->field[field].first * f->row);
+    int64_t address = (int64_t)((intptr_t)p->field[field].base - p->field[field].first * p->field[field].row);
     p->words[f->stage][f->word] = address;
     for (int64_t i = 0; i < r->readings_count; i++)
         if (r->readings[i].field == field) p->words[r->readings[i].stage][r->readings[i].word] = address;
@@ -86,7 +91,7 @@ static void make_room(Part *p, int64_t field, int64_t end) {
     const PdnRelay *r = p->run->relay;
     const PdnHandOver *f = &r->fields[field];
     if (!f->own || end - p->field[field].first <= p->run->places[field]) return;
-    int64_t keep = end, done = p->done[f->stage];
+    int64_t keep = end, done = p->done[f->stage], row = p->field[field].row;
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
         if (reading->field != field) continue;
@@ -96,8 +101,8 @@ static void make_room(Part *p, int64_t field, int64_t end) {
     }
     if (keep < p->field[field].first) keep = p->field[field].first;
     for (int64_t c = 0; c < f->channels && keep < done; c++) {
-        char *to = p->field[field].base + c * f->channel;
-        memmove(to, to + (keep - p->field[field].first) * f->row, (size_t)((done - keep) * f->row));
+        char *to = p->field[field].base + c * r->grids[f->grid].channel_stride * r->size;
+        memmove(to, to + (keep - p->field[field].first) * row, (size_t)((done - keep) * row));
     }
     p->field[field].first = keep;
     point(p, field);
@@ -125,9 +130,10 @@ static void start(Part *p, int64_t low, int64_t high, char *turns) {
         const PdnHandOver *f = &r->fields[i];
         p->field[i].base = (char *)(intptr_t)p->words[f->stage][f->word]; /* NOLINT: a word holds a pointer */
         p->field[i].first = 0;
+        p->field[i].row = row_bytes(r, f);
         if (!f->own) continue;
-        p->field[i].base = run->turns ? turns : p->field[i].base + low * run->scale[f->stage] * f->row;
-        turns = run->turns ? turns + run->places[i] * f->row : NULL;
+        p->field[i].base = run->turns ? turns : p->field[i].base + low * run->scale[f->stage] * p->field[i].row;
+        turns = run->turns ? turns + run->places[i] * p->field[i].row : NULL;
         p->field[i].first = p->done[f->stage];
         point(p, i);
     }
@@ -182,7 +188,7 @@ static int64_t handed_over(const PdnRelay *r) {
     int64_t bytes = 0;
     for (int64_t i = 0; i < r->fields_count; i++) {
         const PdnHandOver *f = &r->fields[i];
-        bytes += r->stages[f->stage].rows * f->row * f->channels;
+        bytes += r->stages[f->stage].rows * row_bytes(r, f) * f->channels;
     }
     return bytes;
 }
@@ -198,7 +204,8 @@ static bool arrange(Run *run, int threads, int64_t cache) {
     for (int64_t s = 0; s < r->stages_count; s++) run->scale[s] = r->stages[s].rows > run->rows ? 2 : 1;
     for (int64_t i = 0; i < r->fields_count; i++) {
         const PdnHandOver *f = &r->fields[i];
-        if (f->row * run->scale[f->stage] > row) row = f->row * run->scale[f->stage];
+        int64_t two = row_bytes(r, f) * run->scale[f->stage];
+        if (two > row) row = two;
     }
     run->block = BLOCK_BYTES / row < 1 || always ? 1 : BLOCK_BYTES / row;
     measure(run);
@@ -208,7 +215,7 @@ static bool arrange(Run *run, int threads, int64_t cache) {
     if (run->units < threads || (handed_over(r) < LEAST_BYTES && !always)) return false;
     for (int64_t i = 0; i < r->fields_count; i++) {
         const PdnHandOver *f = &r->fields[i];
-        turns += (f->own ? run->places[i] : run->places[i] / 2) * f->row * f->channels;
+        turns += (f->own ? run->places[i] : run->places[i] / 2) * row_bytes(r, f) * f->channels;
         if (f->own && !r->whole && run->places[i] >= run->rows / run->units * run->scale[f->stage]) return false;
     }
     return turns <= cache;
@@ -222,7 +229,7 @@ typedef struct {
 } Leg;
 
 static void cut_out(const PdnRelay *r, int64_t first, int64_t end, Leg *leg) {
-    leg->relay = (PdnRelay){.stages = r->stages + first, .stages_count = end - first, .fields = leg->fields, .readings = leg->readings};
+    leg->relay = (PdnRelay){.stages = r->stages + first, .stages_count = end - first, .fields = leg->fields, .readings = leg->readings, .grids = r->grids, .size = r->size};
     for (int64_t i = 0; i < r->fields_count; i++) {
         PdnHandOver f = r->fields[i];
         int64_t number = leg->relay.fields_count, before = leg->relay.readings_count;
@@ -256,7 +263,7 @@ static bool run_whole(const PdnRelay *relay, int threads, int64_t cache, PdnLaun
     bool stays = handed_over(relay) / (relay->fields_count + 1) < cache / 2; /* in the cache, anyway */
     if ((stays && cache != PDN_RELAY_ALWAYS) || !arrange(&run, threads < 1 ? 1 : threads, cache)) return false;
     for (int64_t i = 0; i < relay->fields_count; i++)
-        if (relay->fields[i].own) run.turn_bytes += run.places[i] * relay->fields[i].row;
+        if (relay->fields[i].own) run.turn_bytes += run.places[i] * row_bytes(relay, &relay->fields[i]);
     run.turn_bytes = (run.turn_bytes + 63) & ~(int64_t)63;
     char *memory = malloc((size_t)(run.units * run.turn_bytes + 63));
     if (!memory) return false;

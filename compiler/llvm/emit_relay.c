@@ -14,17 +14,15 @@ typedef struct {
     HE *h;
     const Stage *stage;
     uint32_t count;
-    bool whole;                            /* as PdnRelay.whole */
-    LLVMValueRef stages, fields, readings; /* the tables */
-    uint32_t fields_count, readings_count;
+    bool whole;          /* as PdnRelay.whole */
+    LLVMValueRef stages; /* filled as the program runs; the others are constants */
+    VEC(LLVMValueRef) fields, readings;
 } Tables;
 
 static Tables new_tables(HE *h, const Stage *stages, uint32_t count, bool whole) {
     Emit *e = h->e;
     Tables t = {.h = h, .stage = stages, .count = count, .whole = whole};
     t.stages = emit_variable(e, LLVMArrayType2(e->i64, count * STAGE_WORDS), "stages");
-    t.fields = emit_variable(e, LLVMArrayType2(e->i64, PDN_RELAY_FIELDS * FIELD_WORDS), "fields");
-    t.readings = emit_variable(e, LLVMArrayType2(e->i64, PDN_RELAY_READINGS * READING_WORDS), "readings");
     return t;
 }
 
@@ -39,16 +37,15 @@ static const Kernel *kernel_of(const Tables *t, uint32_t stage) {
 }
 
 /* The readings of an output by later stages; are there any? */
-static bool put_readings(Tables *t, uint32_t field) {
+static bool note_readings(Tables *t, uint32_t name) {
     bool any = false;
+    uint32_t number = t->fields.len / FIELD_WORDS;
     for (uint32_t s = 0; s < t->count; s++) {
         const Kernel *k = kernel_of(t, s);
         for (uint32_t i = 0; i < k->fields.len; i++) {
-            if (t->stage[s].reads[i] != field) continue;
-            int64_t words[READING_WORDS] = {t->fields_count, s, kernel_words(k).fields + i, kernel_rows_reach(k)};
-            for (uint32_t w = 0; w < READING_WORDS; w++)
-                put(t, t->readings, READING_WORDS * t->readings_count + w, emit_i64(t->h->e, words[w]));
-            t->readings_count++;
+            if (t->stage[s].reads[i] != name) continue;
+            int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + i, kernel_rows_reach(k)};
+            for (uint32_t w = 0; w < READING_WORDS; w++) vec_push(&t->readings, emit_i64(t->h->e, words[w]));
             any = true;
         }
     }
@@ -56,27 +53,26 @@ static bool put_readings(Tables *t, uint32_t field) {
 }
 
 /* The fields of a stage that later ones read, or that have no place; are there any? */
-static bool put_fields(Tables *t, uint32_t stage) {
-    Emit *e = t->h->e;
+static bool note_fields(Tables *t, uint32_t stage) {
     const Kernel *k = kernel_of(t, stage);
     const Stage *s = &t->stage[stage];
-    LLVMValueRef grid = grid_at(e, t->h->grids, s->in->grids[0]), size = emit_i64(e, e->size);
     bool any = false;
     for (uint32_t o = 0; o < k->written.len; o++) {
         bool own = s->own >> o & 1;
-        if (!put_readings(t, s->makes[o]) && !(own && t->whole)) continue;
-        LLVMValueRef words[FIELD_WORDS] = {
-            emit_i64(e, stage),
-            emit_i64(e, kernel_words(k).outputs + o),
-            mul(e, emit_word(e, e->i64, grid, GRID_STRIDE + k->rank - 1, "row"), size),
-            emit_i64(e, k->written.data[o]),
-            mul(e, emit_word(e, e->i64, grid, GRID_CHANNEL, "channel"), size),
-            emit_i64(e, own)};
-        for (uint32_t w = 0; w < FIELD_WORDS; w++) put(t, t->fields, FIELD_WORDS * t->fields_count + w, words[w]);
-        t->fields_count++;
+        if (!note_readings(t, s->makes[o]) && !(own && t->whole)) continue;
+        int64_t words[FIELD_WORDS] = {stage, kernel_words(k).outputs + o, s->in->grids[0], k->rank, k->written.data[o], own};
+        for (uint32_t w = 0; w < FIELD_WORDS; w++) vec_push(&t->fields, emit_i64(t->h->e, words[w]));
         any = true;
     }
     return any;
+}
+
+static LLVMValueRef constant_table(Emit *e, LLVMValueRef *words, uint32_t count) {
+    LLVMValueRef table = LLVMAddGlobal(e->module, LLVMArrayType2(e->i64, count), "pdn_relay_table");
+    LLVMSetInitializer(table, LLVMConstArray2(e->i64, words, count));
+    LLVMSetGlobalConstant(table, true);
+    LLVMSetLinkage(table, LLVMInternalLinkage);
+    return table;
 }
 
 static void put_stage(Tables *t, uint32_t stage) {
@@ -89,7 +85,7 @@ static void put_stage(Tables *t, uint32_t stage) {
     Units units = fill_launch(h, in);
     LLVMValueRef values[STAGE_WORDS] = {e->kernels[in->index], h->words, emit_i64(e, w.count), units.count, units.work};
     /* what is read again at once stays in the caches */
-    if (put_fields(t, stage)) put_word(h, w.stream, emit_i64(e, 0));
+    if (note_fields(t, stage)) put_word(h, w.stream, emit_i64(e, 0));
     h->words = words;
     for (uint32_t i = 0; i < STAGE_WORDS; i++) put(t, t->stages, STAGE_WORDS * stage + i, values[i]);
 }
@@ -98,10 +94,17 @@ static void put_stage(Tables *t, uint32_t stage) {
 static LLVMValueRef run_relay(Tables *t) {
     Emit *e = t->h->e;
     LLVMValueRef relay = emit_variable(e, LLVMArrayType2(e->i64, sizeof(PdnRelay) / 8), "relay");
-    LLVMValueRef words[sizeof(PdnRelay) / 8] = {t->stages,   emit_i64(e, t->count),
-                                                t->fields,   emit_i64(e, t->fields_count),
-                                                t->readings, emit_i64(e, t->readings_count),
+    LLVMValueRef words[sizeof(PdnRelay) / 8] = {t->stages,
+                                                emit_i64(e, t->count),
+                                                constant_table(e, t->fields.data, t->fields.len),
+                                                emit_i64(e, t->fields.len / FIELD_WORDS),
+                                                constant_table(e, t->readings.data, t->readings.len),
+                                                emit_i64(e, t->readings.len / READING_WORDS),
+                                                t->h->grids,
+                                                emit_i64(e, e->size),
                                                 emit_i64(e, t->whole)};
+    vec_free(&t->fields);
+    vec_free(&t->readings);
     for (uint32_t w = 0; w < sizeof(PdnRelay) / 8; w++) put(t, relay, w, words[w]);
     return host_call(t->h, HOST_RELAY, e->i1, (LLVMValueRef[]){NULL, relay}, 2);
 }

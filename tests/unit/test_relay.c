@@ -37,6 +37,7 @@ typedef struct {
     PdnHandOver field[PDN_RELAY_FIELDS];
     PdnReading reading[PDN_RELAY_READINGS];
     PdnRelay relay;
+    PdnGrid grid[2]; /* finer, coarser: of as many columns */
     int64_t words[MOST_STAGES][FIRST_INPUT + 2 * INPUT_WORDS];
     double *made[MOST_STAGES], *expected[MOST_STAGES], *input;
     bool read[MOST_STAGES], own[MOST_STAGES];
@@ -68,7 +69,9 @@ static Chain *new_chain(int64_t rows, int64_t width, uint64_t *seed)
     c->input = malloc(sizeof(double) * (size_t)(rows * width));
     for (int64_t i = 0; i < rows * width; i++)
         c->input[i] = uniform(seed);
-    c->relay = (PdnRelay){.stages = c->stage, .stages_count = stages, .fields = c->field, .fields_count = stages, .readings = c->reading};
+    c->relay = (PdnRelay){.stages = c->stage, .stages_count = stages, .fields = c->field, .fields_count = stages, .readings = c->reading, .grids = c->grid, .size = sizeof(double)};
+    for (int g = 0; g < 2; g++)
+        c->grid[g] = (PdnGrid){.stride = {1, width, 0}, .channel_stride = width * (g ? (rows + 1) / 2 : rows)};
     for (int s = 0; s < stages; s++) {
         c->rows[s] = s >= coarse ? (rows + 1) / 2 : rows;
         size_t bytes = sizeof(double) * (size_t)(c->rows[s] * width);
@@ -85,7 +88,7 @@ static Chain *new_chain(int64_t rows, int64_t width, uint64_t *seed)
     }
     for (int s = 0; s < stages; s++) {
         c->own[s] = c->read[s] && next_random(seed) % 3 > 0;
-        c->field[s] = (PdnHandOver){s, OUT, 8 * width, 1, 8 * width * c->rows[s], c->own[s]};
+        c->field[s] = (PdnHandOver){s, OUT, c->rows[s] < rows, 2, 1, c->own[s]};
     }
     return c;
 }
