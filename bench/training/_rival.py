@@ -7,7 +7,7 @@ A rival is a class with
     rate, epsilon  of Adam
     infer(x) -> net(x), without gradients
     project(weights)  puts these back into their constraints
-    plain(x, weights) -> net(x), as one would write it down, in any precision
+    plain(x, weights, kinks=…) -> net(x), as one would write it down, in any precision; relu and max_pool are those of kinks
 and is run by main(class).
 """
 import argparse
@@ -74,6 +74,12 @@ def read_safetensors(path):
 
 
 # ---- rivals that are layers of PyTorch, with its own gradients
+
+
+class Kinks:
+    """What has kinks in a plain program: compare.py puts others in its place, which watch them."""
+    relu = staticmethod(torch.relu_)
+    max_pool = staticmethod(torch.max_pool2d)
 
 
 class Layers:
@@ -160,46 +166,29 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def in_double(rival, steps, rate, epsilon):
-    """Losses and gradients of the plain program in f64: what rounding is measured against."""
-    weights = {name: tensor.detach().double().requires_grad_(True) for name, tensor in rival.weights.items()}
-    optimiser = torch.optim.Adam(weights.values(), lr=rate, eps=epsilon)
-    x, target = rival.x.double(), rival.target.double()
-    found = {"loss": []}
-    for _ in range(steps):
-        optimiser.zero_grad()
-        loss = ((rival.plain(x, weights) - target) ** 2).mean()
-        loss.backward()
-        found["loss"].append(float(loss))
-        for name, tensor in weights.items():
-            found.setdefault("gradient." + name, []).append(tensor.grad.numpy().copy())
-        optimiser.step()
-        with torch.no_grad():
-            rival.project(weights)
-    return found
-
-
-def dump(rival, folder, steps, rate, epsilon):
-    """Initial weights, the batch, and what `steps` steps of Adam see, in f32 and in f64."""
+def write_inputs(rival, folder):
+    """The weights as they are, and the batch."""
     os.makedirs(folder, exist_ok=True)
     write_safetensors(os.path.join(folder, "weights.safetensors"), rival.weights)
     np.save(os.path.join(folder, "x.npy"), rival.x.contiguous().numpy())
     np.save(os.path.join(folder, "target.npy"), rival.target.contiguous().numpy())
-    double = {"double." + name: np.array(values) for name, values in in_double(rival, steps, rate, epsilon).items()}
-    with torch.no_grad():
-        first = rival.infer(rival.x).contiguous().numpy()
-    found = {"loss": []}
+
+
+def follow(rival, steps, rate, epsilon):
+    """(loss, gradients, weights) at each of so many steps of Adam, the weights before it: arrays."""
     optimiser = adam(rival, rate, epsilon)
     for _ in range(steps):
-        found["loss"].append(float(step(rival, optimiser)))
-        for name, tensor in rival.weights.items():
-            found.setdefault("gradient." + name, []).append(tensor.grad.contiguous().numpy().copy())
-    after = {"after." + name: tensor.detach().contiguous().numpy() for name, tensor in rival.weights.items()}
-    np.savez(os.path.join(folder, "steps.npz"), rate=rate, epsilon=epsilon, result=first, **after, **double,
-             **{name: np.array(values) for name, values in found.items()})
+        weights = {name: tensor.detach().numpy().copy() for name, tensor in rival.weights.items()}
+        loss = float(step(rival, optimiser))
+        yield loss, {name: tensor.grad.numpy().copy() for name, tensor in rival.weights.items()}, weights
+
+
+def dump(rival, folder, rate, epsilon):
+    """Weights and batch; the losses of 20 steps are printed."""
+    write_inputs(rival, folder)
     print(f"rate: {rate!r}\nepsilon: {epsilon!r}")
-    for k, loss in enumerate(found["loss"]):
-        print(f"loss {k}: {loss:.9g}, in double {double['double.loss'][k]:.9g}")
+    for k, (loss, _, _) in enumerate(follow(rival, 20, rate, epsilon)):
+        print(f"loss {k}: {loss:.9g}")
 
 
 def check(rival):
@@ -231,7 +220,7 @@ def main(make):
     parser.add_argument("--epsilon", type=float, default=make.epsilon, help="of Adam")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--weights", help="safetensors to begin with")
-    parser.add_argument("--dump", metavar="FOLDER", help="weights.safetensors, x.npy, target.npy, steps.npz of 20 steps")
+    parser.add_argument("--dump", metavar="FOLDER", help="weights.safetensors, x.npy, target.npy there; losses of 20 steps")
     parser.add_argument("--check", action="store_true", help="gradients against the plain program in double")
     parser.add_argument("--variant", default=make.best, choices=make.variants, help="default: the fastest")
     options = parser.parse_args()
@@ -243,7 +232,7 @@ def main(make):
     with torch.no_grad():
         rival.project(rival.weights)
     if options.dump:
-        dump(rival, options.dump, 20, options.rate, options.epsilon)
+        dump(rival, options.dump, options.rate, options.epsilon)
         return 0
     if options.check:
         return check(rival)

@@ -123,8 +123,8 @@ class SymmetricResnet:
         lam.clamp_(0.001, 10)
 
     @staticmethod
-    def plain(x, weights):
-        """As one would write it down."""
+    def plain(x, weights, kinks=None):
+        """As one would write it down. It has no kinks."""
         u = x
         to = [1, 0, *range(CELLS), CELLS - 1, CELLS - 2]
         for K, lam in zip(weights["K"], weights["lambda"]):

@@ -9,7 +9,7 @@ Batch: 4.
 """
 import sys
 
-from _rival import Layers, he, main, torch
+from _rival import Kinks, Layers, he, main, torch
 
 CHANNELS, BATCH, CELLS = [16, 32, 64, 128], 4, 128
 
@@ -37,15 +37,15 @@ class Unet(Layers):
             self.weights[f"{name}_b{i}"] = torch.zeros(c)
 
     @staticmethod
-    def plain(x, weights):
+    def plain(x, weights, kinks=Kinks):
         def level(name, u):
             for i in range(2):
-                u = torch.conv2d(u, weights[f"{name}_K{i}"], weights[f"{name}_b{i}"], padding=1).relu_()
+                u = kinks.relu(torch.conv2d(u, weights[f"{name}_K{i}"], weights[f"{name}_b{i}"], padding=1))
             return u
 
         skipped = []
         for k in range(len(CHANNELS)):
-            x = level(f"down{k}", torch.max_pool2d(x, 2) if k else x)
+            x = level(f"down{k}", kinks.max_pool(x, 2) if k else x)
             skipped.append(x)
         for k in reversed(range(len(CHANNELS) - 1)):
             up = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")

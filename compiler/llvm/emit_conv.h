@@ -3,7 +3,8 @@
  * A form of a convolution (plan_ir.h, ConvPlan) becomes a few kernels that are launched one after another:
  *   fill     copies what is read into its padded array, ghosts and all
  *   pack     weights into the order in which they are read, and a table of the taps' offsets
- *   gather   FORWARD, TRANSPOSED: tiles of some channels times some vectors of cells, each summed in registers
+ *   gather   FORWARD, TRANSPOSED: tiles of some channels times some vectors of cells, each summed in registers, long
+ *            sums in runs
  *   fold     TRANSPOSED: ghosts that were made back onto the cells that they stand for
  *   copy     WEIGHTS: v with rows as long as the padded ones, where rows are no whole vectors
  *   sums     WEIGHTS: tiles of channels times taps, summed over a chunk of cells in registers
