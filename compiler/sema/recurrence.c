@@ -320,7 +320,28 @@ const Value *sequence_index(Elab *e, const Env *env, const Value *sequence, cons
 
 /* ---- collecting the statements --------------------------------------------------------------------- */
 
+static bool check_name(void *context, const Expr *x) {
+    const Reader *reader = context;
+    Recurrence *r = reader->r;
+    for (uint32_t i = r->count + (r->index != 0); x->kind == EXPR_NAME && !r->failed && i < r->moving.len; i++) {
+        if (r->moving.data[i] != x->name) continue;
+        Diagnostic *d = report(reader->e, ONLY_IN_STEPS, x->span, names_text(reader->e->names, x->name));
+        diag_help(d, "a recurrence gives its last states, return u[n]; what is made of them stands where this is applied");
+        r->failed = true;
+    }
+    return !r->failed;
+}
+
+/* What stands outside of the steps speaks of nothing that a statement of theirs gives; a name that was there before is
+ * hidden by it. */
+static bool is_outside(Elab *e, Recurrence *r, const Expr *x) {
+    Reader reader = {e, r};
+    walk_expr(x, check_name, &reader);
+    return !r->failed;
+}
+
 static void add_base(Elab *e, Recurrence *r, Unknown *u, int64_t index, const Stmt *s) {
+    if (!is_outside(e, r, s->equation.right)) return;
     const Value *v = with_boundaries(e, r->env, u, eval_expr(e, r->env, s->equation.right));
     for (uint32_t i = 0; i < u->base_count; i++)
         if (u->bases[i].index == index) {
@@ -447,6 +468,7 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
     case STMT_RETURN: r->ret = s; break;
     case STMT_IF: {
         double c;
+        if (!is_outside(e, r, s->branch.condition)) break;
         if (!value_static(e, eval_expr(e, r->env, s->branch.condition), "a condition", &c))
             r->failed = true;
         else if (c != 0)
@@ -685,8 +707,10 @@ static const Value *return_value(Elab *e, Recurrence *r) {
 static const Value *step_count(Elab *e, Recurrence *r) {
     Span span = r->ret->span;
     Returned ret = {.e = e, .r = r};
-    for (uint32_t i = 0; i < r->ret->ret.values.count; i++)
-        walk_expr(r->ret->ret.values.items[i], note_returned, &ret);
+    for (uint32_t i = 0; i < r->ret->ret.values.count; i++) {
+        const Expr *x = r->ret->ret.values.items[i];
+        if (is_outside(e, r, x)) walk_expr(x, note_returned, &ret);
+    }
     if (r->failed) return NULL;
     if (ret.end || r->until) {
         if (!r->until || !ret.end) {
