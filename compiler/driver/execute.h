@@ -90,7 +90,7 @@ void number_text(char *out, size_t room, double x, PdnType type);
 /* ---- nan.c ---- */
 /* Notes at `d` where the first number that is not finite arose: found by the interpreter, for some seconds. */
 void nan_trace(Execution *x, Diagnostic *d);
-/* The node that made it, of a function on these arguments; node 0: none was found. Samples of a batch look side by side
+/* The node that made it, or the parameter that has it, of a function on these arguments; node 0: none was found. Samples of a batch look side by side
  * where they meet (r->meeting, of numbers in f64). */
 typedef struct {
     FuncId func;

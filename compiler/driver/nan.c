@@ -47,9 +47,8 @@ static int inspect(void *context, FuncId func, Node node, const Array *value,
     bool nan = false;
     t->origin.late = now() > t->deadline;
     if (t->origin.late) return 1;
-    if (d->op == OP_PARAM || d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESULT ||
-        is_finite(value, t->largest, &nan))
-        return 0;
+    bool given = d->op == OP_PARAM && func != t->running->func; /* of a body or a callee: was seen before */
+    if (given || d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESULT || is_finite(value, t->largest, &nan)) return 0;
     (void)operands;
     t->origin = (NanOrigin){.func = func, .node = node, .infinite = !nan};
     t->origin.in_loop = func != t->running->func && is_body(m, func) && arguments != NULL;

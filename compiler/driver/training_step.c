@@ -192,6 +192,24 @@ static int64_t search_batch(Search *s, bool gradient) {
     return sample;
 }
 
+/* Notes where it arose: in the step, or before, in what the step is given. */
+static void note_origin(const Training *t, const TaskBody *body, const NanOrigin *o, Diagnostic *d) {
+    const Func *f = graph_get(t->x->what->module, body->func);
+    uint32_t i = 0;
+    while (o->node && i < f->params.len && f->params.data[i] != o->node) i++;
+    if (!o->node || i == f->params.len || i < body->samples) {
+        nan_report(t->x, o, d);
+        return;
+    }
+    uint32_t value = body->values[i - body->samples];
+    if (value >= t->task->tensor_count) {
+        nan_trace(t->x, d);
+        return;
+    }
+    diag_note(d, SPAN_NONE, "the parameter %s is no finite number after a step of the optimiser", t->task->tensors[value].path);
+    diag_help(d, "a smaller rate, or clip_norm = 1, keeps it finite");
+}
+
 void training_diverged(Training *t) {
     Execution *x = t->x;
     bool gradient = t->found == GRADIENT_BROKEN;
@@ -214,7 +232,7 @@ void training_diverged(Training *t) {
         pdn_data_name(set->data, t->samples[sample].number, name, sizeof name);
         diag_note(d, t->task->span, "on %s", name);
     }
-    nan_report(x, &s.origins[sample], d);
+    note_origin(t, s.body, &s.origins[sample], d);
     mem_free(s.origins);
 }
 
