@@ -61,6 +61,18 @@ static bool has_param(const ParamList *list, Name name) {
     return false;
 }
 
+/* Of whatever is called: builtins, grids and data take the one or the other. */
+static void check_twice(Resolver *r, const Expr *x) {
+    const Unit *u = r->unit;
+    for (uint32_t i = 0; i < x->call.count; i++)
+        for (uint32_t k = 0; k < i; k++) {
+            const Arg *a = &x->call.args[i];
+            if (!a->name || x->call.args[k].name != a->name) continue;
+            diag_report(u->context.diagnostics, DIAG_ARGUMENT_TWICE, a->name_span, names_text(u->context.names, a->name));
+            break;
+        }
+}
+
 /* Named arguments of calls whose callee is a definition by name. */
 static void check_call(Resolver *r, const Expr *x) {
     if (x->call.callee->kind != EXPR_NAME) return;
@@ -104,6 +116,7 @@ static bool visit(void *context, const Expr *x) {
     Resolver *r = context;
     const Unit *u = r->unit;
     if (x->kind == EXPR_CALL) {
+        check_twice(r, x);
         check_call(r, x);
         walk_expr(x->call.callee, visit, r);
         for (uint32_t i = 0; i < x->call.count; i++)
