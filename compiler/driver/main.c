@@ -10,18 +10,19 @@
 /* Programs may nest 10,000 levels deep, and the evaluator recurses with them. */
 #define STACK_BYTES ((size_t)1 << 30)
 
+/* What popt prints is cut at the first letter beyond ASCII. */
 static const Command commands[] = {
-    {"run", command_run, "FILE [EXPERIMENT…] [name=value…]", "Runs the experiments of a program.",
+    {"run", command_run, "FILE [EXPERIMENT...] [name=value...]", "Runs the experiments of a program.",
      GROUP_RUN},
     {"check", command_check, "FILE", "Checks names, shapes and stability; nothing is run.",
      GROUP_RUN},
-    {"test", command_test, "FILE…", "Runs the tests of programs.", GROUP_RUN},
-    {"build", command_build, "FILE NAME [name=value…]",
+    {"test", command_test, "FILE...", "Runs the tests of programs.", GROUP_RUN},
+    {"build", command_build, "FILE NAME [name=value...]",
      "Writes an operator as a standalone kernel with a C header.", GROUP_BUILD},
-    {"explain", command_explain, "FILE NAME [name=value…]",
+    {"explain", command_explain, "FILE NAME [name=value...]",
      "Shows an operator or experiment as equation, scheme and network: layers, costs, stability.",
      GROUP_EXPLAIN},
-    {"fmt", command_fmt, "FILE…", "Lays programs out; comments are kept.", GROUP_FORMAT},
+    {"fmt", command_fmt, "FILE...", "Lays programs out; comments are kept.", GROUP_FORMAT},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

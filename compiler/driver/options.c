@@ -89,7 +89,7 @@ static void format_table(Options *o, struct poptOption *t) {
 
 static void explain_table(Options *o, struct poptOption *t) {
     struct poptOption table[] = {
-        {"dot", 0, POPT_ARG_NONE, &o->dot, 0, "the drawing, for Graphviz: pdn explain … --dot | dot -Tpdf", NULL},
+        {"dot", 0, POPT_ARG_NONE, &o->dot, 0, "the drawing, for Graphviz: pdn explain FILE NAME --dot | dot -Tpdf", NULL},
         {"svg", 0, POPT_ARG_NONE, &o->svg, 0, "the drawing, as SVG", NULL},
         {"size", 0, POPT_ARG_STRING, &o->size, 0,
          "the grid, slowest axis first; ? is any size (default: ?x?)", "NxM"},
@@ -188,6 +188,9 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
                                            "Options:", NULL};
     all[n++] = (struct poptOption){NULL, 0, POPT_ARG_INCLUDE_TABLE, help, 0, "Help:", NULL};
     all[n] = (struct poptOption)END;
+    char usage[128];
+    snprintf(usage, sizeof usage, "pdn %s", c->name);
+    words[0] = usage; /* as popt prints it */
     poptContext context = poptGetContext(NULL, count, words, all, POPT_CONTEXT_NO_EXEC);
     poptSetOtherOptionHelp(context, c->usage);
     int got;
@@ -208,6 +211,7 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
         if (!check_values(c, o)) result = OPTIONS_WRONG;
     }
     poptFreeContext(context);
+    words[0] = c->name;
     return result;
 }
 
