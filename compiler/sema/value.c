@@ -199,9 +199,7 @@ const char *value_describe(Elab *e, const Value *value) {
     case VALUE_END: return "'end'";
     case VALUE_THUNK: return "a value";
     case VALUE_PARAMETER:
-        return arena_format(e->arena, "'%s', an array of %lld parameters,",
-                            names_text(e->names, value->parameter->name),
-                            (long long)value->parameter->depth);
+        return arena_format(e->arena, "the indexed parameter '%s'", names_text(e->names, value->parameter->name));
     case VALUE_CONV: return "a convolution that is no parameter yet";
     case VALUE_INIT: return "a way to start parameters";
     case VALUE_DATA: return "a set of data";
