@@ -147,9 +147,9 @@ static bool read_unit(Elab *e, const NameAt *unit, bool has_data, bool *epochs) 
     return false;
 }
 
-static bool read_count(Elab *e, const Env *env, const Expr *x, double *count) {
+static bool read_count(Elab *e, const Env *env, const Expr *x, const char *what, double *count) {
     int64_t n;
-    if (!value_static_int(e, eval_expr(e, env, x), "how long it is trained", 1, 1e12, &n)) return false;
+    if (!value_static_int(e, eval_expr(e, env, x), what, 1, 1e12, &n)) return false;
     *count = (double)n;
     return true;
 }
@@ -159,7 +159,7 @@ static void add_every(Elab *e, const Env *env, const Stmt *s, TrainTask *task, N
     EveryTask every = {.span = s->span};
     SampleFrame frame;
     if (!read_unit(e, &s->every.unit, task->data >= 0, &every.epochs) ||
-        !read_count(e, env, s->every.count, &every.count) ||
+        !read_count(e, env, s->every.count, "how often `every` reports", &every.count) ||
         !sample_begin(e, names_of(e->names, "every"), env, NULL, (NameAt){0, s->span}, &frame))
         return;
     eval_statements(e, frame.env, s->every.body);
@@ -363,7 +363,7 @@ void train_statement(Elab *e, const Env *env, const Stmt *s) {
     }
     if (data) task.data = ok ? (int64_t)data->data.number : -1;
     if (ok && read_unit(e, &s->train.unit, data != NULL, &task.epochs) &&
-        read_count(e, env, s->train.count, &task.count) &&
+        read_count(e, env, s->train.count, "how long it is trained", &task.count) &&
         find_trained(e, env, &s->train.what, &trained)) {
         task.name = trained.name;
         task.optimiser = with->optimiser;
