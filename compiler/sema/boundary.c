@@ -102,6 +102,15 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
     return b;
 }
 
+const Boundary *boundary_like(Elab *e, const Value *field) {
+    const Boundary *b = value_boundary(e, field);
+    if (!b || (!b->left && !b->reason)) return b;
+    Boundary *unknown = ARENA_NEW(e->arena, Boundary);
+    *unknown = *b;
+    unknown->clash = OP_NONE;
+    return unknown;
+}
+
 /* ---- the statement ------------------------------------------------------------------------ */
 
 /* `node` with the coordinate normal to a side at the face instead of in the cells. */

@@ -35,7 +35,7 @@ bool build_loop(Elab *e, Name name, const Value *count, int64_t start, const Val
         inner[i] = v;
     }
     for (uint32_t i = 0; i < n; i++)
-        ((Value *)inner[i])->node.boundary = value_boundary(e, states[i]);
+        ((Value *)inner[i])->node.boundary = boundary_like(e, states[i]);
     const Value *stop = NULL;
     bool ok = body(e, context, value_node(e, k, NULL, span), inner, &stop);
     Func *f = graph_get(e->module, frame->func);
@@ -82,6 +82,6 @@ bool build_loop(Elab *e, Name name, const Value *count, int64_t start, const Val
     running_done(e, frame, node, n);
     for (uint32_t i = 0; i < n; i++)
         states[i] = value_node(e, graph_result(e->module, e->frame->func, node, i),
-                               value_boundary(e, states[i]), states[i]->span);
+                               boundary_like(e, states[i]), states[i]->span);
     return true;
 }

@@ -84,7 +84,7 @@ static Tensor computed_tensor(Elab *e, Type type) {
 static void add_input(Elab *e, Parameter *p, const Value *v) {
     Tensor t = computed_tensor(e, value_type(e, v));
     add_tensor(e, p, t, (PdnInit){PDN_INIT_CONSTANT, 0, 0});
-    ((Value *)p->tensors[0].value)->node.boundary = value_boundary(e, v);
+    ((Value *)p->tensors[0].value)->node.boundary = boundary_like(e, v);
 }
 
 /* A start that is computed: opaque from here on, since training may change it. */
@@ -111,7 +111,7 @@ static bool add_computed(Elab *e, Parameter *p, const Value *v) {
     Node n = value_to_node(e, v);
     Node call = graph_add(e->module, e->root->func, OP_CALL, &n, 1, same, 0, p->span);
     Value *value = (Value *)program_value(e, graph_result(e->module, e->root->func, call, 0), p->span);
-    value->node.boundary = value_boundary(e, v);
+    value->node.boundary = boundary_like(e, v);
     t.value = value;
     p->tensors[p->tensor_count++] = t;
     return true;

@@ -240,7 +240,7 @@ const Value *prelude_channel(Elab *e, const BuiltinInfo *info, const Arguments *
             graph_add(e->module, e->frame->func, OP_CHANNEL, &n, 1, (uint32_t)c, 0, a->span);
     n = graph_add(e->module, e->frame->func, OP_CONCAT, parts, (uint32_t)(last - first), 0, 0,
                   a->span);
-    return value_node(e, n, value_boundary(e, u), a->span);
+    return value_node(e, n, boundary_like(e, u), a->span);
 }
 
 const Value *prelude_channels(Elab *e, const BuiltinInfo *info, const Arguments *a) {

@@ -69,7 +69,7 @@ static const Value *batch_mean(Elab *e, const Value *x, Span span) {
     if (!e->training) return x; /* one sample is its own mean */
     Node n = value_to_node(e, x);
     return value_node(e, graph_unary(e->module, e->frame->func, OP_BATCHMEAN, n, span),
-                      value_boundary(e, x), span);
+                      boundary_like(e, x), span);
 }
 
 const Value *prelude_batch_mean(Elab *e, const BuiltinInfo *info, const Arguments *a) {

@@ -14,7 +14,7 @@ bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Sp
     Value *u = value_new(e, VALUE_NODE, span);
     u->node.frame = out->frame;
     u->node.node = graph_param(e->module, out->func, type, names_of(e->names, "u"));
-    u->node.boundary = like ? value_boundary(e, like) : NULL;
+    u->node.boundary = like ? boundary_like(e, like) : NULL;
     const Value *v = apply_one(e, op, u, span);
     out->boundary = v->kind == VALUE_NODE ? v->node.boundary : NULL;
     Node n = v->kind == VALUE_ERROR ? NODE_NONE : value_to_node(e, v);

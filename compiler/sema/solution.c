@@ -26,7 +26,7 @@ const Value *pack(Elab *e, const Value *v, Span span) {
 
 const Value *unpack(Elab *e, const Value *v, const Value *like, bool sides, Span span) {
     if (like->kind != VALUE_LIST)
-        return sides ? value_node(e, value_to_node(e, v), value_boundary(e, like), span) : v;
+        return sides ? value_node(e, value_to_node(e, v), boundary_like(e, like), span) : v;
     const Value **items = ARENA_ARRAY(e->arena, const Value *, like->list.count + 1);
     Node whole = value_to_node(e, v);
     uint32_t channel = 0;
@@ -37,7 +37,7 @@ const Value *unpack(Elab *e, const Value *v, const Value *like, bool sides, Span
         for (uint32_t c = 0; c < count; c++)
             channels[c] = graph_add(e->module, e->frame->func, OP_CHANNEL, &whole, 1, channel++, 0, span);
         Node n = graph_add(e->module, e->frame->func, OP_CONCAT, channels, count, 0, 0, span);
-        items[i] = value_node(e, n, sides ? value_boundary(e, part) : NULL, span);
+        items[i] = value_node(e, n, sides ? boundary_like(e, part) : NULL, span);
     }
     return value_list(e, items, like->list.count, span);
 }
@@ -80,7 +80,7 @@ static const Value *checked(Elab *e, const Value *x, const CheckNodes *c) {
     if (!value_is_field(e, x)) return x;
     Node operands[4] = {value_to_node(e, x), c->residual, c->tolerance, c->steps};
     Node n = graph_add(e->module, e->frame->func, OP_CHECKED, operands, 4, c->number, c->strict, c->span);
-    return value_node(e, n, value_boundary(e, x), x->span);
+    return value_node(e, n, boundary_like(e, x), x->span);
 }
 
 static const Value *detached(Elab *e, const Value *x) {
@@ -90,7 +90,7 @@ static const Value *detached(Elab *e, const Value *x) {
         return value_list(e, items, x->list.count, x->span);
     }
     Node n = graph_unary(e->module, e->frame->func, OP_DETACH, value_to_node(e, x), x->span);
-    return value_node(e, n, value_boundary(e, x), x->span);
+    return value_node(e, n, boundary_like(e, x), x->span);
 }
 
 /* The number of an argument as a node; `otherwise` where it is not given; NODE_NONE after a message. */

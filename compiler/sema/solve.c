@@ -18,7 +18,7 @@ static const Value *with_sides_of(Elab *e, const Value *v, const Value *like) {
     if (!value_is_field(e, v) || !value_is_field(e, like) ||
         value_type(e, v).grid != value_type(e, like).grid)
         return v;
-    return value_node(e, value_to_node(e, v), value_boundary(e, like), v->span);
+    return value_node(e, value_to_node(e, v), boundary_like(e, like), v->span);
 }
 
 static const Env *bind_unknown(Elab *e, const Env *env, const Expr *unknown, const Value *v) {

@@ -431,6 +431,9 @@ typedef const Value *OneDerivative(Elab *e, const Value *u, const void *what, Sp
 const Value *take_apart(Elab *e, const Value *u, OneDerivative *one, const void *what, Span span);
 const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint32_t count,
                               Span span);
+/* For another field than `field`, with its sides: a parameter, a state, what is not a sum. Where sides disagree, it cannot be
+ * taken apart: the terms are those of `field`. */
+const Boundary *boundary_like(Elab *e, const Value *field);
 
 /* ---- prelude_fields.c ----------------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ static bool energy_func(Elab *e, const Operator *energy, const Value *const *unk
     }
     for (uint32_t i = 0; i < count; i++)
         if (value_is_field(e, unknowns[i]))
-            ((Value *)own[i])->node.boundary = value_boundary(e, unknowns[i]);
+            ((Value *)own[i])->node.boundary = boundary_like(e, unknowns[i]);
     const Value *in = list ? value_list(e, own, count, span) : own[0];
     const Value *v = apply_operator(e, energy, &in, 1, time, span);
     bool ok = energy_is_number(e, energy, v, span);
