@@ -36,6 +36,11 @@ static const Value *eval_name(Elab *e, const Env *env, const Expr *x) {
     if (found) {
         const Value *v = found->value;
         if (v->kind == VALUE_THUNK) v = eval_global_let(e, v->thunk.item, v->thunk.home, x->span);
+        if (v->kind == VALUE_HIDDEN) {
+            Diagnostic *d = report(e, ONLY_IN_STEPS, x->span, names_text(e->names, x->name));
+            diag_help(d, "`every` holds statements of the experiment: for x in set { … } goes through samples");
+            return value_error(e);
+        }
         return value_at(e, value_coarse(e, v, env_marks(e, env, found), x->span), x->span);
     }
     const BuiltinInfo *info = builtin_find(e->names, x->name);

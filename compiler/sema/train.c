@@ -154,6 +154,22 @@ static bool read_count(Elab *e, const Env *env, const Expr *x, const char *what,
     return true;
 }
 
+/* What the steps of a training name is not known in its `every` blocks, nor what had such a name before. */
+static const Env *hide(Elab *e, const Env *env, NameAt name) {
+    return name.name ? env_bind(e, env, name.name, value_new(e, VALUE_HIDDEN, name.span), name.span) : env;
+}
+
+static const Env *hide_steps(Elab *e, const Env *env, const Block *block) {
+    for (uint32_t i = 0; block && i < block->count; i++) {
+        const Stmt *s = block->items[i];
+        for (uint32_t k = 0; s->kind == STMT_LET && k < s->let.count; k++) env = hide(e, env, s->let.names[k]);
+        if (s->kind == STMT_LET_FN) env = hide(e, env, s->let_fn.name);
+        if (s->kind == STMT_GRID) env = hide(e, env, s->bind.name);
+        if (s->kind == STMT_IF) env = hide_steps(e, hide_steps(e, env, s->branch.then), s->branch.otherwise);
+    }
+    return env;
+}
+
 /* An `every` block is a function without sample, elaborated when the parameters are still those of before. */
 static void add_every(Elab *e, const Env *env, const Stmt *s, TrainTask *task, NodeList *values) {
     EveryTask every = {.span = s->span};
@@ -330,8 +346,9 @@ static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *
     task->loss = sample_end(e, &frame, &values);
     task->batch_size = batch_value(e, &values);
     task->every = ARENA_ARRAY(e->arena, EveryTask, body.every.len + 1);
+    const Env *around = hide_steps(e, hide(e, env, s->train.on_name), s->train.body);
     for (uint32_t i = 0; i < body.every.len && !body.failed; i++)
-        add_every(e, env, body.every.data[i], task, &values);
+        add_every(e, around, body.every.data[i], task, &values);
     if (!body.failed && same_in_every_step(e, task, s->train.with->span) &&
         differentiate(e, trained, task, s->span)) {
         vec_push(&e->out->trainings, *task);

@@ -198,6 +198,7 @@ const char *value_describe(Elab *e, const Value *value) {
     case VALUE_SEQUENCE: return "the unknown of a recurrence";
     case VALUE_END: return "'end'";
     case VALUE_THUNK: return "a value";
+    case VALUE_HIDDEN: return "a value of a step";
     case VALUE_PARAMETER:
         return arena_format(e->arena, "the indexed parameter '%s'", names_text(e->names, value->parameter->name));
     case VALUE_CONV: return "a convolution that is no parameter yet";

@@ -106,6 +106,7 @@ typedef enum {
     VALUE_SEQUENCE, /* the unknown of a recurrence, to be indexed */
     VALUE_END,      /* the index `end` */
     VALUE_THUNK,    /* a `let` at the top of a file, evaluated when first asked for */
+    VALUE_HIDDEN,    /* of a step of a training, where `every` holds statements of the experiment */
     VALUE_PARAMETER, /* an indexed one, without its index */
     VALUE_CONV,      /* conv(1 -> 16), for a `param` */
     VALUE_INIT,      /* he, glorot, …: how parameters start */
