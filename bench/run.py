@@ -25,7 +25,9 @@ SHORT, LONG = 20, 220
 # name, cells an axis, rank, variants of the plain program
 PROGRAMS = [
     ("perona_malik", 4096, 2, ["", "rows"]),
+    ("perona_malik", 8192, 2, [""]),
     ("heat2d", 4096, 2, [""]),
+    ("heat2d", 8192, 2, [""]),
     ("heat3d", 256, 3, [""]),
 ]
 
