@@ -46,6 +46,17 @@ bool shape_prolong(Module *m, FuncId f, Op op, const Node *operands, uint32_t co
     return true;
 }
 
+/* Of a number everywhere: the mean, largest or first of equal numbers, and their constant continuation. */
+Node fold_resample(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index, uint32_t detail,
+                   Span span) {
+    const NodeData *d = graph_node(graph_get(m, f), operands[0]);
+    bool same = index == RESAMPLE_MEAN || (op == OP_RESTRICT && index == RESAMPLE_FIRST);
+    if (d->op != OP_SPREAD || !same) return NODE_NONE;
+    Node number = graph_operand(graph_get(m, f), operands[0], 0);
+    GridId grid = op == OP_PROLONG ? graph_finer(m, d->type.grid) : graph_coarser(m, d->type.grid);
+    return graph_add_typed(m, f, OP_SPREAD, type_field(grid, 1), &number, 1, 0, 0, span);
+}
+
 /* For every finer cell, in order: visit its number and that of its coarse cell. */
 typedef struct {
     int64_t fine[MAX_RANK], coarse[MAX_RANK], fine_cells, coarse_cells;
