@@ -266,6 +266,7 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
                          : eval_block(e, env, item, item->def.block);
     if (own && !e->declaring) own->open = false;
     if (solver && --e->solvers == 0) e->solver = NULL;
+    if (solver && item->def.inputs.count == 3) v = with_sides_of(e, v, inputs[2]); /* of (A, b, x0): as solve says */
     e->instance = outer;
     e->pass = pass;
     e->local = local;

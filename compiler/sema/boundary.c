@@ -74,6 +74,7 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
     if (first->left || first->reason)
         return clash(e, count == 1 && op == OP_NEG ? OP_NONE : op, operands[0],
                      count > 1 ? operands[1] : NULL, first->reason);
+    uint32_t rank = e->module->grids.data[value_type(e, owner).grid].rank;
     Boundary *b = ARENA_NEW(e->arena, Boundary);
     *b = *first;
     memset(b->value, 0, sizeof b->value);
@@ -81,9 +82,8 @@ const Boundary *boundary_join(Elab *e, Op op, const Value *const *operands, uint
         b->gradient = b->gradient || (sides[i] && sides[i]->gradient);
     for (uint32_t i = 0; i < count; i++)
         if (sides[i] && (sides[i]->left || sides[i]->reason ||
-                         memcmp(sides[i]->kind, first->kind, sizeof b->kind) != 0))
+                         memcmp(sides[i]->kind, first->kind, rank * sizeof b->kind[0]) != 0))
             return clash(e, op, owner, operands[i], sides[i]->reason);
-    uint32_t rank = e->module->grids.data[value_type(e, owner).grid].rank;
     for (uint32_t a = 0; a < rank; a++)
         for (int s = 0; s < 2; s++) {
             if (!has_value(b->kind[a][s])) continue;

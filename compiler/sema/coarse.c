@@ -178,7 +178,9 @@ const Value *prelude_correction(Elab *e, const BuiltinInfo *info, const Argument
         return value_error(e);
     }
     if (!needs_field(e, v, a->span)) return value_error(e);
-    if (!operator_func(e, A->op, value_type(e, v), NULL, a->span, &func)) return value_error(e);
+    const Boundary *own = value_boundary(e, v); /* where A states none */
+    bool known = own && !own->left && !own->reason;
+    if (!operator_func(e, A->op, value_type(e, v), known ? v : NULL, a->span, &func)) return value_error(e);
     Node u = graph_get(e->module, func.func)->params.data[0];
     memset(sides, 0, sizeof sides);
     if (!read_sides(e->module, func.func, u, sides, &any) || !any) return v;

@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-/* v with the boundary of `like`, where they are fields of one grid; lists componentwise. */
-static const Value *with_sides_of(Elab *e, const Value *v, const Value *like) {
+const Value *with_sides_of(Elab *e, const Value *v, const Value *like) {
     if (v->kind == VALUE_LIST && like->kind == VALUE_LIST && v->list.count == like->list.count) {
         const Value **items = ARENA_ARRAY(e->arena, const Value *, v->list.count + 1);
         for (uint32_t i = 0; i < v->list.count; i++)

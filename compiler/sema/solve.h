@@ -24,6 +24,8 @@ const Value *unpack(Elab *e, const Value *v, const Value *like, bool sides, Span
 const Operator *packed_operator(Elab *e, const Operator *op, const Value *like);
 const Value *apply_packed(Elab *e, const Operator *op, const Value *x, Span span);
 /* solve.c */
+/* v with the boundary of `like`, where they are fields of one grid; lists componentwise. */
+const Value *with_sides_of(Elab *e, const Value *v, const Value *like);
 const Value *zeros_like(Elab *e, const Value *like, Span span);
 
 #endif
