@@ -105,7 +105,8 @@ def seen(folder, name):
 
 def check_reach(folder):
     for name, room in SEES.items():
-        said = totals(pdn(folder, "explain", "p.pdn", name))[-1]
+        # of this size: coarse grids of odd numbers of cells, which fit, see more than those of open sizes
+        said = totals(pdn(folder, "explain", "p.pdn", name, "--size", f"{SIZE}x{SIZE}"))[-1]
         said = [int(n) for n in said.split("×")]
         found = seen(folder, name)
         for axis in range(2):
