@@ -174,6 +174,37 @@ static const Value *argument_named(Elab *e, const BuiltinInfo *info, const Argum
     return argument_get(e, info, a, place);
 }
 
+/* Is A known to be not linear in x? `*at`: where. What analysis cannot see through is not known. */
+static bool is_nonlinear(Elab *e, const Operator *op, const Value *x, Span span, Span *at) {
+    const Value *whole = op->kind == OPERATOR_JVP || op->kind == OPERATOR_VJP || e->deriving ? NULL : pack(e, x, span);
+    if (!whole || !value_is_field(e, whole)) return false;
+    Type type = value_type(e, whole);
+    Diagnostics *real = e->diagnostics;
+    uint32_t solvers = e->solvers++; /* solves in A are none of the program's here */
+    e->diagnostics = diagnostics_new(e->unit->context.sources, 1);
+    e->deriving++;
+    Frame *frame = frame_push(e, op->name);
+    const Value *u = value_node(e, graph_param(e->module, frame->func, type, 0), NULL, span);
+    const Value *y = pack(e, apply_one(e, op, unpack(e, u, x, true, span), span), span);
+    Node why = NODE_NONE;
+    bool found = false;
+    if (value_is_field(e, y) && !diagnostics_errors(e->diagnostics)) {
+        Func *f = graph_get(e->module, frame->func);
+        vec_push(&f->results, value_to_node(e, y));
+        found = analyse_linearity(e->module, frame->func, 0, &why) == LINEARITY_NONLINEAR && why != NODE_NONE;
+        f = graph_get(e->module, frame->func);
+        Op by = found ? graph_node(f, why)->op : OP_NONE;
+        found = found && (op_info(by)->class == CLASS_POINTWISE || op_info(by)->class == CLASS_REDUCE);
+        if (found) *at = graph_node(f, why)->span;
+    }
+    frame_pop(e);
+    e->deriving--;
+    e->solvers = solvers;
+    diagnostics_free(e->diagnostics);
+    e->diagnostics = real;
+    return found;
+}
+
 const Value *prelude_solution(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *x = argument_named(e, info, a, "x"), *A = argument_named(e, info, a, "A"),
                 *b = argument_named(e, info, a, "b"), *by = argument_named(e, info, a, "by"),
@@ -186,7 +217,18 @@ const Value *prelude_solution(Elab *e, const BuiltinInfo *info, const Arguments 
         report(e, NOT_A_SOLVER, wrong->span, value_describe(e, wrong));
         return value_error(e);
     }
+    double linear = 0;
+    const Value *says = argument_named(e, info, a, "linear");
+    Span at = a->span;
     if (strict && !value_static(e, strict, "'strict'", &must)) return value_error(e);
+    if (says && !value_static(e, says, "'linear'", &linear)) return value_error(e);
+    if (linear && (e->solvers == 0 || e->frame == e->solver_frame) && is_nonlinear(e, A->op, x, a->span, &at)) {
+        const char *name = e->solver ? names_text(e->names, e->solver->name) : "the solver";
+        Diagnostic *d = report(e, NONLINEAR_EQUATION, report_span(e, a->span), name);
+        diag_label(d, at, "this depends on it in another way");
+        diag_help(d, "newton(by = %s(…)) solves such equations; fixed_point those whose coefficients depend on the unknown", name);
+        return value_error(e);
+    }
     if (tolerance && (e->solvers == 0 || e->frame == e->solver_frame)) {
         if (!residual) residual = residual_norm(e, A->op, x, b, a->span);
         Check check = {e->solver ? names_text(e->names, e->solver->name) : "the solver", must != 0,
