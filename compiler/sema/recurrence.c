@@ -254,6 +254,10 @@ static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
     const Value *v = u->solve ? solved_value(e, r, u) : eval_expr(e, r->body, u->right);
     u->busy = false;
     u->next = with_boundaries(e, r->body, u, v);
+    const Value *state = r->states ? r->states[u->first] : NULL;
+    if (!u->boundaries.len && !u->is_list && state && value_is_field(e, state) && value_is_field(e, u->next) &&
+        type_equal(value_type(e, state), value_type(e, u->next))) /* read in its own step, too, it has the sides of the state */
+        u->next = value_node(e, value_to_node(e, u->next), boundary_like(e, state), u->next->span);
     return u->next;
 }
 
