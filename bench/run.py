@@ -20,6 +20,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "tools"))
+import marked # noqa: E402
+
 CC = ["gcc", "-std=gnu17", "-O3", "-march=native", "-ffast-math", "-fopenmp"]
 SHORT, LONG = 20, 220
 # name, cells an axis, rank, variants of the plain program
@@ -161,17 +164,6 @@ def table(rows, costs, options):
     return "\n".join(lines) + "\n"
 
 
-def write(text):
-    """Puts the table between the marks of bench/README.md."""
-    path = os.path.join(HERE, "README.md")
-    with open(path, encoding="utf-8") as file:
-        page = file.read()
-    begin, end = "<!-- measured -->\n", "<!-- end -->\n"
-    head, rest = page.split(begin, 1)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(head + begin + text + end + rest.split(end, 1)[1])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pdn", default=os.path.join(HERE, "..", "build", "release", "bin", "pdn"))
@@ -189,7 +181,7 @@ def main():
     text = table(rows, costs, options)
     print(text)
     if options.write:
-        write(text)
+        marked.put(os.path.join(HERE, "README.md"), text, "<!-- measured -->")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"rows": rows, "compiling": costs, "machine": machine()}, file, indent=1)

@@ -17,6 +17,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+import marked # noqa: E402
+
 MANY, EVALUATIONS = 9, 201
 SOR = "-mg_levels_ksp_type richardson -mg_levels_pc_type sor -mg_levels_ksp_max_it"
 JACOBI = "-mg_levels_ksp_type chebyshev -mg_levels_pc_type jacobi -mg_levels_ksp_max_it"
@@ -102,12 +105,7 @@ def main():
             f"PETSc's fastest way: {processes} processes, `{way}`, {iterations} iterations.\n")
     print(text)
     if options.write:
-        path = os.path.join(HERE, "..", "README.md")
-        with open(path, encoding="utf-8") as file:
-            head, rest = file.read().split("<!-- multigrid -->\n", 1)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(head + "<!-- multigrid -->\n" + text + "<!-- end of multigrid -->\n"
-                       + rest.split("<!-- end of multigrid -->\n", 1)[1])
+        marked.put(os.path.join(HERE, "..", "README.md"), text, "<!-- multigrid -->", "<!-- end of multigrid -->")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+import marked # noqa: E402
+
 SHORT, LONG = 5, 45
 TRAINING, INFERENCE, MEMORY = "ms per training step", "ms per inference", "peak memory"
 
@@ -167,17 +170,6 @@ def table(rows, options):
     return "\n".join(lines) + "\n"
 
 
-def write(text):
-    """Puts the table between the marks of bench/README.md."""
-    path = os.path.join(HERE, "..", "README.md")
-    with open(path, encoding="utf-8") as file:
-        page = file.read()
-    begin, end = "<!-- training -->\n", "<!-- end of training -->\n"
-    head, rest = page.split(begin, 1)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(head + begin + text + end + rest.split(end, 1)[1])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pdn", default=os.path.join(HERE, "..", "..", "build", "release", "bin", "pdn"))
@@ -198,7 +190,7 @@ def main():
     text = table(rows, options)
     print(text)
     if options.write:
-        write(text)
+        marked.put(os.path.join(HERE, "..", "README.md"), text, "<!-- training -->", "<!-- end of training -->")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"rows": rows, "machine": machine()}, file, indent=1)

@@ -21,6 +21,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import marked # noqa: E402
+
 FIELDS = ["network", "seed", "epochs", "parameters", "noisy", "psnr", "seconds"]
 # name, what it is, number in denoising.pdn, factor of depth, channels, rate of Adam (the best of 5e-4, 2e-3 and 5e-3 in short runs)
 NETWORKS = [
@@ -91,12 +94,7 @@ def table(rows, options):
 
 
 def write(text):
-    path = os.path.join(HERE, "README.md")
-    with open(path, encoding="utf-8") as file:
-        page = file.read()
-    head, rest = page.split("<!-- results -->\n", 1)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(head + "<!-- results -->\n" + text + "<!-- end -->\n" + rest.split("<!-- end -->\n", 1)[1])
+    marked.put(os.path.join(HERE, "README.md"), text)
 
 
 def main():

@@ -16,6 +16,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import marked # noqa: E402
+
 LABELS = [("homogeneous", "homogeneous"), ("nonlinear", "nonlinear, isotropic (Charbonnier)"),
           ("edge-enhancing", "edge-enhancing, anisotropic (Charbonnier)")]
 
@@ -45,12 +48,7 @@ def main():
         if options.write:
             for file in os.listdir(out):
                 shutil.copy(os.path.join(out, file), HERE)
-            path = os.path.join(HERE, "README.md")
-            with open(path, encoding="utf-8") as file:
-                page = file.read()
-            head, rest = page.split("<!-- results -->\n", 1)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(head + "<!-- results -->\n" + text + "<!-- end -->\n" + rest.split("<!-- end -->\n", 1)[1])
+            marked.put(os.path.join(HERE, "README.md"), text)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
 sys.path.insert(0, os.path.join(ROOT, "examples"))
 sys.dont_write_bytecode = True
 
+import marked # noqa: E402
 import plot  # noqa: E402
 
 GOAL = 1e-6
@@ -84,12 +86,7 @@ def main():
     print(text)
     if options.write:
         plot.save(os.path.join(HERE, "residuals.svg"), panel)
-        path = os.path.join(HERE, "README.md")
-        with open(path, encoding="utf-8") as file:
-            page = file.read()
-        head, rest = page.split("<!-- results -->\n", 1)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(head + "<!-- results -->\n" + text + "<!-- end -->\n" + rest.split("<!-- end -->\n", 1)[1])
+        marked.put(os.path.join(HERE, "README.md"), text)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import marked # noqa: E402
+
 NETWORKS = [ # name, number in recurrent.pdn, inputs
     ("explicit steps, 3", 0, []),
     ("implicit steps, 3, 10 iterations each", 1, []),
@@ -58,12 +61,7 @@ def main():
     lines.append(f"\nThe noisy signals have {noisy:.2f} dB.")
     text = "\n".join(lines) + "\n"
     if options.write:
-        path = os.path.join(HERE, "README.md")
-        with open(path, encoding="utf-8") as file:
-            page = file.read()
-        head, rest = page.split("<!-- results -->\n", 1)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(head + "<!-- results -->\n" + text + "<!-- end -->\n" + rest.split("<!-- end -->\n", 1)[1])
+        marked.put(os.path.join(HERE, "README.md"), text)
 
 
 if __name__ == "__main__":
