@@ -184,6 +184,12 @@ static void measure(Run *run) {
     }
 }
 
+static int64_t work_of(const PdnRelay *r) {
+    int64_t work = 0;
+    for (int64_t s = 0; s < r->stages_count; s++) work += r->stages[s].work;
+    return work;
+}
+
 static int64_t handed_over(const PdnRelay *r) {
     int64_t bytes = 0;
     for (int64_t i = 0; i < r->fields_count; i++) {
@@ -229,7 +235,12 @@ typedef struct {
 } Leg;
 
 static void cut_out(const PdnRelay *r, int64_t first, int64_t end, Leg *leg) {
-    leg->relay = (PdnRelay){.stages = r->stages + first, .stages_count = end - first, .fields = leg->fields, .readings = leg->readings, .grids = r->grids, .size = r->size};
+    leg->relay = (PdnRelay){.stages = r->stages + first,
+                            .stages_count = end - first,
+                            .fields = leg->fields,
+                            .readings = leg->readings,
+                            .grids = r->grids,
+                            .size = r->size};
     for (int64_t i = 0; i < r->fields_count; i++) {
         PdnHandOver f = r->fields[i];
         int64_t number = leg->relay.fields_count, before = leg->relay.readings_count;
@@ -259,7 +270,6 @@ int64_t pdn_relay_cache(void) {
 /* The rows that take turns are in memory of their own. */
 static bool run_whole(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context) {
     Run run = {.relay = relay};
-    int64_t work = 0;
     bool stays = handed_over(relay) / (relay->fields_count + 1) < cache / 2; /* in the cache, anyway */
     if ((stays && cache != PDN_RELAY_ALWAYS) || !arrange(&run, threads < 1 ? 1 : threads, cache)) return false;
     for (int64_t i = 0; i < relay->fields_count; i++)
@@ -268,8 +278,7 @@ static bool run_whole(const PdnRelay *relay, int threads, int64_t cache, PdnLaun
     char *memory = malloc((size_t)(run.units * run.turn_bytes + 63));
     if (!memory) return false;
     run.turns = memory + (-(uintptr_t)memory & 63);
-    for (int64_t i = 0; i < relay->stages_count; i++) work += relay->stages[i].work;
-    launch(context, run_units, &run, run.units, work);
+    launch(context, run_units, &run, run.units, work_of(relay));
     free(memory);
     return true;
 }
@@ -286,12 +295,10 @@ bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *lau
             if ((together = arrange(&run, threads < 1 ? 1 : threads, cache))) break;
         }
         const PdnStage *s = &relay->stages[first];
-        int64_t work = 0;
-        for (int64_t i = first; i < end; i++) work += relay->stages[i].work;
         if (together)
-            launch(context, run_units, &run, run.units, work);
+            launch(context, run_units, &run, run.units, work_of(&leg.relay));
         else
-            launch(context, s->kernel, s->words, s->rows, work);
+            launch(context, s->kernel, s->words, s->rows, s->work);
     }
     return true;
 }

@@ -2,6 +2,7 @@
  *
  * Every node that is not pointwise is a layer. Pointwise nodes join those that they read if as many other layers lie
  * between them and the inputs at most: so the pointwise layers of a part can be done one after the other. */
+#include "compiler/analysis/rebuild.h"
 #include "compiler/explain/build.h"
 
 #include <math.h>
@@ -474,16 +475,8 @@ Part *read_part(Builder *b, FuncId func, const uint8_t *params, const uint64_t *
     p->func = func;
     if (!b->out->part) b->out->part = p;
     Reading r = {.b = b, .id = func, .f = f, .names = names, .part = p, .index = indices[0]};
-    uint8_t *live = mem_alloc(f->nodes.len + 1);
+    uint8_t *live = rebuild_live(f);
     r.live = live;
-    memset(live, 0, f->nodes.len);
-    for (uint32_t i = 0; i < f->results.len; i++) live[f->results.data[i]] = 1;
-    for (uint32_t i = 0; i < f->effects.len; i++)
-        for (uint32_t k = 0; k < f->effects.data[i].count; k++)
-            live[f->effects.data[i].values[k]] = 1;
-    for (Node n = f->nodes.len; --n > 0;)
-        for (uint32_t k = 0; live[n] && k < graph_node(f, n)->count; k++)
-            live[graph_operand(f, n, k)] = 1;
     r.varies = ARENA_ARRAY(b->arena, uint8_t, f->nodes.len);
     r.layer = ARENA_ARRAY(b->arena, uint32_t, f->nodes.len);
     scan_varies(b, func, params, r.varies);

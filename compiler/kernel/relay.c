@@ -107,12 +107,19 @@ static bool joins(Relay *r, const HInstr *h) {
     return true;
 }
 
+/* The relay of this launch alone. */
+static Relay relay_of(const Plan *plan, const HInstr *h) {
+    return (Relay){.plan = plan,
+                   .stage = h,
+                   .stages = 1,
+                   .fine = h->grids[0],
+                   .fields = plan->kernels.data[h->index]->written.len};
+}
+
 bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left) {
-    Relay r = {.plan = plan, .stage = first, .stages = 1};
     if (first->relay == 0) return true;
     if (first->relay > left || !may_start(plan, first)) return false;
-    r.fine = first->grids[0];
-    r.fields = plan->kernels.data[first->index]->written.len;
+    Relay r = relay_of(plan, first);
     while (r.stages <= first->relay)
         if (first[r.stages].relay + r.stages != first->relay || !joins(&r, &first[r.stages])) return false;
     return true;
@@ -184,8 +191,7 @@ static void relay_block(const Plan *plan, const HFunc *f, HBlock *block) {
         if (host_is_loop(h->kind)) relay_block(plan, f, h->loop->body);
         if (h->kind == H_LOOP) h->loop->together = steps_together(plan, f, h->loop);
         if (!may_start(plan, h)) continue;
-        Relay r = {.plan = plan, .stage = h, .stages = 1, .fine = h->grids[0]};
-        r.fields = plan->kernels.data[h->index]->written.len;
+        Relay r = relay_of(plan, h);
         while (i + r.stages < block->code.len && joins(&r, &block->code.data[i + r.stages])) continue;
         for (uint32_t s = 0; s < r.stages; s++) block->code.data[i + s].relay = r.stages - 1 - s;
         i += r.stages - 1;

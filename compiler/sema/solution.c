@@ -1,5 +1,6 @@
 /* solution(x, A, b, …): x, which a solver found for A(x) = b; checked as the program runs, and differentiated by
  * the implicit function theorem: one more linear solve with the Jacobian of A at x, or its transpose. */
+#include "compiler/sema/proof.h"
 #include "compiler/sema/solve.h"
 
 #include <string.h>
@@ -183,21 +184,15 @@ static bool is_nonlinear(Elab *e, const Operator *op, const Value *x, Span span,
     uint32_t solvers = e->solvers++; /* solves in A are none of the program's here */
     e->diagnostics = diagnostics_new(e->unit->context.sources, 1);
     e->deriving++;
-    Frame *frame = frame_push(e, op->name);
-    const Value *u = value_node(e, graph_param(e->module, frame->func, type, 0), NULL, span);
-    const Value *y = pack(e, apply_one(e, op, unpack(e, u, x, true, span), span), span);
+    OperatorFunc A;
     Node why = NODE_NONE;
     bool found = false;
-    if (value_is_field(e, y) && !diagnostics_errors(e->diagnostics)) {
-        Func *f = graph_get(e->module, frame->func);
-        vec_push(&f->results, value_to_node(e, y));
-        found = analyse_linearity(e->module, frame->func, 0, &why) == LINEARITY_NONLINEAR && why != NODE_NONE;
-        f = graph_get(e->module, frame->func);
-        Op by = found ? graph_node(f, why)->op : OP_NONE;
-        found = found && (op_info(by)->class == CLASS_POINTWISE || op_info(by)->class == CLASS_REDUCE);
-        if (found) *at = graph_node(f, why)->span;
+    if (operator_func(e, packed_operator(e, op, x), type, NULL, span, &A) && !diagnostics_errors(e->diagnostics)) {
+        found = analyse_linearity(e->module, A.func, 0, &why) == LINEARITY_NONLINEAR && why != NODE_NONE;
+        const NodeData *d = graph_node(graph_get(e->module, A.func), why);
+        found = found && (op_info(d->op)->class == CLASS_POINTWISE || op_info(d->op)->class == CLASS_REDUCE);
+        if (found) *at = d->span;
     }
-    frame_pop(e);
     e->deriving--;
     e->solvers = solvers;
     diagnostics_free(e->diagnostics);
