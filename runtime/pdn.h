@@ -35,7 +35,7 @@ typedef struct {
 
 /* A box of a grid, as kernels see it. Axis 0 is x, the fastest; unused axes have extent 1.
  * Lengths are in cells, strides in elements, spacing in the user's units of length. */
-typedef struct {
+typedef struct PdnGrid {
     int64_t extent[3];       /* cells of the whole grid */
     int64_t low[3], high[3]; /* the box that is computed: low <= i < high */
     int64_t stride[3];       /* of the stored array; stride[0] = 1 */
@@ -129,6 +129,9 @@ typedef struct PdnHost {
     int (*unconverged)(void *context, uint32_t number, double residual, double tolerance, double steps);
     /* As pdn_relay. */
     bool (*relay)(void *context, const PdnRelay *relay);
+    /* Who calls: compiled code puts the number of its instruction here before it calls any of these (PlanPlace in
+     * compiler/kernel/plan.h), of launches that may run together that of the first, of steps of a loop that of the loop. */
+    uint64_t place;
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* Functions of the module as they run: compiled or interpreted, with the host table, memory, sizes. */
-#include "compiler/driver/execute.h"
+#include "compiler/driver/profile.h"
 #include "compiler/llvm/code.h"
 #include "compiler/ops/eval.h"
 
@@ -11,6 +11,7 @@
 struct Executable {
     FuncId func;
     const Code *code;
+    const Plan *plan;
 };
 
 bool engine_has_fma(void) {
@@ -135,12 +136,11 @@ static int host_task(void *context, uint32_t number, const void *const *values, 
     return status;
 }
 
-/* Whose the function is: "" of the experiment itself. */
-static const char *owner_of(const Execution *x, FuncId func) {
+const char *program_name(const Execution *x, FuncId func) {
     for (uint32_t i = 0; i < x->what->trainings.len; i++)
         if (x->what->trainings.data[i].step.func == func)
-            return arena_format(x->session->arena, "train %s: ", x->what->trainings.data[i].name);
-    return func == x->what->module->main ? "" : "for each: ";
+            return arena_format(x->session->arena, "train %s", x->what->trainings.data[i].name);
+    return func == x->what->module->main ? "" : "for each";
 }
 
 /* With --time: the first time that a loop is gone back through; of a batch, by its first sample. */
@@ -156,8 +156,9 @@ static void host_kept(void *context, uint32_t number, int64_t steps, int64_t slo
     if (!known) {
         vec_push(&x->told, key);
         const Loop *loop = &x->what->module->loops.data[number];
-        fprintf(stderr, "%s%-20s %lld steps, room for the states of %lld in %.3g MiB, %lld steps again",
-                owner_of(x, r->func), loop->name ? names_text(x->session->names, loop->name) : "loop back",
+        const char *owner = program_name(x, r->func);
+        fprintf(stderr, "%s%s%-20s %lld steps, room for the states of %lld in %.3g MiB, %lld steps again",
+                owner, *owner ? ": " : "", loop->name ? names_text(x->session->names, loop->name) : "loop back",
                 (long long)steps, (long long)slots, (double)bytes / 1048576, (long long)again);
         if (r->beside) fprintf(stderr, " (of each of %d samples at once)", r->beside + 1);
         fprintf(stderr, "\n");
@@ -210,7 +211,7 @@ static Executable *executable_make(Execution *x, FuncId func, const Plan *plan) 
         return NULL;
     }
     Executable *p = ARENA_NEW(s->arena, Executable);
-    *p = (Executable){func, code};
+    *p = (Executable){func, code, plan};
     vec_push(&x->programs, p);
     return p;
 }
@@ -266,7 +267,10 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
         .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
     if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;
     arguments.workspace = w->memory;
+    Meter *meter = x->profile ? meter_start(x->profile, r, &host, p->plan) : NULL;
+    if (meter) arguments.host = meter_host(meter);
     int status = code_run(p->code, &arguments);
+    if (meter) meter_stop(meter);
     if (status != PDN_OK && status != PDN_ERROR_STOPPED)
         diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
                     status == PDN_ERROR_ARGUMENT

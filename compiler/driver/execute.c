@@ -66,7 +66,7 @@ int execute(Execution *x) {
     session_time(s, "read files");
     missed_open(x);
     x->threads = ok ? pdn_threads_new((int)s->options->threads) : NULL;
-    if (ok && run_experiment(x) != 0) x->failed = true;
+    if (ok && (x->run ? x->run(x->context) : run_experiment(x)) != 0) x->failed = true;
     missed_close(x);
     pdn_threads_free(x->threads);
     executables_free(x);

@@ -17,7 +17,7 @@ typedef struct {
     Elaborated *what;
     PdnType type; /* of the data that effects see */
     bool several; /* more than one experiment is run: JSON names them */
-    bool test;    /* of `pdn test`: nothing is printed but failures */
+    bool test;    /* of `pdn test` and `pdn bench`: nothing is printed but failures */
     bool fma;     /* compiled for a processor that has it */
     bool failed;
     bool traced;      /* the first NaN was looked for */
@@ -31,6 +31,9 @@ typedef struct {
     PdnThreads *threads; /* as many as --threads says, else the machine has */
     VEC(void *) kept; /* memory of values that tasks gave */
     VEC(uint64_t) told; /* loops of which --time has told what they kept: function and number */
+    struct Profile *profile; /* where times are added; NULL: nothing is timed */
+    int (*run)(void *context); /* in place of run_experiment, which it calls; NULL: that once */
+    void *context;
     struct Missed *missed; /* by Elaborated.checks: solvers that did not converge */
     pthread_mutex_t lock;  /* of `missed` and `told` */
 } Execution;
@@ -71,6 +74,12 @@ typedef struct {
 int execute(Execution *x);
 /* Is there so much memory? Otherwise a message that says how much is needed. */
 bool memory_suffices(Execution *x, double bytes);
+
+/* ---- run.c ---- */
+ElaborateOptions elaborate_options(const Session *s, bool check_only);
+/* Is every experiment that the command line names there, and one at all? Otherwise a message. */
+bool experiments_known(Session *s);
+bool experiment_chosen(const Options *o, const char *name);
 
 /* ---- samples.c ---- */
 /* Are the samples of every training and loop over data large enough? Otherwise a message names the smallest. */
@@ -128,6 +137,8 @@ Executable *executable_get(Execution *x, FuncId func);
  * messages where the program failed. */
 int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs, Workspace *w);
 int run_experiment(Execution *x);
+/* Whose the function is: "": the experiment's; "train net", "for each". From the session's arena. */
+const char *program_name(const Execution *x, FuncId func);
 void executables_free(Execution *x);
 
 /* ---- each.c ---- */

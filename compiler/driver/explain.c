@@ -184,6 +184,10 @@ static void put_plan(Job *j, FuncId func, bool open_ended) {
                 cost.kernels == 1 ? "" : "s");
     put_bytes(&j->out, cost.bytes);
     text_puts(&j->out, " read and written, ");
+    if (cost.together < 0.999 * cost.bytes) {
+        put_bytes(&j->out, cost.together);
+        text_puts(&j->out, " where fields are so large that launches run together, ");
+    }
     put_bytes(&j->out, (double)cost.workspace);
     text_puts(&j->out, " of scratch\n");
     if (open_ended)

@@ -16,6 +16,8 @@ static const Command commands[] = {
      GROUP_RUN},
     {"check", command_check, "FILE", "Checks names, shapes and stability; nothing is run.",
      GROUP_RUN},
+    {"bench", command_bench, "FILE [EXPERIMENT...] [name=value...]",
+     "Runs the experiments of a program, and says what took the time.", GROUP_RUN | GROUP_BENCH},
     {"test", command_test, "FILE...", "Runs the tests of programs.", GROUP_RUN},
     {"build", command_build, "FILE NAME [name=value...]",
      "Writes an operator as a standalone kernel with a C header.", GROUP_BUILD},
@@ -42,10 +44,6 @@ static const Command *find(const char *name) {
 }
 
 static int unknown(const char *name) {
-    if (strcmp(name, "bench") == 0) {
-        fprintf(stderr, "pdn: '%s' is not executed by this version\n", name);
-        return 2;
-    }
     const char *names[COMMANDS];
     for (size_t i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
     const char *near = diag_nearest(name, names, COMMANDS);

@@ -107,6 +107,15 @@ static void explain_table(Options *o, struct poptOption *t) {
     memcpy(t, table, sizeof table);
 }
 
+static void bench_table(Options *o, struct poptOption *t) {
+    struct poptOption table[] = {
+        {"repeat", 0, POPT_ARG_LONG, &o->repeat, 0,
+         "so many runs (default: after one to warm up, those of a second, 20 at most; of a longer one that alone)", "N"},
+        END,
+    };
+    memcpy(t, table, sizeof table);
+}
+
 static bool wrong(const Command *c, const char *what, const char *why) {
     fprintf(stderr, "pdn %s: %s: %s\nTry: pdn %s --help\n", c->name, what, why, c->name);
     return false;
@@ -145,6 +154,7 @@ static bool check_values(const Command *c, Options *o) {
     if (o->threads < 0 || o->threads > 1024) return wrong(c, "--threads", "1 to 1024 are");
     if (o->memory_text && !size_read(o->memory_text, &o->memory))
         return wrong(c, "--memory", "a size such as 512M or 2G is");
+    if (o->repeat < 0 || o->repeat > 1000) return wrong(c, "--repeat", "1 to 1000 are");
     if (o->seed < 0) return wrong(c, "--seed", "a seed is not negative");
     if (!o->file && !asks_for_list(o)) return wrong(c, "FILE", "a program is needed");
     return true;
@@ -171,7 +181,7 @@ static void take_word(Options *o, const char *word) {
 }
 
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {
-    struct poptOption tables[4][16], help[] = {
+    struct poptOption tables[GROUPS][16], help[] = {
                                          {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
                                          END,
                                      };
@@ -180,9 +190,10 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
     build_table(o, tables[1]);
     format_table(o, tables[2]);
     explain_table(o, tables[3]);
-    struct poptOption all[6];
+    bench_table(o, tables[4]);
+    struct poptOption all[GROUPS + 2];
     int n = 0;
-    for (int g = 0; g < 4; g++)
+    for (int g = 0; g < GROUPS; g++)
         if (c->groups & (1u << g))
             all[n++] = (struct poptOption){NULL,       0,   POPT_ARG_INCLUDE_TABLE, tables[g], 0,
                                            "Options:", NULL};

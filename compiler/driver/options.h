@@ -10,6 +10,7 @@ typedef struct {
     VEC(Override) overrides; /* name=value */
     const char *out;         /* folder for results; "." by default */
     long seed, threads;      /* threads 0: all */
+    long repeat;             /* runs that are timed; 0: as many as fit into a second */
     const char *memory_text; /* as given */
     int64_t memory;          /* bytes for states that gradients go back through; 0: as the machine has it */
     const char *precision;   /* NULL: the program's */
@@ -29,7 +30,7 @@ struct Command {
     const char *about; /* one line */
     unsigned groups;   /* of options that it takes */
 };
-enum { GROUP_RUN = 1, GROUP_BUILD = 2, GROUP_FORMAT = 4, GROUP_EXPLAIN = 8 };
+enum { GROUP_RUN = 1, GROUP_BUILD = 2, GROUP_FORMAT = 4, GROUP_EXPLAIN = 8, GROUP_BENCH = 16, GROUPS = 5 };
 
 OptionsResult options_parse(const Command *command, int count, const char **words,
                             Options *options);
@@ -39,6 +40,7 @@ int command_run(Options *options);
 int command_check(Options *options);
 int command_build(Options *options);
 int command_test(Options *options);
+int command_bench(Options *options);
 int command_fmt(Options *options);
 int command_explain(Options *options);
 

@@ -32,6 +32,7 @@ void session_close(Session *s) {
     sources_free(s->sources);
     names_free(s->names);
     arena_free(s->arena);
+    vec_free(&s->stages);
 }
 
 bool session_failed(Session *s) {
@@ -54,6 +55,7 @@ bool session_f64(const Session *s) {
 void session_time(Session *s, const char *stage) {
     double now = cpu_seconds();
     if (s->options->time) fprintf(stderr, "%-20s %9.3f ms\n", stage, 1e3 * (now - s->last));
+    vec_push(&s->stages, ((Stage){stage, now - s->last}));
     s->last = now;
 }
 

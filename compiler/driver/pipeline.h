@@ -6,6 +6,11 @@
 #include "compiler/kernel/plan.h"
 
 typedef struct {
+    const char *name;
+    double seconds; /* of the processor */
+} Stage;
+
+typedef struct {
     Arena *arena;
     Names *names;
     Sources *sources;
@@ -14,6 +19,7 @@ typedef struct {
     Unit *unit;     /* NULL until loaded */
     double started; /* seconds */
     double last;    /* end of the stage before */
+    VEC(Stage) stages; /* so far */
 } Session;
 
 void session_open(Session *s, const Options *options);
@@ -22,7 +28,7 @@ bool session_load(Session *s, const char *file);
 /* Errors so far are printed; true when there are any. */
 bool session_failed(Session *s);
 bool session_f64(const Session *s);
-void session_time(Session *s, const char *stage); /* with --time */
+void session_time(Session *s, const char *stage); /* one more stage has ended; printed with --time */
 
 typedef enum { PIPELINE_OK, PIPELINE_DUMPED, PIPELINE_WRONG } PipelineResult;
 /* Runs the passes; PIPELINE_DUMPED after a dump that was asked for (of plans only where `plans`). */

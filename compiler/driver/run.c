@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ElaborateOptions elaborate_options(const Session *s, bool check_only) {
+ElaborateOptions elaborate_options(const Session *s, bool check_only) {
     const Options *o = s->options;
     return (ElaborateOptions){.overrides = o->overrides.data,
                               .count = o->overrides.len,
@@ -16,14 +16,14 @@ static ElaborateOptions elaborate_options(const Session *s, bool check_only) {
 
 /* ---- run ------------------------------------------------------------------------------- */
 
-static bool is_chosen(const Options *o, const char *name) {
+bool experiment_chosen(const Options *o, const char *name) {
     if (!o->words.len) return true;
     for (uint32_t i = 0; i < o->words.len; i++)
         if (strcmp(o->words.data[i], name) == 0) return true;
     return false;
 }
 
-static bool check_chosen(Session *s) {
+bool experiments_known(Session *s) {
     uint32_t n = sema_experiments(s->unit);
     const char **names = ARENA_ARRAY(s->arena, const char *, n + 1);
     for (uint32_t i = 0; i < n; i++) names[i] = sema_experiment_name(s->unit, i);
@@ -63,11 +63,11 @@ int command_run(Options *options) {
     Session s;
     session_open(&s, options);
     int status = 1;
-    if (session_load(&s, options->file) && check_chosen(&s)) {
+    if (session_load(&s, options->file) && experiments_known(&s)) {
         status = 0;
         uint32_t n = sema_experiments(s.unit);
         for (uint32_t i = 0; i < n && status == 0; i++) {
-            if (!is_chosen(options, sema_experiment_name(s.unit, i))) continue;
+            if (!experiment_chosen(options, sema_experiment_name(s.unit, i))) continue;
             ElaborateOptions how = elaborate_options(&s, false);
             Elaborated *what = sema_elaborate_experiment(s.unit, i, &how);
             session_time(&s, "elaborate");

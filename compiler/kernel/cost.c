@@ -4,6 +4,7 @@
 #include "runtime/pdn.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct {
     const Plan *plan;
@@ -12,11 +13,14 @@ typedef struct {
     int64_t memory;       /* for tapes */
     uint32_t size, tapes; /* of all functions */
     double *steps;        /* by tape of the function that is looked at: of the loop that wrote it */
+    const PdnGrid *grids; /* where the sizes are known; else NULL */
+    bool together;        /* inside of a loop whose steps run together */
 } Costs;
 
 static double extent(const Costs *c, GridId g, uint32_t axis) {
     const Grid *grid = &c->module->grids.data[g];
     if (axis >= grid->rank) return 1;
+    if (c->grids) return (double)c->grids[g].extent[axis];
     if (grid->extent[axis] >= 0) return (double)grid->extent[axis];
     if (grid->coarser) return 2 * extent(c, grid->coarser, axis);
     return grid->finer ? ceil(extent(c, grid->finer, axis) / 2) : 1;
@@ -43,6 +47,149 @@ static double conv_moved(const Costs *c, const HInstr *h) {
     return (cells(c, h->grids[0]) * conv->in + cells(c, h->grids[1]) * conv->out +
             (double)conv_weights(conv)) *
            c->size;
+}
+
+static double type_bytes(const Costs *c, Type t) { return t.kind == TYPE_STACK ? 0 : cells(c, t.grid) * t.channels * c->size; }
+
+/* Of one run. */
+static PlanAmount amount(const Costs *c, const HFunc *f, const HInstr *h) {
+    PlanAmount a = {0, 0};
+    double result = h->dst == NONE || f->regs.data[h->dst].type.kind != TYPE_FIELD ? 0 : type_bytes(c, f->regs.data[h->dst].type);
+    if (h->kind == H_LAUNCH) {
+        const Kernel *k = c->plan->kernels.data[h->index];
+        double n = cells(c, h->grids[0]);
+        a = (PlanAmount){n * (k->flops + k->fused), n * (k->loads + k->outputs.len) * c->size};
+    } else if (h->kind == H_CONV) {
+        a = (PlanAmount){conv_flops(c, h), conv_moved(c, h)};
+    } else if (h->kind == H_TRIDIAG) {
+        a = (PlanAmount){result / c->size * op_info(OP_TRIDIAG)->cost, result};
+        for (uint32_t k = 0; k < h->args_count; k++) a.bytes += type_bytes(c, f->regs.data[h->args[k]].type);
+    } else if (h->kind == H_RANDOM) {
+        a.bytes = result;
+    } else if (h->kind == H_BATCH) {
+        a.bytes = 2 * result;
+    }
+    return a;
+}
+
+/* ---- together ------------------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t name;
+    double bytes; /* to write it; 0: it is there */
+    bool wanted;  /* by others than the stages that are looked at */
+} TogetherField;
+
+/* What stages [first, end) of a relay, or of steps of a loop, read and make. Fields go by names: that of a register, or,
+ * where a step of a loop makes it, that number times the step, counted from 1 on. */
+typedef struct {
+    const Costs *c;
+    const HFunc *f;
+    const HLoop *l; /* NULL: launches in a row */
+    const HInstr *stage[PDN_RELAY_STAGES];
+    uint32_t count, first, end;
+    uint64_t *state; /* by state: its name now */
+    VEC(TogetherField) fields;
+    double read;
+} Together;
+
+static bool makes(const Plan *plan, const HInstr *h, HReg reg) {
+    for (uint32_t o = 0; o < plan->kernels.data[h->index]->written.len; o++)
+        if (h->outputs[o] == reg) return true;
+    return false;
+}
+
+static uint64_t field_name(const Together *t, HReg reg, uint32_t step) {
+    if (!t->l) return reg;
+    uint32_t body = t->count / t->l->together;
+    for (uint32_t s = 0; s < body; s++)
+        if (makes(t->c->plan, t->stage[s], reg)) return (uint64_t)(step + 1) * t->f->regs.len + reg;
+    for (uint32_t i = 0; i < t->l->states; i++)
+        if (t->l->param[i] == reg) return t->state[i];
+    return reg;
+}
+
+static double loads_of(const Kernel *k, uint32_t field) {
+    uint64_t seen = 0;
+    uint32_t count = 0;
+    for (KNode n = 1; n < k->nodes.len; n++) {
+        const KNodeData *d = &k->nodes.data[n];
+        if (d->index != field || (d->kind != K_LOAD && !kernel_resamples(d->kind))) continue;
+        if (d->detail >= 64 || seen >> d->detail & 1) continue;
+        seen |= UINT64_C(1) << d->detail;
+        count++;
+    }
+    return count;
+}
+
+static TogetherField *find_field(Together *t, uint64_t name) {
+    for (uint32_t i = 0; i < t->fields.len; i++)
+        if (t->fields.data[i].name == name) return &t->fields.data[i];
+    return NULL;
+}
+
+static void note_stage(Together *t, uint32_t s, uint32_t step) {
+    const HInstr *h = t->stage[s];
+    const Kernel *k = t->c->plan->kernels.data[h->index];
+    double n = cells(t->c, h->grids[0]) * t->c->size;
+    bool inside = s >= t->first && s < t->end;
+    for (uint32_t i = 0; i < k->fields.len; i++) {
+        uint64_t name = field_name(t, h->fields[i], step);
+        TogetherField *known = find_field(t, name);
+        if (inside && !known) {
+            vec_push(&t->fields, ((TogetherField){.name = name}));
+            t->read += n * loads_of(k, i);
+        } else if (s >= t->end && known) {
+            known->wanted = true;
+        }
+    }
+    for (uint32_t o = 0; o < k->written.len && inside; o++) {
+        TogetherField made = {field_name(t, h->outputs[o], step), n * k->written.data[o], !t->l && !(h->own >> o & 1)};
+        vec_push(&t->fields, made);
+    }
+}
+
+/* What the next step begins with. */
+static void rotate(Together *t, uint32_t step) {
+    uint64_t *next = mem_alloc(sizeof *next * (t->l->states + 1));
+    for (uint32_t i = 0; i < t->l->states; i++) next[i] = field_name(t, t->l->next[i], step);
+    memcpy(t->state, next, sizeof *next * t->l->states);
+    mem_free(next);
+}
+
+static Together together_at(const Costs *c, const HFunc *f, const HInstr *h) {
+    uint32_t places[PDN_RELAY_STAGES];
+    Together t = {.c = c, .f = f, .l = h->kind == H_LOOP ? h->loop : NULL};
+    t.count = t.end = plan_stages(c->plan, h->place, places);
+    for (uint32_t s = 0; s < t.count; s++) t.stage[s] = c->plan->place[places[s]].instr;
+    return t;
+}
+
+static double bytes_together(Together *t) {
+    uint32_t body = t->l ? t->count / t->l->together : t->count;
+    t->state = mem_alloc(sizeof *t->state * (t->l ? t->l->states + 1 : 1));
+    for (uint32_t i = 0; t->l && i < t->l->states; i++) t->state[i] = t->l->param[i];
+    for (uint32_t s = 0; s < t->count; s++) {
+        note_stage(t, s, s / body);
+        if (t->l && s % body == body - 1) rotate(t, s / body);
+    }
+    for (uint32_t i = 0; t->l && i < t->l->states; i++) {
+        TogetherField *last = find_field(t, t->state[i]);
+        if (last) last->wanted = true;
+    }
+    double bytes = t->read;
+    for (uint32_t i = 0; i < t->fields.len; i++) bytes += t->fields.data[i].wanted ? t->fields.data[i].bytes : 0;
+    mem_free(t->state);
+    vec_free(&t->fields);
+    return bytes;
+}
+
+/* Bytes that all that may run together from `h` on saves by it. */
+static double saved_bytes(const Costs *c, const HFunc *f, const HInstr *h) {
+    Together t = together_at(c, f, h);
+    double alone = 0;
+    for (uint32_t s = 0; s < t.count; s++) alone += amount(c, f, t.stage[s]).bytes;
+    return alone - bytes_together(&t);
 }
 
 /* Scratch of a convolution, for tiles and vectors of any machine: what is read, padded; what is made, before it
@@ -95,13 +242,17 @@ static void walk(Costs *c, const HFunc *f, const HBlock *block, double times);
 static void walk_loop(Costs *c, const HFunc *f, const HInstr *h, double times) {
     const HLoop *l = h->loop;
     double steps = h->kind == H_LOOP ? trips(c, l) : c->steps[l->tape];
+    bool outer = c->together;
     if (h->kind == H_LOOP && l->tape != NONE) c->steps[l->tape] = steps;
     if (h->kind == H_ADVANCE && steps > 0) {
         double slots = kept_slots(c, f, l, steps);
         bool far = steps >= INT32_MAX || l->kept == 0;
         steps = far ? 0 : (double)checkpoint_again((int64_t)steps, (int64_t)slots) / steps;
     }
+    c->together = outer || (h->kind == H_LOOP && l->together);
     walk(c, f, l->body, times * steps);
+    if (c->together && !outer) c->cost.together -= times * floor(steps / l->together) * saved_bytes(c, f, h);
+    c->together = outer;
 }
 
 static void walk_func(Costs *c, uint32_t number, double times) {
@@ -114,29 +265,22 @@ static void walk_func(Costs *c, uint32_t number, double times) {
 }
 
 static void walk(Costs *c, const HFunc *f, const HBlock *block, double times) {
+    uint32_t joined = 0; /* launches that belong to the relay before */
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         if (host_is_loop(h->kind)) {
             walk_loop(c, f, h, times);
         } else if (h->kind == H_CALL) {
             walk_func(c, h->index, times);
-        } else if (h->kind == H_LAUNCH) {
-            const Kernel *k = c->plan->kernels.data[h->index];
-            double n = cells(c, h->grids[0]) * times;
-            c->cost.flops += n * k->flops;
-            c->cost.bytes += n * (k->loads + k->outputs.len) * c->size;
-            c->cost.launches++;
-        } else if (h->kind == H_CONV) {
-            c->cost.flops += times * conv_flops(c, h);
-            c->cost.bytes += times * conv_moved(c, h);
-            c->cost.launches++;
-        } else if (h->kind == H_TRIDIAG) {
-            double moved = f->regs.data[h->dst].type.channels, n = cells(c, h->grids[0]) * times;
-            c->cost.flops += n * moved * op_info(OP_TRIDIAG)->cost;
-            for (uint32_t k = 0; k < h->args_count; k++) moved += f->regs.data[h->args[k]].type.channels;
-            c->cost.bytes += n * moved * c->size;
+        } else if (h->kind == H_LAUNCH || h->kind == H_CONV || h->kind == H_TRIDIAG) {
+            PlanAmount a = amount(c, f, h);
+            c->cost.flops += times * a.flops;
+            c->cost.bytes += times * a.bytes;
+            c->cost.together += times * a.bytes;
             c->cost.launches++;
         }
+        if (h->relay && !joined && !c->together) c->cost.together -= times * saved_bytes(c, f, h);
+        joined = joined ? joined - 1 : h->relay;
     }
 }
 
@@ -288,4 +432,24 @@ PlanCost plan_cost(const Plan *plan, const Module *module) {
     double bytes = func_bytes(&c, 0);
     c.cost.workspace = bytes < 1e18 ? (uint64_t)bytes : UINT64_MAX;
     return c.cost;
+}
+
+static const HFunc *function_at(const Plan *plan, uint32_t place) { return plan->funcs.data[plan->place[place].func]; }
+
+PlanAmount plan_amount(const Plan *plan, const Module *module, const PdnGrid *grids, uint32_t place) {
+    Costs c = {.plan = plan, .module = module, .grids = grids, .size = plan->f64 ? 8 : 4};
+    return amount(&c, function_at(plan, place), plan->place[place].instr);
+}
+
+PlanAmount plan_amount_together(const Plan *plan, const Module *module, const PdnGrid *grids, uint32_t place,
+                                uint32_t first, uint32_t end) {
+    Costs c = {.plan = plan, .module = module, .grids = grids, .size = plan->f64 ? 8 : 4};
+    const HFunc *f = function_at(plan, place);
+    Together t = together_at(&c, f, plan->place[place].instr);
+    PlanAmount all = {0, 0};
+    t.first = first;
+    t.end = end;
+    for (uint32_t s = first; s < end; s++) all.flops += amount(&c, f, t.stage[s]).flops;
+    all.bytes = bytes_together(&t);
+    return all;
 }

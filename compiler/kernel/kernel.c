@@ -177,9 +177,11 @@ static void count_static(Counter *c, KNode id, const int32_t *at) {
     }
     reach_of(c, n, at);
     if (c->places && !c->quiet) c->places[id]++;
-    if (!c->quiet && n->kind == K_OP)
+    if (!c->quiet && n->kind == K_OP) {
         c->count.flops += op_info(n->op)->cost;
-    else if (!c->quiet && kernel_resamples(n->kind))
+        c->count.fused += n->op == OP_FMA;
+    }
+    if (!c->quiet && kernel_resamples(n->kind))
         c->count.flops += 4 << (n->kind < K_PROLONG ? c->rank : 1); /* loads, and sorting */
     else if (!c->quiet && n->kind == K_COORD)
         c->count.flops += 4;
@@ -284,6 +286,7 @@ void kernel_measure(Kernel *k, Arena *arena) {
             vec_push(&roots, k->reductions.data[i].nodes[c]);
     KCount count = kernel_count(&k->nodes, roots.data, roots.len, k->rank, 1u << 20);
     k->flops = count.flops;
+    k->fused = count.fused;
     k->loads = 0;
     for (uint32_t a = 0; a < MAX_RANK; a++) {
         k->low[a] = count.low[a];

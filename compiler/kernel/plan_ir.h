@@ -93,7 +93,8 @@ typedef struct {
     /* Computed by kernel_measure: */
     int32_t low[MAX_RANK], high[MAX_RANK]; /* cells nearer to a side than this are boundary cells */
     int64_t smallest[MAX_RANK];            /* least extents */
-    double flops;                          /* a cell */
+    double flops;                          /* a cell, in additions: a division is several, a fused multiply-add one */
+    double fused;                          /* how many of these are such */
     uint32_t loads;                        /* distinct (field, channel), a cell */
 } Kernel;
 
@@ -204,7 +205,8 @@ typedef struct {
     HLoop *loop;
     HReg *dsts; /* CALL */
     uint32_t dsts_count;
-    uint64_t launch_id; /* numbers launches */
+    uint32_t place;   /* its number (places.c), from 1 */
+    Span span;        /* where what it makes was written, or nowhere; no part of the code */
 } HInstr;
 
 struct HBlock {
@@ -238,6 +240,11 @@ struct Plan {
     VEC(HFunc *) funcs; /* 0: main */
     VEC(double) constants;
     int64_t (*smallest)[MAX_RANK]; /* by grid: least extents */
+    uint32_t places;
+    struct HPlaced {
+        const HInstr *instr;
+        uint32_t func, loop; /* the host function; place of the loop around it, or 0 */
+    } * place; /* by HInstr.place */
 };
 
 /* ---- convolutions ------------------------------------------------------------ */
@@ -289,7 +296,7 @@ uint32_t kernel_operands(const KNodeData *n); /* used entries of operand[] */
 /* How often `roots` (and what they need) are evaluated around one cell: distinct (node, offset) pairs,
  * weighed by cost. Stops at `cap` pairs. */
 typedef struct {
-    double flops;
+    double flops, fused;
     uint32_t pairs;  /* with static offsets */
     uint32_t chains; /* with offsets folded at sides: what boundary code emits */
     int32_t low[MAX_RANK], high[MAX_RANK]; /* reach of loads and sides */
@@ -306,6 +313,7 @@ void plan_trim(Plan *plan);     /* leaves out outputs that nothing reads */
 void plan_relay(Plan *plan);    /* finds launches, and steps of loops, that can run together */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */
 void plan_smallest(Plan *plan); /* the least extents, per grid */
+void plan_number(Plan *plan);   /* gives every instruction its place, when they move no more */
 
 extern const char *const kernel_kinds[K_KINDS], *const host_words[H_KINDS]; /* in texts */
 /* Everything that becomes code: all but the constants and the names. Equal texts, equal code. */

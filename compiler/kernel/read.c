@@ -516,6 +516,7 @@ Plan *plan_read(const char *text, size_t length, Arena *arena, char **error) {
     r.plan->arena = arena;
     read_all(&r);
     plan_seal(r.plan);
+    plan_number(r.plan);
     *error = r.error;
     if (!r.error) {
         const char *wrong = plan_verify(r.plan, arena);

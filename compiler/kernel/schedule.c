@@ -348,7 +348,7 @@ static void emit_row(Block *b, HReg row, const HReg *numbers, uint32_t count) {
 
 static void launch(Block *b, const Gang *gang) {
     Cut c = cut_start(b, gang, root_grid(b, gang->roots[0]));
-    HInstr made = {.kind = H_LAUNCH, .dst = NONE};
+    HInstr made = {.kind = H_LAUNCH, .dst = NONE, .span = graph_node(b->f, gang->roots[0])->span};
     cut_roots(&c, &made);
     cut_launch(&c, &made);
     uint32_t first = 0;
@@ -369,7 +369,7 @@ static void launch_totals(Block *b, Node root) {
     Gang gang = {.count = 0};
     for (uint32_t ch = 0; ch < count;) {
         Cut c = cut_start(b, &gang, root_grid(b, root));
-        HInstr made = {.kind = H_LAUNCH, .dst = NONE};
+        HInstr made = {.kind = H_LAUNCH, .dst = NONE, .span = graph_node(b->f, root)->span};
         made.outputs = ARENA_ARRAY(b->planner->plan->arena, HReg, 1);
         made.reductions = ARENA_ARRAY(b->planner->plan->arena, HReg, TOTALS_CAP);
         for (uint32_t last = ch + TOTALS_CAP; ch < count && ch < last; ch++) {
@@ -478,6 +478,7 @@ static void require_task(Block *b, Node n) {
                          : NONE;
     HInstr *h = block_emit(b, H_TASK);
     h->index = d.index;
+    h->span = d.span;
     h->args = args;
     h->args_count = d.count;
     h->dsts = results;
@@ -492,6 +493,7 @@ static HReg simple(Block *b, Node n, HKind kind, uint32_t index) {
     HInstr *h = block_emit(b, kind);
     h->dst = dst;
     h->index = index;
+    h->span = graph_node(b->f, n)->span;
     return dst;
 }
 
@@ -682,5 +684,6 @@ Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
     plan_memory(plan);
     plan_smallest(plan);
     plan_seal(plan);
+    plan_number(plan);
     return plan;
 }

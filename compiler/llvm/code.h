@@ -31,6 +31,7 @@ typedef struct Code Code; /* a loaded program */
 /* Has the target fused multiply-add? Then the graph should pass through pass_contract, and PlanOptions.fma
  * be set. Known without loading LLVM. */
 bool code_target_has_fma(const CodeTarget *target);
+int code_target_vector_bits(const CodeTarget *target);
 /* Can code be made for the target? Else LLVM's reason, in *error (NULL before), from mem_alloc. */
 bool code_target_check(const CodeTarget *target, char **error);
 /* The names, a line each, of what LLVM knows: architectures, with which a triple begins; processors and features of the

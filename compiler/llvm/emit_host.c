@@ -88,6 +88,8 @@ LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef 
                        uint32_t count) {
     Emit *e = h->e;
     LLVMTypeRef types[8];
+    LLVMValueRef place = emit_i64(e, HOST_PLACE);
+    LLVMBuildStore(e->b, emit_i64(e, (int64_t)h->place), LLVMBuildInBoundsGEP2(e->b, e->ptr, h->host, &place, 1, ""));
     args[0] = pointer_at(e, e->ptr, h->host, HOST_CONTEXT, "context");
     for (uint32_t i = 0; i < count; i++) types[i] = LLVMTypeOf(args[i]);
     LLVMValueRef f = pointer_at(e, e->ptr, h->host, member, "");
@@ -314,7 +316,7 @@ static void emit_check(HE *h, const HInstr *in) {
     LLVMPositionBuilderAtEnd(e->b, go);
 }
 
-void emit_instruction(HE *h, const HInstr *in) {
+static void emit_alone(HE *h, const HInstr *in) {
     Emit *e = h->e;
     switch (in->kind) {
     case H_CONSTANT: h->regs[in->dst].value = to_real(e, constant_f64(h, in->index)); break;
@@ -370,16 +372,26 @@ void emit_instruction(HE *h, const HInstr *in) {
     }
 }
 
+void emit_instruction(HE *h, const HInstr *in) {
+    uint64_t outer = h->place;
+    h->place = in->place;
+    emit_alone(h, in);
+    h->place = outer;
+}
+
 void emit_code(HE *h, const HBlock *block) {
+    uint64_t outer = h->place;
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *in = &block->code.data[i];
         if (in->relay && !h->e->standalone) {
+            h->place = in->place;
             emit_relay(h, in);
             i += in->relay;
         } else {
             emit_instruction(h, in);
         }
     }
+    h->place = outer;
 }
 
 /* ---- functions ------------------------------------------------------------------------------------- */

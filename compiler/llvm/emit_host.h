@@ -22,7 +22,8 @@ enum {
     HOST_MEMORY,
     HOST_KEPT,
     HOST_UNCONVERGED,
-    HOST_RELAY
+    HOST_RELAY,
+    HOST_PLACE
 };
 
 typedef struct {
@@ -41,6 +42,7 @@ typedef struct {
     LLVMValueRef scratch; /* of convolutions and tridiagonal systems, which run one after another */
     LLVMValueRef words; /* arguments of launches */
     LLVMValueRef top;   /* variable: end of the scratch that is in use */
+    uint64_t place;     /* of the instruction that is emitted (PdnHost.place) */
     Tape **tapes;       /* by number */
 } HE;
 

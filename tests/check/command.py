@@ -62,13 +62,13 @@ def command_line():
     check("--version", status == 0 and out.startswith("pdn ") and out.count("\n") == 1, out)
     status, out, _, _ = pdn("--help")
     check("--help", status == 0 and "run" in out and "build" in out, out)
-    for verb in ("run", "check", "build", "explain", "test", "fmt"):
+    for verb in ("run", "bench", "check", "build", "explain", "test", "fmt"):
         status, out, err, _ = pdn(verb, "--help")
         usage = re.search(r"^Usage: pdn %s FILE(.*)$" % verb, out, re.M)
         check(f"{verb} --help", status == 0 and usage and usage[1].count("[") == usage[1].count("]") and out.isascii(), out, err)
     for arguments in ([], ["rnu"], ["run"], ["run", "heat.pdn", "--no-such-option"],
                       ["run", "heat.pdn", "--threads", "many"], ["run", "heat.pdn", "--precision", "f16"],
-                      ["build", "heat.pdn"]):
+                      ["build", "heat.pdn"], ["bench", "heat.pdn", "--interpret"], ["bench", "heat.pdn", "--repeat", "-1"]):
         status, out, err, _ = pdn(*arguments)
         check(f"exit status 2: {arguments}", status == 2 and err.strip() and not out, status, err)
     status, _, err, _ = pdn("rnu")

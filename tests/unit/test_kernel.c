@@ -42,6 +42,37 @@ Test(kernel, explicit_step_is_one_pass)
     }
 }
 
+/* Instructions by number; and steps that run together read and write the field once. */
+Test(kernel, places_and_what_moves_together)
+{
+    Arena *arena = arena_new();
+    Case c = loop_case(2, 0.3, 0.02, 13, 64);
+    Plan *plan = plan_of(&c, arena);
+    PlanCost cost = plan_cost(plan, c.m);
+    uint32_t loop = 0, launch = 0, stages[PDN_RELAY_STAGES];
+    for (uint32_t p = 1; p <= plan_places(plan); p++) {
+        PlanPlace place = plan_place(plan, p);
+        cr_expect_eq(plan->place[p].instr->place, p);
+        if (place.work == WORK_LOOP) loop = p;
+        if (place.work == WORK_KERNEL) launch = p;
+    }
+    PlanPlace step = plan_place(plan, launch), steps = plan_place(plan, loop);
+    cr_assert(loop && launch);
+    cr_expect(step.outer == loop && step.grid == c.grid && step.in == 1 && step.out == 1);
+    cr_assert_gt(steps.together, 1);
+    uint32_t count = plan_stages(plan, loop, stages);
+    cr_expect_eq(count, steps.together);
+    for (uint32_t i = 0; i < count; i++) cr_expect_eq(stages[i], launch);
+    PlanAmount once = plan_amount(plan, c.m, NULL, launch), all = plan_amount_together(plan, c.m, NULL, loop, 0, count);
+    cr_expect_eq(once.bytes, 8 * 64 * 64);
+    cr_expect_eq(all.bytes, once.bytes);
+    cr_expect_eq(all.flops, count * once.flops);
+    cr_expect_float_eq(cost.bytes, 13 * once.bytes, 1e-6);
+    cr_expect_float_eq(cost.together, (13 / count + 13 % count) * once.bytes, 1e-6);
+    finish(&c);
+    arena_free(arena);
+}
+
 static void code_text(Case *c, Text *out)
 {
     Arena *arena = arena_new();
