@@ -3,9 +3,9 @@
 
     bench/run.py [--pdn PATH] [--pairs N] [--threads N] [--json FILE] [--write] [NAME…]
 
-A rate is cells * steps / (time of LONG steps - time of SHORT steps), each the wall time of a whole process:
-start, compiling, loading, first touch of the memory and printing fall out of the difference. Both programs
-run alternately in one run; the tables show medians, and the median of the ratios pair by pair.
+A rate is cells * steps / (time of many steps - time of a few), each the wall time of a whole process:
+start, compiling, loading, first touch of the memory and printing fall out of the difference. All programs, pdn with one thread
+among them, run alternately in one run; the tables show medians, and the median of the ratios pair by pair.
 """
 import argparse
 import json
@@ -24,15 +24,20 @@ sys.path.insert(0, os.path.join(HERE, "..", "tools"))
 import marked # noqa: E402
 
 CC = ["gcc", "-std=gnu17", "-O3", "-march=native", "-ffast-math", "-fopenmp"]
-SHORT, LONG = 20, 220
-# name, cells an axis, rank, variants of the plain program
+# name, cells an axis, rank, variants of the plain program, steps of a short and a long run
 PROGRAMS = [
-    ("perona_malik", 4096, 2, ["", "rows"]),
-    ("perona_malik", 8192, 2, [""]),
-    ("heat2d", 4096, 2, [""]),
-    ("heat2d", 8192, 2, [""]),
-    ("heat3d", 256, 3, [""]),
+    ("perona_malik", 4096, 2, ["", "rows"], 20, 220),
+    ("perona_malik", 8192, 2, [""], 20, 220),
+    ("heat2d", 4096, 2, [""], 20, 220),
+    ("heat2d", 8192, 2, [""], 20, 220),
+    ("fsi", 4096, 2, [""], 20, 220),
+    ("du_fort_frankel", 4096, 2, [""], 20, 220),
+    ("heat3d", 256, 3, [""], 20, 220),
+    ("heat3d", 512, 3, [""], 2, 12),
+    ("flux", 512, 2, ["peak"], 20, 220),
 ]
+# Of networks the rival is the processor: how many flops a cell and step are (those of the convolutions).
+FLOPS = {"flux": 2 * 2 * 16 * 5 * 5}
 
 
 def run(command, environment=None):
@@ -66,35 +71,58 @@ def same_work(name, plain, ours):
             sys.exit(f"{name}: {label} is {b} in pdn and {a} in plain C: not the same work")
 
 
-def rates(options, folder, name, cells, rank, variants):
-    """One row: pairs of measurements of each variant of the plain program and of pdn, interleaved."""
-    environment = {"OMP_NUM_THREADS": str(options.threads)}
-    plain = os.path.join(folder, name)
-    subprocess.run(CC + [os.path.join(HERE, "plain", name + ".c"), "-o", plain, "-lm"], check=True)
+class Row:
+    """A row of PROGRAMS: pairs of measurements of each variant of the plain program and of pdn, interleaved."""
 
-    def rival(variant, steps):
-        return run([plain, str(cells), str(steps)] + ([variant] if variant else []), environment)
+    def __init__(self, options, folder, row):
+        self.options, self.folder = options, folder
+        self.name, self.cells, self.rank, self.variants, self.short, self.long = row
+        self.environment = {"OMP_NUM_THREADS": str(options.threads)}
+        source = "peak" if self.name in FLOPS else self.name
+        self.plain = os.path.join(folder, source)
+        subprocess.run(CC + [os.path.join(HERE, "plain", source + ".c"), "-o", self.plain, "-lm"], check=True)
 
-    def ours(steps):
-        return run([options.pdn, "run", os.path.join(HERE, name + ".pdn"), f"cells={cells}",
-                    f"steps={steps}", "--threads", str(options.threads), "--cache",
-                    os.path.join(folder, "cache"), "--quiet"], environment)
+    def rival(self, variant, steps):
+        return run([self.plain, str(self.cells), str(steps)] + ([variant] if variant else []), self.environment)
 
-    for variant in variants: # warms the cache, too
-        same_work(name, rival(variant, SHORT)[2], ours(SHORT)[2])
-    work = cells ** rank * (LONG - SHORT)
-    found = {variant: [] for variant in variants + ["pdn"]}
-    for _ in range(options.pairs):
-        for variant in variants:
-            found[variant].append(work / (rival(variant, LONG)[0] - rival(variant, SHORT)[0]))
-        found["pdn"].append(work / (ours(LONG)[0] - ours(SHORT)[0]))
-    return {
-        "name": name, "cells": cells, "rank": rank,
-        "rate": {k or "plain": statistics.median(v) for k, v in found.items()},
-        "spread": {k or "plain": (min(v), max(v)) for k, v in found.items()},
-        "ratio": {k or "plain": statistics.median(o / p for o, p in zip(found["pdn"], v))
-                  for k, v in found.items() if k != "pdn"},
-    }
+    def ours(self, steps, threads):
+        return run([self.options.pdn, "run", os.path.join(HERE, self.name + ".pdn"), f"cells={self.cells}",
+                    f"steps={steps}", "--threads", str(threads), "--cache", os.path.join(self.folder, "cache"), "--quiet"],
+                   self.environment)
+
+    def rate(self, program, *arguments):
+        """Of cells and steps, a second."""
+        seconds = program(*arguments, self.long)[0] - program(*arguments, self.short)[0]
+        return self.cells ** self.rank * (self.long - self.short) / seconds
+
+    def rival_rate(self, variant):
+        if self.name in FLOPS:
+            return values(self.rival(variant, 0)[2])["flops"] / FLOPS[self.name]
+        return self.rate(lambda steps: self.rival(variant, steps))
+
+    def ours_rate(self, threads):
+        return self.rate(lambda steps: self.ours(steps, threads))
+
+    def measure(self):
+        mine = self.ours(self.short, self.options.threads)[2] # fills the cache, too
+        for variant in self.variants:
+            if self.name not in FLOPS:
+                same_work(self.name, self.rival(variant, self.short)[2], mine)
+        found = {variant or "plain": [] for variant in self.variants} | {"pdn": [], "one": []}
+        for _ in range(self.options.pairs):
+            for variant in self.variants:
+                found[variant or "plain"].append(self.rival_rate(variant))
+            found["pdn"].append(self.ours_rate(self.options.threads))
+            if self.options.threads > 1:
+                found["one"].append(self.ours_rate(1))
+        found = {key: rates for key, rates in found.items() if rates}
+        return {
+            "name": self.name, "cells": self.cells, "rank": self.rank,
+            "rate": {key: statistics.median(rates) for key, rates in found.items()},
+            "spread": {key: (min(rates), max(rates)) for key, rates in found.items()},
+            "ratio": {key: statistics.median(o / p for o, p in zip(found["pdn"], rates))
+                      for key, rates in found.items() if key != "pdn"},
+        }
 
 
 def stages(options, program, steps):
@@ -114,6 +142,9 @@ def compiling(options, folder):
         return run([options.pdn, "run", program, "cells=16", f"steps={steps}", "--threads", "1",
                     "--cache", cache, "--quiet"])[1]
 
+    def started(command):
+        return run(command)[:2]
+
     cold, warm, before = ({10: [], 10000: []} for _ in range(3))
     for i in range(options.pairs):
         for steps in cold:
@@ -121,12 +152,15 @@ def compiling(options, folder):
             cold[steps].append(cpu(cache, steps))
             warm[steps].append(cpu(cache, steps))
             before[steps].append(stages(options, program, steps))
-    version = [run([options.pdn, "--version"])[1] for _ in range(options.pairs)]
+    least = [options.pdn, "run", program, "cells=16", "steps=10", "--threads", "1", "--cache",
+             os.path.join(folder, "cache-0-10"), "--quiet"]
+    starts = [(*started(least), *started(["true"]), *started([options.pdn, "--version"])) for _ in range(5 * options.pairs)]
+    start = [statistics.median(column) for column in zip(*starts)]
     return {
+        "start": dict(zip(("warm_wall", "warm", "true_wall", "true", "version_wall", "version"), start)),
         "cold": statistics.median(cold[10]), "warm": statistics.median(warm[10]),
         "cold_10000": statistics.median(cold[10000]), "warm_10000": statistics.median(warm[10000]),
         "before": statistics.median(before[10]), "before_10000": statistics.median(before[10000]),
-        "version": statistics.median(version),
     }
 
 
@@ -137,31 +171,57 @@ def machine():
     return f"{'; '.join(sorted(models))}, {os.cpu_count()} cores, {platform.system()} {gcc.splitlines()[0]}"
 
 
+def size(row):
+    return "×".join([str(row["cells"])] * row["rank"])
+
+
+def show(row, key, unit=1e9):
+    low, high = row["spread"][key]
+    return f"{row['rate'][key] / unit:.3g} ({low / unit:.3g} to {high / unit:.3g})"
+
+
+def times_one(row):
+    return f"{row['ratio']['one']:.2f}" if "one" in row["ratio"] else "–"
+
+
 def table(rows, costs, options):
     lines = [f"Measured {time.strftime('%Y-%m-%d')}: {machine()}, {options.threads} threads, "
              f"{options.pairs} pairs. Rates in GPts/s (cells × steps a second), medians "
-             "(least to greatest).", "",
-             "| program | plain C | pdn | pdn / plain C |", "|---|---|---|---|"]
-    for row in rows:
+             "(least to greatest).", ""]
+    programs = [row for row in rows if row["name"] not in FLOPS]
+    if programs:
+        lines += [f"| program | plain C | pdn | pdn / plain C | pdn, {options.threads} threads / 1 |", "|---|---|---|---|---|"]
+    for row in programs:
         for variant, ratio in row["ratio"].items():
-            def show(key, row=row):
-                low, high = row["spread"][key]
-                return f"{row['rate'][key] / 1e9:.2f} ({low / 1e9:.2f} to {high / 1e9:.2f})"
-            size = "×".join([str(row["cells"])] * row["rank"])
-            kind = "" if variant == "plain" else f", {variant}"
-            lines.append(f"| {row['name']} {size}{kind} | {show(variant)} | {show('pdn')} |"
-                         f" **{ratio:.2f}** |")
-    if costs:
-        def ms(key):
-            return f"{1e3 * costs[key]:.1f} ms"
-        lines += ["", "| CPU time of the whole process, Perona-Malik | 10 steps | 10,000 steps |",
-                  "|---|---|---|",
-                  f"| nothing cached | {ms('cold')} | {ms('cold_10000')} |",
-                  f"| from the cache | {ms('warm')} | {ms('warm_10000')} |",
-                  f"| `pdn --version` | {ms('version')} | |",
-                  f"| wall time from the text to the first step (`--time`), nothing cached | {ms('before')}"
-                  f" | {ms('before_10000')} |"]
-    return "\n".join(lines) + "\n"
+            if variant != "one":
+                kind = "" if variant == "plain" else f", {variant}"
+                lines.append(f"| {row['name']} {size(row)}{kind} | {show(row, variant)} | {show(row, 'pdn')} |"
+                             f" **{ratio:.2f}** | {times_one(row)} |")
+    networks = [row for row in rows if row["name"] in FLOPS]
+    if networks:
+        lines += ["", "| network | GFLOP/s of multiply-adds in registers | of pdn's convolutions, all the rest in the time "
+                  f"| of the peak | pdn, {options.threads} threads / 1 |", "|---|---|---|---|---|"]
+    for row in networks:
+        unit = 1e9 / FLOPS[row["name"]]
+        lines.append(f"| {row['name']} {size(row)} | {show(row, 'peak', unit)} | {show(row, 'pdn', unit)} |"
+                     f" **{100 * row['ratio']['peak']:.0f} %** | {times_one(row)} |")
+    return "\n".join(lines + (cost_lines(costs) if costs else [])) + "\n"
+
+
+def cost_lines(costs):
+    def ms(number):
+        return f"{1e3 * number:.1f} ms"
+    start = costs["start"]
+    return ["", "| CPU time of the whole process, Perona-Malik | 10 steps | 10,000 steps |",
+            "|---|---|---|",
+            f"| nothing cached | {ms(costs['cold'])} | {ms(costs['cold_10000'])} |",
+            f"| from the cache | {ms(costs['warm'])} | {ms(costs['warm_10000'])} |",
+            f"| wall time from the text to the first step (`--time`), nothing cached | {ms(costs['before'])}"
+            f" | {ms(costs['before_10000'])} |",
+            "", "| a process from start to end | wall time | CPU time |", "|---|---|---|",
+            f"| Perona-Malik, 10 steps on 16² cells, from the cache | {ms(start['warm_wall'])} | {ms(start['warm'])} |",
+            f"| `pdn --version` | {ms(start['version_wall'])} | {ms(start['version'])} |",
+            f"| `true` | {ms(start['true_wall'])} | {ms(start['true'])} |"]
 
 
 def main():
@@ -177,7 +237,7 @@ def main():
     names = options.names or [row[0] for row in PROGRAMS] + ["compiling"]
     with tempfile.TemporaryDirectory(prefix="pdn-bench-") as folder:
         costs = compiling(options, folder) if "compiling" in names else None
-        rows = [rates(options, folder, *row) for row in PROGRAMS if row[0] in names]
+        rows = [Row(options, folder, row).measure() for row in PROGRAMS if row[0] in names]
     text = table(rows, costs, options)
     print(text)
     if options.write:
