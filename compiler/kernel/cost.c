@@ -41,12 +41,26 @@ static double conv_flops(const Costs *c, const HInstr *h) {
     return 2 * cells(c, h->grids[1]) * (double)conv_weights(conv);
 }
 
-/* Operands and result, each once. */
-static double conv_moved(const Costs *c, const HInstr *h) {
+/* Operands and result, each once; without what never exists as a whole. */
+static double conv_moved(const Costs *c, const HFunc *f, const HInstr *h) {
     const Conv *conv = &c->plan->convs.data[h->index];
-    return (cells(c, h->grids[0]) * conv->in + cells(c, h->grids[1]) * conv->out +
-            (double)conv_weights(conv)) *
-           c->size;
+    double numbers = (double)conv_weights(conv);
+    bool read = f->regs.data[h->args[0]].place != PLACE_ROWS,
+         made = f->regs.data[h->dst].place != PLACE_ROWS;
+    bool back = h->detail == CONV_TRANSPOSED;
+    if (back ? made : read) numbers += cells(c, h->grids[0]) * conv->in;
+    if (back ? read : made) numbers += cells(c, h->grids[1]) * conv->out;
+    return numbers * c->size;
+}
+
+/* Numbers that a launch reads and writes a cell. */
+static double launch_moved(const HFunc *f, const Kernel *k, const HInstr *h) {
+    double numbers = k->loads + k->outputs.len;
+    for (uint32_t i = 0; i < k->fields.len; i++)
+        if (f->regs.data[h->fields[i]].place == PLACE_ROWS) numbers -= k->fields.data[i].channels;
+    for (uint32_t i = 0; i < k->written.len; i++)
+        if (f->regs.data[h->outputs[i]].place == PLACE_ROWS) numbers -= k->written.data[i];
+    return numbers < 0 ? 0 : numbers;
 }
 
 static double type_bytes(const Costs *c, Type t) { return t.kind == TYPE_STACK ? 0 : cells(c, t.grid) * t.channels * c->size; }
@@ -58,9 +72,9 @@ static PlanAmount amount(const Costs *c, const HFunc *f, const HInstr *h) {
     if (h->kind == H_LAUNCH) {
         const Kernel *k = c->plan->kernels.data[h->index];
         double n = cells(c, h->grids[0]);
-        a = (PlanAmount){n * (k->flops + k->fused), n * (k->loads + k->outputs.len) * c->size};
+        a = (PlanAmount){n * (k->flops + k->fused), n * launch_moved(f, k, h) * c->size};
     } else if (h->kind == H_CONV) {
-        a = (PlanAmount){conv_flops(c, h), conv_moved(c, h)};
+        a = (PlanAmount){conv_flops(c, h), conv_moved(c, f, h)};
     } else if (h->kind == H_TRIDIAG) {
         a = (PlanAmount){result / c->size * op_info(OP_TRIDIAG)->cost, result};
         for (uint32_t k = 0; k < h->args_count; k++) a.bytes += type_bytes(c, f->regs.data[h->args[k]].type);
@@ -216,6 +230,31 @@ static double conv_bytes(const Costs *c, const HInstr *h) {
            16 * (weights / p.out + 64 * p.made_phases);
 }
 
+/* Scratch of a chain: that of its first convolution, and rows in place of what the last one reads (emit_conv.c, take_turns;
+ * emit_chain.c). */
+static double chain_bytes(const Costs *c, const HInstr *first) {
+    const HInstr *last = &first[first->chain];
+    const Conv *conv = &c->plan->convs.data[last->index];
+    ConvPlan p = conv_plan(conv, CONV_TRANSPOSED);
+    double all[2], beyond = (double)conv->size[1] - 1, most = 0,
+                   weights = (double)conv_weights(conv);
+    for (uint32_t a = 0; a < 2; a++)
+        all[a] = extent(c, last->grids[0], a) + (double)(p.axis[a].ghost[0] + p.axis[a].ghost[1]);
+    double row = ceil((all[0] + (double)(p.axis[0].low + p.axis[0].rest)) / 16) * 16 + 32;
+    for (int tile = 4; tile <= 5; tile++)
+        for (int tiles = 1; tiles <= 3; tiles += 2) {
+            bool fits = row * p.in * (3 * tile + beyond) * c->size < 0.8 * (1 << 20);
+            double turn = tile * tiles, units = ceil(all[1] / (3 * turn));
+            if (!fits || tiles == 3)
+                most = fmax(most,
+                            units * row *
+                                (p.in * (turn + beyond) + c->plan->convs.data[first->index].out));
+        }
+    return conv_bytes(c, first) +
+           (most + all[0] * all[1] * p.out + 8 * weights + 4 * CONV_TILE) * c->size +
+           16 * (weights + 64);
+}
+
 static double slot_bytes(const Costs *c, double bytes) {
     return floor((bytes + 63 + PLAN_SLOT_GAP) / 64) * 64;
 }
@@ -327,7 +366,9 @@ static double most_scratch(const Costs *c, const HFunc *f, const HBlock *block) 
     double most = 0;
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        if (h->kind == H_CONV) most = fmax(most, slot_bytes(c, conv_bytes(c, h)));
+        if (h->kind == H_CONV && !host_in_chain(block, i))
+            most = fmax(most, slot_bytes(c, conv_bytes(c, h)));
+        if (h->kind == H_CONV && h->chain) most = fmax(most, slot_bytes(c, chain_bytes(c, h)));
         if (h->kind == H_TRIDIAG)
             most = fmax(most, slot_bytes(c, tridiag_bytes(c, h, f->regs.data[h->dst].type.channels)));
         if (host_is_loop(h->kind)) most = fmax(most, most_scratch(c, f, h->loop->body));
@@ -438,7 +479,13 @@ static const HFunc *function_at(const Plan *plan, uint32_t place) { return plan-
 
 PlanAmount plan_amount(const Plan *plan, const Module *module, const PdnGrid *grids, uint32_t place) {
     Costs c = {.plan = plan, .module = module, .grids = grids, .size = plan->f64 ? 8 : 4};
-    return amount(&c, function_at(plan, place), plan->place[place].instr);
+    const HInstr *h = plan->place[place].instr;
+    PlanAmount all = amount(&c, function_at(plan, place), h);
+    for (uint32_t m = 1; h->kind == H_CONV && m <= h->chain; m++) {
+        PlanAmount a = amount(&c, function_at(plan, place), &h[m]);
+        all = (PlanAmount){all.flops + a.flops, all.bytes + a.bytes};
+    }
+    return all;
 }
 
 PlanAmount plan_amount_together(const Plan *plan, const Module *module, const PdnGrid *grids, uint32_t place,

@@ -200,7 +200,9 @@ static void see(void *context, HReg r, bool written) {
 }
 
 /* Launches that may run together are at one place in time: none may write where another reads. */
-static bool runs_with_last(const HBlock *block, uint32_t i) { return i > 0 && block->code.data[i - 1].relay > 0; }
+static bool runs_with_last(const HBlock *block, uint32_t i) {
+    return i > 0 && (block->code.data[i - 1].relay > 0 || block->code.data[i - 1].chain > 0);
+}
 
 static void number_block(Memory *m, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {

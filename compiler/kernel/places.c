@@ -141,6 +141,10 @@ static void put_conv(const Plan *plan, const HInstr *h, Text *out) {
     text_printf(out, "convolution %u, ", h->index);
     put_extents(size, c->rank, out);
     text_puts(out, forms[h->detail]);
+    for (uint32_t m = 1; m <= h->chain; m++) {
+        if (h[m].kind == H_LAUNCH) text_printf(out, ", kernel %u", h[m].index);
+        if (h[m].kind == H_CONV) text_printf(out, ", convolution %u%s", h[m].index, forms[h[m].detail]);
+    }
 }
 
 void plan_place_text(const Plan *plan, uint32_t place, Text *out) {

@@ -78,7 +78,7 @@ struct PdnGrid; /* runtime/pdn.h */
 typedef struct {
     double flops, bytes;
 } PlanAmount;
-/* What an instruction does and moves (a fused multiply-add is two flops, a division 8: the costs in ops.def) when it runs once on grids of these sizes (by Module.grids; NULL: as the module says). */
+/* What an instruction does and moves (a fused multiply-add is two flops, a division 8: the costs in ops.def) when it runs once, with those that always run together with it, on grids of these sizes (by Module.grids; NULL: as the module says). */
 PlanAmount plan_amount(const Plan *plan, const Module *module, const struct PdnGrid *grids, uint32_t place);
 /* The same of stages [first, end) of what runs together from `place` on: a field is read once, and none is written that only
  * they read. */

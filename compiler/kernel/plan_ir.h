@@ -108,6 +108,7 @@ typedef enum {
     PLACE_SLOT,    /* slot `place_index` of the function */
     PLACE_POOL, /* a buffer of the enclosing loop that no state points to; place_index counts them */
     PLACE_RESULT, /* the caller's buffer for result `place_index` */
+    PLACE_ROWS,   /* some rows of it, in the scratch of a chain (chain.c) */
 } HPlace;
 
 typedef struct {
@@ -202,6 +203,7 @@ typedef struct {
     HReg *reductions; /* by its reductions: scalars */
     uint32_t relay;   /* so many launches after it may run together with it, row by row */
     uint32_t own;     /* of such launches: which outputs (bits) only those launches read */
+    uint32_t chain;   /* so many instructions after it run together with it (chain.c) */
     HLoop *loop;
     HReg *dsts; /* CALL */
     uint32_t dsts_count;
@@ -308,9 +310,11 @@ KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uin
 KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap,
                            uint32_t *places);
 
-void plan_seal(Plan *plan);     /* moves growing arrays into the arena */
-void plan_trim(Plan *plan);     /* leaves out outputs that nothing reads */
-void plan_relay(Plan *plan);    /* finds launches, and steps of loops, that can run together */
+void plan_seal(Plan *plan);  /* moves growing arrays into the arena */
+void plan_trim(Plan *plan);  /* leaves out outputs that nothing reads */
+void plan_relay(Plan *plan); /* finds launches, and steps of loops, that can run together */
+void plan_chains(
+    Plan *plan); /* finds convolutions that run together with what stands between them */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */
 void plan_smallest(Plan *plan); /* the least extents, per grid */
 void plan_number(Plan *plan);   /* gives every instruction its place, when they move no more */
@@ -321,6 +325,10 @@ void plan_print_code(const Plan *plan, Text *out);
 
 /* Can the launches from `first` on run together as it says? `left`: instructions that stand after it. */
 bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left);
+/* The same for the instructions of a chain. */
+bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t left);
+/* Can tiles of rows sum the convolution (compiler/llvm/emit_conv.c)? */
+bool conv_by_rows(const Conv *conv);
 /* How many steps of the loop could be taken in one relay; 0: not more than one. */
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *loop);
 /* Along the last axis: how many rows beyond a cell's own the kernel reads. */
@@ -331,6 +339,11 @@ uint32_t kernel_words_count(const Kernel *kernel);
 /* Is it a loop, with HInstr.loop: forwards, backwards, or up to a step? */
 static inline bool host_is_loop(HKind kind) {
     return kind == H_LOOP || kind == H_BACK || kind == H_ADVANCE;
+}
+
+/* Does instruction `i` run together with others, in a chain? */
+static inline bool host_in_chain(const HBlock *block, uint32_t i) {
+    return block->code.data[i].chain > 0 || (i > 0 && block->code.data[i - 1].chain > 0);
 }
 
 /* Does instruction `i` read register r, write it? Visits registers of an instruction (not of bodies). */

@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-static const char *const places[] = {"none", "pointer", "slot", "pool", "result"};
+static const char *const places[] = {"none", "pointer", "slot", "pool", "result", "rows"};
 static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 
 const char *const host_words[H_KINDS] = {
@@ -42,6 +42,7 @@ static void put_launch(const Plan *plan, const HInstr *h, Text *out) {
     put_regs("outputs", h->outputs, k->written.len, out);
     put_regs("reductions", h->reductions, k->reductions.len, out);
     if (h->relay) text_printf(out, " relay %u own %u", h->relay, h->own);
+    if (h->chain) text_printf(out, " chain %u", h->chain);
 }
 
 static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out);
@@ -105,6 +106,7 @@ static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *
     put_reg("to", h->dst, out);
     put_regs("args", h->args, h->args_count, out);
     put_regs("dsts", h->dsts, h->dsts_count, out);
+    if (h->chain) text_printf(out, " chain %u", h->chain);
 }
 
 static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out) {

@@ -242,6 +242,12 @@ static void same(Reader *r, uint32_t a, uint32_t b) {
     if (a != b) fail(r, "lists of other lengths before this");
 }
 
+static void read_chain(Reader *r, HInstr *h) {
+    if (!peek(r, "chain")) return;
+    expect(r, "chain");
+    h->chain = number(r);
+}
+
 static void read_launch(Reader *r, HInstr *h) {
     uint32_t n;
     h->kind = H_LAUNCH;
@@ -270,11 +276,13 @@ static void read_launch(Reader *r, HInstr *h) {
     same(r, n, k->written.len);
     h->reductions = regs(r, "reductions", &n);
     same(r, n, k->reductions.len);
-    if (!peek(r, "relay")) return;
-    expect(r, "relay");
-    h->relay = number(r);
-    expect(r, "own");
-    h->own = number(r);
+    if (peek(r, "relay")) {
+        expect(r, "relay");
+        h->relay = number(r);
+        expect(r, "own");
+        h->own = number(r);
+    }
+    read_chain(r, h);
 }
 
 static void read_block(Reader *r, HBlock *block, uint32_t depth);
@@ -372,6 +380,7 @@ static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
     h->dst = named_reg(r, "to");
     h->args = regs(r, "args", &h->args_count);
     h->dsts = regs(r, "dsts", &h->dsts_count);
+    read_chain(r, h);
 }
 
 static void read_block(Reader *r, HBlock *block, uint32_t depth) {
@@ -434,7 +443,7 @@ static uint32_t read_slots(Reader *r, const char *word, HSlot **slots) {
 }
 
 static void read_func(Reader *r) {
-    static const char *const places[] = {"none", "pointer", "slot", "pool", "result"};
+    static const char *const places[] = {"none", "pointer", "slot", "pool", "result", "rows"};
     HFunc *f = ARENA_NEW(r->arena, HFunc);
     vec_push(&r->plan->funcs, f);
     expect(r, "func");
@@ -445,7 +454,7 @@ static void read_func(Reader *r) {
         number_in(r, next(r), "r");
         HRegData d = {.type = read_type(r)};
         next(r);
-        d.place = (HPlace)one_of(r, places, 5, "a place expected");
+        d.place = (HPlace)one_of(r, places, 6, "a place expected");
         d.place_index = number(r);
         vec_push(&f->regs, d);
     }

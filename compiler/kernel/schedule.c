@@ -680,6 +680,7 @@ Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
     map_free(&p.flat);
     map_free(&p.hosts);
     plan_trim(plan);
+    plan_chains(plan);
     plan_relay(plan);
     plan_memory(plan);
     plan_smallest(plan);

@@ -516,6 +516,9 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
         bool follows = i > 0 && block->code.data[i - 1].relay > 0;
         if (!follows && !relay_holds(c->plan, h, block->code.len - 1 - i))
             fail(c, "func", "launches that cannot run together");
+        if ((i == 0 || block->code.data[i - 1].chain == 0) &&
+            !chain_holds(c->plan, c->f, h, block->code.len - 1 - i))
+            fail(c, "func", "a chain of what cannot run together");
         if (h->kind == H_LAUNCH)
             check_launch(c, h);
         else if (host_is_loop(h->kind))

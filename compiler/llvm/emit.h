@@ -100,16 +100,17 @@ LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x);
 enum { CONV_LAUNCHES = 8, CONV_OPERANDS = 6, CONV_LAUNCH_WORDS = 64 };
 typedef struct {
     LLVMValueRef function, units, work; /* work: as PdnHost.launch */
+    bool folds;                         /* comes after what a chain gathers */
 } ConvLaunch;
 void emit_convs(Emit *e); /* the kernels of all convolutions */
 LLVMValueRef emit_conv_shape(Emit *e, const Conv *c); /* a PdnConvShape, laid out as C has it */
 /* Bytes of scratch of an instruction CONV; the kernels that it launches one after another. Grids are pointers to
  * PdnGrid, `words` room for CONV_LAUNCH_WORDS words, of which the caller sets the first six (grid of u, grid of v,
- * first operand, second, result, scratch). */
-LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
-                             LLVMValueRef words);
-uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
-                            LLVMValueRef words, ConvLaunch *out);
+ * first operand, second, result, scratch). `chained`: of a member of a chain (emit_chain.c). */
+LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, bool chained, LLVMValueRef u_grid,
+                             LLVMValueRef v_grid, LLVMValueRef words);
+uint32_t emit_conv_launches(Emit *e, const HInstr *h, bool chained, LLVMValueRef u_grid,
+                            LLVMValueRef v_grid, LLVMValueRef words, ConvLaunch *out);
 
 /* ---- emit_kernel.c, emit_host.c ---- */
 

@@ -51,10 +51,7 @@ typedef ConvTile TileRule(bool many, const Conv *conv, const ConvPlan *p, ConvFo
 /* Unrolled over the taps along x and y. */
 static ConvTile tile_of_rows(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
                              uint32_t depth) {
-    bool whole =
-        conv->rank >= 2 && conv->stride[0] == 1 && conv->dilation[0] == 1 && conv->dilation[1] == 1;
-    bool small = conv->size[1] >= 2 && conv->size[1] <= 7 && conv->size[0] <= 9;
-    if (form == CONV_WEIGHTS || p->out > 3 || !whole || !small) return (ConvTile){0};
+    if (form == CONV_WEIGHTS || p->out > 3 || !conv_by_rows(conv)) return (ConvTile){0};
     return (ConvTile){.channels = 1, .rows = many ? 5 : 4, .vectors = many ? 4 : 2};
 }
 
@@ -79,11 +76,13 @@ static ConvTile tile_of_channels(bool many, const Conv *conv, const ConvPlan *p,
 
 static TileRule *const tiles[] = {tile_of_taps, tile_of_rows, tile_of_channels};
 
+/* What a chain reads of FORWARD is one row of all channels. */
 static ConvTile choose_tile(const Emit *e, const Conv *conv, const ConvPlan *p, ConvForm form,
-                            uint32_t depth) {
+                            bool chained, uint32_t depth) {
     ConvTile t = {0};
     for (size_t i = 0; t.channels == 0; i++)
-        t = tiles[i](e->machine.registers >= 32, conv, p, form, depth);
+        if (!chained || form != CONV_FORWARD || tiles[i] != tile_of_rows)
+            t = tiles[i](e->machine.registers >= 32, conv, p, form, depth);
     return t;
 }
 
@@ -130,6 +129,26 @@ static void extents(CE *c, LLVMValueRef u_grid, LLVMValueRef v_grid) {
     }
 }
 
+/* Of a chain: so many rows are made from padded ones that stand in the second-level cache, before the last of these move to
+ * the front; a unit makes several times as many. A row of all channels stands together, each with room for what its last
+ * vector writes beyond it; they are an odd number of vectors apart, so that rows do not compete for the same lines. */
+static void take_turns(CE *c) {
+    enum { TILES = 3, UNIT = 3, CACHE = 1 << 20 };
+    Emit *e = c->e;
+    int64_t tile = c->tile.rows, beyond = (int64_t)c->conv->size[1] - 1;
+    c->padded.channel =
+        LLVMBuildOr(e->b, cv_plus(c, c->padded.y, e->lanes), cv_int(c, e->lanes), "");
+    c->padded.y = cv_times(c, c->padded.channel, c->p.in);
+    LLVMValueRef bytes = cv_times(c, c->padded.y, (TILES * tile + beyond) * e->size);
+    LLVMValueRef small = cv_less(c, bytes, cv_int(c, CACHE));
+    c->turn = cv_if(c, small, cv_int(c, TILES * tile), cv_int(c, tile));
+    c->block = cv_times(c, c->turn, UNIT);
+}
+
+LLVMValueRef conv_turn_numbers(CE *c) {
+    return cv_mul(c, c->padded.y, cv_plus(c, c->turn, (int64_t)c->conv->size[1] - 1));
+}
+
 /* Which way cells are walked, and in which pieces. */
 static void walk(CE *c) {
     Emit *e = c->e;
@@ -161,6 +180,8 @@ static void walk(CE *c) {
     LLVMValueRef some = emit_max(e, cv_div(c, numbers, step), cv_int(c, 1));
     c->block = cv_if(c, c->by_rows, rows, cv_mul(c, some, step));
     if (c->tile.rows) c->block = cv_int(c, c->tile.rows);
+    c->turn = NULL;
+    if (c->chained && c->form == CONV_TRANSPOSED) take_turns(c);
     c->blocks = cv_ceil(c, cv_if(c, c->by_rows, c->made[1], c->flat), c->block);
     c->planes = c->layers = NULL;
     if (!sums) return;
@@ -175,7 +196,9 @@ static void lay_out(CE *c) {
     uint32_t depth = conv_depth(c), blocks = c->p.groups * conv_channel_blocks(c);
     c->padded.base = at;
     LLVMValueRef numbers = cv_times(c, c->padded.channel, (int64_t)c->p.in * c->p.groups);
-    if (c->tile.rows) /* a last tile reads rows beyond the last */
+    if (c->turn) /* for each unit */
+        numbers = cv_mul(c, conv_turn_numbers(c), c->blocks);
+    else if (c->tile.rows) /* a last tile reads rows beyond the last */
         numbers = cv_add(c, numbers, cv_times(c, c->padded.y, c->tile.rows));
     at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
     c->offsets = at;
@@ -208,11 +231,11 @@ static void lay_out(CE *c) {
 }
 
 /* Computes all sizes from the grids. */
-static void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef u_grid,
-                      LLVMValueRef v_grid) {
-    *c = (CE){.e = e, .conv = &e->plan->convs.data[conv], .form = form};
+static void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained,
+                      LLVMValueRef u_grid, LLVMValueRef v_grid) {
+    *c = (CE){.e = e, .conv = &e->plan->convs.data[conv], .form = form, .chained = chained};
     c->p = conv_plan(c->conv, form);
-    c->tile = choose_tile(e, c->conv, &c->p, form, conv_depth(c));
+    c->tile = choose_tile(e, c->conv, &c->p, form, chained, conv_depth(c));
     extents(c, u_grid, v_grid);
     walk(c);
     lay_out(c);
@@ -221,12 +244,12 @@ static void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef
 /* The sizes that depend on the grids, as words: those of a form, in an order of their own. */
 enum { MOST_SIZES = 48 };
 static uint32_t list_sizes(CE *c, LLVMValueRef **list) {
-    LLVMValueRef *all[] = {&c->flat,           &c->block,       &c->blocks,   &c->planes,
-                           &c->layers,         &c->padded.base, &c->padded.y, &c->padded.z,
-                           &c->padded.channel, &c->copied.base, &c->copied.y, &c->copied.z,
-                           &c->copied.channel, &c->folded.base, &c->folded.y, &c->folded.z,
-                           &c->folded.channel, &c->weights,     &c->offsets,  &c->partial,
-                           &c->whole,          &c->bytes};
+    LLVMValueRef *all[] = {&c->flat,     &c->block,          &c->blocks,      &c->planes,
+                           &c->turn,     &c->layers,         &c->padded.base, &c->padded.y,
+                           &c->padded.z, &c->padded.channel, &c->copied.base, &c->copied.y,
+                           &c->copied.z, &c->copied.channel, &c->folded.base, &c->folded.y,
+                           &c->folded.z, &c->folded.channel, &c->weights,     &c->offsets,
+                           &c->partial,  &c->whole,          &c->bytes};
     uint32_t count = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) list[count++] = all[i];
     for (uint32_t a = 0; a < MAX_RANK; a++) {
@@ -241,12 +264,12 @@ static LLVMValueRef word_at(Emit *e, LLVMValueRef words, uint32_t word) {
     return LLVMBuildInBoundsGEP2(e->b, e->i64, words, &i, 1, "");
 }
 
-/* Opens a description in a stage: sizes that are no constants are read from the words, and what would compute
- * them goes again. */
-static void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueRef words) {
+/* Sizes that are no constants are read from the words, and what would compute them goes again. */
+void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLVMValueRef words) {
     LLVMValueRef null = LLVMConstNull(e->ptr), *list[MOST_SIZES];
     LLVMBasicBlockRef block = LLVMGetInsertBlock(e->b);
-    conv_open(c, e, conv, form, null, null);
+    LLVMValueRef there = LLVMGetLastInstruction(block);
+    conv_open(c, e, conv, form, chained, null, null);
     c->words = words;
     LLVMValueRef last = LLVMGetLastInstruction(block), rows = c->by_rows;
     uint32_t count = list_sizes(c, list);
@@ -257,7 +280,7 @@ static void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, LLVMValueR
         LLVMValueRef word = emit_word(e, e->i64, words, CONV_SIZES + count, "rows");
         c->by_rows = LLVMBuildICmp(e->b, LLVMIntNE, word, emit_i64(e, 0), "");
     }
-    while (last) {
+    while (last != there) {
         LLVMValueRef before = LLVMGetPreviousInstruction(last);
         if (!LLVMGetFirstUse(last)) LLVMInstructionEraseFromParent(last);
         last = before;
@@ -298,14 +321,15 @@ static Body *const bodies[CONV_STAGES] = {conv_fill, conv_copy, conv_pack, conv_
 
 /* void sizes(u_grid, v_grid, words): all sizes, then whether cells are walked by rows, then the units of the
  * stages. */
-static LLVMValueRef sizes_function(Emit *e, uint32_t conv, ConvForm form) {
-    char *name = arena_format(e->arena, "pdn_conv_%u_%s_sizes", conv, conv_form_names[form]);
+static LLVMValueRef sizes_function(Emit *e, uint32_t conv, ConvForm form, bool chained) {
+    char *name = arena_format(e->arena, "pdn_%s_%u_%s_sizes", chained ? "chain" : "conv", conv,
+                              conv_form_names[form]);
     LLVMTypeRef type = LLVMFunctionType(e->none, (LLVMTypeRef[]){e->ptr, e->ptr, e->ptr}, 3, false);
     LLVMValueRef f = emit_function(e, name, type, false), words = LLVMGetParam(f, 2);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     CE c;
     LLVMValueRef *list[MOST_SIZES];
-    conv_open(&c, e, conv, form, LLVMGetParam(f, 0), LLVMGetParam(f, 1));
+    conv_open(&c, e, conv, form, chained, LLVMGetParam(f, 0), LLVMGetParam(f, 1));
     uint32_t count = list_sizes(&c, list);
     for (uint32_t i = 0; i < count; i++)
         if (*list[i]) LLVMBuildStore(e->b, *list[i], word_at(e, words, CONV_SIZES + i));
@@ -320,15 +344,16 @@ static LLVMValueRef sizes_function(Emit *e, uint32_t conv, ConvForm form) {
 }
 
 /* void stage(words, begin, end), as other kernels. */
-static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, ConvStage stage) {
+static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, bool chained,
+                                   ConvStage stage) {
     static const char *const names[CONV_STAGES] = {"fill", "copy", "pack", "gather",
                                                    "fold", "sums", "total"};
-    char *name =
-        arena_format(e->arena, "pdn_conv_%u_%s_%s", conv, conv_form_names[form], names[stage]);
+    char *name = arena_format(e->arena, "pdn_%s_%u_%s_%s", chained ? "chain" : "conv", conv,
+                              conv_form_names[form], names[stage]);
     LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     CE c;
-    conv_reopen(&c, e, conv, form, LLVMGetParam(f, 0));
+    conv_reopen(&c, e, conv, form, chained, LLVMGetParam(f, 0));
     Counting units;
     LLVMValueRef unit = cv_loop(&c, &units, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1);
     bodies[stage](&c, unit);
@@ -337,55 +362,59 @@ static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, ConvSt
     return f;
 }
 
-static bool has_stage(Emit *e, uint32_t conv, ConvForm form, ConvStage stage) {
+/* A chain fills no padded array of what its members make for each other, and gathers by itself. */
+static bool has_stage(Emit *e, uint32_t conv, ConvForm form, bool chained, ConvStage stage) {
     ConvPlan p = conv_plan(&e->plan->convs.data[conv], form);
     switch (stage) {
-    case STAGE_FILL:
+    case STAGE_FILL: return !chained || form == CONV_FORWARD;
     case STAGE_PACK: return true;
-    case STAGE_GATHER: return form != CONV_WEIGHTS;
+    case STAGE_GATHER: return form != CONV_WEIGHTS && !chained;
     case STAGE_FOLD: return p.folds;
     default: return form == CONV_WEIGHTS;
     }
 }
 
 /* Functions of a form: its stages, then that of its sizes. */
-static LLVMValueRef *functions_of(Emit *e, const HInstr *h) {
-    return e->convs + (h->index * CONV_FORMS + h->detail) * (CONV_STAGES + 1);
+static LLVMValueRef *functions_of(Emit *e, const HInstr *h, bool chained) {
+    uint32_t form = h->index * CONV_FORMS + h->detail;
+    return e->convs + (2 * form + chained) * (CONV_STAGES + 1);
 }
 
 static void emit_used(Emit *e, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
+        bool chained = host_in_chain(block, i);
         if (host_is_loop(h->kind)) emit_used(e, h->loop->body);
-        if (h->kind != H_CONV || functions_of(e, h)[CONV_STAGES]) continue;
-        LLVMValueRef *made = functions_of(e, h);
+        if (h->kind != H_CONV || functions_of(e, h, chained)[CONV_STAGES]) continue;
+        LLVMValueRef *made = functions_of(e, h, chained);
         ConvForm form = (ConvForm)h->detail;
-        made[CONV_STAGES] = sizes_function(e, h->index, form);
+        made[CONV_STAGES] = sizes_function(e, h->index, form, chained);
         for (ConvStage s = 0; s < CONV_STAGES; s++)
-            if (has_stage(e, h->index, form, s)) made[s] = stage_function(e, h->index, form, s);
+            if (has_stage(e, h->index, form, chained, s))
+                made[s] = stage_function(e, h->index, form, chained, s);
     }
 }
 
 void emit_convs(Emit *e) {
     e->convs = ARENA_ARRAY(e->arena, LLVMValueRef,
-                           e->plan->convs.len * CONV_FORMS * (CONV_STAGES + 1) + 1);
+                           e->plan->convs.len * CONV_FORMS * 2 * (CONV_STAGES + 1) + 1);
     for (uint32_t i = 0; i < e->plan->funcs.len; i++) emit_used(e, &e->plan->funcs.data[i]->body);
 }
 
-static void call_sizes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
-                       LLVMValueRef words) {
-    LLVMValueRef f = functions_of(e, h)[CONV_STAGES];
+static void call_sizes(Emit *e, const HInstr *h, bool chained, LLVMValueRef u_grid,
+                       LLVMValueRef v_grid, LLVMValueRef words) {
+    LLVMValueRef f = functions_of(e, h, chained)[CONV_STAGES];
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, (LLVMValueRef[]){u_grid, v_grid, words}, 3,
                    "");
 }
 
-LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
-                             LLVMValueRef words) {
+LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, bool chained, LLVMValueRef u_grid,
+                             LLVMValueRef v_grid, LLVMValueRef words) {
     CE none = {0};
     LLVMValueRef *list[MOST_SIZES];
     uint32_t count = list_sizes(&none, list), bytes = 0;
     while (bytes < count && list[bytes] != &none.bytes) bytes++;
-    call_sizes(e, h, u_grid, v_grid, words);
+    call_sizes(e, h, chained, u_grid, v_grid, words);
     return emit_word(e, e->i64, words, CONV_SIZES + bytes, "bytes");
 }
 
@@ -406,17 +435,17 @@ static LLVMValueRef stage_work(Emit *e, const HInstr *h, ConvStage stage, LLVMVa
     }
 }
 
-uint32_t emit_conv_launches(Emit *e, const HInstr *h, LLVMValueRef u_grid, LLVMValueRef v_grid,
-                            LLVMValueRef words, ConvLaunch *out) {
+uint32_t emit_conv_launches(Emit *e, const HInstr *h, bool chained, LLVMValueRef u_grid,
+                            LLVMValueRef v_grid, LLVMValueRef words, ConvLaunch *out) {
     CE none = {0};
     LLVMValueRef *list[MOST_SIZES];
     uint32_t sizes = list_sizes(&none, list), count = 0;
-    call_sizes(e, h, u_grid, v_grid, words);
+    call_sizes(e, h, chained, u_grid, v_grid, words);
     for (ConvStage s = 0; s < CONV_STAGES; s++) {
-        LLVMValueRef f = functions_of(e, h)[s];
+        LLVMValueRef f = functions_of(e, h, chained)[s];
         if (!f) continue;
         LLVMValueRef units = emit_word(e, e->i64, words, CONV_SIZES + sizes + 1 + s, "units");
-        out[count++] = (ConvLaunch){f, units, stage_work(e, h, s, u_grid, v_grid)};
+        out[count++] = (ConvLaunch){f, units, stage_work(e, h, s, u_grid, v_grid), s == STAGE_FOLD};
     }
     return count;
 }

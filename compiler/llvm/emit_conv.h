@@ -52,6 +52,7 @@ typedef struct {
     Emit *e;
     const Conv *conv;
     ConvForm form;
+    bool chained; /* a member of a chain (emit_chain.h): what is read, or made, is there in rows */
     ConvPlan p;
     ConvTile tile;
     /* sizes, known when the function starts */
@@ -62,6 +63,7 @@ typedef struct {
     LLVMValueRef flat;                     /* numbers of a plane, walked flat */
     LLVMValueRef block, blocks;  /* rows, or numbers, that a unit walks; how many of them */
     LLVMValueRef planes, layers; /* WEIGHTS: planes that a unit walks; how many such */
+    LLVMValueRef turn; /* chained: rows that are made between two moves of the padded ones */
     ConvArray padded, copied,
         folded; /* folded: what is made before it is folded, all phases of a channel */
     LLVMValueRef weights, offsets, partial; /* bytes from the start of the scratch */
@@ -85,6 +87,15 @@ uint32_t conv_depth(const CE *c);
 LLVMValueRef conv_phase_depth(CE *c, LLVMValueRef phase);
 LLVMValueRef conv_offsets(CE *c, LLVMValueRef phase);
 LLVMValueRef conv_packed(CE *c, LLVMValueRef phase, LLVMValueRef block);
+
+/* Opens a description in a stage, whose sizes are words. */
+void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLVMValueRef words);
+
+/* Of a chain: row `y` of all channels of what FORWARD makes, each to its row of `to`; rows are as long as whole vectors.
+ * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from padded rows of which the first stands at x. */
+void conv_chain_row(CE *c, LLVMValueRef y, const ConvArray *to);
+void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y);
+LLVMValueRef conv_turn_numbers(CE *c); /* of the padded rows of a unit */
 
 /* The bodies of the stages, for one unit. */
 void conv_fill(CE *c, LLVMValueRef unit);

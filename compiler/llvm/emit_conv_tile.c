@@ -5,11 +5,14 @@
 
 enum { WINDOW = 8, MOST_SUMS = 32 }; /* tiles that are made before they are copied to their rows */
 
+static const char *tile_name(CE *c, const char *what) {
+    uint32_t number = (uint32_t)(c->conv - c->e->plan->convs.data);
+    return arena_format(c->e->arena, "pdn_conv_%u_%s_%s", number, conv_form_names[c->form], what);
+}
+
 static LLVMValueRef tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count) {
     Emit *e = c->e;
-    uint32_t number = (uint32_t)(c->conv - e->plan->convs.data);
-    char *name =
-        arena_format(e->arena, "pdn_conv_%u_%s_%s", number, conv_form_names[c->form], what);
+    const char *name = tile_name(c, what);
     LLVMValueRef f = emit_function(e, name, LLVMFunctionType(e->none, types, count, false), false);
     LLVMAddAttributeAtIndex(
         f, (unsigned)LLVMAttributeFunctionIndex,
@@ -97,8 +100,11 @@ static LLVMValueRef gather_tile(CE *c) {
     Emit *e = c->e;
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef types[7] = {e->ptr, e->ptr, e->ptr, e->i64, e->ptr, e->i64, e->i64};
-    LLVMValueRef f = tile_function(c, "tile", types, 7), sum[MOST_SUMS] = {0};
     uint32_t channels = c->tile.channels, vectors = c->tile.vectors;
+    const char *what = arena_format(e->arena, "tile_%u_%u", channels, vectors);
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, what)), sum[MOST_SUMS] = {0};
+    if (f) return f;
+    f = tile_function(c, what, types, 7);
     sum_runs(c, f, vectors, LLVMGetParam(f, 3), 1, add_taps, sum, channels * vectors);
     for (uint32_t o = 0; o < channels; o++) {
         Guard g;
@@ -252,7 +258,10 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
     Emit *e = c->e;
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef p = e->ptr, i = e->i64, types[R_COUNT] = {p, p, p, i, i, p, i};
-    LLVMValueRef f = tile_function(c, arena_format(e->arena, "tile_%u", vectors), types, R_COUNT);
+    const char *what = arena_format(e->arena, "tile_%u", vectors);
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, what));
+    if (f) return f;
+    f = tile_function(c, what, types, R_COUNT);
     LLVMValueRef sum[MOST_SUMS] = {0};
     uint32_t rows = c->tile.rows;
     sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), c->conv->size[0] * c->conv->size[1], add_planes, sum,
@@ -359,6 +368,56 @@ void conv_gather(CE *c, LLVMValueRef unit) {
     gather_flat(c, &g, from, emit_min(e, to, c->flat));
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* ---- rows of a chain --------------------------------------------------------------------------------- */
+
+/* Tiles of a row from x on, below the vectors `to`; returns where they end. */
+static LLVMValueRef chain_tiles(CE *c, Gather *g, LLVMValueRef row, LLVMValueRef from,
+                                LLVMValueRef to) {
+    Counting tiles;
+    int64_t width = (int64_t)c->tile.vectors * c->e->lanes;
+    g->tile = gather_tile(c);
+    LLVMValueRef x = cv_loop(c, &tiles, from, cv_plus(c, to, 1 - width), width);
+    run_tile(c, g, cv_add(c, row, x), cv_at(c, g->to.base, x), g->to.channel);
+    emit_loop_end(c->e, &tiles);
+    return LLVMBuildLoad2(c->e->b, c->e->i64, tiles.variable, "");
+}
+
+void conv_chain_row(CE *c, LLVMValueRef y, const ConvArray *to) {
+    Counting blocks;
+    ConvTile usual = c->tile;
+    LLVMValueRef zero = cv_int(c, 0), row = cv_mul(c, y, c->padded.y);
+    LLVMValueRef end = cv_times(c, cv_ceil(c, c->made[0], cv_int(c, c->e->lanes)), c->e->lanes);
+    LLVMValueRef block = cv_loop(c, &blocks, zero, cv_int(c, conv_channel_blocks(c)), 1);
+    LLVMValueRef first = cv_times(c, block, usual.channels);
+    Gather g = {
+        .x = conv_scratch(c, c->padded.base),
+        .offsets = conv_offsets(c, zero),
+        .weights = conv_packed(c, zero, block),
+        .depth = conv_phase_depth(c, zero),
+        .valid = emit_min(c->e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, usual.channels)),
+        .to = *to};
+    g.to.base = cv_at(c, to->base, cv_mul(c, first, to->channel));
+    LLVMValueRef x = chain_tiles(c, &g, row, zero, end);
+    if (usual.vectors > 1) { /* what is left: a vector at a time */
+        c->tile.vectors = 1;
+        chain_tiles(c, &g, row, x, end);
+        c->tile = usual;
+    }
+    emit_loop_end(c->e, &blocks);
+}
+
+void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y) {
+    Counting channels;
+    LLVMValueRef zero = cv_int(c, 0);
+    Gather g = {.tile = rows_tile(c, c->tile.vectors), .offsets = conv_offsets(c, zero), .x = x};
+    LLVMValueRef o = cv_loop(c, &channels, zero, cv_int(c, c->p.out), 1);
+    g.weights = conv_packed(c, zero, o);
+    g.to = made_array(c, zero);
+    g.to.base = cv_at(c, g.to.base, cv_mul(c, o, g.to.channel));
+    gather_tiles_of_rows(c, &g, y);
+    emit_loop_end(c->e, &channels);
 }
 
 /* ---- sums -------------------------------------------------------------------------------------------- */

@@ -104,7 +104,7 @@ static void emit_conv(HE *h, const HInstr *in) {
         u,  v, h->regs[in->args[0]].value, h->regs[in->args[1]].value, field_place(h, in->dst),
         h->scratch};
     for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
-    uint32_t count = emit_conv_launches(e, in, u, v, h->words, launches);
+    uint32_t count = emit_conv_launches(e, in, false, u, v, h->words, launches);
     for (uint32_t i = 0; i < count; i++)
         launch(h, launches[i].function, launches[i].units, launches[i].work);
 }
@@ -383,7 +383,11 @@ void emit_code(HE *h, const HBlock *block) {
     uint64_t outer = h->place;
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *in = &block->code.data[i];
-        if (in->relay && !h->e->standalone) {
+        if (in->chain) {
+            h->place = in->place;
+            emit_chain(h, in);
+            i += in->chain;
+        } else if (in->relay && !h->e->standalone) {
             h->place = in->place;
             emit_relay(h, in);
             i += in->relay;
@@ -412,6 +416,10 @@ static uint32_t most_words(const Plan *plan) {
         uint32_t count = kernel_words(plan->kernels.data[i]).count;
         most = count > most ? count : most;
     }
+    for (uint32_t i = 0; i < plan->funcs.len; i++) {
+        uint32_t count = chain_words(plan, &plan->funcs.data[i]->body);
+        most = count > most ? count : most;
+    }
     return most;
 }
 
@@ -426,17 +434,18 @@ static LLVMValueRef scratch_of(Emit *e, const HFunc *f, const HBlock *block, LLV
             LLVMValueRef bytes = tridiag_bytes(e, h, g, f->regs.data[h->dst].type.channels);
             most = most ? emit_max(e, most, bytes) : bytes;
         }
-        if (h->kind != H_CONV) continue;
+        if (h->kind != H_CONV || (i > 0 && block->code.data[i - 1].chain)) continue;
         bool seen = false;
         for (uint32_t k = 0; k < i && !seen; k++) {
             const HInstr *o = &block->code.data[k];
             seen = o->kind == H_CONV && o->index == h->index && o->detail == h->detail &&
-                   o->grids[0] == h->grids[0];
+                   o->grids[0] == h->grids[0] && !h->chain && !host_in_chain(block, k);
         }
         if (seen) continue;
         LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, CONV_LAUNCH_WORDS), "words");
-        LLVMValueRef bytes = emit_conv_bytes(e, h, grid_at(e, grids, h->grids[0]),
-                                             grid_at(e, grids, h->grids[1]), words);
+        LLVMValueRef bytes = h->chain ? chain_bytes(e, h, grids)
+                                      : emit_conv_bytes(e, h, false, grid_at(e, grids, h->grids[0]),
+                                                        grid_at(e, grids, h->grids[1]), words);
         most = most ? emit_max(e, most, bytes) : bytes;
     }
     return most;

@@ -143,6 +143,14 @@ void emit_relay(HE *h, const HInstr *first);
 /* As many steps of the loop as the host takes together; the others are left. */
 void emit_steps_together(HE *h, const HLoop *l, LoopValues *v);
 
+/* ---- emit_chain.c ---- */
+
+/* The convolution and what runs together with it. */
+void emit_chain(HE *h, const HInstr *first);
+LLVMValueRef chain_bytes(Emit *e, const HInstr *first, LLVMValueRef grids); /* of its scratch */
+uint32_t chain_words(const Plan *plan,
+                     const HBlock *block); /* most words of the arguments of a chain */
+
 /* ---- emit_tape.c ---- */
 
 /* Makes room for the tape of a loop about to run, for its count of steps. */

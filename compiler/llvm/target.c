@@ -80,8 +80,9 @@ bool target_optimise(const Target *t, LLVMModuleRef module, char **error) {
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t->tm);
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
-    const char *passes = t->level <= 0 ? "function(mem2reg)"
-                                       : "function(mem2reg,early-cse,loop-mssa(licm),simplifycfg)";
+    const char *passes = t->level <= 0
+                             ? "function(mem2reg)"
+                             : "function(mem2reg,early-cse,loop-mssa(licm),simplifycfg),globaldce";
     LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
     LLVMErrorRef failed = LLVMRunPasses(module, passes, t->tm, o);
     LLVMDisposePassBuilderOptions(o);

@@ -154,6 +154,153 @@ Test(code_conv, rows_and_blocks) {
         }
 }
 
+/* A flux of v that other fields and numbers take part in. */
+static Node flux_of(Case *c, Node v, Node other, int kind) {
+    Node one = graph_const(c->m, c->f, 1), rate = graph_const(c->m, c->f, 0.3);
+    Node square = graph_binary(c->m, c->f, OP_MUL, v, v, SPAN_NONE);
+    Node slow =
+        graph_binary(c->m, c->f, OP_ADD, graph_binary(c->m, c->f, OP_DIV, square, rate, SPAN_NONE),
+                     one, SPAN_NONE);
+    if (kind == 0) return v;
+    if (kind == 1) return graph_binary(c->m, c->f, OP_DIV, v, slow, SPAN_NONE);
+    Node sum = graph_binary(c->m, c->f, OP_ADD,
+                            graph_binary(c->m, c->f, OP_DIV, v, slow, SPAN_NONE), other, SPAN_NONE);
+    return kind == 2 ? sum : graph_unary(c->m, c->f, OP_TANH, sum, SPAN_NONE);
+}
+
+static bool mentions(const Plan *plan, const char *what) {
+    Text text = {0};
+    plan_print(plan, &text);
+    bool found = strstr(text.data, what);
+    text_free(&text);
+    return found;
+}
+
+/* The plan of a chain as text, and texts that are wrong. */
+static void reads_back(const Plan *plan, Arena *arena) {
+    Text one = {0}, two = {0};
+    plan_print(plan, &one);
+    char *error = NULL;
+    Plan *again = plan_read(one.data, one.len, arena, &error);
+    cr_assert_not_null(again, "%s", error);
+    plan_print(again, &two);
+    cr_expect_str_eq(one.data, two.data);
+    static const char *const broken[][2] = {
+        {"chain 2", "chain 1"}, {"chain 1", "chain 9"}, {"rows 0", "pointer 0"}};
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        char *at = strstr(one.data, broken[i][0]);
+        if (!at) continue;
+        Text text = {0};
+        text_printf(&text, "%.*s%s%s", (int)(at - one.data), one.data, broken[i][1],
+                    at + strlen(broken[i][0]));
+        cr_expect_null(plan_read(text.data, text.len, arena, &error), "%s is taken for sound", broken[i][1]);
+        text_free(&text);
+    }
+    text_free(&one);
+    text_free(&two);
+}
+
+/* A convolution, a flux, the transposed convolution: row by row, against the reference and what plan_cost says. */
+Test(code_conv, chains) {
+    uint64_t seed = 5;
+    for (int trial = 0; trial < 40; trial++) {
+        static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_GHOST};
+        Conv conv = {.rank = 2, .groups = 1, .in = pick(&seed, 1, 3), .out = pick(&seed, 1, 16)};
+        int64_t extent[MAX_RANK] = {1, 1, 1};
+        for (uint32_t a = 0; a < MAX_RANK; a++) {
+            conv.size[a] = conv.stride[a] = conv.dilation[a] = 1;
+            if (a == 2) continue;
+            conv.size[a] = pick(&seed, a == 1 ? 2 : 1, 7);
+            bool periodic = pick(&seed, 0, 3) == 0;
+            for (int s = 0; s < 2; s++)
+                conv.sides[a][s] = periodic ? SIDE_PERIODIC : kinds[pick(&seed, 1, 3)];
+            int64_t least = conv_high(&conv, a) > 1 ? conv_high(&conv, a) : 1;
+            extent[a] = least + pick(&seed, 0, trial % 4 == 0 ? 4 : a == 0 ? 90 : 130);
+        }
+        Case c = start(2, extent);
+        ConvId id = graph_conv(c.m, &conv);
+        Type v = type_field(c.grid, conv.out);
+        Node u = input_of(&c, type_field(c.grid, conv.in), seed), other = input_of(&c, v, seed + 1);
+        Node w = input_of(&c, type_field(graph_row(c.m, conv_weights(&c.m->convs.data[id])), 1),
+                          seed + 2);
+        Node k = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE);
+        Node t = flux_of(&c, k, other, trial % 4);
+        Node back = graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE);
+        show(&c, graph_binary(
+                     c.m, c.f, OP_SUB, u,
+                     graph_binary(c.m, c.f, OP_DIV, back, graph_const(c.m, c.f, 50), SPAN_NONE),
+                     SPAN_NONE));
+        prepare(&c, false, 1);
+        Arena *arena = arena_new();
+        Plan *plan = plan_make(c.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
+        cr_expect(mentions(plan, trial % 4 ? "chain 2" : "chain 1"), "%s: no chain",
+                  describe(&conv, extent));
+        if (trial < 8) reads_back(plan, arena);
+        char *error = NULL;
+        Code *code = code_load(plan, NULL, NULL, &error);
+        cr_assert_not_null(code, "%s", error);
+        void **inputs = run_inputs(&c.run);
+        CodeArguments args = {.grids = c.run.grids, .inputs = (const void *const *)inputs};
+        uint64_t bytes = code_workspace(code, &args), said = plan_cost(plan, c.m).workspace;
+        cr_expect(bytes <= said && said < 2 * bytes + 100000, "%s: %llu of %llu bytes",
+                  describe(&conv, extent), (unsigned long long)bytes, (unsigned long long)said);
+        for (uint32_t i = 0; i < c.m->inputs.len; i++) free(inputs[i]);
+        free(inputs);
+        code_free(code);
+        arena_free(arena);
+        check(&c, describe(&conv, extent));
+    }
+}
+
+/* Rows that are wide: fewer of them at a time. */
+Test(code_conv, chains_of_wide_rows) {
+    Conv conv = {.rank = 2,
+                 .in = 1,
+                 .out = 16,
+                 .groups = 1,
+                 .size = {5, 5, 1},
+                 .stride = {1, 1, 1},
+                 .dilation = {1, 1, 1}};
+    for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = SIDE_EVEN;
+    Case c = start(2, (int64_t[]){1500, 23});
+    ConvId id = graph_conv(c.m, &conv);
+    Node u = input_of(&c, type_field(c.grid, 1), 1),
+         w = input_of(&c, type_field(graph_row(c.m, 400), 1), 2);
+    Node t = flux_of(&c, graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE),
+                     NODE_NONE, 1);
+    show(&c, graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE));
+    check(&c, "a chain of wide rows");
+}
+
+/* What else reads the field between, or is no transposed convolution of it alone, makes no chain. */
+Test(code_conv, no_chains) {
+    for (int kind = 0; kind < 3; kind++) {
+        Conv conv = {.rank = 2,
+                     .in = 1,
+                     .out = 4,
+                     .groups = 1,
+                     .size = {3, 3, 1},
+                     .stride = {1, 1, 1},
+                     .dilation = {1, 1, 1}};
+        if (kind == 2) conv.stride[0] = conv.stride[1] = 2;
+        for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = SIDE_EVEN;
+        Case c = start(2, (int64_t[]){20, 20});
+        ConvId id = graph_conv(c.m, &conv);
+        Node u = input_of(&c, type_field(c.grid, 1), 1),
+             w = input_of(&c, type_field(graph_row(c.m, 36), 1), 2);
+        Node v = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE),
+             t = flux_of(&c, v, NODE_NONE, 1);
+        show(&c, graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE));
+        if (kind < 2) show(&c, kind ? t : v);
+        Arena *arena = arena_new();
+        prepare(&c, false, 1);
+        Plan *plan = plan_make(c.m, &(PlanOptions){.fma = true}, arena);
+        cr_expect(!mentions(plan, "chain"), "kind %d: a chain", kind);
+        arena_free(arena);
+        check(&c, "no chain");
+    }
+}
+
 /* What plan_cost says of scratch covers what a run needs, and not much more. */
 Test(code_conv, costs) {
     for (int stride = 1; stride <= 2; stride++)
