@@ -26,14 +26,14 @@ import marked # noqa: E402
 CC = ["gcc", "-std=gnu17", "-O3", "-march=native", "-ffast-math", "-fopenmp"]
 # name, cells an axis, rank, variants of the plain program, steps of a short and a long run
 PROGRAMS = [
-    ("perona_malik", 4096, 2, ["", "rows"], 20, 220),
-    ("perona_malik", 8192, 2, [""], 20, 220),
+    ("perona_malik", 4096, 2, ["", "rows"], 20, 120),
+    ("perona_malik", 8192, 2, [""], 10, 60),
     ("heat2d", 4096, 2, [""], 20, 220),
-    ("heat2d", 8192, 2, [""], 20, 220),
-    ("fsi", 4096, 2, [""], 20, 220),
-    ("du_fort_frankel", 4096, 2, [""], 20, 220),
-    ("heat3d", 256, 3, [""], 20, 220),
-    ("heat3d", 512, 3, [""], 2, 12),
+    ("heat2d", 8192, 2, [""], 10, 60),
+    ("fsi", 4096, 2, [""], 20, 120),
+    ("du_fort_frankel", 4096, 2, [""], 20, 120),
+    ("heat3d", 256, 3, [""], 20, 120),
+    ("heat3d", 512, 3, [""], 10, 50),
     ("flux", 512, 2, ["peak"], 20, 220),
 ]
 # Of networks the rival is the processor: how many flops a cell and step are (those of the convolutions).

@@ -210,6 +210,16 @@ def check(rival):
     return 0 if worst < 1e-4 else 1
 
 
+def infer(rival, options):
+    with torch.no_grad():
+        rival.prepare()
+        times = milliseconds(lambda: rival.infer(rival.x), max(20, options.steps), 5)
+        np.save(options.inference, rival.infer(rival.x).contiguous().numpy())
+    print(f"ms per inference: {np.median(times):.3f}")
+    print(f"peak memory: {peak():.1f} MB")
+    return 0
+
+
 def main(make):
     parser = argparse.ArgumentParser(description=make.__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -221,6 +231,7 @@ def main(make):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--weights", help="safetensors to begin with")
     parser.add_argument("--dump", metavar="FOLDER", help="weights.safetensors, x.npy, target.npy there; losses of 20 steps")
+    parser.add_argument("--inference", metavar="RESULT.npy", help="inference alone; its result goes there")
     parser.add_argument("--check", action="store_true", help="gradients against the plain program in double")
     parser.add_argument("--variant", default=make.best, choices=make.variants, help="default: the fastest")
     options = parser.parse_args()
@@ -236,6 +247,8 @@ def main(make):
         return 0
     if options.check:
         return check(rival)
+    if options.inference:
+        return infer(rival, options)
     before = peak()
     optimiser = adam(rival, options.rate, options.epsilon)
     times = milliseconds(lambda: step(rival, optimiser), max(20, options.steps), 5)

@@ -6,7 +6,8 @@
 A rival times its own steps (the median of 20 or more after 5 to warm up: the best for it). So does pdn's training, in
 its history. Of inference, ms per step = (time of LONG steps - time of SHORT steps) / (LONG - SHORT), of whole processes,
 so that start, compiling, loading and first touch of memory fall out. Peak memory is the greatest resident set of the
-training process, libraries and all. Both run alternately; tables show medians (least to greatest), and the median of
+training process, libraries and all. Compiling is all that comes before pdn's training runs, reading files apart, with
+nothing cached, or everything: the times of the stages that `pdn bench` tells. Both run alternately; tables show medians (least to greatest), and the median of
 the ratios pair by pair.
 """
 import argparse
@@ -26,6 +27,7 @@ import marked # noqa: E402
 
 SHORT, LONG = 5, 45
 TRAINING, INFERENCE, MEMORY = "ms per training step", "ms per inference", "peak memory"
+COMPILE, START = "CPU ms to compile", "CPU ms to load from the cache"
 
 # How pdn runs. What stands in braces is filled in: pdn, program, steps, threads, folder (with weights.safetensors, x.npy
 # and target.npy of the rival's --dump), rate and epsilon of Adam, cache. Training: `steps` steps of
@@ -121,6 +123,12 @@ class Pair:
         short, long = self.ours(self.infer, SHORT), self.ours(self.infer, LONG)
         return 1e3 * (long[0] - short[0]) / (LONG - SHORT)
 
+    def compiling(self, *options):
+        """CPU ms"""
+        command = [self.train[0], "bench", *self.train[2:], "--json", "--repeat", "1", *options]
+        found = json.loads(self.ours(command, 1)[2])
+        return 1e3 * sum(seconds for stage, seconds in found["stages"].items() if stage != "read files")
+
     def measure(self):
         theirs, ours = [], []
         if self.there:
@@ -130,13 +138,13 @@ class Pair:
             theirs.append({label: said[label] for label in (TRAINING, INFERENCE, MEMORY)})
             if self.there:
                 training, memory = self.training_step()
-                ours.append({TRAINING: training, MEMORY: memory, INFERENCE: self.inference()})
+                ours.append({TRAINING: training, MEMORY: memory, INFERENCE: self.inference(),
+                             COMPILE: self.compiling("--no-cache"), START: self.compiling()})
         row = {"name": self.name, "what": self.what}
-        for label in (TRAINING, INFERENCE, MEMORY):
-            a, b = [pair[label] for pair in theirs], [pair[label] for pair in ours]
-            row[label] = {"PyTorch": spread(a)}
-            if b:
-                row[label]["pdn"] = spread(b)
+        for label in (TRAINING, INFERENCE, MEMORY, COMPILE, START):
+            a, b = ([pair[label] for pair in pairs if label in pair] for pairs in (theirs, ours))
+            row[label] = {who: spread(numbers) for who, numbers in (("PyTorch", a), ("pdn", b)) if numbers}
+            if a and b:
                 row[label]["ratio"] = statistics.median(x / y for x, y in zip(a, b))
         return row
 
@@ -158,7 +166,7 @@ def table(rows, options):
              "Medians (least to greatest); times are PyTorch / pdn, so are memories.", "",
              "| network | | PyTorch | pdn | times |", "|---|---|---|---|---|"]
     for row in rows:
-        for label in (TRAINING, INFERENCE, MEMORY):
+        for label in (TRAINING, INFERENCE, MEMORY, COMPILE, START):
             def show(who, found=row[label], unit=" MB" if label == MEMORY else ""):
                 if who not in found:
                     return "–"

@@ -14,7 +14,7 @@ import sys
 
 from _rival import he, main, torch
 
-DEPTH, CHANNELS, SIZE, BATCH, CELLS = 20, 16, 5, 16, 64
+DEPTH, CHANNELS, SIZE = 20, 16, 5
 REACH = SIZE // 2
 
 
@@ -103,6 +103,7 @@ class SymmetricResnet:
     __doc__ = __doc__
     variants, best = ["written out", "autograd"], "written out"
     rate, epsilon = 1e-3, 1e-3
+    batch, cells = 16, 64
 
     def __init__(self, variant):
         self.variant = variant
@@ -111,8 +112,8 @@ class SymmetricResnet:
         self.weights = {"K": K, "lambda": torch.full((DEPTH,), 0.1)}
         self.project(self.weights)
         K *= 0.5 # far inside the constraint: in the steps that are compared, no other bound of the norm acts either
-        self.target = smooth(torch.rand(BATCH, 1, CELLS, CELLS))
-        self.x = self.target + 25 / 255 * torch.randn(BATCH, 1, CELLS, CELLS)
+        self.target = smooth(torch.rand(self.batch, 1, self.cells, self.cells))
+        self.x = self.target + 25 / 255 * torch.randn(self.batch, 1, self.cells, self.cells)
 
     @staticmethod
     def project(weights):
@@ -126,7 +127,8 @@ class SymmetricResnet:
     def plain(x, weights, kinks=None):
         """As one would write it down. It has no kinks."""
         u = x
-        to = [1, 0, *range(CELLS), CELLS - 1, CELLS - 2]
+        n = x.size(2)
+        to = [1, 0, *range(n), n - 1, n - 2]
         for K, lam in zip(weights["K"], weights["lambda"]):
             s = torch.conv2d(u[:, :, to][:, :, :, to], K)
             w = torch.conv_transpose2d(s / (1 + s * s / (lam * lam)), K)
