@@ -87,6 +87,7 @@ static void name_row(const Bench *b, BenchRow *row) {
         uint32_t stages[PDN_RELAY_STAGES];
         (void)plan_stages(program->plan, row->r.place, stages);
         named = plan_place(program->plan, stages[row->r.first]);
+        row->place.in = row->place.out = 0; /* its stages say */
     }
     row->span = span_of(b, program, named);
     row->source = source_of(b, named.span.file ? named.span : row->span);

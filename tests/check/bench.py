@@ -42,13 +42,13 @@ experiment learn {
     print "loss": mean(net(G.x * G.y))
 }
 """
-SWEEPS = """use schemes
-experiment sweeps {
-    grid G = box([0, 1], [0, 1], cells = [1024, 1024])
-    let F(u) = laplacian(u)
-    let u = explicit(F, tau = 1e-8, steps = 3)(G.x * G.y)
-    let v = u + 1e-8 * laplacian(laplacian(u))
-    print "mean": mean(v)
+SWEEPS = """experiment sweeps {
+    input width  = 1024
+    input height = 1024
+    grid G = box([0, width], [0, height], cells = [width, height])
+    let S(u) = u + 0.1 * laplacian(u / (1 + u^2))
+    let u = S(S(S(S(S(S(S(S(G.x * G.y))))))))
+    print "mean": mean(u)
 }
 """
 
@@ -126,6 +126,13 @@ def together():
     check("bytes of a group", group["bytes"] == group["passes"] * cells**2 * 8, group)
     check("flops of a group", group["flops"] == group["launches"] * cells**2 * 9, group)
     check("the steps that are left", sum(row["launches"] for row in alone) == steps - group["launches"], alone)
+    small = profile(SWEEPS, "--threads", "1", "--repeat", "1", "width=16", "height=16")
+    check("small fields stay alone", not rows_of(small, "group"), small["rows"])
+    for width, height in ((1024, 1024), (16384, 128), (32768, 64)): # rows so wide that few of them stay in the cache
+        found = profile(SWEEPS, "--threads", "1", "--repeat", "1", f"width={width}", f"height={height}")
+        check("each launch once", found["total"]["launches"] == small["total"]["launches"], found["rows"])
+        flops, cells = found["total"]["flops"] / width / height, small["total"]["flops"] / 256
+        check("flops do not depend on what runs together", math.isclose(flops, cells, rel_tol=1e-6), flops, cells)
     found = profile(SWEEPS, "--threads", "1", "--repeat", "1")
     for group in rows_of(found, "group"):
         alone = 2 * 4 * 1024**2 * group["launches"] # each reads a field and writes one
