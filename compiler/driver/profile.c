@@ -98,7 +98,8 @@ static void timed_leg(void *context, PdnKernel *kernel, const void *arguments, i
                       int64_t work) {
     Meter *m = context;
     uint32_t place = (uint32_t)m->host.place, stages[PDN_RELAY_STAGES];
-    bool alone = m->next < m->relay->stages_count && arguments == m->relay->stages[m->next].words;
+    if (m->next >= m->relay->stages_count) m->next = m->relay->stages_count - 1; /* more launches than stages */
+    bool alone = arguments == m->relay->stages[m->next].words;
     int64_t end = alone ? m->next + 1 : group_end(m, work);
     double start = profile_seconds();
     m->inner->launch(m->inner->context, kernel, arguments, units, work);
