@@ -6,7 +6,7 @@
  *
  * Parts of the rows go to several threads. Each computes the rows beyond its part that its own need, too, so that nobody
  * waits; where these belong to a field that is wanted as a whole, two threads write the same bits there. */
-#include "runtime/pdn.h"
+#include "runtime/blocking.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +34,6 @@ typedef struct {
     const PdnRelay *relay;
     int64_t rows, block, units, ahead;
     int64_t scale[PDN_RELAY_STAGES], places[PDN_RELAY_FIELDS];
-    char *turns;        /* of a whole relay: where rows take turns, */
-    int64_t turn_bytes; /* of each unit */
 } Run;
 
 /* The rows of stage `from` that the rows `span` of stage `to` read: not cut at the sides. */
@@ -117,7 +115,7 @@ static void advance(Part *p, int64_t stage, int64_t end) {
     p->done[stage] = end;
 }
 
-static void start(Part *p, int64_t low, int64_t high, char *turns) {
+static void start(Part *p, int64_t low, int64_t high) {
     const Run *run = p->run;
     const PdnRelay *r = run->relay;
     Span all[PDN_RELAY_STAGES];
@@ -132,8 +130,7 @@ static void start(Part *p, int64_t low, int64_t high, char *turns) {
         p->field[i].first = 0;
         p->field[i].row = row_bytes(r, f);
         if (!f->own) continue;
-        p->field[i].base = run->turns ? turns : p->field[i].base + low * run->scale[f->stage] * p->field[i].row;
-        turns = run->turns ? turns + run->places[i] * p->field[i].row : NULL;
+        p->field[i].base += low * run->scale[f->stage] * p->field[i].row;
         p->field[i].first = p->done[f->stage];
         point(p, i);
     }
@@ -145,7 +142,7 @@ static void run_units(const void *arguments, int64_t begin, int64_t end) {
     int64_t low = run->rows * begin / run->units, high = run->rows * end / run->units;
     Part p;
     p.run = run;
-    start(&p, low, high, run->turns ? run->turns + begin * run->turn_bytes : NULL);
+    start(&p, low, high);
     /* begins so far below that the first rows are made one after the other, as all others */
     for (int64_t y = low - 2 * run->ahead; y < high;) {
         y = y + run->block < high ? y + run->block : high;
@@ -222,7 +219,7 @@ static bool arrange(Run *run, int threads, int64_t cache) {
     for (int64_t i = 0; i < r->fields_count; i++) {
         const PdnHandOver *f = &r->fields[i];
         turns += (f->own ? run->places[i] : run->places[i] / 2) * row_bytes(r, f) * f->channels;
-        if (f->own && !r->whole && run->places[i] >= run->rows / run->units * run->scale[f->stage]) return false;
+        if (f->own && run->places[i] >= run->rows / run->units * run->scale[f->stage]) return false;
     }
     return turns <= cache;
 }
@@ -267,24 +264,9 @@ int64_t pdn_relay_cache(void) {
     return (cache > 0 ? cache : CACHE_BYTES) / 8 * 7;
 }
 
-/* The rows that take turns are in memory of their own. */
-static bool run_whole(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context) {
-    Run run = {.relay = relay};
-    bool stays = handed_over(relay) / (relay->fields_count + 1) < cache / 2; /* in the cache, anyway */
-    if ((stays && cache != PDN_RELAY_ALWAYS) || !arrange(&run, threads < 1 ? 1 : threads, cache)) return false;
-    for (int64_t i = 0; i < relay->fields_count; i++)
-        if (relay->fields[i].own) run.turn_bytes += run.places[i] * row_bytes(relay, &relay->fields[i]);
-    run.turn_bytes = (run.turn_bytes + 63) & ~(int64_t)63;
-    char *memory = malloc((size_t)(run.units * run.turn_bytes + 63));
-    if (!memory) return false;
-    run.turns = memory + (-(uintptr_t)memory & 63);
-    launch(context, run_units, &run, run.units, work_of(relay));
-    free(memory);
-    return true;
-}
-
-bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context) {
-    if (relay->whole) return run_whole(relay, threads, cache, launch, context);
+bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch,
+               void *context) {
+    if (relay->whole) return pdn_blocking(relay, threads, cache, launch, context);
     bool large = cache == PDN_RELAY_ALWAYS || handed_over(relay) >= LEAST_BYTES;
     for (int64_t first = 0, end; first < relay->stages_count; first = end) {
         Leg leg;

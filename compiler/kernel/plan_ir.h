@@ -331,8 +331,9 @@ bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t
 bool conv_by_rows(const Conv *conv);
 /* How many steps of the loop could be taken in one relay; 0: not more than one. */
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *loop);
-/* Along the last axis: how many rows beyond a cell's own the kernel reads. */
-int32_t kernel_rows_reach(const Kernel *kernel);
+/* Along an axis: how many cells beyond its own the kernel reads; does it read cells at the other end of the grid? */
+int32_t kernel_reach(const Kernel *kernel, uint32_t axis);
+bool kernel_goes_round(const Kernel *kernel, uint32_t axis);
 /* Words of the arguments of its launches (emit.h: KernelWords). */
 uint32_t kernel_words_count(const Kernel *kernel);
 

@@ -9,7 +9,9 @@
  * gives: several of them are one relay, so that memory is gone through once for all. */
 #include "compiler/kernel/plan_ir.h"
 
-enum { STEPS = 5 /* together: more of them would need more of the cache than they save */ };
+/* Steps together, at most: a pass over memory for ten of them costs a few percent; planes in 3D are so large that more of them would
+ * leave narrow strips, which compute much beside themselves. */
+enum { STEPS = 10, STEPS_3D = 5 };
 
 typedef struct {
     const Plan *plan;
@@ -18,18 +20,15 @@ typedef struct {
     GridId fine, coarse; /* coarse: GRID_NONE as long as there is none */
 } Relay;
 
-int32_t kernel_rows_reach(const Kernel *k) {
-    uint32_t last = k->rank - 1;
-    return k->low[last] > k->high[last] ? k->low[last] : k->high[last];
+int32_t kernel_reach(const Kernel *k, uint32_t axis) {
+    return k->low[axis] > k->high[axis] ? k->low[axis] : k->high[axis];
 }
 
-/* Does it read rows at the other end of the grid? */
-static bool goes_round(const Kernel *k) {
-    uint32_t last = k->rank - 1;
+bool kernel_goes_round(const Kernel *k, uint32_t axis) {
     for (KNode n = 1; n < k->nodes.len; n++) {
         const KNodeData *d = &k->nodes.data[n];
         if (d->kind != K_SHIFT && d->kind != K_UNSHIFT) continue;
-        if (d->offset[last] && d->sides[last][d->offset[last] > 0] == SIDE_PERIODIC) return true;
+        if (d->offset[axis] && d->sides[axis][d->offset[axis] > 0] == SIDE_PERIODIC) return true;
     }
     return false;
 }
@@ -70,10 +69,14 @@ static bool reduces_already(const Relay *r, GridId grid) {
     return false;
 }
 
-static bool may_start(const Plan *plan, const HInstr *h) {
+static bool fits(const Plan *plan, const HInstr *h) {
     if (h->kind != H_LAUNCH) return false;
     const Kernel *k = plan->kernels.data[h->index];
-    return k->rank == 2 && k->written.len <= 8 && kernel_words_count(k) <= PDN_RELAY_WORDS;
+    return k->written.len <= 8 && kernel_words_count(k) <= PDN_RELAY_WORDS;
+}
+
+static bool may_start(const Plan *plan, const HInstr *h) {
+    return fits(plan, h) && plan->kernels.data[h->index]->rank == 2;
 }
 
 /* The grid, as one of the relay's; false: it is none of them. */
@@ -89,7 +92,7 @@ static bool joins(Relay *r, const HInstr *h) {
     Relay then = *r;
     const Kernel *k = r->plan->kernels.data[h->index];
     GridId grid = h->grids[0];
-    bool round = goes_round(k), common = false;
+    bool round = kernel_goes_round(k, k->rank - 1), common = false;
     if (!joins_grid(&then, grid) || (k->reductions.len && reduces_already(r, grid))) return false;
     for (uint32_t i = 0; i < k->scalars; i++)
         if (h->scalars[i] != NONE && maker(r, h->scalars[i]) != NONE) return false;
@@ -133,13 +136,11 @@ static bool only_loads(const Kernel *k) {
     return true;
 }
 
-/* A launch of a step: rows of one grid, of one channel, by rows near by. */
+/* A launch of a step: rows of one grid by rows near by. */
 static bool may_repeat(const Plan *plan, const HInstr *h, GridId grid) {
     const Kernel *k = plan->kernels.data[h->index];
-    if (!may_start(plan, h) || h->grids[0] != grid || k->reductions.len || goes_round(k) || !only_loads(k)) return false;
-    for (uint32_t i = 0; i < k->written.len; i++)
-        if (k->written.data[i] != 1) return false;
-    return true;
+    return fits(plan, h) && k->rank > 1 && h->grids[0] == grid && k->reductions.len == 0 &&
+           !kernel_goes_round(k, k->rank - 1) && only_loads(k);
 }
 
 static bool makes_number(const HFunc *f, const HInstr *h) {
@@ -165,7 +166,7 @@ uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
         Type t = f->regs.data[l->param[s]].type;
         if (t.kind == TYPE_STACK || t.kind == TYPE_TUPLE) return 0;
         if (t.kind != TYPE_FIELD) continue;
-        if (t.channels != 1 || (grid != GRID_NONE && t.grid != grid)) return 0;
+        if (grid != GRID_NONE && t.grid != grid) return 0;
         grid = t.grid;
         made += made_in(plan, l->body, l->next[s]);
     }
@@ -178,7 +179,7 @@ uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
         readings += plan->kernels.data[h->index]->fields.len;
     }
     if (!made) return 0;
-    uint32_t steps = STEPS;
+    uint32_t steps = plan->grid_rank[grid] == 3 ? STEPS_3D : STEPS;
     while (steps > 1 && (steps * launches > PDN_RELAY_STAGES || steps * fields > PDN_RELAY_FIELDS ||
                          steps * readings > PDN_RELAY_READINGS))
         steps--;

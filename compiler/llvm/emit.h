@@ -28,9 +28,13 @@ typedef struct {
     Arena *arena;
 } Emit;
 
-/* Layout of the words (8 bytes each) that a launch hands to its kernel. */
+/* Layout of the words (8 bytes each) that a launch hands to its kernel. A field has two: where it is, and the PdnGrid whose
+ * strides it has (others than its grid's where runtime/blocking.c keeps a part of it). */
+enum { FIELD_AT, FIELD_GRID, FIELD_WORDS };
 typedef struct {
-    uint32_t grids, fields, outputs, partials, rows, block_y, block_z, stream, scalars, count;
+    uint32_t grids, fields, outputs, partials, rows, block_y, block_z, stream;
+    uint32_t from, to; /* columns in 2D, rows of a plane in 3D */
+    uint32_t scalars, count;
 } KernelWords;
 KernelWords kernel_words(const Kernel *k);
 

@@ -13,13 +13,15 @@
 KernelWords kernel_words(const Kernel *k) {
     KernelWords w = {.grids = 0};
     w.fields = w.grids + k->grids;
-    w.outputs = w.fields + k->fields.len;
-    w.partials = w.outputs + k->written.len;
+    w.outputs = w.fields + FIELD_WORDS * k->fields.len;
+    w.partials = w.outputs + FIELD_WORDS * k->written.len;
     w.rows = w.partials + 1;
     w.block_y = w.rows + 1;
     w.block_z = w.block_y + 1;
     w.stream = w.block_z + 1;
-    w.scalars = w.stream + 1;
+    w.from = w.stream + 1;
+    w.to = w.from + 1;
+    w.scalars = w.to + 1;
     w.count = w.scalars + k->scalars;
     return w;
 }
@@ -78,36 +80,36 @@ static void store_vector(KE *ke, LLVMValueRef v, LLVMValueRef to) {
     LLVMPositionBuilderAtEnd(e->b, go);
 }
 
-/* `fresh`: lanes that were not computed before (vectors), or NULL. */
-static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValueRef y,
-                      LLVMValueRef z, LLVMValueRef fresh) {
-    const Kernel *k = ke->k;
-    Emit *e = ke->e;
+void ke_place(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z) {
     forget(ke);
     ke->vector = vector;
     ke->inner = inner;
     ke->cell[0] = x;
     ke->cell[1] = y;
     ke->cell[2] = z;
-    uint32_t at[MAX_RANK] = {0, 0, 0};
     for (uint32_t a = 0; a < MAX_RANK; a++) {
-        bool fixed = a >= k->rank || (a == 0 ? vector : inner), made;
-        at[a] = ke_axis(ke, a, 0, 0, MOVE_FIXED, &made);
-        ke->axes[a].data[at[a]] = (Axis){.fixed = fixed, .index = fixed ? NULL : ke->cell[a]};
+        bool fixed = a >= ke->k->rank || (a == 0 ? vector : inner), made;
+        uint32_t here = ke_axis(ke, a, 0, 0, MOVE_FIXED, &made);
+        ke->axes[a].data[here] = (Axis){.fixed = fixed, .index = fixed ? NULL : ke->cell[a]};
     }
+}
+
+/* `fresh`: lanes that were not computed before (vectors), or NULL. */
+static void emit_cell(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValueRef y,
+                      LLVMValueRef z, LLVMValueRef fresh) {
+    const Kernel *k = ke->k;
+    Emit *e = ke->e;
+    const uint32_t at[MAX_RANK] = {0, 0, 0}; /* ke_place's */
+    ke_place(ke, vector, inner, x, y, z);
     for (uint32_t i = 0; i < k->outputs.len; i++) ke_eval(ke, k->outputs.data[i].node, at);
     for (uint32_t i = 0; i < k->reductions.len; i++) accumulate(ke, i, at, fresh);
-    for (uint32_t i = 0; i < ke->carries.len && ke->carrying; i++) {
-        const Carry *c = &ke->carries.data[i];
-        uint32_t there[MAX_RANK];
-        for (uint32_t a = 0; a < MAX_RANK; a++) there[a] = ke_fixed(ke, a, c->at[a]);
-        LLVMBuildStore(e->b, ke_eval(ke, c->id, there), c->variable);
-    }
+    if (vector && inner) carry_leave(ke);
     LLVMValueRef index[MAX_RANK] = {x, y, z};
     for (uint32_t i = 0; i < k->outputs.len; i++) {
         const KOutput *o = &k->outputs.data[i];
-        LLVMValueRef row = ke_gep(ke, ke->outputs[o->field],
-                                  ke_offset(ke, &ke->grids[0], k->rank, o->channel, index));
+        LLVMValueRef row =
+            ke_gep(ke, ke->outputs[o->field],
+                   ke_offset(ke, &ke->written_strides[o->field], k->rank, o->channel, index));
         LLVMValueRef value = ke_eval(ke, o->node, at), to = ke_gep(ke, row, x);
         if (vector && inner && ke->stream)
             store_vector(ke, value, to);
@@ -232,76 +234,34 @@ static LLVMValueRef carrying_loop(KE *ke, LLVMValueRef from, LLVMValueRef to, LL
     return LLVMBuildLoad2(e->b, e->i64, c.variable, "");
 }
 
-/* A row as vectors alone: its ends, and what lies between. */
-static void row_of_vectors(KE *ke, LLVMValueRef y, LLVMValueRef z) {
+/* The columns [from, to) of a row as vectors alone: the row's ends, if they are among them, and what lies between. */
+static void row_of_vectors(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
+                           LLVMValueRef z) {
     Emit *e = ke->e;
     LLVMValueRef n = ke_extent(ke, 0), lanes = emit_i64(e, e->lanes),
-                 last = LLVMBuildNSWSub(e->b, n, lanes, ""), from = lanes;
+                 last = LLVMBuildNSWSub(e->b, n, lanes, "");
+    LLVMValueRef begins = LLVMBuildICmp(e->b, LLVMIntEQ, from, emit_i64(e, 0), ""),
+                 ends = LLVMBuildICmp(e->b, LLVMIntEQ, to, n, "");
+    LLVMBasicBlockRef low = emit_block(e, "low"), left = emit_block(e, "left"),
+                      between = emit_block(e, "between"), high = emit_block(e, "high"),
+                      done = emit_block(e, "row");
+    LLVMBuildCondBr(e->b, begins, low, left);
+    LLVMPositionBuilderAtEnd(e->b, low);
     end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
-    if (ke->carries.len) from = carrying_loop(ke, lanes, last, y, z);
-    vector_loop(ke, true, from, last, y, z);
+    LLVMBuildBr(e->b, between);
+    LLVMPositionBuilderAtEnd(e->b, left);
+    if (ke->carries.len) carry_from_left(ke, from, y, z);
+    LLVMBuildBr(e->b, between);
+    LLVMPositionBuilderAtEnd(e->b, between);
+    from = LLVMBuildSelect(e->b, begins, lanes, from, "");
+    to = LLVMBuildSelect(e->b, ends, last, to, "");
+    if (ke->carries.len) from = carrying_loop(ke, from, to, y, z);
+    vector_loop(ke, true, from, to, y, z);
+    LLVMBuildCondBr(e->b, ends, high, done);
+    LLVMPositionBuilderAtEnd(e->b, high);
     end_vector(ke, X_HIGH, last, y, z);
-}
-
-/* ---- what a vector leaves to the next --------------------------------------------------------------- */
-
-typedef struct {
-    KE *ke;
-    Map seen;
-    bool cut; /* stop at what is carried */
-} Survey;
-
-static uint64_t place_key(KNode id, const int32_t *at) {
-    return (uint64_t)id << 24 | (uint64_t)(at[0] + 128) << 16 | (uint64_t)(at[1] + 128) << 8 |
-           (uint64_t)(at[2] + 128);
-}
-
-/* Is the node worth a shuffle, needed one cell to the right, too, and there in the row's first vector? */
-static bool worth_carrying(Survey *s, KNode id, const int32_t *at) {
-    uint32_t ignored;
-    const KNodes *nodes = &s->ke->k->nodes;
-    if (nodes->data[id].kind != K_OP || at[0] < -1 ||
-        !map_get(&s->seen, place_key(id, (int32_t[]){at[0] + 1, at[1], at[2]}), &ignored))
-        return false;
-    return kernel_count(nodes, &id, 1, s->ke->k->rank, 256).flops >= 10;
-}
-
-static void survey(Survey *s, Map *visited, KNode id, const int32_t *at) {
-    const KNodeData *n = &s->ke->k->nodes.data[id];
-    uint32_t ignored;
-    if (visited->len > 4096 || map_get(visited, place_key(id, at), &ignored)) return;
-    map_set(visited, place_key(id, at), 1);
-    if (s->cut && worth_carrying(s, id, at)) {
-        Carry c = {.id = id, .at = {at[0] + 1, at[1], at[2]}};
-        if (!ke_carry(s->ke, id, c.at) && s->ke->carries.len < 8) vec_push(&s->ke->carries, c);
-        return;
-    }
-    int32_t next[MAX_RANK] = {at[0], at[1], at[2]};
-    if (n->kind == K_SHIFT || n->kind == K_UNSHIFT)
-        for (uint32_t a = 0; a < s->ke->k->rank; a++)
-            next[a] += n->kind == K_SHIFT ? n->offset[a] : -n->offset[a];
-    for (uint32_t i = 0; i < kernel_operands(n); i++) survey(s, visited, n->operand[i], next);
-}
-
-/* Decides what is carried along rows: dear values that a cell and its left neighbour both need. */
-static void find_carries(KE *ke) {
-    Survey s = {.ke = ke};
-    Map again = {0};
-    for (int pass = 0; pass < 2; pass++) {
-        s.cut = pass == 1;
-        for (uint32_t i = 0; i < ke->k->outputs.len; i++)
-            survey(&s, pass ? &again : &s.seen, ke->k->outputs.data[i].node,
-                   (int32_t[MAX_RANK]){0});
-        for (uint32_t i = 0; i < ke->k->reductions.len; i++)
-            for (uint32_t c = 0; c < ke->k->reductions.data[i].count; c++)
-                survey(&s, pass ? &again : &s.seen, ke->k->reductions.data[i].nodes[c],
-                       (int32_t[MAX_RANK]){0});
-    }
-    for (uint32_t i = 0; i < ke->carries.len; i++)
-        ke->carries.data[i].variable =
-            emit_variable(ke->e, LLVMVectorType(ke->e->real, ke->e->lanes), "before");
-    map_free(&s.seen);
-    map_free(&again);
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
 }
 
 /* Are rows long enough for that? The vector before the last must not reach a side. */
@@ -341,6 +301,22 @@ static void finish_row(KE *ke, LLVMValueRef row) {
     }
 }
 
+/* The columns [from, to) of a row away from the sides in y and z; away from those in x: [low, high). */
+static void inner_row(KE *ke, LLVMValueRef from, LLVMValueRef low, LLVMValueRef high,
+                      LLVMValueRef to, LLVMValueRef y, LLVMValueRef z, LLVMValueRef row) {
+    if (ke->row_carries.len)
+        carry_from_row_before(ke, ke->ends_done ? from : low, ke->ends_done ? to : high, y, z, row);
+    ke->carrying_rows = ke->row_carries.len > 0;
+    if (ke->ends_done) {
+        row_of_vectors(ke, from, to, y, z);
+    } else {
+        vector_loop(ke, true, low, high, y, z);
+        scalar_loop(ke, true, from, low, high, to, y, z);
+    }
+    ke->carrying_rows = false;
+    if (ke->row_carries.len) carry_row_done(ke, row);
+}
+
 /* Cells [from, to) of row (y, z); `row` numbers its partial results. */
 static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z,
                      LLVMValueRef row) {
@@ -368,12 +344,7 @@ static void emit_row(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
         ke->halves = halves != NULL;
         LLVMBuildCondBr(e->b, inner, a, b);
         LLVMPositionBuilderAtEnd(e->b, a);
-        if (ke->ends_done) {
-            row_of_vectors(ke, y, z);
-        } else {
-            vector_loop(ke, true, low, high, y, z);
-            scalar_loop(ke, true, from, low, high, to, y, z);
-        }
+        inner_row(ke, from, low, high, to, y, z, row);
         ke->halves = false;
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, b);
@@ -394,12 +365,15 @@ static void move_on(KE *ke, LLVMValueRef *fields, LLVMValueRef *outputs) {
     const KernelPart *p = ke->part;
     for (uint32_t i = 0; i < ke->k->fields.len; i++) {
         LLVMValueRef by = LLVMBuildNSWMul(e->b, ke->copy, emit_i64(e, p->field_step[i]), "");
-        if (!p->row[i]) by = LLVMBuildNSWMul(e->b, by, ke->grids[ke->k->fields.data[i].grid].channel, "");
+        uint32_t grid = ke->k->fields.data[i].grid;
+        LLVMValueRef channel = grid ? ke->grids[grid].strides.channel : ke->read_strides[i].channel;
+        if (!p->row[i]) by = LLVMBuildNSWMul(e->b, by, channel, "");
         fields[i] = p->field_step[i] ? ke_gep(ke, ke->fields[i], by) : ke->fields[i];
     }
     for (uint32_t i = 0; i < ke->k->written.len; i++) {
         LLVMValueRef by = LLVMBuildNSWMul(e->b, ke->copy, emit_i64(e, p->output_step[i]), "");
-        outputs[i] = ke_gep(ke, ke->outputs[i], LLVMBuildNSWMul(e->b, by, ke->grids[0].channel, ""));
+        outputs[i] = ke_gep(ke, ke->outputs[i],
+                            LLVMBuildNSWMul(e->b, by, ke->written_strides[i].channel, ""));
     }
 }
 
@@ -429,14 +403,20 @@ static void emit_copies(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef
 /* Work of the units [begin, end): rows in 2D; blocks of rows of some planes in 3D; blocks of cells in 1D. */
 static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
     Emit *e = ke->e;
-    LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), n = ke_extent(ke, 0);
-    Counting units, planes, rows;
+    LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), n = ke_extent(ke, 0), from = zero,
+                 to = n;
+    Counting strips, units, planes, rows;
+    if (ke->k->rank == 2) {
+        from = emit_word(e, e->i64, ke->args, ke->words.from, "from");
+        to = emit_word(e, e->i64, ke->args, ke->words.to, "to");
+    }
+    to = carry_strip_begin(ke, &strips, &from, to);
     LLVMValueRef u = emit_loop_begin(e, &units, begin, end, one, "unit");
     if (ke->k->rank == 1) {
-        LLVMValueRef from = LLVMBuildNSWMul(e->b, u, emit_i64(e, BLOCK_X), "");
+        from = LLVMBuildNSWMul(e->b, u, emit_i64(e, BLOCK_X), "");
         emit_copies(ke, from, emit_min(e, n, ke_add(ke, from, BLOCK_X)), zero, zero, u);
     } else if (ke->k->rank == 2) {
-        emit_copies(ke, zero, n, u, zero, u);
+        emit_copies(ke, from, to, u, zero, u);
     } else {
         LLVMValueRef by = emit_word(e, e->i64, ke->args, ke->words.block_y, "block_y");
         LLVMValueRef bz = emit_word(e, e->i64, ke->args, ke->words.block_z, "block_z");
@@ -446,17 +426,27 @@ static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
         LLVMValueRef y0 = LLVMBuildNSWMul(e->b, LLVMBuildSDiv(e->b, u, layers, ""), by, "");
         LLVMValueRef z0 = LLVMBuildNSWMul(e->b, LLVMBuildSRem(e->b, u, layers, ""), bz, "");
         LLVMValueRef y1 = emit_min(e, ny, LLVMBuildNSWAdd(e->b, y0, by, ""));
+        y0 = emit_max(e, y0, emit_word(e, e->i64, ke->args, ke->words.from, "from"));
+        y1 = emit_min(e, y1, emit_word(e, e->i64, ke->args, ke->words.to, "to"));
         LLVMValueRef z1 = emit_min(e, nz, LLVMBuildNSWAdd(e->b, z0, bz, ""));
         LLVMValueRef z = emit_loop_begin(e, &planes, z0, z1, one, "z");
         LLVMValueRef y = emit_loop_begin(e, &rows, y0, y1, one, "y");
-        emit_copies(ke, zero, n, y, z, LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, z, ny, ""), y, ""));
+        emit_copies(ke, from, to, y, z,
+                    LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, z, ny, ""), y, ""));
         emit_loop_end(e, &rows);
         emit_loop_end(e, &planes);
     }
     emit_loop_end(e, &units);
+    carry_strip_end(ke, &strips);
 }
 
 /* ---- arguments ------------------------------------------------------------------------------- */
+
+static void load_strides(Emit *e, LLVMValueRef grid, uint32_t rank, Strides *s) {
+    for (uint32_t a = 1; a < rank; a++)
+        s->stride[a] = emit_word(e, e->i64, grid, GRID_STRIDE + a, "stride");
+    s->channel = emit_word(e, e->i64, grid, GRID_CHANNEL, "channel");
+}
 
 static void load_grid(KE *ke, uint32_t number) {
     Emit *e = ke->e;
@@ -464,11 +454,17 @@ static void load_grid(KE *ke, uint32_t number) {
     LLVMValueRef p = emit_word(e, e->ptr, ke->args, ke->words.grids + number, "grid");
     for (uint32_t a = 0; a < ke->k->grid_rank[number]; a++) {
         g->extent[a] = emit_word(e, e->i64, p, GRID_EXTENT + a, "extent");
-        g->stride[a] = emit_word(e, e->i64, p, GRID_STRIDE + a, "stride");
         g->spacing[a] = emit_word(e, e->f64, p, GRID_SPACING + a, "spacing");
         g->origin[a] = emit_word(e, e->f64, p, GRID_ORIGIN + a, "origin");
     }
-    g->channel = emit_word(e, e->i64, p, GRID_CHANNEL, "channel");
+    load_strides(e, p, ke->k->grid_rank[number], &g->strides);
+}
+
+/* Where a field is; its strides. */
+static LLVMValueRef load_field(KE *ke, uint32_t word, Strides *s) {
+    Emit *e = ke->e;
+    load_strides(e, emit_word(e, e->ptr, ke->args, word + FIELD_GRID, "strides"), ke->k->rank, s);
+    return emit_word(e, e->ptr, ke->args, word + FIELD_AT, "field");
 }
 
 static void load_arguments(KE *ke) {
@@ -480,10 +476,13 @@ static void load_arguments(KE *ke) {
     ke->scalars = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     ke->reciprocals = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     for (uint32_t i = 0; i < k->grids; i++) load_grid(ke, i);
+    ke->read_strides = ARENA_ARRAY(e->arena, Strides, k->fields.len + 1);
+    ke->written_strides = ARENA_ARRAY(e->arena, Strides, k->written.len + 1);
     for (uint32_t i = 0; i < k->fields.len; i++)
-        ke->fields[i] = emit_word(e, e->ptr, ke->args, ke->words.fields + i, "field");
+        ke->fields[i] = load_field(ke, ke->words.fields + FIELD_WORDS * i, &ke->read_strides[i]);
     for (uint32_t i = 0; i < k->written.len; i++)
-        ke->outputs[i] = emit_word(e, e->ptr, ke->args, ke->words.outputs + i, "out");
+        ke->outputs[i] =
+            load_field(ke, ke->words.outputs + FIELD_WORDS * i, &ke->written_strides[i]);
     for (uint32_t i = 0; i < k->scalars; i++)
         ke->scalars[i] = emit_word(e, e->real, ke->args, ke->words.scalars + i, "scalar");
     ke->partials = emit_word(e, e->ptr, ke->args, ke->words.partials, "partials");
@@ -513,8 +512,7 @@ static void emit_part(KE *ke, const Kernel *whole, const KernelPart *part, LLVMV
         t->vector = emit_variable(e, LLVMVectorType(t->type, e->lanes), "total");
         t->scalar = emit_variable(e, t->type, "total");
     }
-    ke->carries.len = 0;
-    if (ke->ends_done) find_carries(ke);
+    carry_find(ke);
     emit_units(ke, begin, end);
     forget(ke);
     ke->k = whole;
@@ -539,6 +537,7 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
     forget(&ke);
     vec_free(&ke.values);
     vec_free(&ke.carries);
+    vec_free(&ke.row_carries);
     for (uint32_t a = 0; a < MAX_RANK; a++) vec_free(&ke.axes[a]);
     return f;
 }

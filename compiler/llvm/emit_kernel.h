@@ -1,12 +1,19 @@
 /* emit_kernel: what the files that emit kernels share. emit_value.c evaluates kernel nodes at positions;
- * emit_kernel.c arranges cells in vectors, rows and units; emit_copies.c finds channels that are treated alike. */
+ * emit_kernel.c arranges cells in vectors, rows and units; emit_carry.c keeps what neighbours need again;
+ * emit_copies.c finds channels that are treated alike. */
 #ifndef PDN_LLVM_EMIT_KERNEL_H
 #define PDN_LLVM_EMIT_KERNEL_H
 
 #include "compiler/llvm/emit.h"
 
+/* Distances of cells of a field. */
 typedef struct {
-    LLVMValueRef extent[MAX_RANK], stride[MAX_RANK], channel, spacing[MAX_RANK], origin[MAX_RANK];
+    LLVMValueRef stride[MAX_RANK], channel;
+} Strides;
+
+typedef struct {
+    LLVMValueRef extent[MAX_RANK], spacing[MAX_RANK], origin[MAX_RANK];
+    Strides strides;
 } GridValues;
 
 /* Where along one axis: `offset` cells from the cell itself, or (not fixed) at index. */
@@ -38,12 +45,15 @@ typedef VEC(KernelPart *) KernelParts;
 KernelParts kernel_parts(const Kernel *k, Arena *arena);
 void kernel_parts_free(KernelParts *parts);
 
-/* A value that the next vector of the row needs again, one cell to the left. */
+/* A value that the next vector of the row needs again, one cell to the left, or the next row one cell below. */
 typedef struct {
     KNode id;
-    int32_t at[MAX_RANK];  /* where it is computed; used at x - 1 */
-    LLVMValueRef variable; /* the vector before */
+    int32_t at[MAX_RANK];  /* where it is computed; used at x - 1, or y - 1 */
+    LLVMValueRef variable; /* the vector before; or two rows that take turns */
 } Carry;
+typedef VEC(Carry) Carries;
+
+enum { MOST_ROW_CARRIES = 4 };
 
 typedef struct {
     Emit *e;
@@ -54,14 +64,21 @@ typedef struct {
     LLVMValueRef args;
     GridValues *grids;
     LLVMValueRef *fields, *outputs, *scalars, *reciprocals, partials, rows;
-    LLVMValueRef stream; /* write past the caches; NULL where the machine cannot */
+    Strides *read_strides,
+        *written_strides; /* by field, by output; of fields on the kernel's own grid */
+    LLVMValueRef stream;  /* write past the caches; NULL where the machine cannot */
     Total *totals;
     LLVMValueRef done;  /* variable of vector_loop */
     LLVMValueRef whole; /* write this vector past the caches? */
     LLVMValueRef even;  /* rows are whole vectors */
     bool ends_done;     /* the ends of rows are vectors, too */
-    VEC(Carry) carries;
-    bool carrying; /* this vector takes values from the one before, and leaves its own */
+    Carries carries, row_carries;
+    bool carrying;      /* this vector takes values from the one before, and leaves its own */
+    bool carrying_rows; /* the same of the row before */
+    LLVMValueRef row_buffer[MOST_ROW_CARRIES];
+    LLVMValueRef turn,
+        row_before; /* variables: where this row's numbers begin in a buffer; the row after that in the other one */
+    LLVMValueRef strip; /* column at which the buffers begin */
     /* the cell that is being computed */
     bool halves; /* every axis of the grids that are read from is half or twice as long */
     bool vector, inner;                    /* vectors along x; y and z away from sides */
@@ -85,8 +102,8 @@ uint32_t ke_fixed(KE *ke, uint32_t axis, int32_t offset);
 LLVMValueRef ke_extent(KE *ke, uint32_t axis);
 LLVMValueRef ke_add(KE *ke, LLVMValueRef a, int64_t b);
 LLVMValueRef ke_gep(KE *ke, LLVMValueRef base, LLVMValueRef index);
-/* Offset of channel and cell (y, z from index[1], index[2]) in a field of the grid. */
-LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t channel,
+/* Offset of channel and cell (y, z from index[1], index[2]) in a field. */
+LLVMValueRef ke_offset(KE *ke, const Strides *s, uint32_t rank, uint32_t channel,
                        const LLVMValueRef *index);
 /* 0, 1, 2, … */
 LLVMValueRef ke_lanes(KE *ke, LLVMTypeRef element);
@@ -97,6 +114,24 @@ LLVMValueRef resample_halves(KE *ke);
 /* The vector of a RESTRICT or PROLONG at a position, where ke->halves; NULL: not by shuffles. */
 LLVMValueRef resample_vector(KE *ke, const KNodeData *n, const uint32_t *at);
 
-const Carry *ke_carry(const KE *ke, KNode id, const int32_t *at);
+/* The cell, or the first of the vector of cells, that is computed next. `inner`: y and z are away from sides. */
+void ke_place(KE *ke, bool vector, bool inner, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
+
+/* ---- emit_carry.c ---- */
+
+/* Decides what is carried by the kernel's part. */
+void carry_find(KE *ke);
+/* The value at a position, from the vector or the row before; NULL: it is not carried. */
+LLVMValueRef carry_value(KE *ke, KNode id, const uint32_t *at);
+/* Leaves what this vector has for the next one and the next row. */
+void carry_leave(KE *ke);
+/* Computes what the vector before that at x, of the row before `row` for the columns [from, to), would have left. */
+void carry_from_left(KE *ke, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z);
+void carry_from_row_before(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
+                           LLVMValueRef z, LLVMValueRef row);
+void carry_row_done(KE *ke, LLVMValueRef row);
+/* A loop over strips of the columns [*from, to), if rows carry anything: from *from up to what it returns. */
+LLVMValueRef carry_strip_begin(KE *ke, Counting *strips, LLVMValueRef *from, LLVMValueRef to);
+void carry_strip_end(KE *ke, Counting *strips);
 
 #endif

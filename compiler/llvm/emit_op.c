@@ -175,15 +175,21 @@ static LLVMValueRef estimate(Emit *e, LLVMValueRef b) {
     return vector ? r : LLVMBuildExtractElement(e->b, r, zero, "");
 }
 
+static bool is_one(Emit *e, LLVMValueRef v) { return v == emit_number(e, LLVMTypeOf(v), 1); }
+
 /* a / b in single precision: a Newton step on the estimate of 1/b, then one on the quotient; within 1 ulp where
- * |b| and 1/|b| are normal numbers. Where that gave NaN (0, infinite), the estimate alone gives what IEEE
- * asks for: a * (1/b). */
+ * |b| and 1/|b| are normal numbers. (Of 1 / b the first is enough for that.) Where b is 0 or infinite the step gives
+ * NaN, and the estimate alone what IEEE asks for. */
 static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
     LLVMValueRef r0 = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""),
                  one = emit_number(e, t, 1);
     LLVMValueRef error = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, one}, 3);
     LLVMValueRef r = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
+    if (is_one(e, a)) {
+        LLVMValueRef wrong = LLVMBuildFCmp(e->b, LLVMRealUNO, error, error, "");
+        return LLVMBuildSelect(e->b, wrong, r0, r, "");
+    }
     LLVMValueRef q = LLVMBuildFMul(e->b, a, r, "");
     LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, q, a}, 3);
     q = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, q}, 3);

@@ -1,7 +1,11 @@
 /* Launches that may run together, and steps of loops: the tables of runtime/pdn.h (PdnRelay), filled where they are launched. */
 #include "compiler/llvm/emit_host.h"
 
-enum { STAGE_WORDS = sizeof(PdnStage) / 8, FIELD_WORDS = sizeof(PdnHandOver) / 8, READING_WORDS = sizeof(PdnReading) / 8 };
+enum {
+    STAGE_WORDS = sizeof(PdnStage) / 8,
+    HAND_OVER_WORDS = sizeof(PdnHandOver) / 8,
+    READING_WORDS = sizeof(PdnReading) / 8
+};
 
 /* A launch, with names of the fields that it reads and makes: different ones for different steps. */
 typedef struct {
@@ -36,33 +40,42 @@ static const Kernel *kernel_of(const Tables *t, uint32_t stage) {
     return t->h->e->plan->kernels.data[t->stage[stage].in->index];
 }
 
+/* As PdnReading.side. */
+static int64_t lines_reach(const Kernel *k) {
+    uint32_t axis = k->rank - 2;
+    return kernel_goes_round(k, axis) ? -1 : kernel_reach(k, axis);
+}
+
 /* The readings of an output by later stages; are there any? */
 static bool note_readings(Tables *t, uint32_t name) {
     bool any = false;
-    uint32_t number = t->fields.len / FIELD_WORDS;
+    uint32_t number = t->fields.len / HAND_OVER_WORDS;
     for (uint32_t s = 0; s < t->count; s++) {
         const Kernel *k = kernel_of(t, s);
         for (uint32_t i = 0; i < k->fields.len; i++) {
             if (t->stage[s].reads[i] != name) continue;
-            int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + i, kernel_rows_reach(k)};
-            for (uint32_t w = 0; w < READING_WORDS; w++) vec_push(&t->readings, emit_i64(t->h->e, words[w]));
+            int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + FIELD_WORDS * i,
+                                            kernel_reach(k, k->rank - 1), lines_reach(k)};
+            for (uint32_t w = 0; w < READING_WORDS; w++)
+                vec_push(&t->readings, emit_i64(t->h->e, words[w]));
             any = true;
         }
     }
     return any;
 }
 
-/* The fields of a stage that later ones read, or that have no place; are there any? */
+/* The fields of a stage that later ones read, in a `whole` relay all of them; are there any that are read? */
 static bool note_fields(Tables *t, uint32_t stage) {
     const Kernel *k = kernel_of(t, stage);
     const Stage *s = &t->stage[stage];
     bool any = false;
     for (uint32_t o = 0; o < k->written.len; o++) {
-        bool own = s->own >> o & 1;
-        if (!note_readings(t, s->makes[o]) && !(own && t->whole)) continue;
-        int64_t words[FIELD_WORDS] = {stage, kernel_words(k).outputs + o, s->in->grids[0], k->rank, k->written.data[o], own};
-        for (uint32_t w = 0; w < FIELD_WORDS; w++) vec_push(&t->fields, emit_i64(t->h->e, words[w]));
-        any = true;
+        bool read = note_readings(t, s->makes[o]);
+        if (!read && !t->whole) continue;
+        int64_t words[HAND_OVER_WORDS] = {stage,   kernel_words(k).outputs + FIELD_WORDS * o, s->in->grids[0],
+                                          k->rank, k->written.data[o],                        s->own >> o & 1};
+        for (uint32_t w = 0; w < HAND_OVER_WORDS; w++) vec_push(&t->fields, emit_i64(t->h->e, words[w]));
+        any = any || read;
     }
     return any;
 }
@@ -75,6 +88,15 @@ static LLVMValueRef constant_table(Emit *e, LLVMValueRef *words, uint32_t count)
     return table;
 }
 
+/* Makes units planes; how many of them. */
+static LLVMValueRef units_of_planes(HE *h, const HInstr *in, KernelWords w) {
+    Emit *e = h->e;
+    LLVMValueRef grid = grid_at(e, h->grids, in->grids[0]);
+    put_word(h, w.block_y, emit_word(e, e->i64, grid, GRID_EXTENT + 1, "ny"));
+    put_word(h, w.block_z, emit_i64(e, 1));
+    return emit_word(e, e->i64, grid, GRID_EXTENT + 2, "nz");
+}
+
 static void put_stage(Tables *t, uint32_t stage) {
     HE *h = t->h;
     Emit *e = h->e;
@@ -83,7 +105,9 @@ static void put_stage(Tables *t, uint32_t stage) {
     LLVMValueRef words = h->words;
     h->words = emit_variable(e, LLVMArrayType2(e->i64, w.count), "words");
     Units units = fill_launch(h, in);
-    LLVMValueRef values[STAGE_WORDS] = {e->kernels[in->index], h->words, emit_i64(e, w.count), units.count, units.work};
+    if (kernel_of(t, stage)->rank == 3) units.count = units_of_planes(h, in, w);
+    LLVMValueRef values[STAGE_WORDS] = {e->kernels[in->index], h->words,   emit_i64(e, w.count),
+                                        units.count,           units.work, emit_i64(e, w.from)};
     /* what is read again at once stays in the caches */
     if (note_fields(t, stage)) put_word(h, w.stream, emit_i64(e, 0));
     h->words = words;
@@ -94,15 +118,16 @@ static void put_stage(Tables *t, uint32_t stage) {
 static LLVMValueRef run_relay(Tables *t) {
     Emit *e = t->h->e;
     LLVMValueRef relay = emit_variable(e, LLVMArrayType2(e->i64, sizeof(PdnRelay) / 8), "relay");
-    LLVMValueRef words[sizeof(PdnRelay) / 8] = {t->stages,
-                                                emit_i64(e, t->count),
-                                                constant_table(e, t->fields.data, t->fields.len),
-                                                emit_i64(e, t->fields.len / FIELD_WORDS),
-                                                constant_table(e, t->readings.data, t->readings.len),
-                                                emit_i64(e, t->readings.len / READING_WORDS),
-                                                t->h->grids,
-                                                emit_i64(e, e->size),
-                                                emit_i64(e, t->whole)};
+    LLVMValueRef words[sizeof(PdnRelay) / 8] = {
+        t->stages,
+        emit_i64(e, t->count),
+        constant_table(e, t->fields.data, t->fields.len),
+        emit_i64(e, t->fields.len / HAND_OVER_WORDS),
+        constant_table(e, t->readings.data, t->readings.len),
+        emit_i64(e, t->readings.len / READING_WORDS),
+        t->h->grids,
+        emit_i64(e, e->size),
+        emit_i64(e, t->whole)};
     vec_free(&t->fields);
     vec_free(&t->readings);
     for (uint32_t w = 0; w < sizeof(PdnRelay) / 8; w++) put(t, relay, w, words[w]);

@@ -41,7 +41,8 @@ static LLVMValueRef shuffle(KE *ke, LLVMValueRef a, LLVMValueRef b, uint32_t fir
 /* The start of the row of the field that `index` is in. */
 static LLVMValueRef row_at(KE *ke, const KNodeData *n, const LLVMValueRef *index) {
     const GridValues *other = &ke->grids[ke->k->fields.data[n->index].grid];
-    return ke_gep(ke, ke->fields[n->index], ke_offset(ke, other, ke->k->rank, n->detail, index));
+    return ke_gep(ke, ke->fields[n->index],
+                  ke_offset(ke, &other->strides, ke->k->rank, n->detail, index));
 }
 
 static LLVMValueRef restrict_vector(KE *ke, const KNodeData *n, const LLVMValueRef *cell) {

@@ -96,12 +96,12 @@ static LLVMValueRef spread(KE *ke, LLVMValueRef scalar) {
     return ke->vector ? emit_splat(ke->e, scalar) : scalar;
 }
 
-LLVMValueRef ke_offset(KE *ke, const GridValues *g, uint32_t rank, uint32_t channel,
+LLVMValueRef ke_offset(KE *ke, const Strides *s, uint32_t rank, uint32_t channel,
                        const LLVMValueRef *index) {
     Emit *e = ke->e;
-    LLVMValueRef at = LLVMBuildNSWMul(e->b, g->channel, emit_i64(e, channel), "");
+    LLVMValueRef at = LLVMBuildNSWMul(e->b, s->channel, emit_i64(e, channel), "");
     for (uint32_t a = 1; a < rank; a++)
-        at = LLVMBuildNSWAdd(e->b, at, LLVMBuildNSWMul(e->b, g->stride[a], index[a], ""), "");
+        at = LLVMBuildNSWAdd(e->b, at, LLVMBuildNSWMul(e->b, s->stride[a], index[a], ""), "");
     return at;
 }
 
@@ -117,7 +117,8 @@ static LLVMValueRef row_of(KE *ke, LLVMValueRef base, uint32_t field, uint32_t c
     if (map_get(&ke->rows_memo, key, &id)) return ke->values.data[id];
     LLVMValueRef index[MAX_RANK] = {NULL};
     for (uint32_t a = 1; a < ke->k->rank; a++) index[a] = axis_index(ke, a, at[a]);
-    LLVMValueRef row = ke_gep(ke, base, ke_offset(ke, &ke->grids[0], ke->k->rank, channel, index));
+    LLVMValueRef row =
+        ke_gep(ke, base, ke_offset(ke, &ke->read_strides[field], ke->k->rank, channel, index));
     vec_push(&ke->values, row);
     map_set(&ke->rows_memo, key, ke->values.len - 1);
     return row;
@@ -266,8 +267,8 @@ static LLVMValueRef resample(KE *ke, const KNodeData *n, const uint32_t *at) {
             if (ke->vector && a > 0) both = emit_splat(e, both);
             exists = exists ? LLVMBuildAnd(e->b, exists, both, "") : both;
         }
-        LLVMValueRef row =
-            ke_gep(ke, ke->fields[n->index], ke_offset(ke, other, k->rank, n->detail, index));
+        LLVMValueRef row = ke_gep(ke, ke->fields[n->index],
+                                  ke_offset(ke, &other->strides, k->rank, n->detail, index));
         LLVMValueRef v = gather(ke, row, index[0]);
         if (largest) { /* cells that do not exist stand for their neighbours, which is no harm */
             sum = sum ? emit_combine(e, OP_LARGEST, sum, v) : v;
@@ -374,7 +375,8 @@ static LLVMValueRef share(KE *ke, const KNodeData *n, const uint32_t *at) {
             if (ke->vector && a > 0) w = emit_splat(e, w);
             weight = weight ? LLVMBuildFMul(e->b, weight, w, "") : w;
         }
-        LLVMValueRef row = ke_gep(ke, ke->fields[n->index], ke_offset(ke, other, k->rank, n->detail, index));
+        LLVMValueRef row = ke_gep(ke, ke->fields[n->index],
+                                  ke_offset(ke, &other->strides, k->rank, n->detail, index));
         LLVMValueRef v = LLVMBuildFMul(e->b, gather(ke, row, index[0]), weight, "");
         sum = sum ? LLVMBuildFAdd(e->b, sum, v, "") : v;
     }
@@ -622,34 +624,11 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at) {
     }
 }
 
-const Carry *ke_carry(const KE *ke, KNode id, const int32_t *at) {
-    for (uint32_t i = 0; i < ke->carries.len; i++) {
-        const Carry *c = &ke->carries.data[i];
-        if (c->id == id && c->at[0] == at[0] && c->at[1] == at[1] && c->at[2] == at[2]) return c;
-    }
-    return NULL;
-}
-
-/* The value as lanes of its neighbour to the right, here and in the vector before; NULL: not carried. */
-static LLVMValueRef eval_carried(KE *ke, KNode id, const uint32_t *at) {
-    Emit *e = ke->e;
-    int32_t right[MAX_RANK];
-    for (uint32_t a = 0; a < MAX_RANK; a++) right[a] = ke->axes[a].data[at[a]].offset;
-    right[0]++;
-    const Carry *c = ke_carry(ke, id, right);
-    if (!c) return NULL;
-    uint32_t there[MAX_RANK] = {ke_fixed(ke, 0, right[0]), at[1], at[2]};
-    LLVMValueRef now = ke_eval(ke, id, there),
-                 before = LLVMBuildLoad2(e->b, LLVMTypeOf(now), c->variable, "before"), mask[64];
-    for (uint32_t l = 0; l < e->lanes; l++) mask[l] = LLVMConstInt(e->i32, e->lanes - 1 + l, false);
-    return LLVMBuildShuffleVector(e->b, before, now, LLVMConstVector(mask, e->lanes), "");
-}
-
 LLVMValueRef ke_eval(KE *ke, KNode id, const uint32_t *at) {
     uint64_t key = (uint64_t)id << 42 | (uint64_t)at[0] << 28 | (uint64_t)at[1] << 14 | at[2];
     uint32_t found;
     if (map_get(&ke->memo, key, &found)) return ke->values.data[found];
-    LLVMValueRef v = ke->carrying && ke->ends == X_INSIDE ? eval_carried(ke, id, at) : NULL;
+    LLVMValueRef v = carry_value(ke, id, at);
     if (!v) v = eval_new(ke, &ke->k->nodes.data[id], at);
     vec_push(&ke->values, v);
     map_set(&ke->memo, key, ke->values.len - 1);

@@ -82,9 +82,8 @@ static Chain *new_chain(int64_t rows, int64_t width, uint64_t *seed)
         w[OUT] = (int64_t)(intptr_t)c->made[s];
         w[ROWS] = c->rows[s];
         w[WIDTH] = width;
-        for (int i = 0; i < 2; i++)
-            choose_input(c, s, i, seed);
-        c->stage[s] = (PdnStage){make_rows, w, FIRST_INPUT + 2 * INPUT_WORDS, c->rows[s], 1};
+        for (int i = 0; i < 2; i++) choose_input(c, s, i, seed);
+        c->stage[s] = (PdnStage){make_rows, w, FIRST_INPUT + 2 * INPUT_WORDS, c->rows[s], 1, 0};
     }
     for (int s = 0; s < stages; s++) {
         c->own[s] = c->read[s] && next_random(seed) % 3 > 0;
@@ -217,48 +216,90 @@ Test(relay, compiled_launches)
             compiled_chain(sizes[i], side, 3 + i);
 }
 
-/* Loops of one state, of two fields, and of a past: some steps at once, and what is left of them. */
-static void compiled_loop(const int64_t *extent, SideKind side, int kind, int steps, uint64_t seed)
+/* Along the last two axes, and x. */
+static StencilId step_stencil(Case *c, uint32_t rank, uint32_t channels, const SideKind *sides, bool transposed)
 {
-    Case c = start(2, extent);
-    Node u = field_input(&c, 1, seed, 0, 1), v = field_input(&c, 1, seed + 1, 0, 1), p[3];
-    FuncId body = body_of(&c, "step", kind ? 2 : 1, p);
-    Tap taps[4] = {{.weight = 0.5}, {{0, 1, 0}, 0, 0, 0.25}, {{1, -1, 0}, 0, 0, 0.125}, {{0, -2, 0}, 0, 0, 0.125}};
-    Stencil s = {.rank = 2, .in_channels = 1, .out_channels = 1, .taps = taps, .count = 4, .transposed = seed % 2};
-    for (uint32_t a = 0; a < 2; a++)
-        s.sides[a][0] = s.sides[a][1] = a ? side : SIDE_EVEN;
-    StencilId id = graph_stencil(c.m, &s);
+    Tap taps[5] = {{.weight = 0.5}, {{0, 1, 0}, 0, 0, 0.25}, {{1, -1, 0}, 0, 0, 0.125}, {{0, -2, 0}, channels - 1, 0, 0.125}, {{-1, 0, 0}, 0, channels - 1, 0.25}};
+    Stencil s = {.rank = rank, .in_channels = channels, .out_channels = channels, .taps = taps, .count = 5, .transposed = transposed};
+    for (uint32_t i = 0; i < 5 && rank == 3; i++) {
+        taps[i].offset[2] = taps[i].offset[1];
+        taps[i].offset[1] = i == 2 ? 1 : 0;
+    }
+    for (uint32_t a = 0; a < rank; a++)
+        s.sides[a][0] = s.sides[a][1] = sides[a];
+    return graph_stencil(c->m, &s);
+}
+
+typedef struct {
+    uint32_t rank, channels;
+    int64_t extent[3];
+    SideKind sides[3];
+    enum { ONE_STATE, A_PAST, TWO_FIELDS } kind;
+    int steps;
+    uint64_t seed;
+} StepsCase;
+
+/* Some steps at once, and what is left of them, against the interpreter and against one step after the other. */
+static void compiled_loop(const StepsCase *t)
+{
+    Case c = start(t->rank, t->extent);
+    uint32_t states = t->kind == ONE_STATE ? 1 : 2;
+    Node u = field_input(&c, t->channels, t->seed, 0, 1), v = field_input(&c, t->channels, t->seed + 1, 0, 1), p[3];
+    FuncId body = graph_func(c.m, names_of(c.names, "step"));
+    p[0] = graph_param(c.m, body, type_scalar(), 0);
+    for (uint32_t i = 1; i <= states; i++)
+        p[i] = graph_param(c.m, body, type_field(c.grid, t->channels), 0);
+    StencilId id = step_stencil(&c, t->rank, t->channels, t->sides, t->seed % 2);
     Node next = graph_add(c.m, body, OP_STENCIL, &p[1], 1, id, 0, SPAN_NONE);
     next = graph_binary(c.m, body, OP_ADD, graph_unary(c.m, body, OP_SIN, next, SPAN_NONE),
                         graph_binary(c.m, body, OP_MUL, p[0], graph_const(c.m, body, 1e-3), SPAN_NONE), SPAN_NONE);
-    if (kind)
+    if (states > 1)
         next = graph_binary(c.m, body, OP_SUB, next, graph_binary(c.m, body, OP_MUL, p[2], graph_const(c.m, body, 0.25), SPAN_NONE), SPAN_NONE);
-    Node other = kind == 2 ? graph_add(c.m, body, OP_STENCIL, &p[2], 1, id, 0, SPAN_NONE) : p[1];
+    Node other = t->kind == TWO_FIELDS ? graph_add(c.m, body, OP_STENCIL, &p[2], 1, id, 0, SPAN_NONE) : p[1];
     vec_push(&graph_get(c.m, body)->results, next);
-    if (kind)
+    if (states > 1)
         vec_push(&graph_get(c.m, body)->results, other);
-    Node loop = loop_of(&c, body, steps, (Node[]){u, v}, kind ? 2 : 1, 0, (Loop){.start = 3, .stride = 1});
-    for (uint32_t i = 0; i < (kind ? 2 : 1); i++)
+    Node loop = loop_of(&c, body, t->steps, (Node[]){u, v}, states, 0, (Loop){.start = 3, .stride = 1});
+    for (uint32_t i = 0; i < states; i++)
         show(&c, graph_result(c.m, c.f, loop, i));
+    char what[160];
+    snprintf(what, sizeof what, "%uD %lldx%lldx%lld, %u channels, sides %d %d, kind %d, %d steps", t->rank, (long long)t->extent[0], (long long)t->extent[1],
+             (long long)t->extent[2], t->channels, (int)t->sides[0], (int)t->sides[1], (int)t->kind, t->steps);
     for (int threads = 1; threads <= 3; threads++) {
         double d = differ(&c, true, threads);
-        cr_expect(d >= 0 && d <= 1e-12, "%lldx%lld kind %d, %d steps, off by %g", (long long)extent[0], (long long)extent[1], kind, steps, d);
+        cr_expect(d >= 0 && d <= 1e-12, "%s: off by %g", what, d);
     }
     Numbers together = c.run.seen;
     c.run.seen = (Numbers){0};
     c.run.apart = true;
     differ(&c, true, 1);
     cr_expect(together.len == c.run.seen.len && memcmp(together.data, c.run.seen.data, sizeof(double) * together.len) == 0,
-              "%lldx%lld kind %d, %d steps: other bits", (long long)extent[0], (long long)extent[1], kind, steps);
+              "%s: other bits", what);
     vec_free(&together);
     finish(&c);
 }
 
 Test(relay, steps_of_loops)
 {
-    static const int64_t sizes[][3] = {{40, 64}, {33, 9}, {100, 41}};
+    static const int64_t sizes[][3] = {{40, 64}, {33, 9}, {100, 41}, {171, 30}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
             for (int kind = 0; kind < 3; kind++)
-                compiled_loop(sizes[i], side, kind, 9 + (int)side, 3 + i);
+                compiled_loop(&(StepsCase){2, 1, {sizes[i][0], sizes[i][1]}, {kind == 1 && i % 2 ? SIDE_PERIODIC : SIDE_EVEN, side}, kind, 9 + (int)side, 3 + i});
+}
+
+Test(relay, steps_of_fields_of_channels)
+{
+    for (int kind = 0; kind < 3; kind++)
+        for (uint32_t channels = 2; channels <= 3; channels++)
+            compiled_loop(&(StepsCase){2, channels, {100, 30}, {SIDE_ODD, SIDE_EVEN}, kind, 11, (uint64_t)kind});
+}
+
+Test(relay, steps_in_3d)
+{
+    static const int64_t sizes[][3] = {{20, 13, 9}, {33, 5, 11}, {9, 24, 12}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
+            for (int kind = 0; kind < 3; kind++)
+                compiled_loop(&(StepsCase){3, 1 + (uint32_t)(kind == 0 && i == 1), {sizes[i][0], sizes[i][1], sizes[i][2]}, {SIDE_EVEN, side, kind == 2 ? SIDE_ODD : SIDE_EVEN}, kind, 7, 3 + i});
 }

@@ -1,0 +1,301 @@
+/* blocking.c: steps of explicit loops, several at a time (temporal blocking).
+ *
+ * The stages of a `whole` relay, the launches of some steps, make a few rows (in 3D: planes) each as soon as those that they read
+ * are there, so that memory is gone through once for all steps. Fields between them exist as some rows each, in rings. Where rows
+ * are too wide for these to stay in the second-level cache, the axis below the slowest is cut into strips, of which each stage makes
+ * a few lines more on either side, as its later stages need them. Strips and parts of the rows are shared by threads; what two of them make, both
+ * make with the same bits.
+ *
+ * A ring is mapped twice, one behind the other, so that a window of its rows is always one piece, whatever row it begins with.
+ *
+ * M. Wittmann, G. Hager, J. Treibig, G. Wellein: Leveraging shared caches for parallel temporal blocking of stencil codes, 2010. */
+#define _GNU_SOURCE /* memfd_create */
+#include "runtime/pdn.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/blocking.h"
+
+enum {
+    PAGE = 4096,
+    ROW_ALIGN = 256,     /* bytes: of short rows, so many that 16 of them are pages */
+    VECTOR = 64,         /* bytes: strips of columns are whole vectors, */
+    BESIDE = 2 * VECTOR, /* and so much may be read beside them */
+    LEAST_STRIP = 1024,  /* bytes of a row */
+    LEAST_GRAINS = 4,    /* of a strip */
+    BLOCK_BYTES = 40960, /* of a stage's rows, between changes from one to the next */
+    PARTS_EACH = 4,      /* units of a thread */
+    BEYOND =
+        8, /* parts, and strips, have so many times the rows that they compute beyond themselves */
+};
+
+typedef struct {
+    int64_t low, high;
+} Span;
+
+/* Rows are those of the slowest axis, lines those of the one below: columns in 2D. */
+typedef struct {
+    const PdnRelay *relay;
+    int64_t rows, lines, line_bytes, grain; /* strips are multiples of `grain` lines */
+    int64_t block, strips, strip, parts;
+    int64_t lead[PDN_RELAY_STAGES],
+        halo[PDN_RELAY_STAGES];     /* rows that a stage is ahead; lines on either side */
+    int64_t ring[PDN_RELAY_FIELDS]; /* number of a field's first ring */
+    int64_t rings, places;          /* places: of rows in a ring */
+    bool always;
+    int64_t most_halo, beside; /* lines beside a strip: of stages; nobody's */
+    PdnGrid grid;              /* strides of rings */
+    int64_t ring_bytes;
+    struct Room {
+        atomic_flag taken;
+        char *base;
+    } * room;
+    int rooms;
+} Blocking;
+
+/* ---- rings ---------------------------------------------------------------------------------- */
+
+static bool map_rings(const Blocking *b, char **base) {
+    size_t ring = (size_t)b->ring_bytes, all = ring * (size_t)b->rings;
+    int file = memfd_create("rings", MFD_CLOEXEC);
+    if (file < 0) return false;
+    *base = mmap(NULL, 2 * all + 2 * PAGE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    bool good = *base != MAP_FAILED && ftruncate(file, (off_t)all) == 0;
+    for (size_t i = 0; good && i < 2 * (size_t)b->rings; i++)
+        good = mmap(*base + PAGE + i * ring, ring, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                    file, (off_t)(i / 2 * ring)) != MAP_FAILED;
+    close(file);
+    return good;
+}
+
+static void free_rooms(Blocking *b) {
+    for (int i = 0; i < b->rooms; i++)
+        if (b->room[i].base && b->room[i].base != MAP_FAILED)
+            munmap(b->room[i].base, 2 * (size_t)(b->ring_bytes * b->rings) + 2 * PAGE);
+    free(b->room);
+}
+
+static bool make_rooms(Blocking *b, int count) {
+    b->room = calloc((size_t)count, sizeof *b->room);
+    for (; b->room && b->rooms < count; b->rooms++)
+        if (!map_rings(b, &b->room[b->rooms].base)) {
+            b->rooms++;
+            break;
+        } else {
+            atomic_flag_clear(&b->room[b->rooms].taken);
+        }
+    bool good = b->room && b->rooms == count && b->room[count - 1].base != MAP_FAILED;
+    if (!good) free_rooms(b);
+    return good;
+}
+
+/* One that nobody has: there are as many as threads. */
+static struct Room *take_room(Blocking *b) {
+    for (int i = 0;; i = (i + 1) % b->rooms)
+        if (!atomic_flag_test_and_set(&b->room[i].taken)) return &b->room[i];
+}
+
+/* ---- a unit: a strip of a part ----------------------------------------------------------------- */
+
+typedef struct {
+    const Blocking *blocking;
+    char *rings;
+    int64_t left, right;            /* lines */
+    int64_t done[PDN_RELAY_STAGES]; /* rows below are made */
+    int64_t words[PDN_RELAY_STAGES][PDN_RELAY_WORDS];
+} Unit;
+
+static Span cut(int64_t low, int64_t high, int64_t rows) {
+    return (Span){low < 0 ? 0 : low, high > rows ? rows : high};
+}
+
+/* Tells who reads or makes a field where it is: as if all its rows and lines stood there. */
+static void point(Unit *u, int64_t field, int64_t stage, int64_t word, int64_t first_row) {
+    const Blocking *b = u->blocking;
+    int64_t size = b->relay->size, rank = b->relay->fields[field].rank;
+    int64_t row = b->grid.stride[rank - 1] * size, from = first_row < 0 ? 0 : first_row;
+    int64_t origin = (u->left - b->most_halo - b->beside) * b->line_bytes;
+    char *base = u->rings + 2 * b->ring[field] * b->ring_bytes;
+    u->words[stage][word] = (int64_t)(intptr_t)base + (from % b->places - from) * row - origin;
+    u->words[stage][word + 1] = (int64_t)(intptr_t)&b->grid;
+}
+
+static void advance(Unit *u, int64_t stage, int64_t end) {
+    const PdnRelay *r = u->blocking->relay;
+    if (end <= u->done[stage]) return;
+    for (int64_t i = 0; i < r->fields_count; i++)
+        if (r->fields[i].stage == stage && r->fields[i].own)
+            point(u, i, stage, r->fields[i].word, u->done[stage]);
+    for (int64_t i = 0; i < r->readings_count; i++) {
+        const PdnReading *reading = &r->readings[i];
+        if (reading->stage == stage && r->fields[reading->field].own)
+            point(u, reading->field, stage, reading->word, u->done[stage] - reading->reach);
+    }
+    r->stages[stage].kernel(u->words[stage], u->done[stage], end);
+    u->done[stage] = end;
+}
+
+static void run_unit(Unit *u, int64_t low, int64_t high) {
+    const Blocking *b = u->blocking;
+    const PdnRelay *r = b->relay;
+    int64_t ahead = 0;
+    for (int64_t s = 0; s < r->stages_count; s++) {
+        Span lines = cut(u->left - b->halo[s], u->right + b->halo[s], b->lines);
+        memcpy(u->words[s], r->stages[s].words, sizeof(int64_t) * (size_t)r->stages[s].words_count);
+        u->words[s][r->stages[s].lines_word] = lines.low;
+        u->words[s][r->stages[s].lines_word + 1] = lines.high;
+        u->done[s] = low < b->lead[s] ? 0 : low - b->lead[s];
+        if (b->lead[s] > ahead) ahead = b->lead[s];
+    }
+    /* begins so far below that the first rows are made one after the other, as all others */
+    for (int64_t y = low - 2 * ahead; y < high;) {
+        y = y + b->block < high ? y + b->block : high;
+        for (int64_t s = 0; s < r->stages_count; s++)
+            advance(u, s, cut(0, y + b->lead[s], b->rows).high);
+    }
+}
+
+static void run_units(const void *arguments, int64_t begin, int64_t end) {
+    Blocking *b = *(Blocking *const *)arguments;
+    struct Room *room = take_room(b);
+    Unit u = {.blocking = b, .rings = room->base + PAGE};
+    for (int64_t i = begin; i < end; i++) {
+        int64_t part = i / b->strips, strip = i % b->strips;
+        u.left = strip * b->strip;
+        u.right = strip + 1 == b->strips ? b->lines : u.left + b->strip;
+        run_unit(&u, b->rows * part / b->parts, b->rows * (part + 1) / b->parts);
+    }
+    atomic_flag_clear(&room->taken);
+}
+
+/* ---- how, and whether ------------------------------------------------------------------------------- */
+
+static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* Does the stage make a field that is wanted as a whole? */
+static bool makes_whole(const PdnRelay *r, int64_t stage) {
+    for (int64_t i = 0; i < r->fields_count; i++)
+        if (r->fields[i].stage == stage && !r->fields[i].own) return true;
+    return false;
+}
+
+/* How far a stage is ahead of the last, and how many lines more it makes, by those that read it; false: somebody reads all lines, so that
+ * there are no strips. */
+static bool measure_stage(Blocking *b, int64_t stage) {
+    const PdnRelay *r = b->relay;
+    bool strips = true;
+    for (int64_t i = 0; i < r->readings_count; i++) {
+        const PdnReading *reading = &r->readings[i];
+        if (r->fields[reading->field].stage != stage) continue;
+        strips = strips && reading->side >= 0;
+        int64_t lead = b->lead[reading->stage] + reading->reach, halo = b->halo[reading->stage] + reading->side;
+        if (lead > b->lead[stage]) b->lead[stage] = lead;
+        if (halo > b->halo[stage]) b->halo[stage] = halo;
+    }
+    /* what stands in a whole field, others read, too: not even the lines that only fill a vector may be wrong */
+    if (makes_whole(r, stage)) b->halo[stage] = up(b->halo[stage], b->grain);
+    return strips;
+}
+
+static bool measure(Blocking *b) {
+    const PdnRelay *r = b->relay;
+    bool strips = true;
+    for (int64_t s = r->stages_count; s-- > 0;) strips = measure_stage(b, s) && strips;
+    for (int64_t s = 0; s < r->stages_count; s++) {
+        b->halo[s] = strips ? up(b->halo[s], b->grain) : 0;
+        if (b->halo[s] > b->most_halo) b->most_halo = b->halo[s];
+    }
+    return strips;
+}
+
+/* Most rows of a field that are wanted at a time. */
+static int64_t window(const Blocking *b) {
+    const PdnRelay *r = b->relay;
+    int64_t most = 0;
+    for (int64_t i = 0; i < r->readings_count; i++) {
+        const PdnReading *reading = &r->readings[i];
+        int64_t rows =
+            b->lead[r->fields[reading->field].stage] - b->lead[reading->stage] + reading->reach;
+        if (rows > most) most = rows;
+    }
+    return most + b->block;
+}
+
+/* Strips of so many lines, and the layout of rings for them. */
+static void lay_out(Blocking *b, int64_t strip) {
+    int64_t rank = b->relay->fields[0].rank, size = b->relay->size, least = LEAST_GRAINS * b->grain;
+    b->strip = strip;
+    b->strips = (b->lines + strip - 1) / strip;
+    if (b->strips > 1 && b->lines - (b->strips - 1) * strip < least)
+        b->strips--; /* the last one is longer */
+    int64_t widest = (b->strips > 1 ? strip + least : b->lines) + 2 * (b->most_halo + b->beside);
+    int64_t row = up(widest * b->line_bytes, ROW_ALIGN);
+    if (row >= 16 * PAGE) row = up(row, PAGE);
+    b->block = row > BLOCK_BYTES ? 1 : BLOCK_BYTES / row;
+    b->places = window(b);
+    while (b->places * row % PAGE) b->places++, b->block++;
+    if (b->always) b->block = 1;
+    b->ring_bytes = b->places * row;
+    b->grid = b->relay->grids[b->relay->fields[0].grid];
+    b->grid.stride[rank - 1] = row / size;
+    b->grid.channel_stride = 2 * b->ring_bytes / size;
+}
+
+/* The widest strips whose rings fit into so many bytes; false: none that are worth it. */
+static bool choose_strips(Blocking *b, int64_t bytes, bool may_strip) {
+    int64_t least = up(LEAST_STRIP / b->line_bytes, b->grain);
+    if (least < BEYOND * b->most_halo) least = BEYOND * b->most_halo;
+    for (int64_t n = 1;; n++) {
+        int64_t strip =
+            b->always && may_strip ? LEAST_GRAINS * b->grain : up((b->lines + n - 1) / n, b->grain);
+        if (n > 1 && (!may_strip || strip < least)) return false;
+        lay_out(b, strip);
+        if (b->always || b->rings * b->ring_bytes <= bytes) return true;
+    }
+}
+
+static void count_rings(Blocking *b) {
+    for (int64_t i = 0; i < b->relay->fields_count; i++) {
+        b->ring[i] = b->rings;
+        if (b->relay->fields[i].own) b->rings += b->relay->fields[i].channels;
+    }
+}
+
+static bool arrange(Blocking *b, int threads, int64_t cache) {
+    const PdnRelay *r = b->relay;
+    const PdnGrid *grid = &r->grids[r->fields[0].grid];
+    int64_t rank = r->fields[0].rank;
+    b->rows = r->stages[0].rows;
+    b->lines = grid->extent[rank - 2];
+    b->line_bytes = grid->stride[rank - 2] * r->size;
+    b->grain = rank == 2 ? VECTOR / r->size : 1;
+    b->beside = rank == 2 ? BESIDE / r->size : 0;
+    count_rings(b);
+    if (!b->always && grid->stride[rank - 1] * b->rows * r->size < cache / 2)
+        return false; /* stays there, anyway */
+    bool may_strip = measure(b);
+    if (!choose_strips(b, cache / 4 * 3, may_strip)) return false;
+    int64_t units = threads > 1 ? threads * PARTS_EACH : 1,
+            most = b->rows / ((b->always ? 0 : 2 * BEYOND) * b->lead[0] + 1);
+    b->parts = (units + b->strips - 1) / b->strips;
+    if (b->parts > most) b->parts = most < 1 ? 1 : most;
+    return b->always || b->strips * b->parts >= threads;
+}
+
+bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch,
+                  void *context) {
+    Blocking b = {.relay = relay, .always = cache == PDN_RELAY_ALWAYS}, *self = &b;
+    int64_t work = 0;
+    if (threads < 1) threads = 1;
+    if (relay->fields_count == 0 || !arrange(&b, threads, cache) || !make_rooms(&b, threads))
+        return false;
+    for (int64_t s = 0; s < relay->stages_count; s++) work += relay->stages[s].work;
+    launch(context, run_units, &self, b.strips * b.parts, work);
+    free_rooms(&b);
+    return true;
+}
