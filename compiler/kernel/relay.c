@@ -159,15 +159,16 @@ static bool made_in(const Plan *plan, const HBlock *body, HReg reg) {
 }
 
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
-    uint32_t launches = 0, fields = 0, readings = 0, made = 0;
+    uint32_t launches = 0, fields = 0, readings = 0, made = 0, channels = 0;
     GridId grid = GRID_NONE;
     if (l->tape != NONE || l->stop != NONE || l->collected) return 0;
     for (uint32_t s = 0; s < l->states; s++) {
         Type t = f->regs.data[l->param[s]].type;
         if (t.kind == TYPE_STACK || t.kind == TYPE_TUPLE) return 0;
         if (t.kind != TYPE_FIELD) continue;
-        if (grid != GRID_NONE && t.grid != grid) return 0;
+        if (grid != GRID_NONE && (t.grid != grid || t.channels != channels)) return 0;
         grid = t.grid;
+        channels = t.channels;
         made += made_in(plan, l->body, l->next[s]);
     }
     for (uint32_t i = 0; i < l->body->code.len; i++) {

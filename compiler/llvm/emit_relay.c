@@ -30,10 +30,9 @@ static Tables new_tables(HE *h, const Stage *stages, uint32_t count, bool whole)
     return t;
 }
 
-static void put(Tables *t, LLVMValueRef table, uint32_t word, LLVMValueRef value) {
+static void put(Tables *t, LLVMValueRef table, LLVMValueRef word, LLVMValueRef value) {
     Emit *e = t->h->e;
-    LLVMValueRef i = emit_i64(e, word);
-    LLVMBuildStore(e->b, value, LLVMBuildInBoundsGEP2(e->b, e->i64, table, &i, 1, ""));
+    LLVMBuildStore(e->b, value, LLVMBuildInBoundsGEP2(e->b, e->i64, table, &word, 1, ""));
 }
 
 static const Kernel *kernel_of(const Tables *t, uint32_t stage) {
@@ -97,21 +96,24 @@ static LLVMValueRef units_of_planes(HE *h, const HInstr *in, KernelWords w) {
     return emit_word(e, e->i64, grid, GRID_EXTENT + 2, "nz");
 }
 
-static void put_stage(Tables *t, uint32_t stage) {
+/* Fills the words of a launch, and the row `number` of the table of stages. Past the caches goes only what is not read again at
+ * once: where `stream` says so. */
+static void put_stage(Tables *t, const HInstr *in, LLVMValueRef words, LLVMValueRef number, LLVMValueRef stream) {
     HE *h = t->h;
     Emit *e = h->e;
-    const HInstr *in = t->stage[stage].in;
-    KernelWords w = kernel_words(kernel_of(t, stage));
-    LLVMValueRef words = h->words;
-    h->words = emit_variable(e, LLVMArrayType2(e->i64, w.count), "words");
-    Units units = fill_launch(h, in);
-    if (kernel_of(t, stage)->rank == 3) units.count = units_of_planes(h, in, w);
-    LLVMValueRef values[STAGE_WORDS] = {e->kernels[in->index], h->words,   emit_i64(e, w.count),
-                                        units.count,           units.work, emit_i64(e, w.from)};
-    /* what is read again at once stays in the caches */
-    if (note_fields(t, stage)) put_word(h, w.stream, emit_i64(e, 0));
+    const Kernel *k = e->plan->kernels.data[in->index];
+    KernelWords w = kernel_words(k);
+    LLVMValueRef before = h->words;
     h->words = words;
-    for (uint32_t i = 0; i < STAGE_WORDS; i++) put(t, t->stages, STAGE_WORDS * stage + i, values[i]);
+    Units units = fill_launch(h, in);
+    if (k->rank == 3) units.count = units_of_planes(h, in, w);
+    LLVMValueRef values[STAGE_WORDS] = {e->kernels[in->index], words,      emit_i64(e, w.count),
+                                        units.count,           units.work, emit_i64(e, w.from)};
+    LLVMValueRef as_alone = emit_word(e, e->i64, words, w.stream, "stream");
+    put_word(h, w.stream, LLVMBuildSelect(e->b, stream, as_alone, emit_i64(e, 0), ""));
+    h->words = before;
+    LLVMValueRef row = mul(e, number, emit_i64(e, STAGE_WORDS));
+    for (uint32_t i = 0; i < STAGE_WORDS; i++) put(t, t->stages, plus(e, row, emit_i64(e, i)), values[i]);
 }
 
 /* Did it run? */
@@ -130,7 +132,7 @@ static LLVMValueRef run_relay(Tables *t) {
         emit_i64(e, t->whole)};
     vec_free(&t->fields);
     vec_free(&t->readings);
-    for (uint32_t w = 0; w < sizeof(PdnRelay) / 8; w++) put(t, relay, w, words[w]);
+    for (uint32_t w = 0; w < sizeof(PdnRelay) / 8; w++) put(t, relay, emit_i64(e, w), words[w]);
     return host_call(t->h, HOST_RELAY, e->i1, (LLVMValueRef[]){NULL, relay}, 2);
 }
 
@@ -139,8 +141,12 @@ void emit_relay(HE *h, const HInstr *first) {
     Stage *stages = ARENA_ARRAY(h->e->arena, Stage, count);
     for (uint32_t s = 0; s < count; s++)
         stages[s] = (Stage){&first[s], first[s].fields, first[s].outputs, first[s].own};
+    Emit *e = h->e;
     Tables t = new_tables(h, stages, count, false);
-    for (uint32_t s = 0; s < count; s++) put_stage(&t, s);
+    for (uint32_t s = 0; s < count; s++) {
+        LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, kernel_words(kernel_of(&t, s)).count), "words");
+        put_stage(&t, &first[s], words, emit_i64(e, s), LLVMConstInt(e->i1, !note_fields(&t, s), false));
+    }
     (void)run_relay(&t);
     for (uint32_t s = 0; s < count; s++) emit_totals(h, &first[s]);
 }
@@ -192,7 +198,7 @@ static uint32_t last_state(const Steps *s, uint32_t name) {
     return NONE;
 }
 
-static Steps name_steps(HE *h, const HLoop *l) {
+static Steps name_steps(HE *h, const HLoop *l, uint32_t together) {
     Arena *arena = h->e->arena;
     Steps s = {.h = h, .l = l};
     s.made = ARENA_ARRAY(arena, bool, h->f->regs.len);
@@ -204,7 +210,7 @@ static Steps name_steps(HE *h, const HLoop *l) {
             s.made[in->outputs[o]] = true;
     }
     for (uint32_t i = 0; i < l->states; i++) s.name[i] = l->param[i];
-    for (uint32_t step = 0; step < l->together; step++) name_stages(&s, step);
+    for (uint32_t step = 0; step < together; step++) name_stages(&s, step);
     for (uint32_t i = 0; i < s.count; i++)
         for (uint32_t o = 0; o < h->e->plan->kernels.data[s.stages[i].in->index]->written.len; o++)
             if (last_state(&s, s.stages[i].makes[o]) == NONE) s.stages[i].own |= 1u << o;
@@ -223,45 +229,110 @@ static LLVMValueRef *pick_places(const Steps *s) {
     return places;
 }
 
-/* Fills the tables for step number i64 `k`; where a field goes that nobody wants in the end, the host says. */
-static void put_step(const Steps *s, Tables *t, uint32_t *stage, LLVMValueRef k, LLVMValueRef *places) {
-    HE *h = s->h;
+/* Launch `launch` of a step, as the steps go by: in the step that is i64 `step`. */
+typedef struct {
+    const Steps *s;
+    LLVMValueRef step, *places;
+    uint32_t launch, launches;
+} Step;
+
+static LLVMValueRef is_step(const Step *now, uint32_t step) {
+    Emit *e = now->s->h->e;
+    return LLVMBuildICmp(e->b, LLVMIntEQ, now->step, emit_i64(e, step), "");
+}
+
+/* Where outputs go; nowhere if nobody wants them in the end: the host says where. */
+static void place_outputs(const Step *now, const HInstr *in) {
+    HE *h = now->s->h;
     Emit *e = h->e;
-    const HLoop *l = s->l;
-    h->regs[l->k].value = to_real(e, LLVMBuildSIToFP(e->b, k, e->f64, ""));
-    for (uint32_t i = 0; i < l->body->code.len; i++) {
-        const HInstr *in = &l->body->code.data[i];
+    for (uint32_t o = 0; o < e->plan->kernels.data[in->index]->written.len; o++) {
+        LLVMValueRef place = LLVMConstNull(e->ptr);
+        for (uint32_t i = now->launch; i < now->s->count; i += now->launches) {
+            uint32_t state = last_state(now->s, now->s->stages[i].makes[o]);
+            if (state == NONE) continue;
+            place = LLVMBuildSelect(e->b, is_step(now, i / now->launches), now->places[state], place, "");
+        }
+        h->regs[in->outputs[o]].value = place;
+    }
+}
+
+/* In which steps does nobody read what the launch makes? */
+static LLVMValueRef unread(const Step *now, const bool *read) {
+    Emit *e = now->s->h->e;
+    LLVMValueRef any = LLVMConstInt(e->i1, 0, false);
+    for (uint32_t i = now->launch; i < now->s->count; i += now->launches)
+        if (!read[i]) any = LLVMBuildOr(e->b, any, is_step(now, i / now->launches), "");
+    return any;
+}
+
+/* Fills the tables for one step. */
+static void put_step(Step now, Tables *t, LLVMValueRef words, uint32_t words_count, const bool *read) {
+    HE *h = now.s->h;
+    Emit *e = h->e;
+    const HBlock *body = now.s->l->body;
+    LLVMValueRef at = mul(e, now.step, emit_i64(e, words_count));
+    for (uint32_t i = 0; i < body->code.len; i++) {
+        const HInstr *in = &body->code.data[i];
         if (in->kind != H_LAUNCH) {
             emit_instruction(h, in);
             continue;
         }
-        for (uint32_t o = 0; o < e->plan->kernels.data[in->index]->written.len; o++) {
-            uint32_t state = last_state(s, s->stages[*stage].makes[o]);
-            h->regs[in->outputs[o]].value = state == NONE ? LLVMConstNull(e->ptr) : places[state];
-        }
-        put_stage(t, (*stage)++);
+        LLVMValueRef number = plus(e, mul(e, now.step, emit_i64(e, now.launches)), emit_i64(e, now.launch));
+        place_outputs(&now, in);
+        put_stage(t, in, LLVMBuildInBoundsGEP2(e->b, e->i64, words, &at, 1, ""), number, unread(&now, read));
+        at = plus(e, at, emit_i64(e, kernel_words(e->plan->kernels.data[in->index]).count));
+        now.launch++;
     }
-    Reg *next = ARENA_ARRAY(e->arena, Reg, l->states + 1);
-    for (uint32_t i = 0; i < l->states; i++) next[i] = h->regs[l->next[i]];
-    for (uint32_t i = 0; i < l->states; i++) h->regs[l->param[i]] = next[i];
 }
 
-void emit_steps_together(HE *h, const HLoop *l, LoopValues *v) {
+/* Fills the tables for all steps, of which the first is number i64 `first`: a loop, in which states go from step to step as in the
+ * loop itself. */
+static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef first, LLVMValueRef *places) {
+    HE *h = s->h;
     Emit *e = h->e;
-    Steps s = name_steps(h, l);
+    const HLoop *l = s->l;
+    Step now = {.s = s, .launches = s->count / together, .places = places};
+    LLVMValueRef *state = ARENA_ARRAY(e->arena, LLVMValueRef, l->states + 1);
+    bool *read = ARENA_ARRAY(e->arena, bool, s->count);
+    uint32_t words_count = 0;
+    for (uint32_t i = 0; i < s->count; i++) read[i] = note_fields(t, i);
+    for (uint32_t i = 0; i < now.launches; i++) words_count += kernel_words(kernel_of(t, i)).count;
+    LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, (uint64_t)together * words_count), "words");
+    for (uint32_t i = 0; i < l->states; i++) {
+        state[i] = emit_variable(e, LLVMTypeOf(h->regs[l->param[i]].value), "state");
+        LLVMBuildStore(e->b, h->regs[l->param[i]].value, state[i]);
+    }
+    Counting steps;
+    now.step = emit_loop_begin(e, &steps, emit_i64(e, 0), emit_i64(e, together), emit_i64(e, 1), "step");
+    for (uint32_t i = 0; i < l->states; i++) {
+        LLVMTypeRef type = LLVMTypeOf(h->regs[l->param[i]].value);
+        h->regs[l->param[i]].value = LLVMBuildLoad2(e->b, type, state[i], "");
+    }
+    h->regs[l->k].value = to_real(e, LLVMBuildSIToFP(e->b, plus(e, first, now.step), e->f64, ""));
+    put_step(now, t, words, words_count, read);
+    for (uint32_t i = 0; i < l->states; i++) LLVMBuildStore(e->b, h->regs[l->next[i]].value, state[i]);
+    emit_loop_end(e, &steps);
+    for (uint32_t i = 0; i < l->states; i++) {
+        LLVMTypeRef type = LLVMTypeOf(h->regs[l->param[i]].value);
+        h->regs[l->param[i]].value = LLVMBuildLoad2(e->b, type, state[i], "");
+    }
+}
+
+/* Takes so many steps together, as long as there are as many. */
+static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, uint32_t together) {
+    Emit *e = h->e;
+    Steps s = name_steps(h, l, together);
     LLVMBasicBlockRef head = emit_block(e, "together"), body = emit_block(e, "steps"), done = emit_block(e, "taken"),
                       exit = emit_block(e, "apart");
     LLVMBuildBr(e->b, head);
     LLVMPositionBuilderAtEnd(e->b, head);
-    LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, ""), after = plus(e, i, emit_i64(e, l->together));
+    LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, ""), after = plus(e, i, emit_i64(e, together));
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLE, after, v->count, ""), body, exit);
     LLVMPositionBuilderAtEnd(e->b, body);
     loop_load(h, l, v);
     LLVMValueRef *places = pick_places(&s), first = plus(e, i, LLVMBuildFPToSI(e->b, v->start, e->i64, ""));
     Tables t = new_tables(h, s.stages, s.count, true);
-    uint32_t stage = 0;
-    for (uint32_t step = 0; step < l->together; step++)
-        put_step(&s, &t, &stage, plus(e, first, emit_i64(e, step)), places);
+    put_steps(&s, &t, together, first, places);
     LLVMBuildCondBr(e->b, run_relay(&t), done, exit);
     LLVMPositionBuilderAtEnd(e->b, done);
     for (uint32_t k = 0; k < l->states; k++) LLVMBuildStore(e->b, h->regs[l->param[k]].value, v->state[k]);
@@ -269,4 +340,8 @@ void emit_steps_together(HE *h, const HLoop *l, LoopValues *v) {
     tell_progress(h, l, after, v->count); /* steps that are worth it take long */
     LLVMBuildBr(e->b, head);
     LLVMPositionBuilderAtEnd(e->b, exit);
+}
+
+void emit_steps_together(HE *h, const HLoop *l, LoopValues *v) {
+    for (uint32_t count = l->together; count > 1; count /= 2) emit_some_steps(h, l, v, count);
 }
