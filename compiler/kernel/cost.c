@@ -102,6 +102,7 @@ typedef struct {
     const HLoop *l; /* NULL: launches in a row */
     const HInstr *stage[PDN_RELAY_STAGES];
     uint32_t count, first, end;
+    uint32_t body;   /* stages of a step */
     uint64_t *state; /* by state: its name now */
     VEC(TogetherField) fields;
     double read;
@@ -115,8 +116,7 @@ static bool makes(const Plan *plan, const HInstr *h, HReg reg) {
 
 static uint64_t field_name(const Together *t, HReg reg, uint32_t step) {
     if (!t->l) return reg;
-    uint32_t body = t->count / t->l->together;
-    for (uint32_t s = 0; s < body; s++)
+    for (uint32_t s = 0; s < t->body; s++)
         if (makes(t->c->plan, t->stage[s], reg)) return (uint64_t)(step + 1) * t->f->regs.len + reg;
     for (uint32_t i = 0; i < t->l->states; i++)
         if (t->l->param[i] == reg) return t->state[i];
@@ -176,16 +176,16 @@ static Together together_at(const Costs *c, const HFunc *f, const HInstr *h) {
     Together t = {.c = c, .f = f, .l = h->kind == H_LOOP ? h->loop : NULL};
     t.count = t.end = plan_stages(c->plan, h->place, places);
     for (uint32_t s = 0; s < t.count; s++) t.stage[s] = c->plan->place[places[s]].instr;
+    t.body = t.l ? t.count / t.l->together : t.count;
     return t;
 }
 
 static double bytes_together(Together *t) {
-    uint32_t body = t->l ? t->count / t->l->together : t->count;
     t->state = mem_alloc(sizeof *t->state * (t->l ? t->l->states + 1 : 1));
     for (uint32_t i = 0; t->l && i < t->l->states; i++) t->state[i] = t->l->param[i];
     for (uint32_t s = 0; s < t->count; s++) {
-        note_stage(t, s, s / body);
-        if (t->l && s % body == body - 1) rotate(t, s / body);
+        note_stage(t, s, s / t->body);
+        if (t->l && s % t->body == t->body - 1) rotate(t, s / t->body);
     }
     for (uint32_t i = 0; t->l && i < t->l->states; i++) {
         TogetherField *last = find_field(t, t->state[i]);
@@ -198,10 +198,11 @@ static double bytes_together(Together *t) {
     return bytes;
 }
 
-/* Bytes that all that may run together from `h` on saves by it. */
-static double saved_bytes(const Costs *c, const HFunc *f, const HInstr *h) {
+/* Bytes that all that may run together from `h` on saves by it; of a loop: so many steps. */
+static double saved_bytes(const Costs *c, const HFunc *f, const HInstr *h, uint32_t steps) {
     Together t = together_at(c, f, h);
     double alone = 0;
+    if (t.l) t.count = t.end = t.body * steps;
     for (uint32_t s = 0; s < t.count; s++) alone += amount(c, f, t.stage[s]).bytes;
     return alone - bytes_together(&t);
 }
@@ -290,7 +291,10 @@ static void walk_loop(Costs *c, const HFunc *f, const HInstr *h, double times) {
     }
     c->together = outer || (h->kind == H_LOOP && l->together);
     walk(c, f, l->body, times * steps);
-    if (c->together && !outer) c->cost.together -= times * floor(steps / l->together) * saved_bytes(c, f, h);
+    for (uint32_t n = l->together; n > 1 && !outer; n /= 2) { /* as emit_steps_together takes them */
+        c->cost.together -= times * floor(steps / n) * saved_bytes(c, f, h, n);
+        steps = fmod(steps, n);
+    }
     c->together = outer;
 }
 
@@ -318,7 +322,7 @@ static void walk(Costs *c, const HFunc *f, const HBlock *block, double times) {
             c->cost.together += times * a.bytes;
             c->cost.launches++;
         }
-        if (h->relay && !joined && !c->together) c->cost.together -= times * saved_bytes(c, f, h);
+        if (h->relay && !joined && !c->together) c->cost.together -= times * saved_bytes(c, f, h, 1);
         joined = joined ? joined - 1 : h->relay;
     }
 }
