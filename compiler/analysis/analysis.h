@@ -42,6 +42,7 @@ int eval_func(Module *module, FuncId func, const Array *args, Array *results,
 /* ---- passes (rows of compiler/driver/passes.def) ---------------------------------- */
 
 void pass_simplify(Module *module); /* rebuilds every function: fold, share, drop dead code */
+void pass_keep(Module *module);     /* what a step back needs and is dear to make again is kept */
 void pass_contract(Module *module); /* a b + c becomes fma where the product has no other use */
 
 /* ---- sizes ------------------------------------------------------------------------------ */

@@ -46,6 +46,26 @@ experiment e {
 }
 """
 
+# Convolutions of 16 channels: what they made is kept with the state.
+DEEP = """
+network deep(depth)(f) {
+    param A        = conv(1 -> 16, size = 1)
+    param K[depth] = conv(16 -> 16, size = 9)
+    param B        = conv(16 -> 1, size = 1)
+    u[0]   = A(f)
+    u[k+1] = u[k] + 0.1 * tanh(K[k](u[k]))
+    return B(u[depth])
+}
+experiment e {
+    data set = signals(cells = 64, count = 2, batch = 2)
+    let net = deep(depth = 9)
+    train net on x in set for 2 steps with sgd() {
+        minimise mean((net(x) - x)^2)
+    }
+    save net to "deep.safetensors"
+}
+"""
+
 
 def least(steps, slots):
     """Fewest steps done again, for a loop of `steps` with room for `slots` states."""
@@ -177,6 +197,15 @@ with tempfile.TemporaryDirectory() as folder:
     with open(os.path.join(folder, "t.pdn"), "w") as f:
         f.write(TRAINING)
     training(os.path.join(folder, "t.pdn"), folder)
+    with open(program, "w") as f:
+        f.write(DEEP)
+    networks = []
+    for memory in ("64M", "1K", "20K", "50K"):
+        PEAK = 200 * 1024
+        expect(f"a deep network in {memory}", trained(program, folder, "--memory", memory))
+        with open(os.path.join(folder, "deep.safetensors"), "rb") as f:
+            networks.append(f.read())
+    expect("a network depends on the memory", len(set(networks)) == 1)
     # 64 gradients of 5 MiB would be 320 MiB; the program itself is some tens of MiB, three times as much where LLVM is in it
     with open(program, "w") as f:
         f.write(BATCH)
