@@ -79,10 +79,12 @@ static TileRule *const tiles[] = {tile_of_taps, tile_of_rows, tile_of_channels};
 /* What a chain reads of FORWARD is one row of all channels. */
 static ConvTile choose_tile(const Emit *e, const Conv *conv, const ConvPlan *p, ConvForm form,
                             bool chained, uint32_t depth) {
+    bool many = e->machine.registers >= 32;
     ConvTile t = {0};
+    if (!chained) t = conv_tile_last(e->lanes, many, conv, p, form);
     for (size_t i = 0; t.channels == 0; i++)
         if (!chained || form != CONV_FORWARD || tiles[i] != tile_of_rows)
-            t = tiles[i](e->machine.registers >= 32, conv, p, form, depth);
+            t = tiles[i](many, conv, p, form, depth);
     return t;
 }
 
@@ -237,6 +239,11 @@ static void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained
     c->p = conv_plan(c->conv, form);
     c->tile = choose_tile(e, c->conv, &c->p, form, chained, conv_depth(c));
     extents(c, u_grid, v_grid);
+    if (c->tile.last) {
+        conv_walk_last(c);
+        conv_lay_out_last(c);
+        return;
+    }
     walk(c);
     lay_out(c);
 }
@@ -290,6 +297,7 @@ void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLV
 /* ---- stages ----------------------------------------------------------------------------------------- */
 
 LLVMValueRef conv_units(CE *c, ConvStage stage) {
+    if (c->tile.last) return conv_units_last(c, stage);
     bool sums = c->form == CONV_WEIGHTS;
     int64_t in = (int64_t)c->p.in * c->p.groups, out = (int64_t)c->p.out * c->p.groups;
     int64_t blocks = (int64_t)c->p.groups * conv_channel_blocks(c);
@@ -318,6 +326,8 @@ LLVMValueRef conv_units(CE *c, ConvStage stage) {
 typedef void Body(CE *c, LLVMValueRef unit);
 static Body *const bodies[CONV_STAGES] = {conv_fill, conv_copy, conv_pack, conv_gather,
                                           conv_fold, conv_sums, conv_total};
+static Body *const last_bodies[CONV_STAGES] = {conv_fill_last, conv_copy_last, conv_pack_last, conv_gather_last,
+                                               conv_fold,      conv_sums_last, conv_total_last};
 
 /* void sizes(u_grid, v_grid, words): all sizes, then whether cells are walked by rows, then the units of the
  * stages. */
@@ -356,7 +366,7 @@ static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, bool c
     conv_reopen(&c, e, conv, form, chained, LLVMGetParam(f, 0));
     Counting units;
     LLVMValueRef unit = cv_loop(&c, &units, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1);
-    bodies[stage](&c, unit);
+    (c.tile.last ? last_bodies : bodies)[stage](&c, unit);
     emit_loop_end(e, &units);
     LLVMBuildRetVoid(e->b);
     return f;

@@ -13,6 +13,9 @@
  * A tile of channels uses a vector once for each channel. Where few channels are made, a tile of rows uses it
  * once for each tap along y instead (emit_conv.c, the table of tiles).
  *
+ * Where channels are whole vectors on both sides, the arrays in the scratch have channels last instead, and vectors are
+ * of channels (emit_conv_last.c).
+ *
  * Cells are walked in one of two ways, chosen at run time. By rows, where these are whole tiles (or vectors,
  * for WEIGHTS). Else flat: padded rows stand one after another without a gap, and a tile runs on across their
  * ends; what it makes between rows is dropped. */
@@ -40,6 +43,8 @@ typedef enum {
  * channel's rows × vectors. The sums: channels × taps. */
 typedef struct {
     uint32_t channels, vectors, taps, rows;
+    bool last;            /* channels last (emit_conv_last.c): cells × vectors of channels; taps × vectors */
+    uint32_t cells, less; /* of a tile of the gather, and of a smaller one */
 } ConvTile;
 
 /* Strides of an array of channels, in numbers; x is 1. */
@@ -105,6 +110,34 @@ void conv_gather(CE *c, LLVMValueRef unit);
 void conv_fold(CE *c, LLVMValueRef unit);
 void conv_sums(CE *c, LLVMValueRef unit);
 void conv_total(CE *c, LLVMValueRef unit);
+
+LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count); /* not inlined */
+/* Where position p of an axis of n cells is read: the cell inside, and what it counts: 1, -1, 0. */
+typedef struct {
+    LLVMValueRef at, factor; /* real; NULL: 1 */
+} ConvSource;
+ConvSource conv_source(CE *c, uint32_t axis, LLVMValueRef p, LLVMValueRef n);
+
+/* ---- channels last: the same, for arrays and tiles of that kind (emit_conv_last.c, emit_conv_last_move.c) ---- */
+
+/* channels 0 where it is not for such a convolution. */
+ConvTile conv_tile_last(uint32_t lanes, bool many, const Conv *conv, const ConvPlan *p, ConvForm form);
+void conv_walk_last(CE *c);
+void conv_lay_out_last(CE *c);
+LLVMValueRef conv_units_last(CE *c, ConvStage stage);
+/* Numbers that a cell meets in a row of the padded array; how many such lines there are. */
+uint32_t conv_line(const CE *c);
+uint32_t conv_lines(const CE *c);
+LLVMValueRef conv_offset_last(CE *c, LLVMValueRef line);                    /* address of a line's offset */
+LLVMValueRef conv_packed_last(CE *c, LLVMValueRef block, LLVMValueRef k);   /* of a block's weights for number k */
+/* Copies `count` cells of `channels` channels from an array with channels last. */
+void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to, LLVMValueRef count);
+void conv_fill_last(CE *c, LLVMValueRef unit);
+void conv_copy_last(CE *c, LLVMValueRef unit);
+void conv_pack_last(CE *c, LLVMValueRef unit);
+void conv_gather_last(CE *c, LLVMValueRef unit);
+void conv_sums_last(CE *c, LLVMValueRef unit);
+void conv_total_last(CE *c, LLVMValueRef unit);
 
 /* ---- short forms ---- */
 

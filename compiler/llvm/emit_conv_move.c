@@ -48,14 +48,9 @@ static SideKind side_of(const CE *c, uint32_t axis, int side) {
     return c->form == CONV_TRANSPOSED ? SIDE_GHOST : c->conv->sides[axis][side];
 }
 
-/* Where position p of an axis is read: the cell inside, and what it counts: 1, -1, 0. */
-typedef struct {
-    LLVMValueRef at, factor; /* real; NULL: 1 */
-} Source;
-
-static Source source_of(CE *c, uint32_t axis, LLVMValueRef p, LLVMValueRef n) {
+ConvSource conv_source(CE *c, uint32_t axis, LLVMValueRef p, LLVMValueRef n) {
     Emit *e = c->e;
-    Source s = {p, NULL};
+    ConvSource s = {p, NULL};
     if (axis >= c->conv->rank) return s;
     for (int side = 0; side < 2; side++) {
         SideKind kind = side_of(c, axis, side);
@@ -84,7 +79,7 @@ static void fill_ends(CE *c, LLVMValueRef to, LLVMValueRef row, LLVMValueRef fro
     Counting k;
     LLVMValueRef i = cv_loop(c, &k, from, end, 1);
     LLVMValueRef p = cv_add(c, cv_times(c, i, c->p.axis[0].split), phase);
-    Source s = source_of(c, 0, cv_plus(c, p, -c->p.axis[0].low), n);
+    ConvSource s = conv_source(c, 0, cv_plus(c, p, -c->p.axis[0].low), n);
     LLVMValueRef v = cv_load(c, e->real, cv_at(c, row, s.at));
     if (factor) v = LLVMBuildFMul(e->b, v, factor, "");
     if (s.factor) {
@@ -206,7 +201,7 @@ void conv_fill(CE *c, LLVMValueRef unit) {
     LLVMValueRef at = cv_mul(c, channel, from.channel), factor = NULL;
     for (uint32_t a = 1; a < c->conv->rank; a++) {
         LLVMValueRef p = cv_add(c, cv_times(c, i[a], c->p.axis[a].split), phase[a]);
-        Source s = source_of(c, a, cv_plus(c, p, -c->p.axis[a].low), n[a]);
+        ConvSource s = conv_source(c, a, cv_plus(c, p, -c->p.axis[a].low), n[a]);
         at = cv_add(c, at, cv_mul(c, s.at, a == 1 ? from.y : from.z));
         if (s.factor) factor = factor ? LLVMBuildFMul(e->b, factor, s.factor, "") : s.factor;
     }

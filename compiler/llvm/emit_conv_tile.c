@@ -10,7 +10,7 @@ static const char *tile_name(CE *c, const char *what) {
     return arena_format(c->e->arena, "pdn_conv_%u_%s_%s", number, conv_form_names[c->form], what);
 }
 
-static LLVMValueRef tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count) {
+LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count) {
     Emit *e = c->e;
     const char *name = tile_name(c, what);
     LLVMValueRef f = emit_function(e, name, LLVMFunctionType(e->none, types, count, false), false);
@@ -104,7 +104,7 @@ static LLVMValueRef gather_tile(CE *c) {
     const char *what = arena_format(e->arena, "tile_%u_%u", channels, vectors);
     LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, what)), sum[MOST_SUMS] = {0};
     if (f) return f;
-    f = tile_function(c, what, types, 7);
+    f = conv_tile_function(c, what, types, 7);
     sum_runs(c, f, vectors, LLVMGetParam(f, 3), 1, add_taps, sum, channels * vectors);
     for (uint32_t o = 0; o < channels; o++) {
         Guard g;
@@ -261,7 +261,7 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
     const char *what = arena_format(e->arena, "tile_%u", vectors);
     LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, what));
     if (f) return f;
-    f = tile_function(c, what, types, R_COUNT);
+    f = conv_tile_function(c, what, types, R_COUNT);
     LLVMValueRef sum[MOST_SUMS] = {0};
     uint32_t rows = c->tile.rows;
     sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), c->conv->size[0] * c->conv->size[1], add_planes, sum,
@@ -497,7 +497,7 @@ static LLVMValueRef sums_tile(CE *c) {
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef p = e->ptr, i = e->i64;
     LLVMTypeRef types[S_COUNT] = {p, p, p, i, i, i, i, i, i, p, i, i};
-    LLVMValueRef f = tile_function(c, "tile", types, S_COUNT), sum[MOST_SUMS], x[MOST_SUMS],
+    LLVMValueRef f = conv_tile_function(c, "tile", types, S_COUNT), sum[MOST_SUMS], x[MOST_SUMS],
                  v[MOST_SUMS], total[MOST_SUMS], zero = cv_int(c, 0);
     uint32_t channels = c->tile.channels, taps = c->tile.taps, count = channels * taps;
     for (uint32_t s = 0; s < count; s++) {

@@ -301,6 +301,32 @@ Test(code_conv, no_chains) {
     }
 }
 
+/* Whole vectors of channels on both sides, in both precisions or in one: few cells, rows that are cut, several chunks of
+ * sums, lines longer than a run. */
+Test(code_conv, vectors_of_channels) {
+    static const struct {
+        uint32_t rank, in, out, size, dilation;
+        int64_t extent[3];
+    } list[] = {{2, 16, 16, 3, 1, {40, 13, 1}},  {2, 32, 64, 3, 1, {21, 30, 1}}, {2, 16, 48, 5, 1, {200, 7, 1}},
+                {2, 208, 16, 3, 1, {17, 9, 1}},  {2, 64, 32, 1, 1, {33, 20, 1}}, {2, 16, 80, 3, 2, {5, 9, 1}},
+                {2, 8, 24, 3, 1, {70, 6, 1}},    {2, 16, 16, 2, 1, {20, 999, 1}}, {3, 16, 32, 3, 1, {7, 5, 6}},
+                {3, 32, 16, 2, 2, {18, 13, 70}}, {1, 16, 32, 9, 3, {300, 1, 1}},  {2, 128, 64, 3, 1, {16, 16, 1}}};
+    static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_GHOST};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        for (size_t side = i % 2; side < 4; side += 2) {
+            Conv c = {.rank = list[i].rank, .in = list[i].in, .out = list[i].out, .groups = 1};
+            for (uint32_t a = 0; a < MAX_RANK; a++) {
+                bool there = a < c.rank;
+                c.size[a] = there ? list[i].size : 1;
+                c.dilation[a] = there ? list[i].dilation : 1;
+                c.stride[a] = 1;
+                c.sides[a][0] = c.sides[a][1] = there ? kinds[(side + a) % 4] : SIDE_PERIODIC;
+            }
+            Case k = conv_case(&c, list[i].extent, i);
+            check(&k, describe(&c, list[i].extent));
+        }
+}
+
 /* What plan_cost says of scratch covers what a run needs, and not much more. */
 Test(code_conv, costs) {
     for (int stride = 1; stride <= 2; stride++)

@@ -1,0 +1,342 @@
+/* Convolutions with channels last: sizes, and the loops that compute.
+ *
+ * Where both sides have whole vectors of channels, arrays in the scratch have channels innermost. A tile is then some
+ * cells in a row (FORWARD, TRANSPOSED), or some numbers of x in a row (WEIGHTS), times some vectors of channels: each
+ * number of x is used for all of the channels, each vector for all of the cells, nothing is loaded across a line, and
+ * rows of any length are whole tiles.
+ *
+ * What meets a cell is `lines` of the padded array, one for each row of taps, that are `line` numbers in a row (taps
+ * along x, channels of each; where taps are apart, a line for each tap). Their order is that of the padded array, from
+ * low to high: taps of a transpose stand backwards there. */
+#include "compiler/llvm/emit_conv.h"
+
+enum {
+    RUN = 192,           /* terms that are summed in a row (emit_conv_tile.c) */
+    HOT = 1 << 15,       /* bytes of v that stay in the first-level cache while all tiles of WEIGHTS go over them */
+    CHUNK_RUNS = 64,     /* runs of a chunk of WEIGHTS */
+    SEGMENT = 64,        /* cells whose tiles are made before they are copied to their rows */
+    MOST_LAST = 28       /* sums of a tile */
+};
+
+/* ---- tiles ------------------------------------------------------------------------------------- */
+
+ConvTile conv_tile_last(uint32_t lanes, bool many, const Conv *conv, const ConvPlan *p, ConvForm form) {
+    ConvTile none = {0};
+    if (lanes < 4 || conv->groups > 1 || p->phases > 1 || p->made_phases > 1) return none;
+    if (p->in % lanes || p->out % lanes) return none;
+    /* vectors; sums; cells, and those of a smaller tile, of which rows of powers of 2 and of 10 are whole numbers */
+    static const struct {
+        uint32_t vectors, terms, cells, less;
+    } wide[] = {{4, 6, 6, 5}, {3, 8, 8, 7}, {2, 12, 8, 7}, {1, 24, 16, 14}},
+      narrow[] = {{2, 6, 6, 5}, {1, 12, 8, 7}};
+    uint32_t i = 0, vectors = p->out / lanes;
+    if (many) {
+        while (vectors % wide[i].vectors) i++;
+        none = (ConvTile){.last = true, .vectors = wide[i].vectors, .cells = wide[i].cells, .less = wide[i].less};
+        none.taps = wide[i].terms;
+    } else {
+        while (vectors % narrow[i].vectors) i++;
+        none = (ConvTile){.last = true, .vectors = narrow[i].vectors, .cells = narrow[i].cells, .less = narrow[i].less};
+        none.taps = narrow[i].terms;
+    }
+    none.channels = none.vectors * lanes;
+    uint32_t line = p->in * (conv->dilation[0] == 1 ? conv->size[0] : 1);
+    if (line % none.taps) none.taps = none.taps * 2 / 3;
+    if (line % none.taps) none.taps = 4;
+    return none;
+}
+
+uint32_t conv_line(const CE *c) { return c->p.in * (c->conv->dilation[0] == 1 ? c->conv->size[0] : 1); }
+uint32_t conv_lines(const CE *c) { return conv_depth(c) / conv_line(c); }
+
+/* ---- sizes --------------------------------------------------------------------------------------- */
+
+static int64_t rounded(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static LLVMValueRef room(CE *c, LLVMValueRef numbers) {
+    LLVMValueRef bytes = cv_times(c, cv_plus(c, numbers, CONV_TILE), c->e->size);
+    return LLVMBuildAnd(c->e->b, cv_plus(c, bytes, 63 + PLAN_SLOT_GAP), cv_int(c, -64), "");
+}
+
+/* Cells of a run of WEIGHTS. */
+static int64_t run_cells(const CE *c) {
+    int64_t hot = HOT / ((int64_t)c->tile.channels * c->e->size);
+    return hot < RUN ? hot : RUN;
+}
+
+/* Rows of v are cut into pieces; some rows (one, where there are several pieces) are a run, `block` rows a chunk. */
+static LLVMValueRef row_pieces(CE *c) { return cv_ceil(c, c->made[0], cv_int(c, run_cells(c))); }
+static LLVMValueRef run_rows(CE *c) {
+    return emit_max(c->e, cv_div(c, cv_int(c, run_cells(c)), c->made[0]), cv_int(c, 1));
+}
+
+void conv_walk_last(CE *c) {
+    Emit *e = c->e;
+    c->by_rows = LLVMConstInt(e->i1, 0, false);
+    c->padded.y = cv_times(c, c->extent[0], c->p.in);
+    c->padded.z = cv_mul(c, c->padded.y, c->extent[1]);
+    c->padded.channel = c->flat = cv_int(c, 0);
+    c->planes = c->layers = NULL;
+    c->block = cv_int(c, 1);
+    c->blocks = cv_mul(c, c->made[1], c->made[2]);
+    if (c->form != CONV_WEIGHTS) return;
+    LLVMValueRef some = emit_max(e, cv_div(c, cv_int(c, CHUNK_RUNS), row_pieces(c)), cv_int(c, 1));
+    c->block = cv_mul(c, some, run_rows(c));
+    c->blocks = cv_ceil(c, c->blocks, c->block);
+    c->layers = cv_int(c, 1);
+}
+
+void conv_lay_out_last(CE *c) {
+    LLVMValueRef at = cv_int(c, 0);
+    uint32_t depth = conv_depth(c);
+    c->padded.base = at;
+    LLVMValueRef numbers = cv_mul(c, c->padded.z, c->extent[2]);
+    at = cv_add(c, at, room(c, cv_plus(c, numbers, (int64_t)c->tile.cells * c->p.in)));
+    c->offsets = at;
+    at = cv_plus(c, at, rounded((int64_t)conv_lines(c) * 8));
+    if (c->form == CONV_WEIGHTS) {
+        c->copied = (ConvArray){.base = at, .y = cv_times(c, c->made[0], c->p.out), .channel = cv_int(c, 0)};
+        c->copied.z = cv_mul(c, c->copied.y, c->made[1]);
+        at = cv_add(c, at, room(c, cv_mul(c, c->copied.z, c->made[2])));
+        c->partial = at;
+        at = cv_add(c, at, room(c, cv_times(c, c->blocks, conv_weights(c->conv))));
+    } else {
+        c->weights = at;
+        at = cv_plus(c, at, rounded((int64_t)depth * c->p.out * c->e->size));
+        c->folded = (ConvArray){.base = at, .y = c->made[0]};
+        c->folded.z = cv_mul(c, c->made[0], c->made[1]);
+        c->folded.channel = cv_mul(c, c->folded.z, c->made[2]);
+        if (c->p.folds) at = cv_add(c, at, room(c, cv_times(c, c->folded.channel, c->p.out)));
+        c->whole = at;
+    }
+    c->bytes = at;
+}
+
+LLVMValueRef conv_units_last(CE *c, ConvStage stage) {
+    bool sums = c->form == CONV_WEIGHTS;
+    int64_t blocks = c->p.out / c->tile.channels, vectors = c->p.out / c->e->lanes;
+    switch (stage) {
+    case STAGE_FILL: return cv_mul(c, c->extent[1], c->extent[2]);
+    case STAGE_COPY: return sums ? cv_mul(c, c->made[1], c->made[2]) : NULL;
+    case STAGE_PACK: return cv_int(c, sums ? 1 : 1 + vectors);
+    case STAGE_GATHER: return sums ? NULL : cv_times(c, c->blocks, blocks);
+    case STAGE_FOLD: return c->p.folds ? cv_int(c, c->p.out) : NULL;
+    case STAGE_SUMS: return sums ? cv_times(c, c->blocks, blocks * conv_lines(c)) : NULL;
+    case STAGE_TOTAL: return sums ? cv_int(c, vectors * c->p.in) : NULL;
+    default: return NULL;
+    }
+}
+
+/* ---- tiles that gather --------------------------------------------------------------------------- */
+
+enum { G_X, G_OFFSETS, G_WEIGHTS, G_OUT, G_COUNT };
+
+static LLVMValueRef offset_of(CE *c, LLVMValueRef table, LLVMValueRef line) {
+    LLVMValueRef at = LLVMBuildInBoundsGEP2(c->e->b, c->e->i64, table, &line, 1, "");
+    return LLVMBuildLoad2(c->e->b, c->e->i64, at, "");
+}
+
+/* sum[p vectors + v] += x[p stride + k] w[k channels + v lanes], for the numbers from <= k < to of a line. */
+static void add_line(CE *c, uint32_t cells, LLVMValueRef x, LLVMValueRef w, LLVMValueRef from, LLVMValueRef to,
+                     LLVMValueRef *sum) {
+    Emit *e = c->e;
+    uint32_t vectors = c->tile.vectors;
+    LLVMValueRef weight[MOST_LAST];
+    Counting loop;
+    LLVMValueRef k = cv_loop(c, &loop, from, to, 1);
+    LLVMValueRef at = cv_at(c, w, cv_times(c, k, c->tile.channels)), here = cv_at(c, x, k);
+    for (uint32_t v = 0; v < vectors; v++)
+        weight[v] = cv_load(c, cv_vector(c), cv_at(c, at, cv_int(c, (int64_t)v * e->lanes)));
+    for (uint32_t p = 0; p < cells; p++) {
+        LLVMValueRef number = emit_splat(e, cv_load(c, e->real, cv_at(c, here, cv_int(c, (int64_t)p * c->p.in))));
+        for (uint32_t v = 0; v < vectors; v++) {
+            LLVMValueRef s = sum[p * vectors + v], old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
+            LLVMBuildStore(e->b, cv_fma(c, number, weight[v], old), s);
+        }
+    }
+    emit_loop_end(e, &loop);
+}
+
+static void clear(CE *c, LLVMValueRef *sum, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (!sum[i]) sum[i] = emit_variable(c->e, cv_vector(c), "sum");
+        LLVMBuildStore(c->e->b, emit_number(c->e, cv_vector(c), 0), sum[i]);
+    }
+}
+
+/* to[i] = sum[i], or += where it is not the first. */
+static void leave(CE *c, LLVMValueRef *sum, uint32_t i, LLVMValueRef to, LLVMValueRef first) {
+    Emit *e = c->e;
+    LLVMValueRef value = LLVMBuildLoad2(e->b, cv_vector(c), sum[i], "");
+    if (first) {
+        LLVMValueRef old = cv_if(c, first, emit_number(e, cv_vector(c), 0), cv_load(c, cv_vector(c), to));
+        value = LLVMBuildFAdd(e->b, old, value, "");
+    }
+    cv_store(c, value, to);
+}
+
+/* tile(x, offsets, weights, out): of `cells` cells in a row, a block of channels each: out[p channels + o]. Long sums
+ * are sums of runs: of some lines, or of parts of a line. */
+static LLVMValueRef gather_tile_last(CE *c, uint32_t cells) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef types[G_COUNT] = {e->ptr, e->ptr, e->ptr, e->ptr};
+    LLVMValueRef f = conv_tile_function(c, arena_format(e->arena, "cells_%u", cells), types, G_COUNT);
+    LLVMValueRef sum[MOST_LAST] = {0}, zero = cv_int(c, 0);
+    uint32_t line = conv_line(c), lines = conv_lines(c), count = cells * c->tile.vectors;
+    uint32_t together = line < RUN ? RUN / line : 1, parts = (line + RUN - 1) / RUN, part = (line + parts - 1) / parts;
+    Counting some, each, pieces;
+    LLVMValueRef from = cv_loop(c, &some, zero, cv_int(c, lines), together);
+    LLVMValueRef piece = cv_loop(c, &pieces, zero, cv_int(c, line), part);
+    clear(c, sum, count);
+    LLVMValueRef last = emit_min(e, cv_plus(c, from, together), cv_int(c, lines));
+    LLVMValueRef l = cv_loop(c, &each, from, last, 1);
+    LLVMValueRef x = cv_at(c, LLVMGetParam(f, G_X), offset_of(c, LLVMGetParam(f, G_OFFSETS), l));
+    LLVMValueRef w = cv_at(c, LLVMGetParam(f, G_WEIGHTS), cv_times(c, l, (int64_t)line * c->tile.channels));
+    add_line(c, cells, x, w, piece, emit_min(e, cv_plus(c, piece, part), cv_int(c, line)), sum);
+    emit_loop_end(e, &each);
+    LLVMValueRef first = NULL;
+    if (together < lines || parts > 1) {
+        first = LLVMBuildOr(e->b, from, piece, "");
+        first = LLVMBuildICmp(e->b, LLVMIntEQ, first, zero, "");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef to = cv_at(c, LLVMGetParam(f, G_OUT), cv_int(c, (int64_t)i * e->lanes));
+        leave(c, sum, i, to, first);
+    }
+    emit_loop_end(e, &pieces);
+    emit_loop_end(e, &some);
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
+}
+
+/* `count` cells of a row, as tiles: big ones, then small ones; the last may make some cells again. */
+static void gather_segment(CE *c, LLVMValueRef x, LLVMValueRef window, LLVMValueRef count, LLVMValueRef *args) {
+    Emit *e = c->e;
+    LLVMValueRef big = gather_tile_last(c, c->tile.cells), small = gather_tile_last(c, c->tile.less);
+    int64_t cells = c->tile.cells, less = c->tile.less;
+    LLVMValueRef tiles = cv_ceil(c, count, cv_int(c, cells));
+    LLVMValueRef over = cv_sub(c, cv_times(c, tiles, cells), count);
+    LLVMValueRef large = cv_sub(c, tiles, emit_min(e, tiles, cv_div(c, over, cv_int(c, cells - less))));
+    LLVMValueRef at = emit_variable(e, e->i64, "at");
+    LLVMBuildStore(e->b, cv_int(c, 0), at);
+    Counting loop;
+    LLVMValueRef t = cv_loop(c, &loop, cv_int(c, 0), tiles, 1), is = cv_less(c, t, large);
+    LLVMValueRef size = cv_if(c, is, cv_int(c, cells), cv_int(c, less)), here = LLVMBuildLoad2(e->b, e->i64, at, "");
+    LLVMValueRef from = emit_max(e, emit_min(e, here, cv_sub(c, count, size)), cv_int(c, 0));
+    args[G_X] = cv_at(c, x, cv_times(c, from, c->p.in));
+    args[G_OUT] = cv_at(c, window, cv_times(c, from, c->tile.channels));
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(big), cv_if(c, is, big, small), args, G_COUNT, "");
+    LLVMBuildStore(e->b, cv_add(c, here, size), at);
+    emit_loop_end(e, &loop);
+}
+
+/* A unit: a row of a block of channels, in segments. */
+void conv_gather_last(CE *c, LLVMValueRef unit) {
+    Emit *e = c->e;
+    LLVMValueRef blocks = cv_int(c, c->p.out / c->tile.channels);
+    LLVMValueRef row = cv_div(c, unit, blocks), block = cv_rem(c, unit, blocks);
+    LLVMValueRef y = cv_rem(c, row, c->made[1]), z = cv_div(c, row, c->made[1]);
+    LLVMTypeRef type = LLVMArrayType2(e->real, (uint64_t)(SEGMENT + c->tile.cells) * c->tile.channels);
+    LLVMValueRef window = emit_variable(e, type, "window"), args[G_COUNT];
+    LLVMSetAlignment(window, 64);
+    args[G_OFFSETS] = conv_offset_last(c, cv_int(c, 0));
+    args[G_WEIGHTS] = conv_packed_last(c, block, cv_int(c, 0));
+    ConvArray to = c->p.folds ? c->folded : conv_array(c, c->form == CONV_FORWARD, conv_word(c, CONV_MADE));
+    if (c->p.folds) to.base = conv_scratch(c, to.base);
+    to.base = cv_at(c, to.base, cv_mul(c, cv_times(c, block, c->tile.channels), to.channel));
+    to.base = cv_at(c, to.base, cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
+    LLVMValueRef x = cv_at(c, conv_scratch(c, c->padded.base),
+                           cv_add(c, cv_mul(c, z, c->padded.z), cv_mul(c, y, c->padded.y)));
+    /* segments of about the same length, whole vectors where it can be */
+    LLVMValueRef pieces = cv_ceil(c, c->made[0], cv_int(c, SEGMENT)), lanes = cv_int(c, e->lanes);
+    LLVMValueRef length = cv_times(c, cv_ceil(c, cv_ceil(c, c->made[0], pieces), lanes), e->lanes);
+    Counting segments;
+    LLVMValueRef from = cv_loop(c, &segments, cv_int(c, 0), c->made[0], 0);
+    LLVMValueRef count = emit_min(e, cv_sub(c, c->made[0], from), length);
+    gather_segment(c, cv_at(c, x, cv_times(c, from, c->p.in)), window, count, args);
+    ConvArray part = to;
+    part.base = cv_at(c, to.base, from);
+    conv_to_channels(c, window, c->tile.channels, part, count);
+    segments.step = length;
+    emit_loop_end(e, &segments);
+}
+
+/* ---- sums -------------------------------------------------------------------------------------------- */
+
+/* Parameters of a tile of sums. */
+enum { S_X, S_X_ROW, S_V, S_V_ROW, S_ROWS, S_CELLS, S_OUT, S_IS_FIRST, S_COUNT };
+
+/* tile(…): out[k channels + o] (+)= sum over rows and cells of x[k] v[o], for some numbers k of a line. */
+static LLVMValueRef sums_tile_last(CE *c) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    LLVMTypeRef p = e->ptr, i = e->i64, types[S_COUNT] = {p, i, p, i, i, i, p, e->i1};
+    LLVMValueRef f = conv_tile_function(c, "last", types, S_COUNT), sum[MOST_LAST] = {0}, v[MOST_LAST];
+    uint32_t terms = c->tile.taps, vectors = c->tile.vectors, count = terms * vectors;
+    clear(c, sum, count);
+    Counting rows, cells;
+    LLVMValueRef r = cv_loop(c, &rows, cv_int(c, 0), LLVMGetParam(f, S_ROWS), 1);
+    LLVMValueRef x0 = cv_at(c, LLVMGetParam(f, S_X), cv_mul(c, r, LLVMGetParam(f, S_X_ROW)));
+    LLVMValueRef v0 = cv_at(c, LLVMGetParam(f, S_V), cv_mul(c, r, LLVMGetParam(f, S_V_ROW)));
+    LLVMValueRef cell = cv_loop(c, &cells, cv_int(c, 0), LLVMGetParam(f, S_CELLS), 1);
+    LLVMValueRef x = cv_at(c, x0, cv_times(c, cell, c->p.in)), here = cv_at(c, v0, cv_times(c, cell, c->p.out));
+    for (uint32_t k = 0; k < vectors; k++)
+        v[k] = cv_load(c, cv_vector(c), cv_at(c, here, cv_int(c, (int64_t)k * e->lanes)));
+    for (uint32_t t = 0; t < terms; t++) {
+        LLVMValueRef number = emit_splat(e, cv_load(c, e->real, cv_at(c, x, cv_int(c, t))));
+        for (uint32_t k = 0; k < vectors; k++) {
+            LLVMValueRef s = sum[t * vectors + k], old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
+            LLVMBuildStore(e->b, cv_fma(c, number, v[k], old), s);
+        }
+    }
+    emit_loop_end(e, &cells);
+    emit_loop_end(e, &rows);
+    for (uint32_t s = 0; s < count; s++) {
+        int64_t to = (int64_t)(s / vectors) * c->p.out + (int64_t)(s % vectors) * e->lanes;
+        leave(c, sum, s, cv_at(c, LLVMGetParam(f, S_OUT), cv_int(c, to)), LLVMGetParam(f, S_IS_FIRST));
+    }
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
+}
+
+/* A unit: a line of taps, for a block of channels of v, over a chunk of rows. */
+void conv_sums_last(CE *c, LLVMValueRef unit) {
+    Emit *e = c->e;
+    LLVMValueRef tile = sums_tile_last(c), zero = cv_int(c, 0), args[S_COUNT];
+    LLVMValueRef lines = cv_int(c, conv_lines(c)), blocks = cv_int(c, c->p.out / c->tile.channels);
+    LLVMValueRef line = cv_rem(c, unit, lines), rest = cv_div(c, unit, lines);
+    LLVMValueRef block = cv_rem(c, rest, blocks), chunk = cv_div(c, rest, blocks);
+    LLVMValueRef o = cv_times(c, block, c->tile.channels);
+    LLVMValueRef x = cv_at(c, conv_scratch(c, c->padded.base), offset_of(c, conv_offset_last(c, zero), line));
+    LLVMValueRef v = cv_at(c, conv_scratch(c, c->copied.base), o);
+    LLVMValueRef out = cv_at(c, conv_scratch(c, c->partial), cv_times(c, chunk, conv_weights(c->conv)));
+    out = cv_at(c, out, cv_add(c, cv_times(c, line, (int64_t)conv_line(c) * c->p.out), o));
+    LLVMValueRef from = cv_mul(c, chunk, c->block), all = cv_mul(c, c->made[1], c->made[2]);
+    LLVMValueRef end = emit_min(e, cv_add(c, from, c->block), all), pieces = row_pieces(c), rows = run_rows(c);
+    LLVMValueRef length = cv_ceil(c, c->made[0], pieces);
+    Counting runs, cells, terms;
+    LLVMValueRef row = cv_loop(c, &runs, from, end, 0);
+    LLVMValueRef y = cv_rem(c, row, c->made[1]), z = cv_div(c, row, c->made[1]); /* a run stays in a plane */
+    LLVMValueRef some = emit_min(e, emit_min(e, cv_sub(c, end, row), cv_sub(c, c->made[1], y)), rows);
+    LLVMValueRef at = cv_add(c, cv_mul(c, z, c->padded.z), cv_mul(c, y, c->padded.y));
+    LLVMValueRef cell = cv_loop(c, &cells, zero, c->made[0], 0);
+    LLVMValueRef k = cv_loop(c, &terms, zero, cv_int(c, conv_line(c)), c->tile.taps);
+    args[S_X] = cv_at(c, x, cv_add(c, at, cv_add(c, cv_times(c, cell, c->p.in), k)));
+    args[S_X_ROW] = c->padded.y;
+    args[S_V] = cv_at(c, v, cv_add(c, cv_mul(c, row, c->copied.y), cv_times(c, cell, c->p.out)));
+    args[S_V_ROW] = c->copied.y;
+    args[S_ROWS] = some;
+    args[S_CELLS] = emit_min(e, cv_sub(c, c->made[0], cell), length);
+    args[S_OUT] = cv_at(c, out, cv_times(c, k, c->p.out));
+    LLVMValueRef is = LLVMBuildOr(e->b, cv_sub(c, row, from), cell, "");
+    args[S_IS_FIRST] = LLVMBuildICmp(e->b, LLVMIntEQ, is, zero, "");
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(tile), tile, args, S_COUNT, "");
+    emit_loop_end(e, &terms);
+    cells.step = length;
+    emit_loop_end(e, &cells);
+    runs.step = some;
+    emit_loop_end(e, &runs);
+}
