@@ -119,6 +119,7 @@ typedef struct {
     LLVMValueRef i;              /* variable: steps done */
     LLVMValueRef count, start, stride;
     LLVMValueRef *stack, *frames; /* base; variable */
+    bool keeps;                   /* it writes its tape */
 } LoopValues;
 
 void emit_loop(HE *h, const HLoop *l);
@@ -157,6 +158,8 @@ uint32_t chain_words(const Plan *plan,
 void tape_start(HE *h, const HLoop *l, const LoopValues *v);
 /* Keeps the states, which are loaded, before step `i` where that is to be done. */
 void tape_keep(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i);
+/* States that will be kept before the next step are made where the tape keeps them: their makers' buffers in step `i`. */
+void tape_places(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i);
 void tape_done(HE *h, const HLoop *l, LLVMValueRef steps);
 void emit_back(HE *h, const HLoop *l);
 void emit_advance(HE *h, const HLoop *l);

@@ -166,6 +166,7 @@ void loop_step(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef i) {
     h->regs[l->k].value = to_real(e, k);
     LLVMValueRef top = LLVMBuildLoad2(e->b, e->ptr, h->top, "");
     pick_buffers(h, l);
+    if (v->keeps) tape_places(h, l, v, i);
     emit_code(h, l->body);
     LLVMBuildStore(e->b, top, h->top);
     for (uint32_t s = 0; s < l->states; s++)
@@ -212,6 +213,7 @@ void emit_loop(HE *h, const HLoop *l) {
     loop_states(h, l, &v);
     start_stacks(h, l, &v);
     if (l->tape != NONE) tape_start(h, l, &v);
+    v.keeps = l->tape != NONE;
     if (l->together && !e->standalone) emit_steps_together(h, l, &v);
     LLVMBasicBlockRef head = emit_block(e, "loop"), body = emit_block(e, "step"),
                       exit = emit_block(e, "end");

@@ -188,13 +188,44 @@ static void push(HE *h, const HLoop *l, const Tape *t, LLVMValueRef i) {
         HReg state = l->param[l->keep[k]];
         Type type = h->f->regs.data[state].type;
         LLVMValueRef to = place_of(e, t, used, k);
-        if (type.kind == TYPE_SCALAR)
+        if (type.kind == TYPE_SCALAR) {
             LLVMBuildStore(e->b, h->regs[state].value, to);
-        else
-            emit_copy(h, l->keep_kernel[k], type.grid, h->regs[state].value, to);
+            continue;
+        }
+        LLVMValueRef away = LLVMBuildICmp(e->b, LLVMIntNE, h->regs[state].value, to, "");
+        LLVMBasicBlockRef go = begin_if(e, away); /* else it was made there: tape_places */
+        emit_copy(h, l->keep_kernel[k], type.grid, h->regs[state].value, to);
+        end_if(e, go);
     }
     LLVMBuildStore(e->b, i, position_at(e, t, used));
     LLVMBuildStore(e->b, plus(e, used, emit_i64(e, 1)), t->used);
+}
+
+/* Is the register the next value of kept state `k` and of nothing else, and does nothing hand that state's value on? */
+static bool is_own(const HLoop *l, uint32_t k, HReg maker) {
+    uint32_t state = l->keep[k], uses = 0;
+    for (uint32_t s = 0; s < l->states; s++) {
+        uses += l->next[s] == maker;
+        if (l->next[s] == l->param[state]) return false;
+    }
+    return uses == 1 && l->next[state] == maker;
+}
+
+void tape_places(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i) {
+    Emit *e = h->e;
+    const Tape *t = h->tapes[l->tape];
+    if (l->kept == 0 || l->stop != NONE) return;
+    LLVMValueRef step = plus(e, i, emit_i64(e, 1)), used = load(e, t->used);
+    LLVMValueRef kept = LLVMBuildAnd(e->b, equal(e, step, load(e, t->next)), less(e, step, v->count), "");
+    kept = LLVMBuildAnd(e->b, kept, less(e, used, t->slots), "");
+    for (uint32_t p = 0; p < l->pools; p++)
+        for (uint32_t m = 0; m < l->pool[p].made; m++)
+            for (uint32_t k = 0; k < l->kept; k++) {
+                HReg maker = l->pool[p].maker[m];
+                if (!is_own(l, k, maker)) continue;
+                LLVMValueRef *value = &h->regs[maker].value;
+                *value = LLVMBuildSelect(e->b, kept, place_of(e, t, used, k), *value, "");
+            }
 }
 
 /* Every second state goes. */
