@@ -5,11 +5,12 @@
 
 /* ---- squares ------------------------------------------------------------------------------------- */
 
-/* v[i][l] becomes v[l][i]: halves of pairs change places, each half as wide as before. */
-static void transpose(CE *c, LLVMValueRef *v) {
+/* v[i][l] becomes v[l][i]: halves of pairs change places, then halves of these. The first such steps may be done already: on
+ * from halves of `half` lanes. */
+static void transpose(CE *c, LLVMValueRef *v, uint32_t half) {
     Emit *e = c->e;
     uint32_t lanes = e->lanes;
-    for (uint32_t half = lanes / 2; half; half /= 2) {
+    for (; half; half /= 2) {
         LLVMValueRef low[64], high[64];
         for (uint32_t l = 0; l < lanes; l++) {
             low[l] = LLVMConstInt(e->i32, l & half ? lanes + l - half : l, false);
@@ -57,16 +58,29 @@ static void store_first(CE *c, LLVMValueRef v, LLVMValueRef p, uint32_t count) {
     masked(c, "llvm.masked.store", (LLVMValueRef[]){v, p, align, first_lanes(c, count)});
 }
 
+/* Rows a and b, of which the halves have changed places: loads are cheaper for that than registers are. */
+static void load_halves(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef *low, LLVMValueRef *high) {
+    Emit *e = c->e;
+    LLVMValueRef lane[64];
+    for (uint32_t l = 0; l < e->lanes; l++) lane[l] = LLVMConstInt(e->i32, l, false);
+    LLVMTypeRef type = LLVMVectorType(e->real, e->lanes / 2);
+    LLVMValueRef half = cv_int(c, e->lanes / 2), all = LLVMConstVector(lane, e->lanes);
+    *low = LLVMBuildShuffleVector(e->b, cv_load(c, type, a), cv_load(c, type, b), all, "");
+    a = cv_at(c, a, half), b = cv_at(c, b, half);
+    *high = LLVMBuildShuffleVector(e->b, cv_load(c, type, a), cv_load(c, type, b), all, "");
+}
+
 /* to[i to_apart + l] = from[l from_apart + i] × factor (NULL: 1), a square. */
 static void move_square(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from, LLVMValueRef from_apart,
                         LLVMValueRef factor) {
     Emit *e = c->e;
     LLVMValueRef v[64];
-    for (uint32_t i = 0; i < e->lanes; i++) {
-        v[i] = cv_load(c, cv_vector(c), cv_at(c, from, cv_times(c, from_apart, i)));
-        if (factor) v[i] = LLVMBuildFMul(e->b, v[i], emit_splat(e, factor), "");
-    }
-    transpose(c, v);
+    uint32_t half = e->lanes / 2;
+    for (uint32_t i = 0; i < half; i++)
+        load_halves(c, cv_at(c, from, cv_times(c, from_apart, i)), cv_at(c, from, cv_times(c, from_apart, i + half)), &v[i],
+                    &v[i + half]);
+    for (uint32_t i = 0; factor && i < e->lanes; i++) v[i] = LLVMBuildFMul(e->b, v[i], emit_splat(e, factor), "");
+    transpose(c, v, half / 2);
     for (uint32_t i = 0; i < e->lanes; i++) cv_store(c, v[i], cv_at(c, to, cv_times(c, to_apart, i)));
 }
 
@@ -209,7 +223,7 @@ static void pack_taps(CE *c, LLVMValueRef vector, LLVMValueRef i, LLVMValueRef t
     LLVMValueRef row = back ? cv_add(c, cv_times(c, i, c->p.out), o) : cv_add(c, cv_times(c, o, c->p.in), i);
     LLVMValueRef from = cv_at(c, conv_word(c, CONV_SECOND), cv_add(c, cv_times(c, row, taps), t));
     for (uint32_t l = 0; l < e->lanes; l++) v[l] = load_first(c, cv_at(c, from, cv_int(c, apart * l)), count);
-    transpose(c, v);
+    transpose(c, v, e->lanes / 2);
     LLVMValueRef to = conv_packed_last(c, cv_div(c, vector, vectors), i);
     to = cv_at(c, to, cv_times(c, cv_rem(c, vector, vectors), e->lanes));
     for (uint32_t l = 0; l < count; l++) {
@@ -273,7 +287,7 @@ static void total_taps(CE *c, LLVMValueRef square, LLVMValueRef o, LLVMValueRef 
     for (uint32_t k = 0; k < e->lanes; k++)
         v[k] = k < count ? cv_load(c, cv_vector(c), cv_at(c, square, cv_int(c, (int64_t)k * e->lanes)))
                          : emit_number(e, cv_vector(c), 0);
-    transpose(c, v);
+    transpose(c, v, e->lanes / 2);
     LLVMValueRef to = cv_times(c, cv_add(c, cv_times(c, o, c->p.in), i), taps);
     to = cv_at(c, conv_word(c, CONV_MADE), cv_add(c, to, t));
     for (uint32_t k = 0; k < e->lanes; k++) store_first(c, v[k], cv_at(c, to, cv_int(c, k * c->p.in * taps)), count);

@@ -33,6 +33,40 @@ static LLVMValueRef number_at(Emit *e, LLVMValueRef base, LLVMValueRef i) {
     return LLVMBuildInBoundsGEP2(e->b, e->real, base, &i, 1, "");
 }
 
+/* One number, or a vector of them. */
+typedef void Step(Emit *e, LLVMTypeRef type, LLVMValueRef to, LLVMValueRef from);
+
+/* to[i] and from[i] for all i < count, whole vectors and then the rest. */
+static void each_number(Emit *e, Step *step, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count) {
+    LLVMTypeRef types[2] = {LLVMVectorType(e->real, e->lanes), e->real};
+    LLVMValueRef begin = emit_i64(e, 0), whole = LLVMBuildAnd(e->b, count, emit_i64(e, -(int64_t)e->lanes), "");
+    for (int k = 0; k < 2; k++) {
+        Counting c;
+        LLVMValueRef end = k ? count : whole;
+        LLVMValueRef i = emit_loop_begin(e, &c, begin, end, emit_i64(e, k ? 1 : e->lanes), "i");
+        step(e, types[k], number_at(e, to, i), from ? number_at(e, from, i) : NULL);
+        emit_loop_end(e, &c);
+        begin = end;
+    }
+}
+
+static LLVMValueRef load_number(Emit *e, LLVMTypeRef type, LLVMValueRef p) {
+    LLVMValueRef v = LLVMBuildLoad2(e->b, type, p, "");
+    LLVMSetAlignment(v, e->size);
+    return v;
+}
+
+static void zero_step(Emit *e, LLVMTypeRef type, LLVMValueRef to, LLVMValueRef from) {
+    (void)from;
+    LLVMSetAlignment(LLVMBuildStore(e->b, LLVMConstNull(type), to), e->size);
+}
+
+static void add_step(Emit *e, LLVMTypeRef type, LLVMValueRef to, LLVMValueRef from) {
+    LLVMValueRef more = load_number(e, type, from);
+    LLVMValueRef sum = LLVMBuildFAdd(e->b, load_number(e, type, to), more, "");
+    LLVMSetAlignment(LLVMBuildStore(e->b, sum, to), e->size);
+}
+
 void emit_zerostack(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->dst].type;
@@ -40,15 +74,11 @@ void emit_zerostack(HE *h, const HInstr *in) {
     LLVMValueRef bytes = mul(e, frames, field_bytes(e, h->grids, t.grid, t.channels));
     LLVMValueRef base = LLVMBuildLoad2(e->b, e->ptr, h->top, "stack");
     LLVMBuildStore(e->b, bytes_on(e, base, slot_bytes(e, bytes)), h->top);
-    Counting c;
-    LLVMValueRef i =
-        emit_loop_begin(e, &c, emit_i64(e, 0), numbers_in(e, bytes), emit_i64(e, 1), "i");
-    LLVMBuildStore(e->b, emit_real(e, 0), number_at(e, base, i));
-    emit_loop_end(e, &c);
+    each_number(e, zero_step, base, NULL, numbers_in(e, bytes));
     h->regs[in->dst] = (Reg){base, frames};
 }
 
-/* Number by number: kernels compute some cells of a row twice, which only does where nothing is added. */
+/* No kernel: those compute some cells of a row twice, which only does where nothing is added. */
 void emit_scatter(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->args[2]].type;
@@ -59,11 +89,5 @@ void emit_scatter(HE *h, const HInstr *in) {
         LLVMBuildStore(e->b, sum, to);
         return;
     }
-    Counting c;
-    LLVMValueRef count = numbers_in(e, field_bytes(e, h->grids, t.grid, t.channels));
-    LLVMValueRef i = emit_loop_begin(e, &c, emit_i64(e, 0), count, emit_i64(e, 1), "i");
-    LLVMValueRef at = number_at(e, to, i),
-                 more = LLVMBuildLoad2(e->b, e->real, number_at(e, value, i), "");
-    LLVMBuildStore(e->b, LLVMBuildFAdd(e->b, LLVMBuildLoad2(e->b, e->real, at, ""), more, ""), at);
-    emit_loop_end(e, &c);
+    each_number(e, add_step, to, value, numbers_in(e, field_bytes(e, h->grids, t.grid, t.channels)));
 }
