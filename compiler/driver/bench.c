@@ -68,7 +68,7 @@ static bool compile_all(Execution *x) {
 static int all_runs(void *context) {
     Bench *b = context;
     const Execution *x = &b->x;
-    CodeTarget target = {.optimise = x->session->options->optimise};
+    CodeTarget target = {.optimise = x->session->options->optimise, .exact = x->session->options->exact};
     if (!compile_all(&b->x)) return 1;
     int status = x->session->options->repeat ? 0 : warm_up(b);
     while (status == 0 && !enough(b)) status = timed_run(b);

@@ -91,7 +91,7 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
     *b = (CodeBuild){.folder = o->out ? o->out : ".",
                      .emit = EMIT_OBJECT | EMIT_HEADER,
                      .conv_norm = pdn_conv_norm_into,
-                     .target = {o->target, o->cpu, o->features, o->optimise}};
+                     .target = {o->target, o->cpu, o->features, o->optimise, o->exact}};
     const char *wrong = NULL;
     if (o->words.len != 1)
         wrong = "one NAME is needed, of the definition to build";
@@ -365,7 +365,7 @@ int command_build(Options *options) {
     KernelOptions k;
     CodeBuild b;
     int helped;
-    CodeTarget target = {options->target, options->cpu, options->features, options->optimise};
+    CodeTarget target = {options->target, options->cpu, options->features, options->optimise, options->exact};
     if (target_help(options, &target, &helped)) return helped;
     if (!read_options(options, &k, &b) || !pipeline_check(options) ||
         !target_known(options, &b.target))

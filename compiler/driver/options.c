@@ -32,6 +32,8 @@ static void run_table(Options *o, struct poptOption *t) {
          NULL},
         {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
          "effort of the code generator, 0 to 3 (default: 2)", "N"},
+        {"exact", 0, POPT_ARG_NONE, &o->exact, 0,
+         "divisions rounded correctly, functions of the maths library: slower", NULL},
         {"cache", 0, POPT_ARG_STRING, &o->cache, 0,
          "folder of compiled programs (default: ~/.cache/pdn)", "DIR"},
         {"no-cache", 0, POPT_ARG_NONE, &o->no_cache, 0, "compile anew", NULL},
@@ -67,6 +69,8 @@ static void build_table(Options *o, struct poptOption *t) {
          "of obj,header,shared,llvm,asm (default: obj,header)", "LIST"},
         {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
          "effort of the code generator, 0 to 3 (default: 2)", "N"},
+        {"exact", 0, POPT_ARG_NONE, &o->exact, 0,
+         "divisions rounded correctly, functions of the maths library: slower", NULL},
         {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0,
          "print what a pass left and stop (`help` lists them)", "PASS"},
         {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error",
@@ -181,7 +185,7 @@ static void take_word(Options *o, const char *word) {
 }
 
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {
-    struct poptOption tables[GROUPS][16], help[] = {
+    struct poptOption tables[GROUPS][24], help[] = {
                                          {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
                                          END,
                                      };

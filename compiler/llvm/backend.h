@@ -11,6 +11,7 @@ typedef struct {
     bool fma;
     bool
         estimates; /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */
+    bool exact;    /* as CodeTarget.exact */
     bool streams;  /* has stores that pass by the caches (x86-64) */
     bool native;   /* this machine and its own CPU */
     const char *cpu, *features; /* for LLVM; NULL: the CPU's own */

@@ -15,6 +15,7 @@ typedef struct {
     const char *cpu;      /* NULL: this machine's; "x86-64" … */
     const char *features; /* NULL: the cpu's own */
     int optimise;         /* 0 to 3 */
+    bool exact;           /* divisions are rounded correctly, functions are those of the maths library: slower */
 } CodeTarget;
 
 /* What the program is run on. Pointers by Module.inputs; grids by Module.grids (index 0 unused). */

@@ -177,28 +177,51 @@ static LLVMValueRef estimate(Emit *e, LLVMValueRef b) {
 
 static bool is_one(Emit *e, LLVMValueRef v) { return v == emit_number(e, LLVMTypeOf(v), 1); }
 
-/* a / b in single precision: a Newton step on the estimate of 1/b, then one on the quotient; within 1 ulp where
- * |b| and 1/|b| are normal numbers. (Of 1 / b the first is enough for that.) Where b is 0 or infinite the step gives
- * NaN, and the estimate alone what IEEE asks for. */
+/* A Newton step on the estimate of 1/b: within 1 ulp, and where that is 0 or infinite it is so exactly. */
+static LLVMValueRef reciprocal_by_estimate(Emit *e, LLVMValueRef b) {
+    LLVMTypeRef t = LLVMTypeOf(b);
+    LLVMValueRef r0 = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, "");
+    LLVMValueRef error = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, emit_number(e, t, 1)}, 3);
+    LLVMValueRef r = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
+    return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, r, r, ""), r0, r, "");
+}
+
+/* q where b is a normal number; elsewhere, which is rare, what the divider gives: there the estimate is not good enough. */
+static LLVMValueRef divide_tiny(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef q) {
+    LLVMTypeRef t = LLVMTypeOf(b);
+    LLVMValueRef size = emit_intrinsic(e, "llvm.fabs", t, &b, 1);
+    LLVMValueRef tiny = LLVMBuildFCmp(e->b, LLVMRealOLT, size, emit_number(e, t, 0x1p-126), ""), any = tiny;
+    if (LLVMGetTypeKind(t) == LLVMVectorTypeKind) {
+        LLVMTypeRef bits = LLVMIntTypeInContext(e->context, LLVMGetVectorSize(t));
+        any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, tiny, bits, ""), LLVMConstNull(bits), "");
+    }
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), rare = emit_block(e, "tiny"), go = emit_block(e, "divided");
+    LLVMBuildCondBr(e->b, any, rare, go);
+    LLVMPositionBuilderAtEnd(e->b, rare);
+    LLVMValueRef slow = LLVMBuildSelect(e->b, tiny, LLVMBuildFDiv(e->b, a, b, ""), q, "");
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
+    LLVMValueRef phi = LLVMBuildPhi(e->b, t, "");
+    LLVMAddIncoming(phi, (LLVMValueRef[]){q, slow}, (LLVMBasicBlockRef[]){before, rare}, 2);
+    return phi;
+}
+
+/* a / b in single precision: with 1/b by a Newton step, one more on the quotient; within 1 ulp, 1.5 where a is so small that
+ * its last bits are lost on the way (below 1e-30). Where that gives NaN (an
+ * infinite a or b, or a quotient that overflows) a * (1/b) is what IEEE asks for. */
 static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
-    LLVMValueRef r0 = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""),
-                 one = emit_number(e, t, 1);
-    LLVMValueRef error = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, one}, 3);
-    LLVMValueRef r = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
-    if (is_one(e, a)) {
-        LLVMValueRef wrong = LLVMBuildFCmp(e->b, LLVMRealUNO, error, error, "");
-        return LLVMBuildSelect(e->b, wrong, r0, r, "");
-    }
-    LLVMValueRef q = LLVMBuildFMul(e->b, a, r, "");
-    LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, q, a}, 3);
-    q = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, q}, 3);
-    LLVMValueRef wrong = LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, "");
-    return LLVMBuildSelect(e->b, wrong, LLVMBuildFMul(e->b, a, r0, ""), q, "");
+    LLVMValueRef r = reciprocal_by_estimate(e, b);
+    if (is_one(e, a)) return r;
+    LLVMValueRef minus = LLVMBuildFNeg(e->b, b, ""), first = LLVMBuildFMul(e->b, a, r, "");
+    LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, first, a}, 3);
+    LLVMValueRef q = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, first}, 3);
+    q = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, ""), first, q, "");
+    return divide_tiny(e, a, b, q);
 }
 
 static LLVMValueRef divide(Emit *e, LLVMValueRef a, LLVMValueRef b) {
-    bool estimates = e->in_kernel && e->machine.estimates && !e->plan->f64 && e->lanes == 16;
+    bool estimates = e->in_kernel && e->machine.estimates && !e->machine.exact && !e->plan->f64 && e->lanes == 16;
     return estimates ? divide_by_estimate(e, a, b) : LLVMBuildFDiv(e->b, a, b, "");
 }
 
@@ -214,7 +237,7 @@ LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x) {
     if (strncmp(how, "llvm.", 5) == 0)
         return emit_intrinsic(e, how, t, x, (uint32_t)info->operands);
     if (strncmp(how, "call ", 5) == 0) {
-        LLVMValueRef vector = e->in_kernel ? emit_math(e, op, x) : NULL;
+        LLVMValueRef vector = e->in_kernel && !e->machine.exact ? emit_math(e, op, x) : NULL;
         return vector ? vector : call_library(e, how + 5, x, (uint32_t)info->operands);
     }
     if (strcmp(how, "fcmp olt") == 0) return truth(e, compare(e, LLVMRealOLT, x[0], x[1]), t);

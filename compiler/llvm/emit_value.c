@@ -614,7 +614,7 @@ static LLVMValueRef eval_new(KE *ke, const KNodeData *n, const uint32_t *at) {
     default: {
         LLVMValueRef x[3] = {NULL};
         for (uint32_t i = 0; i < kernel_operands(n); i++) x[i] = ke_eval(ke, n->operand[i], at);
-        if (n->op == OP_DIV && !ke->e->plan->f64 &&
+        if (n->op == OP_DIV && !ke->e->plan->f64 && !ke->e->machine.exact &&
             ke->k->nodes.data[n->operand[1]].kind == K_SCALAR)
             return LLVMBuildFMul(ke->e->b, x[0],
                                  spread(ke, reciprocal(ke, ke->k->nodes.data[n->operand[1]].index)),

@@ -67,7 +67,7 @@ static Machine with_registers(Machine m, bool many) {
 Machine machine_of(const CodeTarget *target) {
     static const CodeTarget none = {0};
     const CodeTarget *t = target ? target : &none;
-    Machine m = {.vector_bits = 128, .cpu = t->cpu, .features = t->features};
+    Machine m = {.vector_bits = 128, .cpu = t->cpu, .features = t->features, .exact = t->exact};
     const char *native = t->cpu && strcmp(t->cpu, "native") != 0 ? NULL : "";
     /* another processor than this one, for programs that run the code and do not know all of it (valgrind) */
     const char *asked = getenv("PDN_CPU");
@@ -113,10 +113,10 @@ int code_target_vector_bits(const CodeTarget *target) { return (int)machine_of(t
 
 void machine_describe(const CodeTarget *target, Text *out) {
     Machine m = machine_of(target);
-    text_printf(out, "triple %s cpu %s features %s level %d bits %u estimates %d\n",
+    text_printf(out, "triple %s cpu %s features %s level %d bits %u estimates %d exact %d\n",
                 target && target->triple ? target->triple : "", m.cpu ? m.cpu : "",
                 m.features ? m.features : "", target ? target->optimise : 3, m.vector_bits,
-                m.estimates);
+                m.estimates, m.exact);
     if (!m.native) return;
 #if defined(__x86_64__)
     for (unsigned leaf = 0; leaf < 8;

@@ -100,3 +100,44 @@ Test(code_math, softplus)
     one_function(OP_SOFTPLUS, -103, 103, false, 4);
     one_function(OP_SOFTPLUS, -745, 745, true, 4);
 }
+
+/* a / b and 1 / b of numbers of all sizes, special ones among them, and of a number that is the same for all cells. */
+static float any_float(uint64_t *seed)
+{
+    static const float odd[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1, -1, 1e-38f, 1e-39f, -3e-42f, 1.4e-45f, 0x1p-126f, 0x1p-128f, 0x1p-127f, 0x1p126f, 0x1.fffffep127f, 0x1p127f};
+    uint64_t r = next_random(seed);
+    if (r % 16 == 0)
+        return odd[r / 16 % (sizeof odd / sizeof *odd)];
+    return ldexpf(1 + (float)(r >> 40) * 0x1p-24f, (int)(r / 16 % 277) - 149) * (r & 0x100000 ? -1.0f : 1.0f);
+}
+
+static void quotients(bool one, double allowed)
+{
+    enum { N = 200000 };
+    uint64_t seed = 11;
+    Case c = start(2, (int64_t[]){N / 10, 10});
+    Node a = field_input(&c, 1, 1, 0, 1), b = field_input(&c, 1, 2, 0, 1);
+    for (int i = 0; i < N; i++) {
+        c.data[0][i] = one ? 1 : (double)any_float(&seed);
+        c.data[1][i] = (double)any_float(&seed);
+    }
+    show(&c, graph_binary(c.m, c.f, OP_DIV, one ? graph_const(c.m, c.f, 1) : a, b, SPAN_NONE));
+    differ(&c, false, 1);
+    double worst = 0;
+    int at = 0;
+    for (int i = 0; i < N; i++) {
+        double d = ulps(c.run.seen.data[i], (long double)c.data[0][i] / c.data[1][i], false);
+        if (d > worst) {
+            worst = d;
+            at = i;
+        }
+    }
+    cr_expect(worst <= allowed, "%g / %g is %g, %g ulp off", c.data[0][at], c.data[1][at], c.run.seen.data[at], worst);
+    if (getenv("SHOW_ULPS"))
+        fprintf(stderr, "%s / b: %.3f ulp at %g / %g\n", one ? "1" : "a", worst, c.data[0][at], c.data[1][at]);
+    finish(&c);
+}
+
+Test(code_math, division) { quotients(false, 1.5); }
+
+Test(code_math, reciprocal) { quotients(true, 1); }
