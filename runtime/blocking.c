@@ -107,6 +107,7 @@ typedef struct {
     char *rings;
     int64_t left, right;            /* lines */
     int64_t done[PDN_RELAY_STAGES]; /* rows below are made */
+    PdnPart part[PDN_RELAY_STAGES];
     int64_t words[PDN_RELAY_STAGES][PDN_RELAY_WORDS];
 } Unit;
 
@@ -122,7 +123,7 @@ static void point(Unit *u, int64_t field, int64_t stage, int64_t word, int64_t f
     int64_t origin = (u->left - b->most_halo - b->beside) * b->line_bytes;
     char *base = u->rings + 2 * b->ring[field] * b->ring_bytes;
     u->words[stage][word] = (int64_t)(intptr_t)base + (from % b->places - from) * row - origin;
-    u->words[stage][word + 1] = (int64_t)(intptr_t)&b->grid;
+    u->part[stage].strides[word - b->relay->stages[stage].fields_word] = &b->grid;
 }
 
 static void advance(Unit *u, int64_t stage, int64_t end) {
@@ -147,8 +148,10 @@ static void run_unit(Unit *u, int64_t low, int64_t high) {
     for (int64_t s = 0; s < r->stages_count; s++) {
         Span lines = cut(u->left - b->halo[s], u->right + b->halo[s], b->lines);
         memcpy(u->words[s], r->stages[s].words, sizeof(int64_t) * (size_t)r->stages[s].words_count);
-        u->words[s][r->stages[s].lines_word] = lines.low;
-        u->words[s][r->stages[s].lines_word + 1] = lines.high;
+        u->words[s][r->stages[s].part_word] = (int64_t)(intptr_t)&u->part[s];
+        u->part[s].from = lines.low;
+        u->part[s].to = lines.high;
+        for (int i = 0; i < PDN_PART_FIELDS; i++) u->part[s].strides[i] = &r->grids[r->fields[0].grid];
         u->done[s] = low < b->lead[s] ? 0 : low - b->lead[s];
         if (b->lead[s] > ahead) ahead = b->lead[s];
     }

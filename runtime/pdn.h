@@ -56,7 +56,14 @@ typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
 /* Launches that may run together, row by row (pdn_relay): stages, in order. Their units are rows of their grids, of
  * which all have as many, or the coarser one half as many, rounded up. Words are of 8 bytes. */
-enum { PDN_RELAY_STAGES = 12, PDN_RELAY_FIELDS = 16, PDN_RELAY_READINGS = 48, PDN_RELAY_WORDS = 96 };
+enum { PDN_RELAY_STAGES = 12, PDN_RELAY_FIELDS = 16, PDN_RELAY_READINGS = 48, PDN_RELAY_WORDS = 64 };
+
+/* Some lines of the rows of a launch: columns in 2D, rows of a plane in 3D; and whose strides fields have, in the order of the words. */
+enum { PDN_PART_FIELDS = 24 };
+typedef struct PdnPart {
+    int64_t from, to;
+    const PdnGrid *strides[PDN_PART_FIELDS];
+} PdnPart;
 
 typedef struct PdnStage {
     PdnKernel *kernel;
@@ -64,19 +71,19 @@ typedef struct PdnStage {
     int64_t words_count;
     int64_t rows; /* its units */
     int64_t work; /* as of PdnHost.launch */
-    /* Which of its words says what lines of its rows it makes: from; the next one: to. Columns in 2D, rows of a plane in 3D. */
-    int64_t lines_word;
+    /* Which of its words points to a PdnPart, or is 0: all is made; which is the first that points to a field. Of a `whole` relay. */
+    int64_t part_word, fields_word;
 } PdnStage;
 
 /* A field that a stage makes and later ones read. */
 typedef struct PdnHandOver {
-    int64_t stage, word; /* which stage; which of its words points to the field (the next one to a PdnGrid with its strides) */
+    int64_t stage, word; /* which stage; which of its words points to the field */
     int64_t grid;        /* of PdnRelay.grids */
     int64_t rank, channels;
     int64_t own; /* not 0: nobody else reads it, so that it need not be there as a whole */
 } PdnHandOver;
 
-/* Who reads it: which of its words points to it (the next one as above), and how many rows beyond its own, on either side,
+/* Who reads it: which of its words points to it, and how many rows beyond its own, on either side,
  * and lines of them (less than 0: all). */
 typedef struct PdnReading {
     int64_t field, stage, word, reach, side;

@@ -305,9 +305,7 @@ void kernel_measure(Kernel *k, Arena *arena) {
     vec_free(&roots);
 }
 
-uint32_t kernel_words_count(const Kernel *k) {
-    return k->grids + 2 * (k->fields.len + k->written.len) + 7 + k->scalars;
-}
+uint32_t kernel_words_count(const Kernel *k) { return k->grids + k->fields.len + k->written.len + 6 + k->scalars; }
 
 Kernel *kernel_copying(uint32_t rank, uint32_t channels, Arena *arena) {
     Kernel *k = ARENA_NEW(arena, Kernel);

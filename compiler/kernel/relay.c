@@ -139,7 +139,7 @@ static bool only_loads(const Kernel *k) {
 /* A launch of a step: rows of one grid by rows near by. */
 static bool may_repeat(const Plan *plan, const HInstr *h, GridId grid) {
     const Kernel *k = plan->kernels.data[h->index];
-    return fits(plan, h) && k->rank > 1 && h->grids[0] == grid && k->reductions.len == 0 &&
+    return fits(plan, h) && k->rank > 1 && k->fields.len + k->written.len <= PDN_PART_FIELDS && h->grids[0] == grid && k->reductions.len == 0 &&
            !kernel_goes_round(k, k->rank - 1) && only_loads(k);
 }
 

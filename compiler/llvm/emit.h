@@ -7,6 +7,11 @@
 
 #include <llvm-c/Core.h>
 
+/* How a kernel is launched: in parts (runtime/blocking.c), for many rows at once. */
+typedef struct {
+    bool in_parts, alone;
+} KernelUse;
+
 typedef struct {
     LLVMContextRef context;
     LLVMModuleRef module;
@@ -19,6 +24,7 @@ typedef struct {
     bool in_kernel;              /* else in host code, where divisions are exact */
     uint32_t size, lanes;        /* bytes of a number, numbers in a vector */
     LLVMValueRef *kernels;       /* by Plan.kernels */
+    KernelUse *use;              /* likewise */
     LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
     LLVMTypeRef kernel_type;
     LLVMValueRef *convs; /* by Plan.convs, form and stage (emit_conv.h) */
@@ -28,12 +34,10 @@ typedef struct {
     Arena *arena;
 } Emit;
 
-/* Layout of the words (8 bytes each) that a launch hands to its kernel. A field has two: where it is, and the PdnGrid whose
- * strides it has (others than its grid's where runtime/blocking.c keeps a part of it). */
-enum { FIELD_AT, FIELD_GRID, FIELD_WORDS };
+/* Layout of the words (8 bytes each) that a launch hands to its kernel. */
 typedef struct {
     uint32_t grids, fields, outputs, partials, rows, block_y, block_z, stream;
-    uint32_t from, to; /* columns in 2D, rows of a plane in 3D */
+    uint32_t part; /* a PdnPart, for kernels that may run in parts */
     uint32_t scalars, count;
 } KernelWords;
 KernelWords kernel_words(const Kernel *k);

@@ -81,9 +81,9 @@ static void survey_all(Survey *s, Map *visited) {
 
 static uint32_t row_numbers(const KE *ke) { return STRIP + (SLACK + 1) * ke->e->lanes; }
 
-/* Totals of a row are those of its strips, so where there are totals there are no strips; copies would need buffers each. */
+/* Of few rows, the first would cost what the others save. Totals of a row are those of its strips, so where there are totals there are no strips; copies would need buffers each. */
 static bool may_carry_rows(const KE *ke) {
-    return ke->k->rank > 1 && ke->k->low[1] > 0 && !ke->k->reductions.len && ke->part->count == 1;
+    return ke->many_rows && ke->k->rank > 1 && ke->k->low[1] > 0 && !ke->k->reductions.len && ke->part->count == 1;
 }
 
 void carry_find(KE *ke) {

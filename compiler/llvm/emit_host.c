@@ -683,8 +683,24 @@ static void emit_workspace(Emit *e) {
         e->b, LLVMBuildCall2(e->b, LLVMGlobalGetValueType(e->sizes[0]), e->sizes[0], &run, 1, ""));
 }
 
+/* How kernels are launched: by a step that may be taken together with others; by itself, for many rows at once. */
+static void find_uses(Emit *e, const HBlock *block, bool inside) {
+    uint32_t joined = 0; /* launches that belong to the relay before */
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        const HInstr *in = &block->code.data[i];
+        if (in->kind == H_LAUNCH) {
+            e->use[in->index].in_parts |= inside;
+            e->use[in->index].alone |= e->standalone || (!joined && !in->relay);
+        }
+        joined = joined ? joined - 1 : in->relay;
+        if (host_is_loop(in->kind)) find_uses(e, in->loop->body, in->loop->together > 0 && !e->standalone);
+    }
+}
+
 void emit_program(Emit *e) {
     const Plan *plan = e->plan;
+    e->use = ARENA_ARRAY(e->arena, KernelUse, plan->kernels.len + 1);
+    for (uint32_t i = 0; i < plan->funcs.len; i++) find_uses(e, &plan->funcs.data[i]->body, false);
     e->kernels = ARENA_ARRAY(e->arena, LLVMValueRef, plan->kernels.len + 1);
     e->hosts = ARENA_ARRAY(e->arena, LLVMValueRef, plan->funcs.len);
     e->sizes = ARENA_ARRAY(e->arena, LLVMValueRef, plan->funcs.len);

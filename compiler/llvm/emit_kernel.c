@@ -13,15 +13,14 @@
 KernelWords kernel_words(const Kernel *k) {
     KernelWords w = {.grids = 0};
     w.fields = w.grids + k->grids;
-    w.outputs = w.fields + FIELD_WORDS * k->fields.len;
-    w.partials = w.outputs + FIELD_WORDS * k->written.len;
+    w.outputs = w.fields + k->fields.len;
+    w.partials = w.outputs + k->written.len;
     w.rows = w.partials + 1;
     w.block_y = w.rows + 1;
     w.block_z = w.block_y + 1;
     w.stream = w.block_z + 1;
-    w.from = w.stream + 1;
-    w.to = w.from + 1;
-    w.scalars = w.to + 1;
+    w.part = w.stream + 1;
+    w.scalars = w.part + 1;
     w.count = w.scalars + k->scalars;
     return w;
 }
@@ -234,17 +233,26 @@ static LLVMValueRef carrying_loop(KE *ke, LLVMValueRef from, LLVMValueRef to, LL
     return LLVMBuildLoad2(e->b, e->i64, c.variable, "");
 }
 
+/* What lies between the ends of a row, or some of it. */
+static void between_ends(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z) {
+    if (ke->carries.len) from = carrying_loop(ke, from, to, y, z);
+    vector_loop(ke, true, from, to, y, z);
+}
+
 /* The columns [from, to) of a row as vectors alone: the row's ends, if they are among them, and what lies between. */
-static void row_of_vectors(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
-                           LLVMValueRef z) {
+static void row_of_vectors(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z) {
     Emit *e = ke->e;
-    LLVMValueRef n = ke_extent(ke, 0), lanes = emit_i64(e, e->lanes),
-                 last = LLVMBuildNSWSub(e->b, n, lanes, "");
+    LLVMValueRef n = ke_extent(ke, 0), lanes = emit_i64(e, e->lanes), last = LLVMBuildNSWSub(e->b, n, lanes, "");
+    if (!ke->in_parts && !ke->row_carries.len) { /* all of them */
+        end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
+        between_ends(ke, lanes, last, y, z);
+        end_vector(ke, X_HIGH, last, y, z);
+        return;
+    }
     LLVMValueRef begins = LLVMBuildICmp(e->b, LLVMIntEQ, from, emit_i64(e, 0), ""),
                  ends = LLVMBuildICmp(e->b, LLVMIntEQ, to, n, "");
-    LLVMBasicBlockRef low = emit_block(e, "low"), left = emit_block(e, "left"),
-                      between = emit_block(e, "between"), high = emit_block(e, "high"),
-                      done = emit_block(e, "row");
+    LLVMBasicBlockRef low = emit_block(e, "low"), left = emit_block(e, "left"), between = emit_block(e, "between"),
+                      high = emit_block(e, "high"), done = emit_block(e, "row");
     LLVMBuildCondBr(e->b, begins, low, left);
     LLVMPositionBuilderAtEnd(e->b, low);
     end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
@@ -255,8 +263,7 @@ static void row_of_vectors(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValue
     LLVMPositionBuilderAtEnd(e->b, between);
     from = LLVMBuildSelect(e->b, begins, lanes, from, "");
     to = LLVMBuildSelect(e->b, ends, last, to, "");
-    if (ke->carries.len) from = carrying_loop(ke, from, to, y, z);
-    vector_loop(ke, true, from, to, y, z);
+    between_ends(ke, from, to, y, z);
     LLVMBuildCondBr(e->b, ends, high, done);
     LLVMPositionBuilderAtEnd(e->b, high);
     end_vector(ke, X_HIGH, last, y, z);
@@ -407,8 +414,8 @@ static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
                  to = n;
     Counting strips, units, planes, rows;
     if (ke->k->rank == 2) {
-        from = emit_word(e, e->i64, ke->args, ke->words.from, "from");
-        to = emit_word(e, e->i64, ke->args, ke->words.to, "to");
+        from = ke->from;
+        to = ke->to;
     }
     to = carry_strip_begin(ke, &strips, &from, to);
     LLVMValueRef u = emit_loop_begin(e, &units, begin, end, one, "unit");
@@ -426,8 +433,10 @@ static void emit_units(KE *ke, LLVMValueRef begin, LLVMValueRef end) {
         LLVMValueRef y0 = LLVMBuildNSWMul(e->b, LLVMBuildSDiv(e->b, u, layers, ""), by, "");
         LLVMValueRef z0 = LLVMBuildNSWMul(e->b, LLVMBuildSRem(e->b, u, layers, ""), bz, "");
         LLVMValueRef y1 = emit_min(e, ny, LLVMBuildNSWAdd(e->b, y0, by, ""));
-        y0 = emit_max(e, y0, emit_word(e, e->i64, ke->args, ke->words.from, "from"));
-        y1 = emit_min(e, y1, emit_word(e, e->i64, ke->args, ke->words.to, "to"));
+        if (ke->in_parts) {
+            y0 = emit_max(e, y0, ke->from);
+            y1 = emit_min(e, y1, ke->to);
+        }
         LLVMValueRef z1 = emit_min(e, nz, LLVMBuildNSWAdd(e->b, z0, bz, ""));
         LLVMValueRef z = emit_loop_begin(e, &planes, z0, z1, one, "z");
         LLVMValueRef y = emit_loop_begin(e, &rows, y0, y1, one, "y");
@@ -460,29 +469,60 @@ static void load_grid(KE *ke, uint32_t number) {
     load_strides(e, p, ke->k->grid_rank[number], &g->strides);
 }
 
-/* Where a field is; its strides. */
-static LLVMValueRef load_field(KE *ke, uint32_t word, Strides *s) {
+/* The lines that are computed, and by field and output the grid whose strides it has: those of the part, where there is one. */
+static void load_part(KE *ke, LLVMValueRef *strides) {
     Emit *e = ke->e;
-    load_strides(e, emit_word(e, e->ptr, ke->args, word + FIELD_GRID, "strides"), ke->k->rank, s);
-    return emit_word(e, e->ptr, ke->args, word + FIELD_AT, "field");
+    const Kernel *k = ke->k;
+    uint32_t count = k->fields.len + k->written.len, below = k->rank < 2 ? 0 : k->rank - 2;
+    LLVMValueRef grid = emit_word(e, e->ptr, ke->args, ke->words.grids, "grid");
+    ke->from = emit_i64(e, 0);
+    ke->to = ke_extent(ke, below);
+    for (uint32_t i = 0; i < count; i++) strides[i] = grid;
+    if (!ke->in_parts) return;
+    LLVMValueRef part = emit_word(e, e->ptr, ke->args, ke->words.part, "part");
+    LLVMBasicBlockRef whole = LLVMGetInsertBlock(e->b), some = emit_block(e, "some"), go = emit_block(e, "go");
+    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, part, ""), go, some);
+    LLVMPositionBuilderAtEnd(e->b, some);
+    LLVMValueRef of_part[2 + PDN_PART_FIELDS], *all[2] = {&ke->from, &ke->to};
+    for (uint32_t i = 0; i < 2; i++) of_part[i] = emit_word(e, e->i64, part, i, "line");
+    for (uint32_t i = 0; i < count; i++) of_part[2 + i] = emit_word(e, e->ptr, part, 2 + i, "strides");
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
+    for (uint32_t i = 0; i < 2 + count; i++) {
+        LLVMValueRef *value = i < 2 ? all[i] : &strides[i - 2], phi = LLVMBuildPhi(e->b, LLVMTypeOf(*value), "");
+        LLVMAddIncoming(phi, (LLVMValueRef[]){*value, of_part[i]}, (LLVMBasicBlockRef[]){whole, some}, 2);
+        *value = phi;
+    }
+}
+
+static void load_fields(KE *ke) {
+    Emit *e = ke->e;
+    const Kernel *k = ke->k;
+    LLVMValueRef *strides = ARENA_ARRAY(e->arena, LLVMValueRef, k->fields.len + k->written.len + 1);
+    ke->fields = ARENA_ARRAY(e->arena, LLVMValueRef, k->fields.len + 1);
+    ke->outputs = ARENA_ARRAY(e->arena, LLVMValueRef, k->written.len + 1);
+    ke->read_strides = ARENA_ARRAY(e->arena, Strides, k->fields.len + 1);
+    ke->written_strides = ARENA_ARRAY(e->arena, Strides, k->written.len + 1);
+    load_part(ke, strides);
+    for (uint32_t i = 0; i < k->fields.len; i++) {
+        ke->fields[i] = emit_word(e, e->ptr, ke->args, ke->words.fields + i, "field");
+        ke->read_strides[i] = ke->grids[0].strides;
+        if (ke->in_parts) load_strides(e, strides[i], k->rank, &ke->read_strides[i]);
+    }
+    for (uint32_t i = 0; i < k->written.len; i++) {
+        ke->outputs[i] = emit_word(e, e->ptr, ke->args, ke->words.outputs + i, "out");
+        ke->written_strides[i] = ke->grids[0].strides;
+        if (ke->in_parts) load_strides(e, strides[k->fields.len + i], k->rank, &ke->written_strides[i]);
+    }
 }
 
 static void load_arguments(KE *ke) {
     Emit *e = ke->e;
     const Kernel *k = ke->k;
     ke->grids = ARENA_ARRAY(e->arena, GridValues, k->grids);
-    ke->fields = ARENA_ARRAY(e->arena, LLVMValueRef, k->fields.len + 1);
-    ke->outputs = ARENA_ARRAY(e->arena, LLVMValueRef, k->written.len + 1);
     ke->scalars = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     ke->reciprocals = ARENA_ARRAY(e->arena, LLVMValueRef, k->scalars + 1);
     for (uint32_t i = 0; i < k->grids; i++) load_grid(ke, i);
-    ke->read_strides = ARENA_ARRAY(e->arena, Strides, k->fields.len + 1);
-    ke->written_strides = ARENA_ARRAY(e->arena, Strides, k->written.len + 1);
-    for (uint32_t i = 0; i < k->fields.len; i++)
-        ke->fields[i] = load_field(ke, ke->words.fields + FIELD_WORDS * i, &ke->read_strides[i]);
-    for (uint32_t i = 0; i < k->written.len; i++)
-        ke->outputs[i] =
-            load_field(ke, ke->words.outputs + FIELD_WORDS * i, &ke->written_strides[i]);
     for (uint32_t i = 0; i < k->scalars; i++)
         ke->scalars[i] = emit_word(e, e->real, ke->args, ke->words.scalars + i, "scalar");
     ke->partials = emit_word(e, e->ptr, ke->args, ke->words.partials, "partials");
@@ -494,6 +534,7 @@ static void load_arguments(KE *ke) {
             LLVMBuildAnd(e->b, ke_extent(ke, 0), emit_i64(e, (int64_t)e->lanes - 1), "");
         ke->even = LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), "");
     }
+    load_fields(ke); /* the last, as it may end the entry block */
 }
 
 /* Code of a part, for the units of the launch. */
@@ -521,7 +562,8 @@ static void emit_part(KE *ke, const Kernel *whole, const KernelPart *part, LLVMV
 LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
     char *name = arena_format(e->arena, "pdn_kernel_%u", number);
     LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
-    KE ke = {.e = e, .k = k, .words = kernel_words(k), .args = LLVMGetParam(f, 0)};
+    KE ke = {.e = e, .k = k, .words = kernel_words(k), .args = LLVMGetParam(f, 0), .in_parts = e->use[number].in_parts};
+    ke.many_rows = ke.in_parts || e->use[number].alone;
     e->in_kernel = true;
     ke.ends_done = ends_fold(&ke);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));

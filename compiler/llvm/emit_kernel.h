@@ -64,8 +64,10 @@ typedef struct {
     LLVMValueRef args;
     GridValues *grids;
     LLVMValueRef *fields, *outputs, *scalars, *reciprocals, partials, rows;
-    Strides *read_strides,
-        *written_strides; /* by field, by output; of fields on the kernel's own grid */
+    Strides *read_strides, *written_strides; /* by field, by output; of fields on the kernel's own grid */
+    bool in_parts;                           /* it may run in parts: of lines [from, to) */
+    bool many_rows;                          /* a call computes many */
+    LLVMValueRef from, to;                   /* columns in 2D, rows of a plane in 3D */
     LLVMValueRef stream;  /* write past the caches; NULL where the machine cannot */
     Total *totals;
     LLVMValueRef done;  /* variable of vector_loop */

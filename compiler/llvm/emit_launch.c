@@ -22,11 +22,6 @@ void put_word(HE *h, uint32_t word, LLVMValueRef value) {
     LLVMBuildStore(h->e->b, value, LLVMBuildInBoundsGEP2(h->e->b, h->e->i64, h->words, &i, 1, ""));
 }
 
-static void put_field(HE *h, uint32_t word, LLVMValueRef field, LLVMValueRef grid) {
-    put_word(h, word + FIELD_AT, field);
-    put_word(h, word + FIELD_GRID, grid);
-}
-
 static LLVMValueRef partials_of(HE *h, GridId grid) {
     for (uint32_t i = 0; i < h->f->partials.len; i++)
         if (h->f->partials.data[i].grid == grid) return h->partials[i];
@@ -50,11 +45,9 @@ static Units fill_words(HE *h, uint32_t number, const GridId *grids, const LLVMV
     LLVMValueRef g = grid_at(e, h->grids, grids[0]), count;
     for (uint32_t i = 0; i < k->grids; i++)
         put_word(h, w.grids + i, grid_at(e, h->grids, grids[i]));
-    for (uint32_t i = 0; i < k->fields.len; i++)
-        put_field(h, w.fields + FIELD_WORDS * i, fields[i],
-                  grid_at(e, h->grids, grids[k->fields.data[i].grid]));
-    for (uint32_t i = 0; i < k->written.len; i++)
-        put_field(h, w.outputs + FIELD_WORDS * i, outputs[i], g);
+    for (uint32_t i = 0; i < k->fields.len; i++) put_word(h, w.fields + i, fields[i]);
+    for (uint32_t i = 0; i < k->written.len; i++) put_word(h, w.outputs + i, outputs[i]);
+    if (e->use[number].in_parts) put_word(h, w.part, LLVMConstNull(e->ptr));
     for (uint32_t i = 0; i < k->scalars; i++) put_word(h, w.scalars + i, scalars[i]);
     put_word(h, w.partials, partials_of(h, grids[0]));
     LLVMValueRef rows = rows_of(e, h->grids, grids[0]);
@@ -67,10 +60,6 @@ static Units fill_words(HE *h, uint32_t number, const GridId *grids, const LLVMV
     LLVMValueRef wide = LLVMBuildICmp(e->b, LLVMIntSGE, row, emit_i64(e, STREAM_ROW / e->size), "");
     stream = LLVMBuildAnd(e->b, stream, wide, "");
     put_word(h, w.stream, LLVMBuildZExt(e->b, stream, e->i64, ""));
-    put_word(h, w.from, emit_i64(e, 0));
-    put_word(h, w.to,
-             k->rank == 1 ? emit_i64(e, 0)
-                          : emit_word(e, e->i64, g, GRID_EXTENT + k->rank - 2, "to"));
     if (k->rank == 3) {
         LLVMValueRef by = block_y(e, k, g), bz = emit_i64(e, BLOCK_Z);
         put_word(h, w.block_y, by);

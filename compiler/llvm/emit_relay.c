@@ -53,7 +53,7 @@ static bool note_readings(Tables *t, uint32_t name) {
         const Kernel *k = kernel_of(t, s);
         for (uint32_t i = 0; i < k->fields.len; i++) {
             if (t->stage[s].reads[i] != name) continue;
-            int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + FIELD_WORDS * i,
+            int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + i,
                                             kernel_reach(k, k->rank - 1), lines_reach(k)};
             for (uint32_t w = 0; w < READING_WORDS; w++)
                 vec_push(&t->readings, emit_i64(t->h->e, words[w]));
@@ -71,7 +71,7 @@ static bool note_fields(Tables *t, uint32_t stage) {
     for (uint32_t o = 0; o < k->written.len; o++) {
         bool read = note_readings(t, s->makes[o]);
         if (!read && !t->whole) continue;
-        int64_t words[HAND_OVER_WORDS] = {stage,   kernel_words(k).outputs + FIELD_WORDS * o, s->in->grids[0],
+        int64_t words[HAND_OVER_WORDS] = {stage,   kernel_words(k).outputs + o, s->in->grids[0],
                                           k->rank, k->written.data[o],                        s->own >> o & 1};
         for (uint32_t w = 0; w < HAND_OVER_WORDS; w++) vec_push(&t->fields, emit_i64(t->h->e, words[w]));
         any = any || read;
@@ -108,7 +108,8 @@ static void put_stage(Tables *t, const HInstr *in, LLVMValueRef words, LLVMValue
     Units units = fill_launch(h, in);
     if (k->rank == 3) units.count = units_of_planes(h, in, w);
     LLVMValueRef values[STAGE_WORDS] = {e->kernels[in->index], words,      emit_i64(e, w.count),
-                                        units.count,           units.work, emit_i64(e, w.from)};
+                                        units.count,           units.work, emit_i64(e, w.part),
+                                        emit_i64(e, w.fields)};
     LLVMValueRef as_alone = emit_word(e, e->i64, words, w.stream, "stream");
     put_word(h, w.stream, LLVMBuildSelect(e->b, stream, as_alone, emit_i64(e, 0), ""));
     h->words = before;

@@ -83,7 +83,7 @@ static Chain *new_chain(int64_t rows, int64_t width, uint64_t *seed)
         w[ROWS] = c->rows[s];
         w[WIDTH] = width;
         for (int i = 0; i < 2; i++) choose_input(c, s, i, seed);
-        c->stage[s] = (PdnStage){make_rows, w, FIRST_INPUT + 2 * INPUT_WORDS, c->rows[s], 1, 0};
+        c->stage[s] = (PdnStage){make_rows, w, FIRST_INPUT + 2 * INPUT_WORDS, c->rows[s], 1, 0, 0};
     }
     for (int s = 0; s < stages; s++) {
         c->own[s] = c->read[s] && next_random(seed) % 3 > 0;
