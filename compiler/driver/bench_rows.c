@@ -83,9 +83,11 @@ static void name_row(const Bench *b, BenchRow *row) {
     row->place = plan_place(program->plan, row->r.place);
     row->scheme = scheme_of(b, program->plan, row->place);
     PlanPlace named = row->place;
+    uint32_t step = 1; /* stages of a step of a loop */
     if (row->r.end) { /* a group is named by its first stage */
         uint32_t stages[PDN_RELAY_STAGES];
-        (void)plan_stages(program->plan, row->r.place, stages);
+        uint32_t count = plan_stages(program->plan, row->r.place, stages);
+        if (row->place.together) step = count / row->place.together;
         named = plan_place(program->plan, stages[row->r.first]);
         row->place.in = row->place.out = 0; /* its stages say */
     }
@@ -94,7 +96,7 @@ static void name_row(const Bench *b, BenchRow *row) {
     row->where = place_text(b, row->span, row->scheme);
     Text text = {0};
     if (row->r.end && row->place.work == WORK_LOOP)
-        text_printf(&text, "%u steps in one pass", row->place.together);
+        text_printf(&text, "%u steps in one pass", (row->r.end - row->r.first) / step);
     else if (row->r.end)
         text_printf(&text, "%u launches in one pass", row->r.end - row->r.first);
     else if (row->place.work == WORK_EFFECT)
