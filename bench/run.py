@@ -28,7 +28,7 @@ CC = ["gcc", "-std=gnu17", "-O3", "-march=native", "-ffast-math", "-fopenmp"]
 PROGRAMS = [
     ("perona_malik", 4096, 2, ["", "rows"], 20, 120),
     ("perona_malik", 8192, 2, [""], 10, 60),
-    ("heat2d", 4096, 2, [""], 20, 220),
+    ("heat2d", 4096, 2, [""], 20, 120),
     ("heat2d", 8192, 2, [""], 10, 60),
     ("fsi", 4096, 2, [""], 20, 120),
     ("du_fort_frankel", 4096, 2, [""], 20, 120),

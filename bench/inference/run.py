@@ -25,7 +25,7 @@ import marked # noqa: E402
 import onnx_model # noqa: E402
 from run import machine, run, spread, values # noqa: E402
 
-SHORT, LONG, STEPS = 5, 45, 30
+SHORT, LONG, STEPS = 5, 25, 20
 TIME, MEMORY = "ms per inference", "peak memory"
 # name, what it is, PyTorch's program, pdn's program (with the experiments `inference` and `result`), cells of a side
 NETWORKS = [
