@@ -510,9 +510,17 @@ static bool shape_makes_sense(const PdnConvShape *s) {
     return ok;
 }
 
-/* The bound of one group; its derivative goes to `gradient`, if it is wanted. */
+/* A bound of the square that is cheap, and no more than a few times the least one. */
+static double quick_bound(const NormFilter *f, const NormFilter *transposed) {
+    bool strided = f->stride[0] > 1 || f->stride[1] > 1 || f->stride[2] > 1;
+    bool reflecting = reflects(f, 0) || reflects(f, 1) || reflects(f, 2);
+    if (reflecting && !strided) return norm_square_parity(f, INFINITY, NULL);
+    return square_reflected(f->rows < f->columns ? transposed : f, INFINITY, NULL);
+}
+
+/* The bound of one group; its derivative goes to `gradient`, if it is wanted. `quick`: a cheap one. */
 static double group_bound(const PdnConvShape *s, PdnType type, const void *weights, int64_t group,
-                          double largest, double *gradient) {
+                          double largest, bool quick, double *gradient) {
     NormFilter f = filter_of(s), g;
     size_t count = (size_t)(norm_taps(&f) * f.rows * f.columns);
     double *room = malloc(2 * count * sizeof *room), bound = INFINITY;
@@ -520,8 +528,8 @@ static double group_bound(const PdnConvShape *s, PdnType type, const void *weigh
         f.weights = room;
         read_group(s, type, weights, group, 1 / largest, &f);
         transpose(&f, &g, room + count);
-        Way way;
-        double square = with_room(&f, least_bound(&f, &g, &way));
+        Way way = {square_reflected, false};
+        double square = with_room(&f, quick ? quick_bound(&f, &g) : least_bound(&f, &g, &way));
         bound = sqrt(square) * (1 + 1e-14) * largest;
         if (gradient && !write_gradient(&f, &g, way, square, gradient)) bound = INFINITY;
     }
@@ -529,7 +537,7 @@ static double group_bound(const PdnConvShape *s, PdnType type, const void *weigh
     return bound;
 }
 
-double pdn_conv_norm(const PdnConvShape *s, PdnType type, const void *weights, double *gradient) {
+static double bound_of(const PdnConvShape *s, PdnType type, const void *weights, bool quick, double *gradient) {
     if (!shape_makes_sense(s)) return NAN;
     NormFilter f = filter_of(s);
     int64_t part = norm_taps(&f) * f.rows * f.columns, first = 0;
@@ -544,17 +552,25 @@ double pdn_conv_norm(const PdnConvShape *s, PdnType type, const void *weights, d
     if (largest == 0 || isinf(largest)) return largest;
     largest = ldexp(1, ilogb(largest)); /* scaling by a power of 2 rounds nothing */
     for (int64_t group = 0; group < s->groups; group++) {
-        double b = group_bound(s, type, weights, group, largest, NULL);
+        double b = group_bound(s, type, weights, group, largest, quick, NULL);
         if (b > bound) {
             bound = b;
             first = group;
         }
     }
     if (gradient) {
-        double b = group_bound(s, type, weights, first, largest, gradient + first * part);
+        double b = group_bound(s, type, weights, first, largest, quick, gradient + first * part);
         if (!(b < INFINITY)) return INFINITY;
     }
     return bound;
+}
+
+double pdn_conv_norm(const PdnConvShape *s, PdnType type, const void *weights, double *gradient) {
+    return bound_of(s, type, weights, false, gradient);
+}
+
+bool pdn_conv_norm_within(const PdnConvShape *s, PdnType type, const void *weights, double most) {
+    return bound_of(s, type, weights, true, NULL) <= most;
 }
 
 void pdn_conv_norm_into(const PdnConvShape *s, PdnType type, const void *weights,

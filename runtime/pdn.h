@@ -336,7 +336,9 @@ typedef struct PdnConvShape {
  * weights give the same bits. */
 double pdn_conv_norm(const PdnConvShape *shape, PdnType type, const void *weights,
                      double *gradient);
-/* The same for compiled code, of numbers of one type. Without `cotangent` *result is the bound, rounded upwards; else
+/* Does a bound that is greater than that, and cheaper, prove the norm to be at most `most`? False says nothing. */
+bool pdn_conv_norm_within(const PdnConvShape *shape, PdnType type, const void *weights, double most);
+/* As pdn_conv_norm for compiled code, of numbers of one type. Without `cotangent` *result is the bound, rounded upwards; else
  * *result gets as many numbers as there are weights, the subgradient times *cotangent. NaN where memory runs out. */
 void pdn_conv_norm_into(const PdnConvShape *shape, PdnType type, const void *weights, const void *cotangent,
                         void *result);

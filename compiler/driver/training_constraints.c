@@ -50,8 +50,17 @@ static double norm_of(const Numbers *x, const TensorInfo *info, const void *fram
     return most;
 }
 
+static bool is_within(const Numbers *x, const TensorInfo *info, const void *frame, double most) {
+    for (uint32_t i = 0; i < info->conv_count; i++) {
+        PdnConvShape shape = conv_shape(&x->module->convs.data[info->convs[i]]);
+        if (!pdn_conv_norm_within(&shape, x->type, frame, most)) return false;
+    }
+    return info->is_conv;
+}
+
 /* The frame scaled down until its norm is proved to be at most `most`. */
 static void limit_norm(const Numbers *x, const TensorInfo *info, void *frame, int64_t n, double most) {
+    if (is_within(x, info, frame, most)) return;
     for (int pass = 0; pass < 4; pass++) { /* one, but for rounding */
         double norm = norm_of(x, info, frame, n);
         if (!(norm > most) || isinf(norm)) return;

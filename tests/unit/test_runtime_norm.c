@@ -162,6 +162,24 @@ Test(runtime_norm, reflecting_sides_cost_little) {
     cr_expect(bound(&s, w) < 1.35 * largest, "%g against %g", bound(&s, w), largest);
 }
 
+/* The cheap bound is one, and proves what is far inside. */
+Test(runtime_norm, within) {
+    double w[1600];
+    state = 7;
+    for (int side = PDN_SIDE_PERIODIC; side <= PDN_SIDE_ZERO; side++)
+        for (int64_t stride = 1; stride <= 2; stride++) {
+            PdnConvShape s = shape(stride, 16, 5, side);
+            s.stride[0] = s.stride[1] = stride;
+            fill(w, weight_count(&s));
+            double p = power(&s, w, 12, 13, 100), b = bound(&s, w);
+            cr_expect(!pdn_conv_norm_within(&s, PDN_F64, w, p * (1 - 1e-6)), "side %d: below the norm", side);
+            cr_expect(pdn_conv_norm_within(&s, PDN_F64, w, 2.01 * b), "side %d: far above it", side);
+        }
+    PdnConvShape s = shape(1, 16, 5, PDN_SIDE_EVEN);
+    w[3] = NAN;
+    cr_expect(!pdn_conv_norm_within(&s, PDN_F64, w, 1e9));
+}
+
 Test(runtime_norm, exact_values) {
     PdnConvShape s = shape(1, 1, 3, PDN_SIDE_EVEN);
     double shift[9] = {1}, mean[9], difference[9] = {0, 0, 0, -0.5, 0, 0.5};
