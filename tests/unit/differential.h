@@ -205,6 +205,8 @@ static inline double numbers_differ(const Numbers *a, const Numbers *b)
         if (isnan(x) && isnan(y))
             continue;
         double d = x == y ? 0 : fabs(x - y);
+        if (isnan(d))
+            return INFINITY;
         if (!(d <= most))
             most = d;
     }
