@@ -1,14 +1,17 @@
-/* Chains: convolutions, pointwise launches of what they make, and the transposed convolution of that.
+/* Chains: convolutions, pointwise launches of what they make, and what is summed of that: its transposed convolution, and
+ * the sums of products that are gradients of weights.
  *
- * The field between has many channels and nobody else wants it. So it never exists as a whole: a few of its rows at a time
- * stand in the scratch (compiler/llvm/emit_chain.c). The members stand one after another, with nothing between them. */
+ * The fields between have many channels and nobody else wants them. So they never exist as a whole: a few of their rows at a
+ * time stand in the scratch (compiler/llvm/emit_chain.c). The members stand one after another: convolutions, launches,
+ * the one transposed convolution, gradients of weights. */
 #include "compiler/kernel/plan_ir.h"
 
 #include <string.h>
 
 enum {
     MOST_MEMBERS = 8,
-    MOST_CHANNELS = 32, /* of all fields between: the code of the pointwise launches is as long */
+    FAR = 64,           /* instructions among which members are looked for */
+    MOST_CHANNELS = 32, /* of a field between: the code of the pointwise launches is as long */
     MOST_MADE = 3,      /* channels of what the transposed convolution makes: it is summed by tiles of rows */
 };
 
@@ -28,24 +31,18 @@ bool conv_by_rows(const Conv *c) {
 
 static bool plain_conv(const Conv *c) {
     return c->rank == 2 && c->groups == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->dilation[0] == 1 &&
-           c->dilation[1] == 1;
+           c->dilation[1] == 1 && c->out <= MOST_CHANNELS;
 }
 
-static bool may_start(const Plan *plan, const HInstr *h) {
-    if (h->kind != H_CONV || h->detail != CONV_FORWARD) return false;
+static bool is_conv(const Plan *plan, const HInstr *h, ConvForm form) {
+    if (h->kind != H_CONV || h->detail != form) return false;
     const Conv *c = &plan->convs.data[h->index];
-    return plain_conv(c) && c->out <= MOST_CHANNELS;
-}
-
-static bool may_end(const Plan *plan, const HInstr *h) {
-    if (h->kind != H_CONV || h->detail != CONV_TRANSPOSED) return false;
-    const Conv *c = &plan->convs.data[h->index];
-    return plain_conv(c) && conv_by_rows(c) && c->in <= MOST_MADE && c->out <= MOST_CHANNELS;
+    return plain_conv(c) && (form != CONV_TRANSPOSED || (conv_by_rows(c) && c->in <= MOST_MADE));
 }
 
 /* Does it read the cell itself alone, and nothing but numbers beside? */
 static bool pointwise(const Kernel *k) {
-    if (k->rank != 2 || k->reductions.len) return false;
+    if (k->rank != 2) return false;
     for (KNode n = 1; n < k->nodes.len; n++) {
         KKind kind = k->nodes.data[n].kind;
         if (kind != K_NUMBER && kind != K_SCALAR && kind != K_LOAD && kind != K_ENTRY && kind != K_OP) return false;
@@ -53,14 +50,21 @@ static bool pointwise(const Kernel *k) {
     return true;
 }
 
-/* Is the register a field between: made by a member? */
+static const Kernel *kernel_of(const Plan *plan, const HInstr *h) { return plan->kernels.data[h->index]; }
+
+/* Fields that a member makes for the others. */
+static uint32_t makes(const Plan *plan, const HInstr *h) {
+    if (h->kind == H_LAUNCH) return kernel_of(plan, h)->written.len;
+    return h->detail == CONV_FORWARD;
+}
+
+static HReg made(const HInstr *h, uint32_t i) { return h->kind == H_LAUNCH ? h->outputs[i] : h->dst; }
+
+/* Is the register a field between: made by a member for the others? */
 static bool between(const Chain *c, HReg reg) {
-    for (uint32_t m = 0; m < c->count; m++) {
-        const HInstr *h = c->member[m];
-        if (h->kind == H_CONV && h->dst == reg) return true;
-        for (uint32_t o = 0; h->kind == H_LAUNCH && o < c->plan->kernels.data[h->index]->written.len; o++)
-            if (h->outputs[o] == reg) return true;
-    }
+    for (uint32_t m = 0; m < c->count; m++)
+        for (uint32_t i = 0; i < makes(c->plan, c->member[m]); i++)
+            if (made(c->member[m], i) == reg) return true;
     return false;
 }
 
@@ -68,32 +72,26 @@ typedef struct {
     const Chain *chain;
     HReg reg;
     uint32_t reads;
-    bool touches; /* a field between */
+    bool made_there;
 } Look;
 
 static void look(void *context, HReg reg, bool written) {
     Look *l = context;
     l->reads += !written && reg == l->reg;
-    l->touches = l->touches || between(l->chain, reg);
+    l->made_there = l->made_there || (written && reg == l->reg);
 }
 
-static bool touches(const Chain *c, const HInstr *h) {
-    Look l = {.chain = c, .reg = NONE};
-    host_visit(h, c->plan, look, &l);
-    return l.touches;
-}
-
-static uint32_t reads_of(const Chain *c, const HInstr *h, HReg reg) {
+static Look look_at(const Chain *c, const HInstr *h, HReg reg) {
     Look l = {.chain = c, .reg = reg};
     host_visit(h, c->plan, look, &l);
-    return l.reads;
+    return l;
 }
 
 static uint32_t reads_in(const Chain *c, const HBlock *block, HReg reg) {
     uint32_t reads = 0;
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
-        reads += reads_of(c, h, reg);
+        reads += look_at(c, h, reg).reads;
         if (!host_is_loop(h->kind)) continue;
         for (uint32_t s = 0; s < h->loop->states; s++) reads += h->loop->next[s] == reg;
         reads += h->loop->stop == reg;
@@ -105,120 +103,202 @@ static uint32_t reads_in(const Chain *c, const HBlock *block, HReg reg) {
 /* Does nobody but the members read it? */
 static bool read_inside(const Chain *c, HReg reg) {
     uint32_t inside = 0;
-    for (uint32_t m = 0; m < c->count; m++) inside += reads_of(c, c->member[m], reg);
+    for (uint32_t m = 0; m < c->count; m++) inside += look_at(c, c->member[m], reg).reads;
     for (uint32_t i = 0; i < c->f->results.len; i++)
         if (c->f->results.data[i] == reg) return false;
     return inside > 0 && inside == reads_in(c, &c->f->body, reg);
 }
 
-/* Fields between are read where they are made, and rows by numbers: all on one grid. */
-static bool joins(const Chain *c, const HInstr *h) {
-    GridId grid = c->member[0]->grids[1];
-    if (c->count == MOST_MEMBERS) return false;
-    if (h->kind == H_CONV)
-        return may_end(c->plan, h) && between(c, h->args[0]) && !between(c, h->args[1]) && h->grids[1] == grid;
-    if (h->kind != H_LAUNCH || h->grids[0] != grid) return false;
-    const Kernel *k = c->plan->kernels.data[h->index];
+/* Does the instruction read what a member makes? `numbers`: other things than fields between. */
+typedef struct {
+    const Chain *chain;
+    bool fields, others;
+} Needs;
+
+static void note_need(void *context, HReg reg, bool written) {
+    Needs *n = context;
+    if (written) return;
+    if (between(n->chain, reg)) {
+        n->fields = true;
+        return;
+    }
+    for (uint32_t m = 0; m < n->chain->count; m++)
+        n->others = n->others || look_at(n->chain, n->chain->member[m], reg).made_there;
+}
+
+static Needs needs_of(const Chain *c, const HInstr *h) {
+    Needs n = {.chain = c};
+    host_visit(h, c->plan, note_need, &n);
+    return n;
+}
+
+/* What a gradient of weights multiplies is padded for a member, too. */
+static bool padded_for(const Chain *c, const HInstr *h) {
+    for (uint32_t m = 0; m < c->count; m++) {
+        const HInstr *f = c->member[m];
+        if (is_conv(c->plan, f, CONV_FORWARD) && f->index == h->index && f->args[0] == h->args[0]) return true;
+    }
+    return false;
+}
+
+static bool is_there(const Chain *c, ConvForm form) {
+    for (uint32_t m = 0; m < c->count; m++)
+        if (is_conv(c->plan, c->member[m], form)) return true;
+    return false;
+}
+
+static bool launch_joins(const Chain *c, const HInstr *h) {
+    const Kernel *k = kernel_of(c->plan, h);
+    if (h->grids[0] != c->member[0]->grids[1] || !pointwise(k) || k->written.len == 0) return false;
     for (uint32_t i = 0; i < k->fields.len; i++)
         if (between(c, h->fields[i]) && k->fields.data[i].grid != 0) return false;
-    return pointwise(k);
+    for (uint32_t m = 0; m < c->count; m++) /* partial results of a grid share their place */
+        if (k->reductions.len && c->member[m]->kind == H_LAUNCH && kernel_of(c->plan, c->member[m])->reductions.len)
+            return false;
+    return true;
 }
 
-static const HRegData *made(const Chain *c, uint32_t m, uint32_t o) {
-    const HInstr *h = c->member[m];
-    return &c->f->regs.data[h->kind == H_CONV ? h->dst : h->outputs[o]];
+/* Fields between are read where they are made, and nothing else that members make; all on one grid. */
+static bool joins(const Chain *c, const HInstr *h) {
+    GridId grid = c->member[0]->grids[1];
+    if (c->count == MOST_MEMBERS || needs_of(c, h).others) return false;
+    if (h->kind == H_LAUNCH) return launch_joins(c, h);
+    if (h->kind != H_CONV || h->grids[1] != grid) return false;
+    bool first = between(c, h->args[0]), second = between(c, h->args[1]);
+    switch (h->detail) {
+    case CONV_FORWARD: return is_conv(c->plan, h, CONV_FORWARD) && !first && !second;
+    case CONV_TRANSPOSED:
+        return is_conv(c->plan, h, CONV_TRANSPOSED) && first && !second && !is_there(c, CONV_TRANSPOSED);
+    default: return is_conv(c->plan, h, CONV_WEIGHTS) && !first && second && padded_for(c, h);
+    }
 }
 
-static uint32_t makes(const Chain *c, uint32_t m) {
-    const HInstr *h = c->member[m];
-    return h->kind == H_CONV ? 1 : c->plan->kernels.data[h->index]->written.len;
-}
-
-/* Are the members whole: all that they make but the last, for each other alone? */
+/* Do all fields between stay among the members? */
 static bool whole(const Chain *c) {
-    uint32_t channels = 0;
-    if (c->count < 2 || !may_end(c->plan, c->member[c->count - 1])) return false;
-    for (uint32_t m = 0; m + 1 < c->count; m++)
-        for (uint32_t o = 0; o < makes(c, m); o++) {
-            const HInstr *h = c->member[m];
-            if (!read_inside(c, h->kind == H_CONV ? h->dst : h->outputs[o])) return false;
-            channels += made(c, m, o)->type.channels;
+    if (!is_there(c, CONV_TRANSPOSED)) return false;
+    for (uint32_t m = 0; m < c->count; m++)
+        for (uint32_t i = 0; i < makes(c->plan, c->member[m]); i++) {
+            HReg reg = made(c->member[m], i);
+            if (c->f->regs.data[reg].type.channels > MOST_CHANNELS || !read_inside(c, reg)) return false;
         }
-    return channels <= 2 * MOST_CHANNELS;
+    return true;
+}
+
+/* Where it stands among the members. */
+static uint32_t rank_of(const HInstr *h) {
+    if (h->kind == H_LAUNCH) return 1;
+    return h->detail == CONV_FORWARD ? 0 : h->detail == CONV_TRANSPOSED ? 2 : 3;
 }
 
 bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t left) {
     if (first->chain == 0) return true;
-    if (first->chain > left || first->chain >= MOST_MEMBERS || !may_start(plan, first)) return false;
+    if (first->chain > left || first->chain >= MOST_MEMBERS || !is_conv(plan, first, CONV_FORWARD)) return false;
     Chain c = {.plan = plan, .f = f, .member = {first}, .count = 1};
     for (uint32_t m = 1; m <= first->chain; m++) {
-        if (first[m].chain + m != first->chain || !joins(&c, &first[m])) return false;
-        if (m < first->chain && first[m].kind != H_LAUNCH) return false;
+        if (first[m].chain + m != first->chain || (first[m].kind != H_LAUNCH && first[m].kind != H_CONV)) return false;
+        if (!joins(&c, &first[m]) || rank_of(&first[m]) < rank_of(&first[m - 1])) return false;
         c.member[c.count++] = &first[m];
     }
-    for (uint32_t m = 0; m + 1 < c.count; m++)
-        for (uint32_t o = 0; o < makes(&c, m); o++)
-            if (made(&c, m, o)->place != PLACE_ROWS) return false;
+    for (uint32_t m = 0; m < c.count; m++)
+        for (uint32_t i = 0; i < makes(plan, c.member[m]); i++)
+            if (f->regs.data[made(c.member[m], i)].place != PLACE_ROWS) return false;
     return whole(&c);
 }
 
 /* ---- finding them ------------------------------------------------------------------------------- */
 
-/* May it be done earlier, before the members, which make nothing that it reads? */
-static bool may_pass(const HInstr *h) {
+/* May it be done earlier, or later, than it stands? Effects only later, and in their order. */
+static bool may_move(const HInstr *h) {
     return h->kind == H_CONSTANT || h->kind == H_INPUT || h->kind == H_OP || h->kind == H_CELLS || h->kind == H_FRAME ||
-           h->kind == H_FRAMES || h->kind == H_ENTRY || h->kind == H_ROW;
+           h->kind == H_FRAMES || h->kind == H_ENTRY || h->kind == H_ROW || h->kind == H_LAUNCH || h->kind == H_CONV ||
+           h->kind == H_SCATTER || h->kind == H_EFFECT;
 }
 
-/* The members from instruction `i` on, by their numbers; 0: there is no chain. */
-static uint32_t find_members(Chain *c, const HBlock *block, uint32_t i, uint32_t *at) {
-    c->member[0] = &block->code.data[i];
-    c->count = 1;
-    at[0] = i;
-    for (uint32_t k = i + 1; k < block->code.len; k++) {
-        const HInstr *h = &block->code.data[k];
-        if (!touches(c, h)) {
-            if (!may_pass(h)) return 0;
+typedef enum { BEFORE, MEMBER, AFTER } Part;
+
+typedef struct {
+    Chain chain;
+    Chain after; /* as if they were members: whether something needs what they make */
+    const HBlock *block;
+    uint32_t first, end;
+    Part part[FAR];
+} Search;
+
+static bool needs(const Chain *c, const HInstr *h) {
+    Needs n = needs_of(c, h);
+    return n.fields || n.others;
+}
+
+/* A launch brings convolutions with it that stand before it, and that only it and what follows read. */
+static void bring_convolutions(Search *s, uint32_t launch) {
+    for (uint32_t k = 1; k < launch && s->chain.count < MOST_MEMBERS; k++) {
+        const HInstr *h = &s->block->code.data[s->first + k];
+        if (s->part[k] != BEFORE || !is_conv(s->chain.plan, h, CONV_FORWARD) || !joins(&s->chain, h)) continue;
+        if (!look_at(&s->chain, &s->block->code.data[s->first + launch], h->dst).reads) continue;
+        s->part[k] = MEMBER;
+        s->chain.member[s->chain.count++] = h;
+    }
+}
+
+/* Are the members that follow each other by rank made of nothing that comes after? Finds them, from s->first on. */
+static bool find_members(Search *s) {
+    const HInstr *code = s->block->code.data + s->first;
+    uint32_t left = s->block->code.len - s->first;
+    s->chain.member[0] = code;
+    s->chain.count = 1;
+    s->part[0] = MEMBER;
+    for (uint32_t k = 1; k < left && k < FAR; k++) {
+        const HInstr *h = &code[k];
+        if (host_is_loop(h->kind) || !may_move(h) || host_in_chain(s->block, s->first + k)) return false;
+        bool late = h->kind == H_EFFECT || (s->after.count && needs(&s->after, h));
+        s->part[k] = BEFORE;
+        if (!late && !needs(&s->chain, h)) {
+            if (h->kind == H_SCATTER) return false; /* what stands between reads what it changes */
             continue;
         }
-        if (!joins(c, h)) return 0;
-        at[c->count] = k;
-        c->member[c->count++] = h;
-        if (h->kind == H_CONV) return whole(c) ? c->count : 0;
+        if (!late && h->kind == H_LAUNCH && needs_of(&s->chain, h).fields) bring_convolutions(s, k);
+        if (!late && needs_of(&s->chain, h).fields && joins(&s->chain, h)) {
+            s->part[k] = MEMBER;
+            s->chain.member[s->chain.count++] = h;
+            s->end = k + 1;
+            if (whole(&s->chain)) return true;
+            continue;
+        }
+        if (s->after.count == MOST_MEMBERS) return false;
+        s->part[k] = AFTER;
+        s->after.member[s->after.count++] = h;
     }
-    return 0;
+    return false;
 }
 
-/* Puts what stood between the members before them. */
-static void move_together(HBlock *block, const uint32_t *at, uint32_t count) {
-    HInstr members[MOST_MEMBERS];
-    for (uint32_t m = 0; m < count; m++) members[m] = block->code.data[at[m]];
-    uint32_t to = at[0], m = 0;
-    for (uint32_t i = at[0]; i <= at[count - 1]; i++) {
-        if (m < count && at[m] == i)
-            m++;
-        else
-            block->code.data[to++] = block->code.data[i];
-    }
-    for (m = 0; m < count; m++) {
-        block->code.data[to + m] = members[m];
-        block->code.data[to + m].chain = count - 1 - m;
-    }
+/* What stands among the members goes before them, or after them if it needs what they make. */
+static void move_together(HBlock *block, const Search *s) {
+    HInstr old[FAR], *to = block->code.data + s->first;
+    memcpy(old, to, sizeof *old * s->end);
+    for (uint32_t k = 0; k < s->end; k++)
+        if (s->part[k] == BEFORE) *to++ = old[k];
+    uint32_t left = s->chain.count;
+    for (uint32_t rank = 0; rank < 4; rank++)
+        for (uint32_t k = 0; k < s->end; k++) {
+            if (s->part[k] != MEMBER || rank_of(&old[k]) != rank) continue;
+            *to = old[k];
+            to++->chain = --left;
+        }
+    for (uint32_t k = 0; k < s->end; k++)
+        if (s->part[k] == AFTER) *to++ = old[k];
 }
 
 static void chain_block(Plan *plan, HFunc *f, HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         HInstr *h = &block->code.data[i];
-        uint32_t at[MOST_MEMBERS];
         if (host_is_loop(h->kind)) chain_block(plan, f, h->loop->body);
-        if (!may_start(plan, h)) continue;
-        Chain c = {.plan = plan, .f = f};
-        uint32_t count = find_members(&c, block, i, at);
-        if (count == 0) continue;
-        for (uint32_t m = 0; m + 1 < count; m++)
-            for (uint32_t o = 0; o < makes(&c, m); o++) ((HRegData *)(uintptr_t)made(&c, m, o))->place = PLACE_ROWS;
-        move_together(block, at, count);
-        i = at[count - 1];
+        if (!is_conv(plan, h, CONV_FORWARD) || host_in_chain(block, i)) continue;
+        Search s = {.chain = {.plan = plan, .f = f}, .after = {.plan = plan, .f = f}, .block = block, .first = i};
+        if (!find_members(&s)) continue;
+        for (uint32_t m = 0; m < s.chain.count; m++)
+            for (uint32_t k = 0; k < makes(plan, s.chain.member[m]); k++)
+                f->regs.data[made(s.chain.member[m], k)].place = PLACE_ROWS;
+        move_together(block, &s);
     }
 }
 

@@ -231,29 +231,46 @@ static double conv_bytes(const Costs *c, const HInstr *h) {
            16 * (weights / p.out + 64 * p.made_phases);
 }
 
-/* Scratch of a chain: that of its first convolution, and rows in place of what the last one reads (emit_conv.c, take_turns;
- * emit_chain.c). */
+/* Numbers of the rows of a chain, and of sums of gradients, for tiles of so many rows and rows of so many channels apart
+ * (emit_conv.c, take_turns; emit_chain.c). */
+static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, double rows, double channel, double tile) {
+    double beyond = (double)last->size[1] - 1, row = channel * last->out, one = 0, rings = 1, sums = 0;
+    double tiles = floor(fmax(floor(CHAIN_BYTES / (row * c->size)) - beyond, 0) / tile);
+    double turn = tile * fmax(1, fmin(tiles, CHAIN_TILES)), units = ceil(rows / (turn * ceil(CHAIN_ROWS / turn)));
+    for (uint32_t m = 0; m <= first->chain; m++) {
+        const HInstr *h = &first[m];
+        const Conv *conv = h->kind == H_CONV ? &c->plan->convs.data[h->index] : NULL;
+        if (conv && h->detail == CONV_FORWARD) one += conv->out * channel;
+        if (!conv || h->detail != CONV_WEIGHTS) continue;
+        double cells_apart = fmax(1, fmin(turn, floor(CONV_CHUNK / c->size / fmax(1, extent(c, h->grids[1], 0)))));
+        sums += ceil(rows / turn) * ceil(turn / cells_apart) * (double)conv_weights(conv);
+        rings++;
+    }
+    return units * (rings * row * (turn + beyond) + one) + sums;
+}
+
+/* Scratch of a chain: that of its convolutions, and rows in place of the fields between. */
 static double chain_bytes(const Costs *c, const HInstr *first) {
-    const HInstr *last = &first[first->chain];
+    const HInstr *last = first;
+    double bytes = 64 * (first->chain + 4.0), most = 0;
+    for (uint32_t m = 0; m <= first->chain; m++) {
+        if (first[m].kind != H_CONV || first[m].detail == CONV_WEIGHTS) continue;
+        last = &first[m];
+        if (last->detail == CONV_FORWARD) bytes += conv_bytes(c, last);
+    }
     const Conv *conv = &c->plan->convs.data[last->index];
     ConvPlan p = conv_plan(conv, CONV_TRANSPOSED);
-    double all[2], beyond = (double)conv->size[1] - 1, most = 0,
-                   weights = (double)conv_weights(conv);
+    double all[2], weights = (double)conv_weights(conv);
     for (uint32_t a = 0; a < 2; a++)
         all[a] = extent(c, last->grids[0], a) + (double)(p.axis[a].ghost[0] + p.axis[a].ghost[1]);
-    double row = ceil((all[0] + (double)(p.axis[0].low + p.axis[0].rest)) / 16) * 16 + 32;
+    double row = all[0] + (double)(p.axis[0].low + p.axis[0].rest);
     for (int tile = 4; tile <= 5; tile++)
-        for (int tiles = 1; tiles <= 3; tiles += 2) {
-            bool fits = row * p.in * (3 * tile + beyond) * c->size < 0.8 * (1 << 20);
-            double turn = tile * tiles, units = ceil(all[1] / (3 * turn));
-            if (!fits || tiles == 3)
-                most = fmax(most,
-                            units * row *
-                                (p.in * (turn + beyond) + c->plan->convs.data[first->index].out));
+        for (int lanes = 2; lanes <= 16; lanes *= 2) {
+            double channel = ceil(row / lanes) * lanes + lanes; /* or one vector more */
+            most = fmax(most, chain_rows(c, first, conv, all[1], channel, tile));
+            most = fmax(most, chain_rows(c, first, conv, all[1], channel + lanes, tile));
         }
-    return conv_bytes(c, first) +
-           (most + all[0] * all[1] * p.out + 8 * weights + 4 * CONV_TILE) * c->size +
-           16 * (weights + 64);
+    return bytes + (most + all[0] * all[1] * p.out + 8 * weights + 4 * CONV_TILE) * c->size + 16 * (weights + 64);
 }
 
 static double slot_bytes(const Costs *c, double bytes) {

@@ -1,23 +1,33 @@
-/* Chains (kernel/chain.c): a convolution, pointwise launches of what it makes, the transposed convolution of that.
+/* Chains (kernel/chain.c): convolutions, pointwise launches of what they make, and what is summed of that: its transposed
+ * convolution, and gradients of weights.
  *
- * A unit goes through some rows of what is made, a few at a time. Before these are summed (emit_conv_tile.c), the rows that
- * they read are made: a row of all channels of the convolution, to a place for one row, from there through the launches, a
- * vector of cells at a time, to a row of the padded array of the transposed convolution. Of that array only these
- * few rows exist; those that are read again move to its front. Units of one call follow one another in the rows of the
- * first; at their beginning they make some rows again that another call makes, too.
+ * A unit goes through some rows of what is made, a few at a time, which is a turn. Before these are summed
+ * (emit_conv_tile.c), the rows that they read are made: a row of all channels of each convolution, to a place for one row,
+ * from there through the launches, a vector of cells at a time, to a row of each field that is summed: of the padded array
+ * of the transposed convolution, and the like for gradients of weights. Of these only some rows are there; those that are
+ * read again move to the front. Units of one call follow one another in the rows of the first; at their beginning they make
+ * some rows again that another call makes, too. Gradients are summed a chunk of rows at a time, as many as the turns
+ * have whoever takes them, and the chunks then in order.
  *
- * Words of the launch: those of the convolution, those of its transpose, then the arguments of the launches. */
-#include "compiler/llvm/emit_conv.h"
-#include "compiler/llvm/emit_host.h"
+ * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of the
+ * transposed one, CONV_FIRST: where the single rows are; of gradients, CONV_FIRST: where the rows of their field are, if the
+ * transposed convolution does not read it, CONV_SCRATCH: where their chunks are. */
+#include "compiler/llvm/emit_chain.h"
 
-enum { C_FIRST = 0, C_LAST = CONV_LAUNCH_WORDS, C_LAUNCHES = 2 * CONV_LAUNCH_WORDS };
+const Kernel *chain_kernel(const Emit *e, const HInstr *h) { return e->plan->kernels.data[h->index]; }
 
-/* Of a launch of a chain: where its words begin: a grid, its fields, its numbers. */
-static uint32_t launch_words(const Kernel *k) { return 1 + k->fields.len + k->scalars; }
+static uint32_t launch_words(const Kernel *k) { return CHAIN_FIELDS + k->fields.len + k->scalars; }
 
-static uint32_t words_of(const Plan *plan, const HInstr *first) {
-    uint32_t words = C_LAUNCHES;
-    for (uint32_t m = 1; m < first->chain; m++) words += launch_words(plan->kernels.data[first[m].index]);
+static uint32_t convs_before(const HInstr *first, uint32_t m) {
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < m; k++) count += first[k].kind == H_CONV;
+    return count;
+}
+
+static uint32_t words_before(const Plan *plan, const HInstr *first, uint32_t m) {
+    uint32_t words = CONV_LAUNCH_WORDS * convs_before(first, first->chain + 1);
+    for (uint32_t k = 0; k < m; k++)
+        if (first[k].kind == H_LAUNCH) words += launch_words(plan->kernels.data[first[k].index]);
     return words;
 }
 
@@ -26,125 +36,65 @@ uint32_t chain_words(const Plan *plan, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         uint32_t words = host_is_loop(h->kind) ? chain_words(plan, h->loop->body) : 0;
-        if (h->kind == H_CONV && h->chain) words = words_of(plan, h);
+        if (h->chain && !(i > 0 && block->code.data[i - 1].chain)) words = words_before(plan, h, h->chain + 1);
         most = words > most ? words : most;
     }
     return most;
 }
 
-/* ---- pointwise launches ---------------------------------------------------------------------- */
-
-/* Code that is written: member `m` at cells x … of row `y`. */
-typedef struct {
-    CE *from, *to;
-    const HInstr *first;
-    LLVMValueRef words, row, x, y, mask; /* row: of what the convolution makes; mask: lanes that are there, or NULL */
-    ConvArray made;                      /* the row of what the convolution makes */
-    LLVMValueRef **values;               /* by member and channel of all its outputs */
-    LLVMValueRef *memo;                  /* of the member's nodes */
-    LLVMValueRef **scalars;              /* by member and number: splats, of reciprocals after them */
-} Chain;
-
-static const Kernel *kernel_of(const Emit *e, const HInstr *h) { return e->plan->kernels.data[h->index]; }
-
-static uint32_t words_before(const Chain *c, uint32_t m) {
-    uint32_t word = C_LAUNCHES;
-    for (uint32_t k = 1; k < m; k++) word += launch_words(kernel_of(c->from->e, &c->first[k]));
-    return word;
+static LLVMValueRef words_at(Emit *e, LLVMValueRef words, uint32_t word) {
+    LLVMValueRef i = emit_i64(e, word);
+    return LLVMBuildInBoundsGEP2(e->b, e->i64, words, &i, 1, "");
 }
 
-/* Number of the channel of `reg` among those that member m writes; NONE: it does not write it. */
-static uint32_t written_at(const Chain *c, uint32_t m, HReg reg) {
-    const HInstr *h = &c->first[m];
-    const Kernel *k = kernel_of(c->from->e, h);
-    uint32_t channel = 0;
-    for (uint32_t o = 0; o < k->written.len; channel += k->written.data[o++])
-        if (h->outputs[o] == reg) return channel;
+LLVMValueRef chain_word(const Chain *c, LLVMTypeRef type, uint32_t m, uint32_t word) {
+    uint32_t at = c->first[m].kind == H_CONV ? CONV_LAUNCH_WORDS * convs_before(c->first, m)
+                                             : words_before(c->e->plan, c->first, m);
+    return emit_word(c->e, type, c->words, at + word, "");
+}
+
+/* ---- its members --------------------------------------------------------------------------------- */
+
+static bool has_form(const HInstr *h, ConvForm form) { return h->kind == H_CONV && h->detail == form; }
+
+static uint32_t ring_of(const Chain *c, HReg reg) {
+    for (uint32_t r = 0; r < c->rings; r++)
+        if (c->ring[r].reg == reg) return r;
     return NONE;
 }
 
-static LLVMValueRef load_there(Chain *c, LLVMValueRef at) {
-    CE *ce = c->from;
-    Emit *e = ce->e;
-    LLVMTypeRef v = cv_vector(ce);
-    if (!c->mask) return cv_load(ce, v, at);
-    LLVMValueRef args[4] = {at, LLVMConstInt(e->i32, e->size, false), c->mask, LLVMConstNull(v)};
-    LLVMTypeRef types[2] = {v, e->ptr};
-    unsigned id = LLVMLookupIntrinsicID("llvm.masked.load", 16);
-    LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, 2);
-    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->context, id, types, 2), f, args, 4, "");
+static void add_ring(Chain *c, HReg reg, uint32_t m) {
+    if (ring_of(c, reg) == NONE) c->ring[c->rings++] = (ChainRing){.reg = reg, .member = m};
 }
 
-/* A channel of a field that member m reads, at the cells. */
-static LLVMValueRef load_field(Chain *c, uint32_t m, uint32_t field, uint32_t channel) {
-    CE *ce = c->from;
-    HReg reg = c->first[m].fields[field];
-    if (reg == c->first[0].dst) {
-        LLVMValueRef row = cv_at(ce, c->made.base, cv_times(ce, c->made.channel, channel));
-        return cv_load(ce, cv_vector(ce), cv_at(ce, row, c->x));
-    }
-    for (uint32_t k = 1; k < m; k++) {
-        uint32_t at = written_at(c, k, reg);
-        if (at != NONE) return c->values[k][at + channel];
-    }
-    uint32_t word = words_before(c, m);
-    LLVMValueRef grid = emit_word(ce->e, ce->e->ptr, c->words, word, "grid");
-    LLVMValueRef base = emit_word(ce->e, ce->e->ptr, c->words, word + 1 + field, "field");
-    LLVMValueRef at = cv_times(ce, emit_word(ce->e, ce->e->i64, grid, GRID_CHANNEL, "channel"), channel);
-    at = cv_add(ce, at, cv_mul(ce, c->y, emit_word(ce->e, ce->e->i64, grid, GRID_STRIDE + 1, "y")));
-    return load_there(c, cv_at(ce, base, cv_add(ce, at, c->x)));
+/* Who is what; the transposed convolution has the first ring. */
+static void find_members(Chain *c, Emit *e, const HInstr *first) {
+    *c = (Chain){.e = e, .first = first, .members = first->chain + 1};
+    for (uint32_t m = 0; m < c->members; m++)
+        if (has_form(&first[m], CONV_TRANSPOSED)) c->last = m;
+    add_ring(c, first[c->last].args[0], c->last);
+    for (uint32_t m = 0; m < c->members; m++)
+        if (has_form(&first[m], CONV_WEIGHTS)) add_ring(c, first[m].args[1], m);
 }
 
-/* A number that member m is given, in all lanes; or its reciprocal. */
-static LLVMValueRef scalar(Chain *c, uint32_t m, uint32_t number, bool reciprocal) {
-    return c->scalars[m][number + (reciprocal ? kernel_of(c->from->e, &c->first[m])->scalars : 0)];
+/* Opens the descriptions, whose sizes are in the words. */
+static void open_members(Chain *c, LLVMValueRef words) {
+    c->words = words;
+    for (uint32_t m = 0; m < c->members; m++) {
+        const HInstr *h = &c->first[m];
+        LLVMValueRef at = words_at(c->e, words, CONV_LAUNCH_WORDS * convs_before(c->first, m));
+        if (h->kind == H_CONV) conv_reopen(&c->conv[m], c->e, h->index, (ConvForm)h->detail, true, at);
+    }
+    c->to = &c->conv[c->last];
 }
 
-static LLVMValueRef evaluate(Chain *c, uint32_t m, KNode n) {
-    Emit *e = c->from->e;
-    const Kernel *k = kernel_of(e, &c->first[m]);
-    const KNodeData *d = &k->nodes.data[n];
-    LLVMValueRef x[3] = {NULL}, v;
-    if (c->memo[n]) return c->memo[n];
-    switch (d->kind) {
-    case K_NUMBER: v = emit_number(e, cv_vector(c->from), d->number); break;
-    case K_SCALAR: v = scalar(c, m, d->index, false); break;
-    case K_LOAD: v = load_field(c, m, d->index, d->detail); break;
-    case K_ENTRY: {
-        LLVMValueRef base = emit_word(e, e->ptr, c->words, words_before(c, m) + 1 + d->index, "row");
-        v = emit_splat(e, cv_load(c->from, e->real, cv_at(c->from, base, emit_i64(e, d->detail))));
-        break;
-    }
-    default:
-        for (uint32_t i = 0; i < kernel_operands(d); i++) x[i] = evaluate(c, m, d->operand[i]);
-        if (d->op == OP_DIV && !e->plan->f64 && k->nodes.data[d->operand[1]].kind == K_SCALAR)
-            v = LLVMBuildFMul(e->b, x[0], scalar(c, m, k->nodes.data[d->operand[1]].index, true), "");
-        else
-            v = emit_op(e, d->op, x);
-    }
-    return c->memo[n] = v;
-}
-
-/* All launches at some cells; what the last convolution reads goes to its row. */
-static void emit_cells_of(Chain *c, const ConvArray *to) {
-    Emit *e = c->from->e;
-    HReg read = c->first[c->first->chain].args[0];
-    for (uint32_t m = 1; m < c->first->chain; m++) {
-        const Kernel *k = kernel_of(e, &c->first[m]);
-        uint32_t channel = written_at(c, m, read), channels = 0;
-        c->memo = ARENA_ARRAY(e->arena, LLVMValueRef, k->nodes.len);
-        for (uint32_t o = 0; o < k->written.len; o++) channels += k->written.data[o];
-        c->values[m] = ARENA_ARRAY(e->arena, LLVMValueRef, channels + 1);
-        for (uint32_t i = 0; i < k->outputs.len; i++) {
-            const KOutput *out = &k->outputs.data[i];
-            uint32_t at = out->channel;
-            for (uint32_t o = 0; o < out->field; o++) at += k->written.data[o];
-            c->values[m][at] = evaluate(c, m, out->node);
-            if (channel == NONE || at < channel || at >= channel + c->to->p.in) continue;
-            LLVMValueRef row = cv_at(c->to, to->base, cv_times(c->to, to->channel, at - channel));
-            cv_store(c->to, c->values[m][at], cv_at(c->to, row, c->x));
-        }
-    }
+/* The member that pads what a gradient of weights multiplies. */
+static CE *padded_for(Chain *c, uint32_t sums) {
+    for (uint32_t m = 0; m < c->members; m++)
+        if (has_form(&c->first[m], CONV_FORWARD) && c->first[m].index == c->first[sums].index &&
+            c->first[m].args[0] == c->first[sums].args[0])
+            return &c->conv[m];
+    return NULL; /* the verifier has seen one */
 }
 
 /* ---- rows ------------------------------------------------------------------------------------- */
@@ -160,156 +110,188 @@ static void clear_cells(CE *c, const ConvArray *row, LLVMValueRef from, LLVMValu
     emit_loop_end(c->e, &channels);
 }
 
-static bool reads_outside(const Chain *c) {
-    for (uint32_t m = 1; m < c->first->chain; m++) {
-        const Kernel *k = kernel_of(c->from->e, &c->first[m]);
-        for (KNode n = 1; n < k->nodes.len; n++) {
-            HReg reg = k->nodes.data[n].kind == K_LOAD ? c->first[m].fields[k->nodes.data[n].index] : NONE;
-            bool inside = reg == NONE || reg == c->first[0].dst;
-            for (uint32_t l = 1; l < m; l++) inside = inside || written_at(c, l, reg) != NONE;
-            if (!inside) return true;
-        }
-    }
-    return false;
-}
-
-/* The launches for a row of what the convolution made. */
-static void emit_launches(Chain *c, const ConvArray *to) {
-    CE *ce = c->from;
-    Emit *e = ce->e;
-    Counting cells;
-    LLVMValueRef n = ce->made[0], zero = cv_int(ce, 0);
-    bool outside = reads_outside(c); /* rows of the chain have room for whole vectors */
-    LLVMValueRef end = outside ? cv_plus(ce, n, 1 - (int64_t)e->lanes) : n;
-    e->in_kernel = true;
-    c->x = cv_loop(ce, &cells, zero, end, e->lanes);
-    emit_cells_of(c, to);
-    emit_loop_end(e, &cells);
-    if (outside) {
-        Guard g;
-        LLVMValueRef lane[64];
-        c->x = LLVMBuildLoad2(e->b, e->i64, cells.variable, "");
-        for (uint32_t l = 0; l < e->lanes; l++) lane[l] = emit_i64(e, l);
-        cv_when(ce, &g, cv_less(ce, c->x, n));
-        LLVMValueRef left = emit_splat(e, cv_sub(ce, n, c->x));
-        c->mask = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, e->lanes), left, "");
-        emit_cells_of(c, to);
-        c->mask = NULL;
-        cv_end(ce, &g);
-    }
-    e->in_kernel = false;
-}
-
-/* Row `p` of the padded array of the transposed convolution, which goes to `to`. */
-static void emit_padded_row(Chain *c, LLVMValueRef p, const ConvArray *to) {
-    Emit *e = c->from->e;
-    int64_t low[2] = {c->to->p.axis[0].low, c->to->p.axis[1].low};
-    c->y = cv_plus(c->to, p, -low[1]);
+/* Row `p` of the padded array of the transposed convolution, which stands `at` numbers after the start of each ring. */
+static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
+    Emit *e = c->e;
+    CE *t = c->to;
+    int64_t low[2] = {t->p.axis[0].low, t->p.axis[1].low};
+    c->y = cv_plus(t, p, -low[1]);
     LLVMBasicBlockRef live = emit_block(e, "live"), dead = emit_block(e, "dead"), join = emit_block(e, "join");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, c->y, c->to->m[1], ""), live, dead);
+    ConvArray row = c->ring[0].rows;
+    row.base = cv_at(t, row.base, at);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, c->y, t->m[1], ""), live, dead);
     LLVMPositionBuilderAtEnd(e->b, live);
-    ConvArray inside = *to;
-    inside.base = cv_at(c->to, to->base, cv_int(c->to, low[0]));
-    bool direct = c->first->chain == 1;
-    clear_cells(c->to, to, cv_int(c->to, 0), cv_int(c->to, low[0]));
-    conv_chain_row(c->from, c->y, direct ? &inside : &c->made);
-    if (!direct) emit_launches(c, &inside);
-    LLVMValueRef end = cv_plus(c->to, c->to->m[0], low[0]);
-    clear_cells(c->to, to, end, cv_sub(c->to, c->to->extent[0], end));
+    clear_cells(t, &row, cv_int(t, 0), cv_int(t, low[0]));
+    for (uint32_t r = 0; r < c->rings; r++) {
+        c->ring[r].inside = c->ring[r].rows;
+        c->ring[r].inside.base = cv_at(t, c->ring[r].rows.base, cv_plus(t, at, low[0]));
+    }
+    bool direct = c->members == 2;
+    for (uint32_t m = 0; m < c->members; m++)
+        if (has_form(&c->first[m], CONV_FORWARD))
+            conv_chain_row(&c->conv[m], c->y, direct ? &c->ring[0].inside : &c->made[m]);
+    if (!direct) emit_chain_cells(c);
+    LLVMValueRef end = cv_plus(t, t->m[0], low[0]);
+    clear_cells(t, &row, end, cv_sub(t, t->extent[0], end));
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, dead);
-    clear_cells(c->to, to, cv_int(c->to, 0), c->to->extent[0]);
+    clear_cells(t, &row, cv_int(t, 0), t->extent[0]);
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, join);
 }
 
 /* The last rows of a turn that the next one reads, too: to the front. */
-static void move_rows(CE *c, const ConvArray *rows) {
-    Counting vectors;
-    LLVMValueRef from = cv_at(c, rows->base, cv_mul(c, c->turn, rows->y));
-    LLVMValueRef count = cv_times(c, rows->y, (int64_t)c->conv->size[1] - 1);
-    LLVMValueRef i = cv_loop(c, &vectors, cv_int(c, 0), count, c->e->lanes);
-    cv_store(c, cv_load(c, cv_vector(c), cv_at(c, from, i)), cv_at(c, rows->base, i));
-    emit_loop_end(c->e, &vectors);
+static void move_rows(Chain *c) {
+    CE *t = c->to;
+    for (uint32_t r = 0; r < c->rings; r++) {
+        Counting vectors;
+        const ConvArray *rows = &c->ring[r].rows;
+        LLVMValueRef from = cv_at(t, rows->base, cv_mul(t, t->turn, rows->y));
+        LLVMValueRef count = cv_times(t, rows->y, (int64_t)t->conv->size[1] - 1);
+        LLVMValueRef i = cv_loop(t, &vectors, cv_int(t, 0), count, t->e->lanes);
+        cv_store(t, cv_load(t, cv_vector(t), cv_at(t, from, i)), cv_at(t, rows->base, i));
+        emit_loop_end(t->e, &vectors);
+    }
+}
+
+/* ---- gradients of weights ------------------------------------------------------------------------ */
+
+/* Rows of a chunk, chunks of a turn, and of all. */
+typedef struct {
+    LLVMValueRef rows, each, all;
+} Chunks;
+
+static Chunks chunks_of(const Chain *c) {
+    CE *t = c->to;
+    LLVMValueRef rows = cv_div(t, cv_int(t, CONV_CHUNK / t->e->size), emit_max(t->e, t->m[0], cv_int(t, 1)));
+    Chunks k = {.rows = emit_max(t->e, emit_min(t->e, rows, t->turn), cv_int(t, 1))};
+    k.each = cv_ceil(t, t->turn, k.rows);
+    k.all = cv_mul(t, k.each, cv_ceil(t, t->made[1], t->turn));
+    return k;
+}
+
+/* The rows of a turn, each in one turn: as many as are made, as far as there are some. */
+static void emit_sums(Chain *c, LLVMValueRef y, LLVMValueRef end) {
+    CE *t = c->to;
+    for (uint32_t m = 0; m < c->members; m++) {
+        if (!has_form(&c->first[m], CONV_WEIGHTS)) continue;
+        Counting chunks;
+        Chunks k = chunks_of(c);
+        const ConvArray *ring = &c->ring[ring_of(c, c->first[m].args[1])].rows;
+        LLVMValueRef i = cv_loop(t, &chunks, cv_int(t, 0), k.each, 1);
+        ChainRows rows = {.y = emit_min(t->e, cv_add(t, y, cv_mul(t, i, k.rows)), t->m[1]), .v = *ring};
+        LLVMValueRef stop = emit_min(t->e, emit_min(t->e, cv_add(t, rows.y, k.rows), end), t->m[1]);
+        rows.count = emit_max(t->e, cv_sub(t, stop, rows.y), cv_int(t, 0));
+        LLVMValueRef at = cv_mul(t, cv_plus(t, cv_sub(t, rows.y, y), t->p.axis[1].low), ring->y);
+        rows.v.base = cv_at(t, ring->base, cv_plus(t, at, t->p.axis[0].low));
+        LLVMValueRef number = cv_add(t, cv_mul(t, cv_div(t, y, t->turn), k.each), i);
+        LLVMValueRef to =
+            cv_at(t, chain_word(c, c->e->ptr, m, CONV_SCRATCH), cv_times(t, number, conv_weights(c->conv[m].conv)));
+        conv_chain_sums(&c->conv[m], padded_for(c, m), &rows, to);
+        emit_loop_end(t->e, &chunks);
+    }
+}
+
+/* void total(words, begin, end): the chunks of member m, in order. */
+static LLVMValueRef total_function(Emit *e, const HInstr *first, uint32_t m, const char *chain) {
+    const char *name = arena_format(e->arena, "%s_total_%u", chain, m);
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, name);
+    if (f) return f;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    f = emit_function(e, name, e->kernel_type, false);
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
+    Chain c;
+    find_members(&c, e, first);
+    open_members(&c, LLVMGetParam(f, 0));
+    CE *sum = &c.conv[m];
+    sum->blocks = chunks_of(&c).all;
+    sum->layers = cv_int(sum, 1);
+    sum->partial = cv_int(sum, 0);
+    Counting units;
+    conv_total(sum, cv_loop(sum, &units, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1));
+    emit_loop_end(e, &units);
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
 }
 
 /* ---- the function of a chain ------------------------------------------------------------------- */
 
-static void load_scalars(Chain *c) {
-    Emit *e = c->from->e;
-    for (uint32_t m = 1; m < c->first->chain; m++) {
-        const Kernel *k = kernel_of(e, &c->first[m]);
-        c->scalars[m] = ARENA_ARRAY(e->arena, LLVMValueRef, 2 * k->scalars + 1);
-        for (uint32_t i = 0; i < k->scalars; i++) {
-            LLVMValueRef x = emit_word(e, e->real, c->words, words_before(c, m) + 1 + k->fields.len + i, "scalar");
-            c->scalars[m][i] = emit_splat(e, x);
-            c->scalars[m][k->scalars + i] = emit_splat(e, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""));
-        }
-    }
-}
-
-/* Bytes of the place for a row of what the convolution makes, of a unit. */
-static LLVMValueRef made_bytes(CE *from, CE *to) {
-    return cv_times(to, to->padded.channel, (int64_t)from->p.out * from->e->size);
+/* Channels of the single rows before member m. */
+static uint32_t channels_before(const Chain *c, uint32_t m) {
+    uint32_t channels = 0;
+    for (uint32_t k = 0; k < m; k++)
+        if (has_form(&c->first[k], CONV_FORWARD)) channels += c->e->plan->convs.data[c->first[k].index].out;
+    return channels;
 }
 
 /* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. */
-static void emit_turn(Chain *c, const ConvArray *rows, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done) {
+static void emit_turn(Chain *c, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done) {
     CE *t = c->to;
     Emit *e = t->e;
     Counting padded, tiles;
+    const ConvArray *rows = &c->ring[0].rows;
     LLVMValueRef last = cv_plus(t, end, (int64_t)t->conv->size[1] - 1);
     LLVMValueRef p = cv_loop(t, &padded, LLVMBuildLoad2(e->b, e->i64, done, ""), last, 1);
-    ConvArray to = *rows;
-    to.base = cv_at(t, rows->base, cv_mul(t, cv_sub(t, p, y), rows->y));
-    emit_padded_row(c, p, &to);
+    emit_padded_row(c, p, cv_mul(t, cv_sub(t, p, y), rows->y));
     emit_loop_end(e, &padded);
     LLVMBuildStore(e->b, last, done);
     LLVMValueRef start = cv_at(t, rows->base, LLVMBuildNeg(e->b, cv_mul(t, y, rows->y), ""));
     conv_chain_tile(t, start, cv_loop(t, &tiles, y, end, t->tile.rows));
     emit_loop_end(e, &tiles);
+    emit_sums(c, y, end);
+}
+
+static void find_places(Chain *c, LLVMValueRef unit) {
+    CE *t = c->to;
+    LLVMValueRef single = chain_word(c, c->e->ptr, c->last, CONV_FIRST);
+    single = cv_at(t, single, cv_mul(t, unit, cv_times(t, t->padded.channel, channels_before(c, c->members))));
+    for (uint32_t m = 0; m < c->members; m++) {
+        LLVMValueRef at = cv_times(t, t->padded.channel, channels_before(c, m));
+        c->made[m] = (ConvArray){.base = cv_at(t, single, at), .channel = t->padded.channel};
+    }
+    for (uint32_t r = 0; r < c->rings; r++) {
+        LLVMValueRef base =
+            r ? chain_word(c, c->e->ptr, c->ring[r].member, CONV_FIRST) : conv_scratch(t, t->padded.base);
+        c->ring[r].rows = t->padded;
+        c->ring[r].rows.base = cv_at(t, base, cv_mul(t, unit, conv_turn_numbers(t)));
+    }
 }
 
 static void emit_units(Chain *c, LLVMValueRef begin, LLVMValueRef stop) {
     CE *t = c->to;
     Emit *e = t->e;
     Counting turns;
-    ConvArray rows = t->padded;
-    rows.base = cv_at(t, conv_scratch(t, t->padded.base), cv_mul(t, begin, conv_turn_numbers(t)));
-    c->made = (ConvArray){.channel = rows.channel};
-    c->made.base = conv_scratch(t, cv_add(t, t->bytes, cv_mul(t, begin, made_bytes(c->from, t))));
+    find_places(c, begin);
     LLVMValueRef from = cv_mul(t, begin, t->block), to = emit_min(e, cv_mul(t, stop, t->block), t->made[1]);
     LLVMValueRef done = emit_variable(e, e->i64, "done");
     LLVMBuildStore(e->b, from, done);
     LLVMValueRef y = cv_loop(t, &turns, from, to, 0), next = cv_add(t, y, t->turn);
     Guard g;
     cv_when(t, &g, LLVMBuildICmp(e->b, LLVMIntNE, y, from, ""));
-    move_rows(t, &rows);
+    move_rows(c);
     cv_end(t, &g);
-    emit_turn(c, &rows, y, emit_min(e, next, to), done);
+    emit_turn(c, y, emit_min(e, next, to), done);
     turns.step = t->turn;
     emit_loop_end(e, &turns);
 }
 
-static LLVMValueRef words_at(Emit *e, LLVMValueRef words, uint32_t word) {
-    LLVMValueRef i = emit_i64(e, word);
-    return LLVMBuildInBoundsGEP2(e->b, e->i64, words, &i, 1, "");
-}
-
-/* A name that chains share if they do the same. */
+/* A name that chains share if they do the same: what the members are, and who made what they read. */
 static const char *chain_name(Emit *e, const HInstr *first) {
     Text name = {0};
-    text_printf(&name, "pdn_chain_%u_%u", first->index, first[first->chain].index);
-    for (uint32_t m = 1; m <= first->chain; m++) {
+    text_puts(&name, "pdn_chain");
+    for (uint32_t m = 0; m <= first->chain; m++) {
         const HInstr *h = &first[m];
-        uint32_t count = h->kind == H_CONV ? 1 : kernel_of(e, h)->fields.len;
-        if (h->kind == H_LAUNCH) text_printf(&name, "_%u", h->index);
-        for (uint32_t i = 0; i < count; i++) { /* who made what it reads */
-            HReg reg = h->kind == H_CONV ? h->args[0] : h->fields[i];
-            if (reg == first->dst) text_printf(&name, ".%u.0", i);
-            for (uint32_t k = 1; k < m; k++)
-                for (uint32_t o = 0; o < kernel_of(e, &first[k])->written.len; o++)
-                    if (first[k].outputs[o] == reg) text_printf(&name, ".%u.%u.%u", i, k, o);
+        uint32_t count = h->kind == H_CONV ? 2 : chain_kernel(e, h)->fields.len;
+        text_printf(&name, "_%c%u", h->kind == H_CONV ? "ftw"[h->detail] : 'l', h->index);
+        for (uint32_t i = 0; i < count; i++) {
+            HReg reg = h->kind == H_CONV ? h->args[i] : h->fields[i];
+            for (uint32_t k = 0; k < m; k++) {
+                if (first[k].kind == H_CONV && (first[k].dst == reg || first[k].args[0] == reg))
+                    text_printf(&name, ".%u%c%u", i, first[k].dst == reg ? 'm' : 'r', k);
+                for (uint32_t o = 0; first[k].kind == H_LAUNCH && o < chain_kernel(e, &first[k])->written.len; o++)
+                    if (first[k].outputs[o] == reg) text_printf(&name, ".%um%uo%u", i, k, o);
+            }
         }
     }
     const char *copy = arena_format(e->arena, "%s", name.data);
@@ -318,21 +300,16 @@ static const char *chain_name(Emit *e, const HInstr *first) {
 }
 
 /* void chain(words, begin, end), as other kernels. */
-static LLVMValueRef chain_function(Emit *e, const HInstr *first) {
-    const HInstr *last = &first[first->chain];
-    const char *name = chain_name(e, first);
-    LLVMValueRef made = LLVMGetNamedFunction(e->module, name);
-    if (made) return made;
+static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *name) {
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, name);
+    if (f) return f;
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMValueRef f = emit_function(e, name, e->kernel_type, false), words = LLVMGetParam(f, 0);
+    f = emit_function(e, name, e->kernel_type, false);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
-    CE from, to;
-    conv_reopen(&from, e, first->index, CONV_FORWARD, true, words_at(e, words, C_FIRST));
-    conv_reopen(&to, e, last->index, CONV_TRANSPOSED, true, words_at(e, words, C_LAST));
-    Chain c = {.from = &from, .to = &to, .first = first, .words = words};
-    c.values = ARENA_ARRAY(e->arena, LLVMValueRef *, first->chain + 1);
-    c.scalars = ARENA_ARRAY(e->arena, LLVMValueRef *, first->chain + 1);
-    load_scalars(&c);
+    Chain c;
+    find_members(&c, e, first);
+    open_members(&c, LLVMGetParam(f, 0));
+    open_chain_cells(&c);
     emit_units(&c, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, back);
@@ -341,88 +318,151 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first) {
 
 /* ---- in the host program ------------------------------------------------------------------------- */
 
-LLVMValueRef chain_bytes(Emit *e, const HInstr *first, LLVMValueRef grids) {
-    const HInstr *last = &first[first->chain];
-    LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, CONV_LAUNCH_WORDS), "words");
-    LLVMValueRef bytes =
-        emit_conv_bytes(e, first, true, grid_at(e, grids, first->grids[0]), grid_at(e, grids, first->grids[1]), words);
-    CE from, to;
-    conv_reopen(&from, e, first->index, CONV_FORWARD, true, words);
-    bytes = plus(
-        e, bytes,
-        emit_conv_bytes(e, last, true, grid_at(e, grids, last->grids[0]), grid_at(e, grids, last->grids[1]), words));
-    conv_reopen(&to, e, last->index, CONV_TRANSPOSED, true, words);
-    return plus(e, bytes, mul(e, made_bytes(&from, &to), to.blocks));
+/* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; the single rows;
+ * rings but the first. */
+typedef struct {
+    LLVMValueRef member[CHAIN_MEMBERS], single, ring[CHAIN_MEMBERS], all;
+} Layout;
+
+static LLVMValueRef lines(Emit *e, LLVMValueRef bytes) {
+    return LLVMBuildAnd(e->b, plus(e, bytes, emit_i64(e, 63)), emit_i64(e, -64), "");
 }
 
-static void put_words(HE *h, const HInstr *in, LLVMValueRef first, LLVMValueRef made, LLVMValueRef scratch) {
-    LLVMValueRef words[CONV_OPERANDS] = {grid_at(h->e, h->grids, in->grids[0]),
-                                         grid_at(h->e, h->grids, in->grids[1]),
-                                         first,
-                                         h->regs[in->args[1]].value,
-                                         made,
-                                         scratch};
+static Layout lay_out(const Chain *c) {
+    Emit *e = c->e;
+    CE *t = c->to;
+    Layout l;
+    LLVMValueRef at = emit_i64(e, 0), size = emit_i64(e, e->size);
+    for (uint32_t m = 0; m < c->members; m++) {
+        if (c->first[m].kind != H_CONV) continue;
+        l.member[m] = at;
+        LLVMValueRef bytes = c->conv[m].bytes;
+        if (has_form(&c->first[m], CONV_WEIGHTS))
+            bytes = mul(e, chunks_of(c).all, emit_i64(e, conv_weights(c->conv[m].conv) * e->size));
+        at = lines(e, plus(e, at, bytes));
+    }
+    l.single = at;
+    LLVMValueRef numbers = cv_times(t, t->padded.channel, channels_before(c, c->members));
+    at = lines(e, plus(e, at, mul(e, mul(e, numbers, t->blocks), size)));
+    for (uint32_t r = 1; r < c->rings; r++) {
+        l.ring[r] = at;
+        at = lines(e, plus(e, at, mul(e, mul(e, conv_turn_numbers(t), t->blocks), size)));
+    }
+    l.all = at;
+    return l;
+}
+
+LLVMValueRef chain_bytes(Emit *e, const HInstr *first, LLVMValueRef grids) {
+    Chain c;
+    find_members(&c, e, first);
+    uint32_t convs = convs_before(first, c.members);
+    LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, convs * CONV_LAUNCH_WORDS), "words");
+    for (uint32_t m = 0; m < c.members; m++)
+        if (first[m].kind == H_CONV && first[m].detail != CONV_WEIGHTS)
+            (void)emit_conv_bytes(e, &first[m], true, grid_at(e, grids, first[m].grids[0]),
+                                  grid_at(e, grids, first[m].grids[1]),
+                                  words_at(e, words, CONV_LAUNCH_WORDS * convs_before(first, m)));
+    open_members(&c, words);
+    return lay_out(&c).all;
+}
+
+/* The words of a convolution are h->words meanwhile. */
+static void put_conv(HE *h, const Chain *c, const Layout *l, uint32_t m) {
+    Emit *e = h->e;
+    const HInstr *in = &c->first[m];
+    LLVMValueRef none = LLVMConstNull(e->ptr), first = none, second = none, made = none;
+    if (in->detail == CONV_FORWARD) first = h->regs[in->args[0]].value;
+    if (in->detail == CONV_TRANSPOSED) first = bytes_on(e, h->scratch, l->single);
+    if (in->detail == CONV_WEIGHTS && ring_of(c, in->args[1]) > 0)
+        first = bytes_on(e, h->scratch, l->ring[ring_of(c, in->args[1])]);
+    if (in->detail != CONV_WEIGHTS) second = h->regs[in->args[1]].value;
+    if (in->detail != CONV_FORWARD) made = field_place(h, in->dst);
+    LLVMValueRef words[CONV_OPERANDS] = {
+        grid_at(e, h->grids, in->grids[0]),   grid_at(e, h->grids, in->grids[1]), first, second, made,
+        bytes_on(e, h->scratch, l->member[m])};
     for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
 }
 
-/* Stages of a member, those that come after the chain or the others. */
-static void launch_stages(HE *h, const ConvLaunch *stages, uint32_t count, bool after) {
-    for (uint32_t i = 0; i < count; i++)
-        if (stages[i].folds == after) launch(h, stages[i].function, stages[i].units, stages[i].work);
-}
-
-static void put_arguments(HE *h, const HInstr *first) {
+static void put_launch(HE *h, const HInstr *in, uint32_t word) {
     Emit *e = h->e;
-    uint32_t word = C_LAUNCHES;
-    for (uint32_t m = 1; m < first->chain; m++) {
-        const HInstr *in = &first[m];
-        const Kernel *k = kernel_of(e, in);
-        put_word(h, word++, grid_at(e, h->grids, in->grids[0]));
-        for (uint32_t i = 0; i < k->fields.len; i++) {
-            LLVMValueRef p = h->regs[in->fields[i]].value;
-            put_word(h, word++, p ? p : LLVMConstNull(e->ptr));
-        }
-        for (uint32_t i = 0; i < k->scalars; i++)
-            put_word(h, word++,
-                     in->scalars[i] == NONE ? to_real(e, constant_f64(h, in->scalar_constant[i]))
-                                            : h->regs[in->scalars[i]].value);
+    const Kernel *k = chain_kernel(e, in);
+    put_word(h, word + CHAIN_GRID, grid_at(e, h->grids, in->grids[0]));
+    put_word(h, word + CHAIN_ROW_COUNT, rows_of(e, h->grids, in->grids[0]));
+    put_word(h, word + CHAIN_PARTIALS, partials_of(h, in->grids[0]));
+    for (uint32_t i = 0; i < k->fields.len; i++) {
+        LLVMValueRef p = h->regs[in->fields[i]].value; /* of fields between: whatever it was */
+        put_word(h, word + CHAIN_FIELDS + i, p ? p : LLVMConstNull(e->ptr));
     }
+    for (uint32_t i = 0; i < k->scalars; i++)
+        put_word(h, word + CHAIN_FIELDS + k->fields.len + i,
+                 in->scalars[i] == NONE ? to_real(e, constant_f64(h, in->scalar_constant[i]))
+                                        : h->regs[in->scalars[i]].value);
 }
 
-static LLVMValueRef chain_work(HE *h, const HInstr *first, LLVMValueRef rows) {
+static LLVMValueRef chain_work(HE *h, const Chain *c) {
     Emit *e = h->e;
     if (e->standalone) return NULL;
-    const HInstr *last = &first[first->chain];
-    LLVMValueRef cells = emit_cells(e, grid_at(e, h->grids, first->grids[1]), 2);
-    LLVMValueRef work = plus(e, work_products(e, &e->plan->convs.data[first->index], cells),
-                             work_products(e, &e->plan->convs.data[last->index], cells));
-    for (uint32_t m = 1; m < first->chain; m++)
-        work = plus(e, work, work_kernel(e, kernel_of(e, &first[m]), cells, rows));
+    LLVMValueRef cells = emit_cells(e, grid_at(e, h->grids, c->first->grids[1]), 2), work = emit_i64(e, 0);
+    for (uint32_t m = 0; m < c->members; m++) {
+        const HInstr *in = &c->first[m];
+        work = plus(e, work,
+                    in->kind == H_CONV ? work_products(e, &e->plan->convs.data[in->index], cells)
+                                       : work_kernel(e, chain_kernel(e, in), cells, c->to->made[1]));
+    }
     return work;
+}
+
+/* Stages of convolutions that come before the chain, or after it. */
+static void launch_stages(HE *h, const Chain *c, LLVMValueRef words, bool after) {
+    for (uint32_t m = 0; m < c->members; m++) {
+        const HInstr *in = &c->first[m];
+        ConvLaunch stages[CONV_LAUNCHES];
+        if (in->kind != H_CONV || in->detail == CONV_WEIGHTS) continue;
+        h->words = words_at(h->e, words, CONV_LAUNCH_WORDS * convs_before(c->first, m));
+        uint32_t count = emit_conv_launches(h->e, in, true, grid_at(h->e, h->grids, in->grids[0]),
+                                            grid_at(h->e, h->grids, in->grids[1]), h->words, stages);
+        for (uint32_t i = 0; i < count; i++)
+            if (stages[i].folds == after) launch(h, stages[i].function, stages[i].units, stages[i].work);
+    }
+    h->words = words;
+}
+
+static void launch_totals(HE *h, const Chain *c, const char *name) {
+    Emit *e = h->e;
+    for (uint32_t m = 0; m < c->members; m++) {
+        const HInstr *in = &c->first[m];
+        if (in->kind == H_LAUNCH) emit_totals(h, in);
+        if (!has_form(in, CONV_WEIGHTS)) continue;
+        const Conv *conv = &e->plan->convs.data[in->index];
+        LLVMValueRef work = e->standalone ? NULL : work_weights(e, conv, chunks_of(c).all);
+        launch(h, total_function(e, c->first, m, name), emit_i64(e, (conv_weights(conv) + 1023) / 1024), work);
+    }
 }
 
 void emit_chain(HE *h, const HInstr *first) {
     Emit *e = h->e;
-    const HInstr *last = &first[first->chain];
-    LLVMValueRef words = h->words, none = LLVMConstNull(e->ptr);
-    ConvLaunch stages[2][CONV_LAUNCHES];
-    uint32_t count[2];
-    CE from, to;
-    put_words(h, first, h->regs[first->args[0]].value, none, h->scratch);
-    count[0] = emit_conv_launches(e, first, true, grid_at(e, h->grids, first->grids[0]),
-                                  grid_at(e, h->grids, first->grids[1]), words, stages[0]);
-    conv_reopen(&from, e, first->index, CONV_FORWARD, true, words);
-    h->words = words_at(e, words, C_LAST);
-    put_words(h, last, none, field_place(h, last->dst), bytes_on(e, h->scratch, from.bytes));
-    count[1] = emit_conv_launches(e, last, true, grid_at(e, h->grids, last->grids[0]),
-                                  grid_at(e, h->grids, last->grids[1]), h->words, stages[1]);
-    conv_reopen(&to, e, last->index, CONV_TRANSPOSED, true, h->words);
-    launch_stages(h, stages[1], count[1], false);
-    h->words = words;
-    launch_stages(h, stages[0], count[0], false);
-    put_arguments(h, first);
-    launch(h, chain_function(e, first), to.blocks, chain_work(h, first, to.made[1]));
-    h->words = words_at(e, words, C_LAST);
-    launch_stages(h, stages[1], count[1], true);
-    h->words = words;
+    Chain c;
+    LLVMValueRef words = h->words;
+    const char *name = chain_name(e, first);
+    find_members(&c, e, first);
+    for (uint32_t m = 0; m < c.members; m++)
+        if (first[m].kind == H_CONV && first[m].detail != CONV_WEIGHTS)
+            (void)emit_conv_bytes(e, &first[m], true, grid_at(e, h->grids, first[m].grids[0]),
+                                  grid_at(e, h->grids, first[m].grids[1]),
+                                  words_at(e, words, CONV_LAUNCH_WORDS * convs_before(first, m)));
+    open_members(&c, words);
+    Layout l = lay_out(&c);
+    for (uint32_t m = 0; m < c.members; m++) {
+        if (first[m].kind == H_LAUNCH) {
+            put_launch(h, &first[m], words_before(e->plan, first, m));
+            continue;
+        }
+        h->words = words_at(e, words, CONV_LAUNCH_WORDS * convs_before(first, m));
+        put_conv(h, &c, &l, m);
+        h->words = words;
+    }
+    launch_stages(h, &c, words, false);
+    launch(h, chain_function(e, first, name), c.to->blocks, chain_work(h, &c));
+    launch_stages(h, &c, words, true);
+    launch_totals(h, &c, name);
 }

@@ -131,20 +131,20 @@ static void extents(CE *c, LLVMValueRef u_grid, LLVMValueRef v_grid) {
     }
 }
 
-/* Of a chain: so many rows are made from padded ones that stand in the second-level cache, before the last of these move to
- * the front; a unit makes several times as many. A row of all channels stands together, each with room for what its last
- * vector writes beyond it; they are an odd number of vectors apart, so that rows do not compete for the same lines. */
+/* Of a chain: rows are made in turns, from padded ones that stand in the second-level cache, before the last of these move to
+ * the front; a unit takes a few turns. A row of all channels stands together, each with room for what its last vector
+ * writes beyond it; they are an odd number of vectors apart, so that rows do not compete for the same lines. */
 static void take_turns(CE *c) {
-    enum { TILES = 3, UNIT = 3, CACHE = 1 << 20 };
     Emit *e = c->e;
     int64_t tile = c->tile.rows, beyond = (int64_t)c->conv->size[1] - 1;
     c->padded.channel =
         LLVMBuildOr(e->b, cv_plus(c, c->padded.y, e->lanes), cv_int(c, e->lanes), "");
     c->padded.y = cv_times(c, c->padded.channel, c->p.in);
-    LLVMValueRef bytes = cv_times(c, c->padded.y, (TILES * tile + beyond) * e->size);
-    LLVMValueRef small = cv_less(c, bytes, cv_int(c, CACHE));
-    c->turn = cv_if(c, small, cv_int(c, TILES * tile), cv_int(c, tile));
-    c->block = cv_times(c, c->turn, UNIT);
+    LLVMValueRef rows = cv_div(c, cv_int(c, CHAIN_BYTES), cv_times(c, c->padded.y, e->size));
+    LLVMValueRef tiles = cv_div(c, emit_max(e, cv_plus(c, rows, -beyond), cv_int(c, 0)), cv_int(c, tile));
+    tiles = emit_max(e, emit_min(e, tiles, cv_int(c, CHAIN_TILES)), cv_int(c, 1));
+    c->turn = cv_times(c, tiles, tile);
+    c->block = cv_mul(c, c->turn, cv_ceil(c, cv_int(c, CHAIN_ROWS), c->turn));
 }
 
 LLVMValueRef conv_turn_numbers(CE *c) {
@@ -396,6 +396,7 @@ static void emit_used(Emit *e, const HBlock *block) {
         bool chained = host_in_chain(block, i);
         if (host_is_loop(h->kind)) emit_used(e, h->loop->body);
         if (h->kind != H_CONV || functions_of(e, h, chained)[CONV_STAGES]) continue;
+        if (chained && h->detail == CONV_WEIGHTS) continue; /* all of it is the chain's */
         LLVMValueRef *made = functions_of(e, h, chained);
         ConvForm form = (ConvForm)h->detail;
         made[CONV_STAGES] = sizes_function(e, h->index, form, chained);

@@ -102,6 +102,14 @@ void conv_chain_row(CE *c, LLVMValueRef y, const ConvArray *to);
 void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef conv_turn_numbers(CE *c); /* of the padded rows of a unit */
 
+/* Rows of v from y on, of which the first stands at v.base. */
+typedef struct {
+    LLVMValueRef y, count;
+    ConvArray v;
+} ChainRows;
+/* Of a chain: what WEIGHTS sums of these rows and what was padded for `from`, to `out`. */
+void conv_chain_sums(CE *c, CE *from, const ChainRows *rows, LLVMValueRef out);
+
 /* The bodies of the stages, for one unit. */
 void conv_fill(CE *c, LLVMValueRef unit);
 void conv_copy(CE *c, LLVMValueRef unit);

@@ -497,8 +497,10 @@ static LLVMValueRef sums_tile(CE *c) {
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef p = e->ptr, i = e->i64;
     LLVMTypeRef types[S_COUNT] = {p, p, p, i, i, i, i, i, i, p, i, i};
-    LLVMValueRef f = conv_tile_function(c, "tile", types, S_COUNT), sum[MOST_SUMS], x[MOST_SUMS],
-                 v[MOST_SUMS], total[MOST_SUMS], zero = cv_int(c, 0);
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, "tile")), sum[MOST_SUMS],
+                 x[MOST_SUMS], v[MOST_SUMS], total[MOST_SUMS], zero = cv_int(c, 0);
+    if (f) return f;
+    f = conv_tile_function(c, "tile", types, S_COUNT);
     uint32_t channels = c->tile.channels, taps = c->tile.taps, count = channels * taps;
     for (uint32_t s = 0; s < count; s++) {
         sum[s] = emit_variable(e, cv_vector(c), "sum");
@@ -596,4 +598,28 @@ void conv_sums(CE *c, LLVMValueRef unit) {
     args[S_TAPS] = cv_sub(c, cv_int(c, depth), k);
     call_tile(c, tile, args, S_COUNT);
     emit_loop_end(e, &taps);
+}
+
+void conv_chain_sums(CE *c, CE *from, const ChainRows *rows, LLVMValueRef out) {
+    Counting blocks, taps;
+    LLVMValueRef tile = sums_tile(c), zero = cv_int(c, 0), lanes = cv_int(c, c->e->lanes), args[S_COUNT];
+    int64_t depth = conv_depth(c);
+    LLVMValueRef block = cv_loop(c, &blocks, zero, cv_int(c, conv_channel_blocks(c)), 1);
+    LLVMValueRef first = cv_times(c, block, c->tile.channels);
+    LLVMValueRef k = cv_loop(c, &taps, zero, cv_int(c, depth), c->tile.taps), offsets = conv_offsets(from, zero);
+    args[S_X] = cv_at(c, conv_scratch(from, from->padded.base), cv_mul(c, rows->y, from->padded.y));
+    args[S_OFFSETS] = LLVMBuildInBoundsGEP2(c->e->b, c->e->i64, offsets, &k, 1, "");
+    args[S_V] = cv_at(c, rows->v.base, cv_mul(c, first, rows->v.channel));
+    args[S_V_APART] = rows->v.channel;
+    args[S_ROUNDS] = rows->count;
+    args[S_X_ROUND] = from->padded.y;
+    args[S_V_ROUND] = rows->v.y;
+    args[S_VECTORS] = cv_div(c, from->made[0], lanes);
+    args[S_REST] = cv_rem(c, from->made[0], lanes);
+    args[S_OUT] = cv_at(c, out, cv_add(c, cv_times(c, first, depth), k));
+    args[S_TAPS] = cv_sub(c, cv_int(c, depth), k);
+    args[S_CHANNELS] = emit_min(c->e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
+    call_tile(c, tile, args, S_COUNT);
+    emit_loop_end(c->e, &taps);
+    emit_loop_end(c->e, &blocks);
 }

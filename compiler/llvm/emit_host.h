@@ -84,6 +84,8 @@ void stop_unless_zero(HE *h, LLVMValueRef stop);
 LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args, uint32_t count);
 /* ---- emit_launch.c ---- */
 
+LLVMValueRef partials_of(HE *h, GridId grid); /* where launches over the grid put theirs */
+
 /* Runs units of a function of the type of a kernel on the words; work: as PdnHost.launch, NULL in standalone code. */
 void launch(HE *h, LLVMValueRef function, LLVMValueRef count, LLVMValueRef work);
 /* Runs kernel `number` on these arguments. */

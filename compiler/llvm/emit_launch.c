@@ -22,7 +22,7 @@ void put_word(HE *h, uint32_t word, LLVMValueRef value) {
     LLVMBuildStore(h->e->b, value, LLVMBuildInBoundsGEP2(h->e->b, h->e->i64, h->words, &i, 1, ""));
 }
 
-static LLVMValueRef partials_of(HE *h, GridId grid) {
+LLVMValueRef partials_of(HE *h, GridId grid) {
     for (uint32_t i = 0; i < h->f->partials.len; i++)
         if (h->f->partials.data[i].grid == grid) return h->partials[i];
     return LLVMConstNull(h->e->ptr);

@@ -200,6 +200,21 @@ static void reads_back(const Plan *plan, Arena *arena) {
     text_free(&two);
 }
 
+/* What plan_cost says covers what a run needs, and not much more. */
+static void covers_scratch(Case *c, const Plan *plan, const char *what) {
+    char *error = NULL;
+    Code *code = code_load(plan, NULL, NULL, &error);
+    cr_assert_not_null(code, "%s", error);
+    void **inputs = run_inputs(&c->run);
+    CodeArguments args = {.grids = c->run.grids, .inputs = (const void *const *)inputs};
+    uint64_t bytes = code_workspace(code, &args), said = plan_cost(plan, c->m).workspace;
+    cr_expect(bytes <= said && said < 4 * bytes + 100000, "%s: %llu of %llu bytes", what, (unsigned long long)bytes,
+              (unsigned long long)said);
+    for (uint32_t i = 0; i < c->m->inputs.len; i++) free(inputs[i]);
+    free(inputs);
+    code_free(code);
+}
+
 /* A convolution, a flux, the transposed convolution: row by row, against the reference and what plan_cost says. */
 Test(code_conv, chains) {
     uint64_t seed = 5;
@@ -236,17 +251,47 @@ Test(code_conv, chains) {
         cr_expect(mentions(plan, trial % 4 ? "chain 2" : "chain 1"), "%s: no chain",
                   describe(&conv, extent));
         if (trial < 8) reads_back(plan, arena);
-        char *error = NULL;
-        Code *code = code_load(plan, NULL, NULL, &error);
-        cr_assert_not_null(code, "%s", error);
-        void **inputs = run_inputs(&c.run);
-        CodeArguments args = {.grids = c.run.grids, .inputs = (const void *const *)inputs};
-        uint64_t bytes = code_workspace(code, &args), said = plan_cost(plan, c.m).workspace;
-        cr_expect(bytes <= said && said < 2 * bytes + 100000, "%s: %llu of %llu bytes",
-                  describe(&conv, extent), (unsigned long long)bytes, (unsigned long long)said);
-        for (uint32_t i = 0; i < c.m->inputs.len; i++) free(inputs[i]);
-        free(inputs);
-        code_free(code);
+        covers_scratch(&c, plan, describe(&conv, extent));
+        arena_free(arena);
+        check(&c, describe(&conv, extent));
+    }
+}
+
+/* What a gradient makes of a chain: two fields go in, two of what is made of them are summed, by the filters and by the
+ * fields; one number is their sum. */
+Test(code_conv, chains_backwards) {
+    uint64_t seed = 17;
+    for (int trial = 0; trial < 24; trial++) {
+        static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_GHOST};
+        Conv conv = {.rank = 2, .groups = 1, .in = pick(&seed, 1, 3), .out = pick(&seed, 1, trial % 3 ? 7 : 16)};
+        int64_t extent[MAX_RANK] = {1, 1, 1};
+        for (uint32_t a = 0; a < MAX_RANK; a++) {
+            conv.size[a] = conv.stride[a] = conv.dilation[a] = 1;
+            if (a == 2) continue;
+            conv.size[a] = pick(&seed, a == 1 ? 2 : 1, 6);
+            for (int s = 0; s < 2; s++)
+                conv.sides[a][s] = trial % 4 == 0 ? SIDE_PERIODIC : kinds[pick(&seed, 1, 3)];
+            int64_t least = conv_high(&conv, a) > 1 ? conv_high(&conv, a) : 1;
+            extent[a] = least + pick(&seed, 0, trial % 4 == 1 ? 4 : 90);
+        }
+        Case c = start(2, extent);
+        ConvId id = graph_conv(c.m, &conv);
+        Type field = type_field(c.grid, conv.in);
+        Node u = input_of(&c, field, seed), g = input_of(&c, field, seed + 1);
+        Node w = input_of(&c, type_field(graph_row(c.m, conv_weights(&c.m->convs.data[id])), 1), seed + 2);
+        Node v = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE);
+        Node h = graph_add(c.m, c.f, OP_CONV, (Node[]){g, w}, 2, id, 0, SPAN_NONE);
+        Node flux = flux_of(&c, v, NODE_NONE, 1), slope = graph_binary(c.m, c.f, OP_MUL, h, flux, SPAN_NONE);
+        show(&c, graph_add(c.m, c.f, OP_CONVT, (Node[]){slope, w}, 2, id, 0, SPAN_NONE));
+        show(&c, graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, slope, slope, SPAN_NONE), SPAN_NONE));
+        show(&c, graph_add(c.m, c.f, OP_CONVW, (Node[]){g, flux}, 2, id, 0, SPAN_NONE));
+        show(&c, graph_add(c.m, c.f, OP_CONVW, (Node[]){u, slope}, 2, id, 0, SPAN_NONE));
+        prepare(&c, false, 1);
+        Arena *arena = arena_new();
+        Plan *plan = plan_make(c.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
+        cr_expect(mentions(plan, "chain 5"), "%s: no chain", describe(&conv, extent));
+        covers_scratch(&c, plan, describe(&conv, extent));
+        if (trial == 0) reads_back(plan, arena);
         arena_free(arena);
         check(&c, describe(&conv, extent));
     }

@@ -1,0 +1,44 @@
+/* emit_chain: what the two files that emit chains share. Private to compiler/llvm.
+ *
+ * emit_chain.c has rows and turns, emit_chain_cells.c the pointwise launches. */
+#ifndef PDN_LLVM_EMIT_CHAIN_H
+#define PDN_LLVM_EMIT_CHAIN_H
+
+#include "compiler/llvm/emit_conv.h"
+#include "compiler/llvm/emit_host.h"
+
+enum { CHAIN_MEMBERS = 9, CHAIN_TOTALS = 32 };
+
+/* Rows of a field that is summed. */
+typedef struct {
+    HReg reg;
+    uint32_t member;        /* the first that reads it */
+    ConvArray rows, inside; /* inside: the cells of the row that is made now */
+} ChainRing;
+
+/* A chain in the function that is being written. */
+typedef struct {
+    Emit *e;
+    const HInstr *first;
+    uint32_t members, last;        /* last: the transposed convolution */
+    CE conv[CHAIN_MEMBERS];        /* by member */
+    CE *to;                        /* of the transposed convolution */
+    ConvArray made[CHAIN_MEMBERS]; /* the single rows, by member */
+    ChainRing ring[CHAIN_MEMBERS];
+    uint32_t rings;
+    LLVMValueRef words, x, y, mask; /* cells x … of row y; mask: lanes that are there, or NULL */
+    LLVMValueRef *values[CHAIN_MEMBERS], *memo[CHAIN_MEMBERS], *scalars[CHAIN_MEMBERS];
+    LLVMValueRef total[CHAIN_TOTALS]; /* variables, of the launch that has totals */
+} Chain;
+
+const Kernel *chain_kernel(const Emit *e, const HInstr *h);
+/* A word of member m. */
+LLVMValueRef chain_word(const Chain *c, LLVMTypeRef type, uint32_t m, uint32_t word);
+enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS }; /* words of a launch; then its numbers */
+
+/* ---- emit_chain_cells.c ---- */
+
+void open_chain_cells(Chain *c); /* where the function begins */
+void emit_chain_cells(Chain *c); /* the launches for row c->y, from the single rows to the rings */
+
+#endif

@@ -1,0 +1,240 @@
+/* The pointwise launches of a chain: a vector of cells of a row through all of them, with the arithmetic of kernels. */
+#include "compiler/llvm/emit_chain.h"
+
+/* Number of the channel of `reg` among those that member m writes; NONE: it does not write it. */
+static uint32_t written_at(const Chain *c, uint32_t m, HReg reg) {
+    const HInstr *h = &c->first[m];
+    if (h->kind != H_LAUNCH) return NONE;
+    const Kernel *k = chain_kernel(c->e, h);
+    uint32_t channel = 0;
+    for (uint32_t o = 0; o < k->written.len; channel += k->written.data[o++])
+        if (h->outputs[o] == reg) return channel;
+    return NONE;
+}
+
+static LLVMValueRef load_there(Chain *c, LLVMValueRef at) {
+    Emit *e = c->e;
+    LLVMTypeRef v = cv_vector(c->to);
+    if (!c->mask) return cv_load(c->to, v, at);
+    LLVMValueRef args[4] = {at, LLVMConstInt(e->i32, e->size, false), c->mask, LLVMConstNull(v)};
+    LLVMTypeRef types[2] = {v, e->ptr};
+    unsigned id = LLVMLookupIntrinsicID("llvm.masked.load", 16);
+    LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, 2);
+    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->context, id, types, 2), f, args, 4, "");
+}
+
+/* Is the register made by a convolution before member m? NONE: by none. */
+static uint32_t convolution_of(const Chain *c, HReg reg) {
+    for (uint32_t k = 0; k < c->members; k++)
+        if (c->first[k].kind == H_CONV && c->first[k].detail == CONV_FORWARD && c->first[k].dst == reg) return k;
+    return NONE;
+}
+
+static LLVMValueRef load_made(Chain *c, uint32_t conv, uint32_t channel) {
+    CE *t = c->to;
+    LLVMValueRef row = cv_at(t, c->made[conv].base, cv_times(t, c->made[conv].channel, channel));
+    return cv_load(t, cv_vector(t), cv_at(t, row, c->x));
+}
+
+/* A channel of a field that member m reads, at the cells. */
+static LLVMValueRef load_field(Chain *c, uint32_t m, uint32_t field, uint32_t channel) {
+    CE *t = c->to;
+    Emit *e = c->e;
+    HReg reg = c->first[m].fields[field];
+    if (convolution_of(c, reg) != NONE) return load_made(c, convolution_of(c, reg), channel);
+    for (uint32_t k = 0; k < m; k++) {
+        uint32_t at = written_at(c, k, reg);
+        if (at != NONE) return c->values[k][at + channel];
+    }
+    LLVMValueRef grid = chain_word(c, e->ptr, m, CHAIN_GRID), base = chain_word(c, e->ptr, m, CHAIN_FIELDS + field);
+    LLVMValueRef at = cv_times(t, emit_word(e, e->i64, grid, GRID_CHANNEL, "channel"), channel);
+    at = cv_add(t, at, cv_mul(t, c->y, emit_word(e, e->i64, grid, GRID_STRIDE + 1, "y")));
+    return load_there(c, cv_at(t, base, cv_add(t, at, c->x)));
+}
+
+/* A number that member m is given, in all lanes; or its reciprocal. */
+static LLVMValueRef scalar(Chain *c, uint32_t m, uint32_t number, bool reciprocal) {
+    return c->scalars[m][number + (reciprocal ? chain_kernel(c->e, &c->first[m])->scalars : 0)];
+}
+
+static LLVMValueRef evaluate(Chain *c, uint32_t m, KNode n) {
+    Emit *e = c->e;
+    const Kernel *k = chain_kernel(e, &c->first[m]);
+    const KNodeData *d = &k->nodes.data[n];
+    LLVMValueRef x[3] = {NULL}, v;
+    if (c->memo[m][n]) return c->memo[m][n];
+    switch (d->kind) {
+    case K_NUMBER: v = emit_number(e, cv_vector(c->to), d->number); break;
+    case K_SCALAR: v = scalar(c, m, d->index, false); break;
+    case K_LOAD: v = load_field(c, m, d->index, d->detail); break;
+    case K_ENTRY: {
+        LLVMValueRef base = chain_word(c, e->ptr, m, CHAIN_FIELDS + d->index);
+        v = emit_splat(e, cv_load(c->to, e->real, cv_at(c->to, base, emit_i64(e, d->detail))));
+        break;
+    }
+    default:
+        for (uint32_t i = 0; i < kernel_operands(d); i++) x[i] = evaluate(c, m, d->operand[i]);
+        if (d->op == OP_DIV && !e->plan->f64 && !e->machine.exact && k->nodes.data[d->operand[1]].kind == K_SCALAR)
+            v = LLVMBuildFMul(e->b, x[0], scalar(c, m, k->nodes.data[d->operand[1]].index, true), "");
+        else
+            v = emit_op(e, d->op, x);
+    }
+    return c->memo[m][n] = v;
+}
+
+/* To the row of every field that is summed and is this register. */
+static void store_to_rings(Chain *c, HReg reg, uint32_t channel, LLVMValueRef v) {
+    for (uint32_t r = 0; r < c->rings; r++) {
+        const ConvArray *to = &c->ring[r].inside;
+        if (c->ring[r].reg != reg) continue;
+        LLVMValueRef row = cv_at(c->to, to->base, cv_times(c->to, to->channel, channel));
+        cv_store(c->to, v, cv_at(c->to, row, c->x));
+    }
+}
+
+/* ---- totals -------------------------------------------------------------------------------------- */
+
+static LLVMTypeRef total_type(const Chain *c, Op op) { return op == OP_SUM ? c->e->f64 : c->e->real; }
+
+static void add_to_total(Chain *c, uint32_t m, uint32_t number, KNode n) {
+    Emit *e = c->e;
+    Op op = chain_kernel(e, &c->first[m])->reductions.data[number].op;
+    LLVMTypeRef type = LLVMVectorType(total_type(c, op), e->lanes);
+    LLVMValueRef v = evaluate(c, m, n);
+    if (type != cv_vector(c->to)) v = LLVMBuildFPExt(e->b, v, type, "");
+    if (c->mask) v = LLVMBuildSelect(e->b, c->mask, v, emit_number(e, type, reduction_start(op)), "");
+    LLVMValueRef old = LLVMBuildLoad2(e->b, type, c->total[number], "");
+    LLVMBuildStore(e->b, emit_combine(e, op, old, v), c->total[number]);
+}
+
+static void start_totals(Chain *c, uint32_t m) {
+    const Kernel *k = chain_kernel(c->e, &c->first[m]);
+    for (uint32_t i = 0; i < k->reductions.len; i++) {
+        Op op = k->reductions.data[i].op;
+        LLVMTypeRef type = LLVMVectorType(total_type(c, op), c->e->lanes);
+        LLVMBuildStore(c->e->b, emit_number(c->e, type, reduction_start(op)), c->total[i]);
+    }
+}
+
+/* The total of a row, lanes first: a fixed tree. */
+static void finish_totals(Chain *c, uint32_t m) {
+    Emit *e = c->e;
+    const Kernel *k = chain_kernel(e, &c->first[m]);
+    for (uint32_t i = 0; i < k->reductions.len; i++) {
+        Op op = k->reductions.data[i].op;
+        LLVMValueRef lane[64];
+        LLVMValueRef v = LLVMBuildLoad2(e->b, LLVMVectorType(total_type(c, op), e->lanes), c->total[i], "");
+        for (uint32_t l = 0; l < e->lanes; l++)
+            lane[l] = LLVMBuildExtractElement(e->b, v, LLVMConstInt(e->i32, l, false), "");
+        for (uint32_t width = e->lanes; width > 1; width /= 2)
+            for (uint32_t l = 0; l < width / 2; l++) lane[l] = emit_combine(e, op, lane[l], lane[l + width / 2]);
+        LLVMValueRef sum = lane[0];
+        if (LLVMTypeOf(sum) != e->f64) sum = LLVMBuildFPExt(e->b, sum, e->f64, "");
+        LLVMValueRef at = mul(e, chain_word(c, e->i64, m, CHAIN_ROW_COUNT), emit_i64(e, i));
+        at = plus(e, at, c->y);
+        LLVMValueRef partials = chain_word(c, e->ptr, m, CHAIN_PARTIALS);
+        LLVMBuildStore(e->b, sum, LLVMBuildInBoundsGEP2(e->b, e->f64, partials, &at, 1, ""));
+    }
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------- */
+
+/* A launch at some cells, channel by channel, so that few values live at a time. */
+static void emit_launch_cells(Chain *c, uint32_t m) {
+    Emit *e = c->e;
+    const HInstr *h = &c->first[m];
+    const Kernel *k = chain_kernel(e, h);
+    uint32_t channels = 0, most = 0;
+    for (uint32_t o = 0; o < k->written.len; o++) {
+        channels += k->written.data[o];
+        most = k->written.data[o] > most ? k->written.data[o] : most;
+    }
+    for (uint32_t i = 0; i < k->reductions.len; i++)
+        most = k->reductions.data[i].count > most ? k->reductions.data[i].count : most;
+    c->memo[m] = ARENA_ARRAY(e->arena, LLVMValueRef, k->nodes.len);
+    c->values[m] = ARENA_ARRAY(e->arena, LLVMValueRef, channels + 1);
+    for (uint32_t channel = 0; channel < most; channel++) {
+        for (uint32_t i = 0; i < k->outputs.len; i++) {
+            const KOutput *out = &k->outputs.data[i];
+            if (out->channel != channel) continue;
+            LLVMValueRef v = evaluate(c, m, out->node);
+            c->values[m][written_at(c, m, h->outputs[out->field]) + channel] = v;
+            store_to_rings(c, h->outputs[out->field], channel, v);
+        }
+        for (uint32_t i = 0; i < k->reductions.len; i++)
+            if (channel < k->reductions.data[i].count) add_to_total(c, m, i, k->reductions.data[i].nodes[channel]);
+    }
+}
+
+/* All launches at some cells. */
+static void emit_cells_of(Chain *c) {
+    for (uint32_t m = 0; m < c->members; m++) {
+        const HInstr *h = &c->first[m];
+        if (h->kind == H_LAUNCH) emit_launch_cells(c, m);
+        if (h->kind != H_CONV || h->detail != CONV_FORWARD) continue;
+        bool summed = false;
+        for (uint32_t r = 0; r < c->rings; r++) summed = summed || c->ring[r].reg == h->dst;
+        for (uint32_t o = 0; summed && o < c->conv[m].p.out; o++) store_to_rings(c, h->dst, o, load_made(c, m, o));
+    }
+}
+
+static bool reads_outside(const Chain *c) {
+    for (uint32_t m = 0; m < c->members; m++) {
+        const Kernel *k = c->first[m].kind == H_LAUNCH ? chain_kernel(c->e, &c->first[m]) : NULL;
+        if (k && k->reductions.len) return true;
+        for (KNode n = 1; k && n < k->nodes.len; n++) {
+            if (k->nodes.data[n].kind != K_LOAD) continue;
+            HReg reg = c->first[m].fields[k->nodes.data[n].index];
+            bool inside = convolution_of(c, reg) != NONE;
+            for (uint32_t l = 0; l < m; l++) inside = inside || written_at(c, l, reg) != NONE;
+            if (!inside) return true;
+        }
+    }
+    return false;
+}
+
+void emit_chain_cells(Chain *c) {
+    CE *t = c->to;
+    Emit *e = c->e;
+    Counting cells;
+    LLVMValueRef n = t->m[0];
+    bool outside = reads_outside(c); /* rows of the chain have room for whole vectors; others and totals do not */
+    LLVMValueRef end = outside ? cv_plus(t, n, 1 - (int64_t)e->lanes) : n;
+    e->in_kernel = true;
+    for (uint32_t m = 0; m < c->members; m++)
+        if (c->first[m].kind == H_LAUNCH) start_totals(c, m);
+    c->x = cv_loop(t, &cells, cv_int(t, 0), end, e->lanes);
+    emit_cells_of(c);
+    emit_loop_end(e, &cells);
+    if (outside) {
+        Guard g;
+        LLVMValueRef lane[64];
+        c->x = LLVMBuildLoad2(e->b, e->i64, cells.variable, "");
+        for (uint32_t l = 0; l < e->lanes; l++) lane[l] = emit_i64(e, l);
+        cv_when(t, &g, cv_less(t, c->x, n));
+        LLVMValueRef left = emit_splat(e, cv_sub(t, n, c->x));
+        c->mask = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, e->lanes), left, "");
+        emit_cells_of(c);
+        c->mask = NULL;
+        cv_end(t, &g);
+    }
+    for (uint32_t m = 0; m < c->members; m++)
+        if (c->first[m].kind == H_LAUNCH) finish_totals(c, m);
+    e->in_kernel = false;
+}
+
+void open_chain_cells(Chain *c) {
+    Emit *e = c->e;
+    for (uint32_t m = 0; m < c->members; m++) {
+        if (c->first[m].kind != H_LAUNCH) continue;
+        const Kernel *k = chain_kernel(e, &c->first[m]);
+        c->scalars[m] = ARENA_ARRAY(e->arena, LLVMValueRef, 2 * k->scalars + 1);
+        for (uint32_t i = 0; i < k->scalars; i++) {
+            LLVMValueRef x = chain_word(c, e->real, m, CHAIN_FIELDS + k->fields.len + i);
+            c->scalars[m][i] = emit_splat(e, x);
+            c->scalars[m][k->scalars + i] = emit_splat(e, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""));
+        }
+        for (uint32_t i = 0; i < k->reductions.len; i++)
+            c->total[i] = emit_variable(e, LLVMVectorType(total_type(c, k->reductions.data[i].op), e->lanes), "total");
+    }
+}
