@@ -55,6 +55,9 @@ typedef struct {
         char *base;
     } * room;
     int rooms;
+    /* Where rows are read across the ends: rows nearer to them than this are made apart (`run_seam`). */
+    int64_t margin;
+    char *seam;
 } Blocking;
 
 /* ---- rings ---------------------------------------------------------------------------------- */
@@ -163,15 +166,98 @@ static void run_unit(Unit *u, int64_t low, int64_t high) {
     }
 }
 
+/* ---- the seam ------------------------------------------------------------------------------------ */
+
+enum { SEAM = 4 /* margins of rows: half of them before the end, half after it */ };
+
+static int64_t row_bytes(const Blocking *b) {
+    const PdnGrid *grid = &b->relay->grids[b->relay->fields[0].grid];
+    return grid->stride[b->relay->fields[0].rank - 1] * b->relay->size;
+}
+
+static char *in_seam(const Blocking *b, int64_t field) {
+    int64_t before = 0;
+    for (int64_t i = 0; i < field; i++) before += b->relay->fields[i].channels;
+    return b->seam + before * SEAM * b->margin * row_bytes(b);
+}
+
+/* Copies so many margins of rows at either end of a whole field to the middle of its rows in the seam, or back. */
+static void copy_seam(const Blocking *b, int64_t field, int64_t whole, int64_t margins, bool back) {
+    const PdnHandOver *f = &b->relay->fields[field];
+    int64_t half = margins * b->margin * row_bytes(b);
+    int64_t channel = b->relay->grids[f->grid].channel_stride * b->relay->size;
+    for (int64_t c = 0; c < f->channels; c++) {
+        char *first = (char *)(intptr_t)whole + c * channel; /* NOLINT: a word holds a pointer */
+        char *last = first + b->rows * row_bytes(b) - half;
+        char *middle = in_seam(b, field) + (c * SEAM + SEAM / 2) * b->margin * row_bytes(b);
+        memcpy(back ? last : middle - half, back ? middle - half : last, (size_t)half);
+        memcpy(back ? first : middle, back ? middle : first, (size_t)half);
+    }
+}
+
+/* Tells a stage where its fields are in the seam. */
+static void point_to_seam(const Blocking *b, int64_t stage, int64_t *words) {
+    const PdnRelay *r = b->relay;
+    for (int64_t i = 0; i < r->readings_count; i++)
+        if (r->readings[i].stage == stage)
+            words[r->readings[i].word] = (int64_t)(intptr_t)in_seam(b, r->readings[i].field);
+    for (int64_t i = 0; i < r->fields_count; i++)
+        if (r->fields[i].stage == stage) words[r->fields[i].word] = (int64_t)(intptr_t)in_seam(b, i);
+}
+
+/* The rows at the ends, and some more on either side of them, as a grid of their own, on which stages follow each other. What is
+ * wrong at that grid's ends has not come as far as the rows that are wanted when the last stage is done. */
+static void run_seam(const Blocking *b) {
+    const PdnRelay *r = b->relay;
+    int64_t words[PDN_RELAY_WORDS], rows = SEAM * b->margin, last = r->fields[0].rank - 1;
+    PdnGrid grid = r->grids[r->fields[0].grid];
+    grid.extent[last] = grid.high[last] = rows;
+    grid.channel_stride = rows * grid.stride[last];
+    for (int64_t i = 0, done = -1; i < r->readings_count; i++) {
+        const PdnReading *reading = &r->readings[i]; /* those of a field stand together */
+        if (r->fields[reading->field].stage >= 0 || reading->field == done) continue;
+        copy_seam(b, reading->field, r->stages[reading->stage].words[reading->word], SEAM / 2, false);
+        done = reading->field;
+    }
+    for (int64_t s = 0; s < r->stages_count; s++) {
+        memcpy(words, r->stages[s].words, sizeof(int64_t) * (size_t)r->stages[s].words_count);
+        words[0] = (int64_t)(intptr_t)&grid; /* a launch's first word is its grid */
+        point_to_seam(b, s, words);
+        r->stages[s].kernel(words, 0, rows);
+    }
+    for (int64_t i = 0; i < r->fields_count; i++)
+        if (r->fields[i].stage >= 0 && !r->fields[i].own)
+            copy_seam(b, i, r->stages[r->fields[i].stage].words[r->fields[i].word], 1, true);
+}
+
+/* How near to the ends rows are for which others beyond them are needed; false: too many. */
+static bool make_seam(Blocking *b) {
+    const PdnRelay *r = b->relay;
+    int64_t channels = 0;
+    for (int64_t i = 0; i < r->readings_count; i++) {
+        int64_t margin = b->lead[r->readings[i].stage] + r->readings[i].reach;
+        if (margin > b->margin) b->margin = margin;
+    }
+    for (int64_t i = 0; i < r->fields_count; i++) channels += r->fields[i].channels;
+    int64_t rows = SEAM * b->margin;
+    if (rows + 2 > b->rows || (!b->always && rows * channels > b->rows)) return false;
+    b->seam = malloc((size_t)(rows * channels * row_bytes(b)));
+    return b->seam != NULL;
+}
+
 static void run_units(const void *arguments, int64_t begin, int64_t end) {
     Blocking *b = *(Blocking *const *)arguments;
     struct Room *room = take_room(b);
     Unit u = {.blocking = b, .rings = room->base + PAGE};
     for (int64_t i = begin; i < end; i++) {
-        int64_t part = i / b->strips, strip = i % b->strips;
+        int64_t part = i / b->strips, strip = i % b->strips, rows = b->rows - 2 * b->margin;
+        if (part == b->parts) {
+            run_seam(b);
+            break;
+        }
         u.left = strip * b->strip;
         u.right = strip + 1 == b->strips ? b->lines : u.left + b->strip;
-        run_unit(&u, b->rows * part / b->parts, b->rows * (part + 1) / b->parts);
+        run_unit(&u, b->margin + rows * part / b->parts, b->margin + rows * (part + 1) / b->parts);
     }
     atomic_flag_clear(&room->taken);
 }
@@ -222,8 +308,8 @@ static int64_t window(const Blocking *b) {
     int64_t most = 0;
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
-        int64_t rows =
-            b->lead[r->fields[reading->field].stage] - b->lead[reading->stage] + reading->reach;
+        int64_t from = r->fields[reading->field].stage;
+        int64_t rows = from < 0 ? 0 : b->lead[from] - b->lead[reading->stage] + reading->reach;
         if (rows > most) most = rows;
     }
     return most + b->block;
@@ -295,10 +381,15 @@ bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *
     Blocking b = {.relay = relay, .always = cache == PDN_RELAY_ALWAYS}, *self = &b;
     int64_t work = 0;
     if (threads < 1) threads = 1;
-    if (relay->fields_count == 0 || !arrange(&b, threads, cache) || !make_rooms(&b, threads))
+    if (relay->fields_count == 0 || !arrange(&b, threads, cache)) return false;
+    if (relay->round && !make_seam(&b)) return false;
+    if (!make_rooms(&b, threads)) {
+        free(b.seam);
         return false;
+    }
     for (int64_t s = 0; s < relay->stages_count; s++) work += relay->stages[s].work;
-    launch(context, run_units, &self, b.strips * b.parts, work);
+    launch(context, run_units, &self, b.strips * b.parts + (relay->round ? 1 : 0), work);
     free_rooms(&b);
+    free(b.seam);
     return true;
 }

@@ -56,7 +56,7 @@ typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
 /* Launches that may run together, row by row (pdn_relay): stages, in order. Their units are rows of their grids, of
  * which all have as many, or the coarser one half as many, rounded up. Words are of 8 bytes. */
-enum { PDN_RELAY_STAGES = 12, PDN_RELAY_FIELDS = 16, PDN_RELAY_READINGS = 48, PDN_RELAY_WORDS = 64 };
+enum { PDN_RELAY_STAGES = 12, PDN_RELAY_FIELDS = 32, PDN_RELAY_READINGS = 64, PDN_RELAY_WORDS = 64 };
 
 /* Some lines of the rows of a launch: columns in 2D, rows of a plane in 3D; and whose strides fields have, in the order of the words. */
 enum { PDN_PART_FIELDS = 24 };
@@ -75,7 +75,7 @@ typedef struct PdnStage {
     int64_t part_word, fields_word;
 } PdnStage;
 
-/* A field that a stage makes and later ones read. */
+/* A field that a stage makes and later ones read; where they read across the ends of the slowest axis also one that no stage makes: stage -1. */
 typedef struct PdnHandOver {
     int64_t stage, word; /* which stage; which of its words points to the field */
     int64_t grid;        /* of PdnRelay.grids */
@@ -99,6 +99,7 @@ typedef struct PdnRelay {
     const PdnGrid *grids;
     int64_t size;  /* bytes of a number */
     int64_t whole; /* not 0: fields that are `own` have no place; grids are one; together or not at all */
+    int64_t round; /* not 0: stages read across the ends of the slowest axis; a whole relay alone */
 } PdnRelay;
 
 #define PDN_MEMORY_DEFAULT (INT64_C(1) << 28) /* bytes for PdnHost.memory; also of standalone kernels */

@@ -136,11 +136,18 @@ static bool only_loads(const Kernel *k) {
     return true;
 }
 
-/* A launch of a step: rows of one grid by rows near by. */
+/* Does it ask where along the axis a cell is? */
+static bool looks_at(const Kernel *k, uint32_t axis) {
+    for (KNode n = 1; n < k->nodes.len; n++)
+        if ((k->nodes.data[n].kind == K_COORD || k->nodes.data[n].kind == K_EDGE) && k->nodes.data[n].index == axis) return true;
+    return false;
+}
+
+/* A launch of a step: rows of one grid by rows near by; the ends of the slowest axis may be neighbours. */
 static bool may_repeat(const Plan *plan, const HInstr *h, GridId grid) {
     const Kernel *k = plan->kernels.data[h->index];
-    return fits(plan, h) && k->rank > 1 && k->fields.len + k->written.len <= PDN_PART_FIELDS && h->grids[0] == grid && k->reductions.len == 0 &&
-           !kernel_goes_round(k, k->rank - 1) && only_loads(k);
+    return fits(plan, h) && k->rank > 1 && k->fields.len + k->written.len <= PDN_PART_FIELDS && h->grids[0] == grid &&
+           k->reductions.len == 0 && only_loads(k);
 }
 
 static bool makes_number(const HFunc *f, const HInstr *h) {
@@ -158,8 +165,17 @@ static bool made_in(const Plan *plan, const HBlock *body, HReg reg) {
     return false;
 }
 
+bool steps_go_round(const Plan *plan, const HLoop *l) {
+    for (uint32_t i = 0; i < l->body->code.len; i++) {
+        const HInstr *h = &l->body->code.data[i];
+        if (h->kind == H_LAUNCH && kernel_goes_round(plan->kernels.data[h->index], plan->kernels.data[h->index]->rank - 1)) return true;
+    }
+    return false;
+}
+
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
     uint32_t launches = 0, fields = 0, readings = 0, made = 0, channels = 0;
+    bool looks = false;
     GridId grid = GRID_NONE;
     if (l->tape != NONE || l->stop != NONE || l->collected) return 0;
     for (uint32_t s = 0; s < l->states; s++) {
@@ -175,13 +191,16 @@ uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
         const HInstr *h = &l->body->code.data[i];
         if (makes_number(f, h)) continue;
         if (h->kind != H_LAUNCH || !may_repeat(plan, h, grid)) return 0;
+        const Kernel *k = plan->kernels.data[h->index];
         launches++;
-        fields += plan->kernels.data[h->index]->written.len;
-        readings += plan->kernels.data[h->index]->fields.len;
+        fields += k->written.len;
+        readings += k->fields.len;
+        looks = looks || looks_at(k, k->rank - 1);
     }
-    if (!made) return 0;
+    /* rows at the ends are made on a grid of their own then (runtime/blocking.c) */
+    if (!made || (looks && steps_go_round(plan, l))) return 0;
     uint32_t steps = plan->grid_rank[grid] == 3 ? STEPS_3D : STEPS;
-    while (steps > 1 && (steps * launches > PDN_RELAY_STAGES || steps * fields > PDN_RELAY_FIELDS ||
+    while (steps > 1 && (steps * launches > PDN_RELAY_STAGES || steps * fields + readings > PDN_RELAY_FIELDS ||
                          steps * readings > PDN_RELAY_READINGS))
         steps--;
     return steps > 1 ? steps : 0;

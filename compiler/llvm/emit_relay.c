@@ -18,7 +18,7 @@ typedef struct {
     HE *h;
     const Stage *stage;
     uint32_t count;
-    bool whole;          /* as PdnRelay.whole */
+    bool whole, round;   /* as of PdnRelay */
     LLVMValueRef stages; /* filled as the program runs; the others are constants */
     VEC(LLVMValueRef) fields, readings;
 } Tables;
@@ -130,7 +130,8 @@ static LLVMValueRef run_relay(Tables *t) {
         emit_i64(e, t->readings.len / READING_WORDS),
         t->h->grids,
         emit_i64(e, e->size),
-        emit_i64(e, t->whole)};
+        emit_i64(e, t->whole),
+        emit_i64(e, t->round)};
     vec_free(&t->fields);
     vec_free(&t->readings);
     for (uint32_t w = 0; w < sizeof(PdnRelay) / 8; w++) put(t, relay, emit_i64(e, w), words[w]);
@@ -230,6 +231,23 @@ static LLVMValueRef *pick_places(const Steps *s) {
     return places;
 }
 
+/* The fields that are read and that no stage makes. */
+static void note_outside(Tables *t, const Steps *s) {
+    HE *h = t->h;
+    bool *noted = ARENA_ARRAY(h->e->arena, bool, h->f->regs.len);
+    for (uint32_t i = 0; i < s->count; i++) {
+        const Kernel *k = kernel_of(t, i);
+        for (uint32_t n = 0; n < k->fields.len; n++) {
+            uint32_t name = s->stages[i].reads[n];
+            if (name >= h->f->regs.len || noted[name]) continue;
+            noted[name] = true;
+            (void)note_readings(t, name);
+            int64_t words[HAND_OVER_WORDS] = {-1, 0, s->stages[i].in->grids[0], k->rank, k->fields.data[n].channels, 0};
+            for (uint32_t w = 0; w < HAND_OVER_WORDS; w++) vec_push(&t->fields, emit_i64(h->e, words[w]));
+        }
+    }
+}
+
 /* Launch `launch` of a step, as the steps go by: in the step that is i64 `step`. */
 typedef struct {
     const Steps *s;
@@ -297,6 +315,7 @@ static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef
     bool *read = ARENA_ARRAY(e->arena, bool, s->count);
     uint32_t words_count = 0;
     for (uint32_t i = 0; i < s->count; i++) read[i] = note_fields(t, i);
+    if (t->round) note_outside(t, s);
     for (uint32_t i = 0; i < now.launches; i++) words_count += kernel_words(kernel_of(t, i)).count;
     LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, (uint64_t)together * words_count), "words");
     for (uint32_t i = 0; i < l->states; i++) {
@@ -333,6 +352,7 @@ static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, uint32_t toget
     loop_load(h, l, v);
     LLVMValueRef *places = pick_places(&s), first = plus(e, i, LLVMBuildFPToSI(e->b, v->start, e->i64, ""));
     Tables t = new_tables(h, s.stages, s.count, true);
+    t.round = steps_go_round(e->plan, l);
     put_steps(&s, &t, together, first, places);
     LLVMBuildCondBr(e->b, run_relay(&t), done, exit);
     LLVMPositionBuilderAtEnd(e->b, done);

@@ -288,6 +288,14 @@ Test(relay, steps_of_loops)
                 compiled_loop(&(StepsCase){2, 1, {sizes[i][0], sizes[i][1]}, {kind == 1 && i % 2 ? SIDE_PERIODIC : SIDE_EVEN, side}, kind, 9 + (int)side, 3 + i});
 }
 
+Test(relay, steps_across_the_ends)
+{
+    for (int kind = 0; kind < 3; kind++)
+        for (uint32_t channels = 1; channels <= 2; channels++)
+            for (int steps = 9; steps <= 13; steps += 2)
+                compiled_loop(&(StepsCase){2, channels, {70 + steps, 90}, {steps == 9 ? SIDE_EVEN : SIDE_PERIODIC, SIDE_PERIODIC}, kind, steps, (uint64_t)kind + channels});
+}
+
 Test(relay, steps_of_fields_of_channels)
 {
     for (int kind = 0; kind < 3; kind++)
@@ -297,9 +305,9 @@ Test(relay, steps_of_fields_of_channels)
 
 Test(relay, steps_in_3d)
 {
-    static const int64_t sizes[][3] = {{20, 13, 9}, {33, 5, 11}, {9, 24, 12}};
+    static const int64_t sizes[][3] = {{20, 13, 9}, {33, 5, 50}, {9, 24, 42}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
             for (int kind = 0; kind < 3; kind++)
-                compiled_loop(&(StepsCase){3, 1 + (uint32_t)(kind == 0 && i == 1), {sizes[i][0], sizes[i][1], sizes[i][2]}, {SIDE_EVEN, side, kind == 2 ? SIDE_ODD : SIDE_EVEN}, kind, 7, 3 + i});
+                compiled_loop(&(StepsCase){3, 1 + (uint32_t)(kind == 0 && i == 1), {sizes[i][0], sizes[i][1], sizes[i][2]}, {SIDE_EVEN, side, kind == 2 ? SIDE_ODD : side == SIDE_ODD ? SIDE_PERIODIC : SIDE_EVEN}, kind, 7, 3 + i});
 }
