@@ -70,18 +70,87 @@ static void load_halves(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef *low
     *high = LLVMBuildShuffleVector(e->b, cv_load(c, type, a), cv_load(c, type, b), all, "");
 }
 
+/* Squares are moved by functions of their own, which all convolutions of a program share: what, for the first `count` rows
+ * or lanes. NULL: it is there, *f; else the builder is in it, and goes back to what is returned. */
+static LLVMBasicBlockRef square_function(CE *c, const char *what, uint32_t count, LLVMTypeRef *types, uint32_t params,
+                                         LLVMValueRef *f) {
+    Emit *e = c->e;
+    const char *name = arena_format(e->arena, "pdn_square_%s_%u", what, count);
+    *f = LLVMGetNamedFunction(e->module, name);
+    if (*f) return NULL;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    *f = emit_function(e, name, LLVMFunctionType(e->none, types, params, false), false);
+    unsigned kind = LLVMGetEnumAttributeKindForName("noinline", 8);
+    LLVMAddAttributeAtIndex(*f, (unsigned)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->context, kind, 0));
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, *f, "entry"));
+    return back;
+}
+
+static void square_end(CE *c, LLVMBasicBlockRef back) {
+    LLVMBuildRetVoid(c->e->b);
+    LLVMPositionBuilderAtEnd(c->e->b, back);
+}
+
+static void square_call(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t count) {
+    LLVMBuildCall2(c->e->b, LLVMGlobalGetValueType(f), f, args, count, "");
+}
+
 /* to[i to_apart + l] = from[l from_apart + i] × factor (NULL: 1), a square. */
 static void move_square(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from, LLVMValueRef from_apart,
                         LLVMValueRef factor) {
     Emit *e = c->e;
-    LLVMValueRef v[64];
-    uint32_t half = e->lanes / 2;
-    for (uint32_t i = 0; i < half; i++)
-        load_halves(c, cv_at(c, from, cv_times(c, from_apart, i)), cv_at(c, from, cv_times(c, from_apart, i + half)), &v[i],
-                    &v[i + half]);
-    for (uint32_t i = 0; factor && i < e->lanes; i++) v[i] = LLVMBuildFMul(e->b, v[i], emit_splat(e, factor), "");
-    transpose(c, v, half / 2);
-    for (uint32_t i = 0; i < e->lanes; i++) cv_store(c, v[i], cv_at(c, to, cv_times(c, to_apart, i)));
+    LLVMTypeRef types[] = {e->ptr, e->i64, e->ptr, e->i64, e->real};
+    LLVMValueRef args[] = {to, to_apart, from, from_apart, factor}, f, v[64];
+    uint32_t half = e->lanes / 2, count = factor ? 5 : 4;
+    LLVMBasicBlockRef back = square_function(c, factor ? "times" : "move", e->lanes, types, count, &f);
+    if (back) {
+        to = LLVMGetParam(f, 0), to_apart = LLVMGetParam(f, 1), from = LLVMGetParam(f, 2), from_apart = LLVMGetParam(f, 3);
+        for (uint32_t i = 0; i < half; i++)
+            load_halves(c, cv_at(c, from, cv_times(c, from_apart, i)), cv_at(c, from, cv_times(c, from_apart, i + half)),
+                        &v[i], &v[i + half]);
+        for (uint32_t i = 0; factor && i < e->lanes; i++)
+            v[i] = LLVMBuildFMul(e->b, v[i], emit_splat(e, LLVMGetParam(f, 4)), "");
+        transpose(c, v, half / 2);
+        for (uint32_t i = 0; i < e->lanes; i++) cv_store(c, v[i], cv_at(c, to, cv_times(c, to_apart, i)));
+        square_end(c, back);
+    }
+    square_call(c, f, args, count);
+}
+
+/* to[i to_apart + l] = from[l from_apart + i] for i < count alone: memory may end there. */
+static void move_rows_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from, LLVMValueRef from_apart,
+                            uint32_t count) {
+    Emit *e = c->e;
+    LLVMTypeRef types[] = {e->ptr, e->i64, e->ptr, e->i64};
+    LLVMValueRef args[] = {to, to_apart, from, from_apart}, f, v[64];
+    LLVMBasicBlockRef back = square_function(c, "rows", count, types, 4, &f);
+    if (back) {
+        for (uint32_t l = 0; l < e->lanes; l++)
+            v[l] = load_first(c, cv_at(c, LLVMGetParam(f, 2), cv_times(c, LLVMGetParam(f, 3), l)), count);
+        transpose(c, v, e->lanes / 2);
+        for (uint32_t i = 0; i < count; i++)
+            cv_store(c, v[i], cv_at(c, LLVMGetParam(f, 0), cv_times(c, LLVMGetParam(f, 1), i)));
+        square_end(c, back);
+    }
+    square_call(c, f, args, 4);
+}
+
+/* to[i to_apart + l] = from[l lanes + i] for l < count alone: memory may end there. */
+static void move_lanes_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from, uint32_t count) {
+    Emit *e = c->e;
+    LLVMTypeRef types[] = {e->ptr, e->i64, e->ptr};
+    LLVMValueRef args[] = {to, to_apart, from}, f, v[64];
+    LLVMBasicBlockRef back = square_function(c, "lanes", count, types, 3, &f);
+    if (back) {
+        for (uint32_t l = 0; l < e->lanes; l++)
+            v[l] = l < count ? cv_load(c, cv_vector(c), cv_at(c, LLVMGetParam(f, 2), cv_int(c, (int64_t)l * e->lanes)))
+                             : emit_number(e, cv_vector(c), 0);
+        transpose(c, v, e->lanes / 2);
+        for (uint32_t i = 0; i < e->lanes; i++)
+            store_first(c, v[i], cv_at(c, LLVMGetParam(f, 0), cv_times(c, LLVMGetParam(f, 1), i)), count);
+        square_end(c, back);
+    }
+    square_call(c, f, args, 3);
 }
 
 /* `rows` (a multiple of the lanes) times `count`: to[i to_apart + r] = from[r from_apart + i] × factor. Where `back`, in
@@ -219,18 +288,14 @@ static void pack_taps(CE *c, LLVMValueRef vector, LLVMValueRef i, LLVMValueRef t
     Emit *e = c->e;
     bool back = c->form == CONV_TRANSPOSED;
     int64_t taps = conv_depth(c) / c->p.in, apart = back ? taps : taps * c->p.in;
-    LLVMValueRef v[64], o = cv_times(c, vector, e->lanes), vectors = cv_int(c, c->tile.vectors);
+    LLVMValueRef o = cv_times(c, vector, e->lanes), vectors = cv_int(c, c->tile.vectors);
     LLVMValueRef row = back ? cv_add(c, cv_times(c, i, c->p.out), o) : cv_add(c, cv_times(c, o, c->p.in), i);
     LLVMValueRef from = cv_at(c, conv_word(c, CONV_SECOND), cv_add(c, cv_times(c, row, taps), t));
-    for (uint32_t l = 0; l < e->lanes; l++) v[l] = load_first(c, cv_at(c, from, cv_int(c, apart * l)), count);
-    transpose(c, v, e->lanes / 2);
-    LLVMValueRef to = conv_packed_last(c, cv_div(c, vector, vectors), i);
+    LLVMValueRef tap = back ? cv_sub(c, cv_int(c, taps - 1), t) : t; /* those of a transpose stand backwards */
+    int64_t step = (int64_t)c->p.in * c->tile.channels;
+    LLVMValueRef to = conv_packed_last(c, cv_div(c, vector, vectors), cv_add(c, cv_times(c, tap, c->p.in), i));
     to = cv_at(c, to, cv_times(c, cv_rem(c, vector, vectors), e->lanes));
-    for (uint32_t l = 0; l < count; l++) {
-        LLVMValueRef tap = cv_plus(c, t, l);
-        if (back) tap = cv_sub(c, cv_int(c, taps - 1), tap);
-        cv_store(c, v[l], cv_at(c, to, cv_times(c, tap, (int64_t)c->p.in * c->tile.channels)));
-    }
+    move_rows_first(c, to, cv_int(c, back ? -step : step), from, cv_int(c, apart), count);
 }
 
 /* Units: the lines, then the vectors of channels that are made. */
@@ -278,19 +343,14 @@ static LLVMValueRef sum_chunks(CE *c, LLVMValueRef at) {
 static void total_taps(CE *c, LLVMValueRef square, LLVMValueRef o, LLVMValueRef i, LLVMValueRef t, uint32_t count) {
     Emit *e = c->e;
     int64_t taps = conv_depth(c) / c->p.in;
-    LLVMValueRef v[64], from = cv_at(c, conv_scratch(c, c->partial), cv_add(c, cv_times(c, i, c->p.out), o));
+    LLVMValueRef from = cv_at(c, conv_scratch(c, c->partial), cv_add(c, cv_times(c, i, c->p.out), o));
     Counting loop;
     LLVMValueRef l = cv_loop(c, &loop, cv_int(c, 0), cv_int(c, count), 1);
     LLVMValueRef at = cv_at(c, from, cv_times(c, cv_add(c, t, l), (int64_t)c->p.in * c->p.out));
     cv_store(c, sum_chunks(c, at), cv_at(c, square, cv_times(c, l, e->lanes)));
     emit_loop_end(e, &loop);
-    for (uint32_t k = 0; k < e->lanes; k++)
-        v[k] = k < count ? cv_load(c, cv_vector(c), cv_at(c, square, cv_int(c, (int64_t)k * e->lanes)))
-                         : emit_number(e, cv_vector(c), 0);
-    transpose(c, v, e->lanes / 2);
     LLVMValueRef to = cv_times(c, cv_add(c, cv_times(c, o, c->p.in), i), taps);
-    to = cv_at(c, conv_word(c, CONV_MADE), cv_add(c, to, t));
-    for (uint32_t k = 0; k < e->lanes; k++) store_first(c, v[k], cv_at(c, to, cv_int(c, k * c->p.in * taps)), count);
+    move_lanes_first(c, cv_at(c, conv_word(c, CONV_MADE), cv_add(c, to, t)), cv_int(c, taps * c->p.in), square, count);
 }
 
 /* A unit: a channel of x, for a vector of channels of v. */
