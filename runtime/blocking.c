@@ -85,14 +85,12 @@ static void free_rooms(Blocking *b) {
 
 static bool make_rooms(Blocking *b, int count) {
     b->room = calloc((size_t)count, sizeof *b->room);
-    for (; b->room && b->rooms < count; b->rooms++)
-        if (!map_rings(b, &b->room[b->rooms].base)) {
-            b->rooms++;
-            break;
-        } else {
-            atomic_flag_clear(&b->room[b->rooms].taken);
-        }
-    bool good = b->room && b->rooms == count && b->room[count - 1].base != MAP_FAILED;
+    bool good = b->room != NULL;
+    while (good && b->rooms < count) {
+        struct Room *room = &b->room[b->rooms++];
+        good = map_rings(b, &room->base);
+        atomic_flag_clear(&room->taken);
+    }
     if (!good) free_rooms(b);
     return good;
 }
