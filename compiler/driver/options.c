@@ -172,16 +172,27 @@ static bool is_later(const char *option) {
     return false;
 }
 
-static void take_word(Options *o, const char *word) {
+/* name=value, once for each name. */
+static bool take_override(const Command *c, Options *o, const char *word, const char *equal) {
+    Override override = {strndup(word, (size_t)(equal - word)), strdup(equal + 1)};
+    const char *before = NULL;
+    for (uint32_t i = 0; i < o->overrides.len && !before; i++)
+        if (strcmp(o->overrides.data[i].name, override.name) == 0) before = o->overrides.data[i].value;
+    vec_push(&o->overrides, override);
+    if (!before) return true;
+    fprintf(stderr, "pdn %s: '%s' is given twice: %s=%s and %s\nTry: pdn %s --help\n", c->name, override.name, override.name,
+            before, word, c->name);
+    return false;
+}
+
+static bool take_word(const Command *c, Options *o, const char *word) {
     const char *equal = strchr(word, '=');
-    if (o->file && equal && equal != word) {
-        char *name = strndup(word, (size_t)(equal - word));
-        Override override = {name, strdup(equal + 1)};
-        vec_push(&o->overrides, override);
-    } else if (!o->file)
+    if (o->file && equal && equal != word) return take_override(c, o, word, equal);
+    if (!o->file)
         o->file = strdup(word);
     else
         vec_push(&o->words, strdup(word));
+    return true;
 }
 
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {
@@ -222,8 +233,9 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
         result = OPTIONS_WRONG;
     } else {
         const char **rest = poptGetArgs(context);
-        for (; rest && *rest; rest++) take_word(o, *rest);
-        if (!check_values(c, o)) result = OPTIONS_WRONG;
+        bool right = true;
+        for (; rest && *rest && right; rest++) right = take_word(c, o, *rest);
+        if (!right || !check_values(c, o)) result = OPTIONS_WRONG;
     }
     poptFreeContext(context);
     words[0] = c->name;
