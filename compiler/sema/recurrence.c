@@ -3,6 +3,7 @@
  * The right sides are elaborated once, as the body of a loop whose states are as much of each unknown's
  * history as they read. Statements that depend on k or on an unknown belong to the body, the others are
  * evaluated before it. */
+#include "compiler/sema/effect.h"
 #include "compiler/sema/param.h"
 #include "compiler/sema/solve.h"
 #include "compiler/sema/value.h"
@@ -261,6 +262,14 @@ static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
     return u->next;
 }
 
+/* A state that no start gives is known once the steps are over. */
+static const Value *last_in_step(Elab *e, const Expr *x) {
+    const char *text = source_text(e, x->span);
+    diag_help(report(e, LAST_IN_STEP, x->span, text), "only `return` speaks of the last states, and of what is made of them: return f - %s, say",
+              text);
+    return value_error(e);
+}
+
 static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env *env,
                                   const Expr *x) {
     int64_t offset;
@@ -280,9 +289,11 @@ static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env 
                names_text(e->names, r->index), (long long)u->target);
         return value_error(e);
     }
-    case INDEX_ABSOLUTE: return base_value(e, u, offset, x->span);
+    case INDEX_ABSOLUTE:
+        if (offset < r->start + u->target || is_given(u, offset)) return base_value(e, u, offset, x->span);
+        return last_in_step(e, x);
     case INDEX_BAD: return value_error(e);
-    default: report(e, BAD_INDEX, x->index.index->span); return value_error(e);
+    default: return last_in_step(e, x);
     }
 }
 
@@ -324,11 +335,35 @@ const Value *sequence_index(Elab *e, const Env *env, const Value *sequence, cons
 
 /* ---- collecting the statements --------------------------------------------------------------------- */
 
-static bool check_name(void *context, const Expr *x) {
+/* let r = f - u[steps]: the mistake is there, not where r is returned. */
+static bool check_last(void *context, const Expr *x) {
     const Reader *reader = context;
+    Recurrence *r = reader->r;
+    if (x->kind != EXPR_INDEX || x->index.base->kind != EXPR_NAME) return !r->failed;
+    Unknown *u = find_unknown(r, x->index.base->name);
+    if (!u || expr_mentions(x->index.index, &r->index, 1)) return !r->failed;
+    int64_t index = 0;
+    IndexKind kind = read_index(reader->e, r, r->env, x->index.index, &index, NULL);
+    r->failed = kind != INDEX_ABSOLUTE || !is_given(u, index);
+    if (r->failed && kind != INDEX_BAD) last_in_step(reader->e, x);
+    return !r->failed;
+}
+
+static void check_let(Reader *reader, Name name) {
+    for (uint32_t i = 0; i < reader->r->steps.len; i++) {
+        const Stmt *s = reader->r->steps.data[i];
+        for (uint32_t k = 0; s->kind == STMT_LET && k < s->let.count; k++)
+            if (s->let.names[k].name == name) walk_expr(s->let.value, check_last, reader);
+    }
+}
+
+static bool check_name(void *context, const Expr *x) {
+    Reader *reader = context;
     Recurrence *r = reader->r;
     for (uint32_t i = r->count + (r->index != 0); x->kind == EXPR_NAME && !r->failed && i < r->moving.len; i++) {
         if (r->moving.data[i] != x->name) continue;
+        check_let(reader, x->name);
+        if (r->failed) return false;
         Diagnostic *d = report(reader->e, ONLY_IN_STEPS, x->span, names_text(reader->e->names, x->name));
         diag_help(d, "a recurrence gives its last states, return u[n]; what is made of them stands where this is applied");
         r->failed = true;
