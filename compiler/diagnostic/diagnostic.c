@@ -26,14 +26,19 @@ Diagnostics *diagnostics_new(Sources *sources, uint32_t limit) {
     return all;
 }
 
-void diagnostics_free(Diagnostics *all) {
-    if (!all) { return; }
+void diagnostics_told(Diagnostics *all) {
     for (uint32_t i = 0; i < all->kept.len; i++) {
         Diagnostic *d = all->kept.data[i];
         vec_free(&d->labels);
         vec_free(&d->notes);
         vec_free(&d->helps);
     }
+    all->kept.len = 0;
+}
+
+void diagnostics_free(Diagnostics *all) {
+    if (!all) { return; }
+    diagnostics_told(all);
     vec_free(&all->kept);
     map_free(&all->seen);
     arena_free(all->arena);

@@ -44,6 +44,7 @@ typedef struct Diagnostics Diagnostics;
 /* `limit`: after so many errors the rest are counted, not kept (0: 20). */
 Diagnostics *diagnostics_new(Sources *sources, uint32_t limit);
 void diagnostics_free(Diagnostics *all);
+void diagnostics_told(Diagnostics *all); /* those so far are not written again; they stay counted */
 uint32_t diagnostics_errors(const Diagnostics *all);
 uint32_t diagnostics_warnings(const Diagnostics *all);
 Sources *diagnostics_sources(const Diagnostics *all);

@@ -26,6 +26,13 @@ static void print_diagnostics(Session *s) {
     s->diagnostics = diagnostics_new(s->sources, 0);
 }
 
+void session_warn(Session *s) {
+    if (diagnostics_errors(s->diagnostics)) return;
+    fflush(stdout);
+    diagnostics_render(s->diagnostics, stderr, false);
+    diagnostics_told(s->diagnostics);
+}
+
 void session_close(Session *s) {
     print_diagnostics(s);
     diagnostics_free(s->diagnostics);

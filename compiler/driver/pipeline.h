@@ -24,6 +24,7 @@ typedef struct {
 
 void session_open(Session *s, const Options *options);
 void session_close(Session *s); /* prints what diagnostics are left */
+void session_warn(Session *s);  /* prints warnings so far: before what takes long; nothing where there are errors */
 bool session_load(Session *s, const char *file);
 /* Errors so far are printed; true when there are any. */
 bool session_failed(Session *s);

@@ -192,6 +192,7 @@ static bool read_checkpoint(Training *t, Keeping *k) {
     FILE *there = fopen(k->path, "rb");
     if (!there) {
         diag_report(t->x->session->diagnostics, DIAG_NO_CHECKPOINT, t->task->span, k->path);
+        session_warn(t->x->session);
         return true;
     }
     fclose(there);

@@ -28,6 +28,7 @@ void each_statement(Elab *e, const Env *env, const Value *data, const Stmt *s) {
 
 typedef struct {
     const char *name; /* as written: "net", "net.K, A" */
+    Span span;        /* there */
     const ExprList *what;
     const Value **values; /* of these */
     Parameters parameters;
@@ -39,6 +40,7 @@ static bool find_trained(Elab *e, const Env *env, const ExprList *what, Trained 
     Span span = {what->items[0]->span.file, what->items[0]->span.begin,
                  what->items[what->count - 1]->span.end};
     out->name = source_text(e, span);
+    out->span = span;
     out->what = what;
     out->values = ARENA_ARRAY(e->arena, const Value *, what->count);
     for (uint32_t i = 0; i < what->count; i++) {
@@ -207,6 +209,31 @@ static void place_tensors(Elab *e, const Trained *trained, TrainTask *task, Node
     vec_free(&tensors);
 }
 
+static bool is_zero(const Func *f, Node n) {
+    const NodeData *d = graph_node(f, n);
+    if (d->op == OP_SPREAD) return is_zero(f, graph_operand(f, n, 0));
+    return d->op == OP_ZEROSTACK || (d->op == OP_CONST && d->number == 0);
+}
+
+/* Trained tensors that the loss does not see, or whose gradient is 0 whatever their values are: forgotten, most likely. A bias
+ * is told with its convolution. */
+static void warn_of_idle(Elab *e, const Trained *trained, const TrainTask *task) {
+    const Func *f = graph_get(e->module, task->step.func);
+    bool *moves = ARENA_ARRAY(e->arena, bool, task->trained + 1);
+    uint32_t result = graph_get(e->module, task->loss.func)->results.len;
+    for (uint32_t i = 0; i < task->loss.count; i++)
+        if (task->loss.values[i] < task->trained) moves[task->loss.values[i]] = !is_zero(f, f->results.data[result++]);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < trained->parameters.len; i++) {
+        const Parameter *p = trained->parameters.data[i];
+        bool idle = p->tensor_count > 0;
+        for (uint32_t t = 0; t < p->tensor_count; t++) idle = !moves[at++] && idle;
+        if (!idle) continue;
+        Diagnostic *d = report(e, PARAMETER_INDEPENDENT, trained->span, task->tensors[at - p->tensor_count].path, task->name);
+        diag_note(d, p->span, "it is declared here");
+    }
+}
+
 /* The gradient's function takes what the loss took; its results are those of the loss, and the gradients by the trained
  * tensors that it depends on. */
 static bool differentiate(Elab *e, const Trained *trained, TrainTask *task, Span loss) {
@@ -232,7 +259,10 @@ static bool differentiate(Elab *e, const Trained *trained, TrainTask *task, Span
     Node why = NODE_NONE;
     task->step = task->loss;
     task->step.func = gradient_func(e->module, task->loss.func, wanted, &why);
-    if (task->step.func) return true;
+    if (task->step.func) {
+        warn_of_idle(e, trained, task);
+        return true;
+    }
     Diagnostic *d = report(e, LOSS_NOT_DIFFERENTIABLE, loss);
     const NodeData *n = why ? graph_node(graph_get(e->module, task->loss.func), why) : NULL;
     if (n && n->span.file) diag_note(d, n->span, "because of this (%s)", op_info(n->op)->name);
