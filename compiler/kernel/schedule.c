@@ -658,6 +658,10 @@ static void describe(Plan *plan, const Module *module, FuncId func) {
         plan->grid_rank[g] = module->grids.data[g].rank;
         plan->finer[g] = module->grids.data[g].finer;
     }
+    for (GridId g = 1; g < plan->grids; g++) { /* grids that were made finer, not coarser */
+        GridId coarse = module->grids.data[g].coarser;
+        if (coarse != GRID_NONE && plan->finer[coarse] == GRID_NONE) plan->finer[coarse] = g;
+    }
     const Func *f = graph_get(module, func);
     for (uint32_t i = 0; func == module->main && i < module->inputs.len; i++)
         vec_push(&plan->inputs, module->inputs.data[i].type);

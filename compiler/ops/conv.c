@@ -50,7 +50,8 @@ static bool triple_fits(Module *m, const Conv *c, Triple t, const char **why) {
     if (!is_field(m, c, t.u, c->in, why) || !is_field(m, c, t.v, c->out, why) ||
         !is_weights(m, c, t.w, why))
         return false;
-    if (c->stride[0] == 1 ? t.u.grid == t.v.grid : m->grids.data[t.v.grid].finer == t.u.grid)
+    bool halved = m->grids.data[t.v.grid].finer == t.u.grid || m->grids.data[t.u.grid].coarser == t.v.grid;
+    if (c->stride[0] == 1 ? t.u.grid == t.v.grid : halved)
         return true;
     *why = arena_format(m->arena,
                         c->stride[0] == 1
@@ -96,15 +97,7 @@ bool shape_conv(Module *m, FuncId f, Op op, const Node *operands, uint32_t count
     } else if (op == OP_CONV) {
         *out = type_field(halves ? graph_coarser(m, a.grid) : a.grid, c.out);
     } else {
-        GridId finer = halves ? m->grids.data[a.grid].finer : a.grid;
-        if (finer == GRID_NONE) {
-            *why = arena_format(m->arena,
-                                "there is no finer grid than %s for a transposed "
-                                "convolution of stride 2: the field was not coarsened",
-                                type_text(m, type_field(a.grid, 1), m->arena));
-            return false;
-        }
-        *out = type_field(finer, c.in);
+        *out = type_field(halves ? graph_finer(m, a.grid) : a.grid, c.in);
     }
     return triple_fits(m, &c, triple_of(op, a, b, *out), why);
 }

@@ -237,7 +237,6 @@ Test(conv, what_does_not_fit_is_said) {
         {OP_CONV, v, w, "the convolution has 3 channels there, the field has 2"},
         {OP_CONV, w, w, "a convolution acts on fields, not on"},
         {OP_CONV, number(&s.b, 1), w, "a convolution acts on fields, not on"},
-        {OP_CONVT, graph_param(m, f, type_field(s.b.grid, 2), 0), w, "there is no finer grid than"},
         {OP_CONVW, u, graph_param(m, f, type_field(s.b.grid, 2), 0),
          "a convolution of stride 2 from"},
     };
