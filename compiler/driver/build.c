@@ -6,6 +6,7 @@
 #include "compiler/llvm/code.h"
 
 #include <ctype.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -81,6 +82,33 @@ static bool is_c_name(const char *name) {
     for (const char *p = name; *p; p++)
         if (!isalnum((unsigned char)*p) && *p != '_') return false;
     return true;
+}
+
+/* A header that declares it is refused by compilers of C or C++. */
+static bool is_c_word(const char *name) {
+    static const char *const words[] = {
+        "alignas",   "alignof",  "asm",      "auto",     "bool",    "break",    "case",     "catch",         "char",     "class",
+        "const",     "constexpr", "continue", "decltype", "default", "delete",   "do",       "double",        "enum",     "explicit",
+        "export",    "extern",   "float",    "friend",   "goto",    "inline",   "int",      "int64_t",       "long",     "main",
+        "mutable",   "namespace", "new",     "noexcept", "nullptr", "private",  "protected", "public",       "register", "restrict",
+        "short",     "signed",   "size_t",   "sizeof",   "static",  "struct",   "switch",   "static_assert", "template", "this",
+        "thread_local", "throw", "try",      "typedef",  "typeid",  "typename", "typeof",   "union",         "unsigned", "using",
+        "virtual",   "void",     "volatile", "wchar_t",  "while",   "xor"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(name, words[i]) == 0) return true;
+    return false;
+}
+
+/* A kernel of that name would stand in the place of the function, which it calls itself or the program does. */
+static bool in_c_library(const char *name) {
+    static const char *const libraries[] = {"libc.so.6", "libm.so.6"};
+    bool found = false;
+    for (size_t i = 0; i < 2 && !found; i++) {
+        void *library = dlopen(libraries[i], RTLD_NOW | RTLD_LOCAL);
+        found = library && dlsym(library, name);
+        if (library) dlclose(library);
+    }
+    return found;
 }
 
 static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
@@ -375,10 +403,12 @@ int command_build(Options *options) {
     int status = 1;
     if (session_load(&s, options->file)) {
         k.f64 = session_f64(&s);
-        if (is_c_name(b.name))
-            status = build(&s, &k, &b);
-        else
+        if (!is_c_name(b.name))
             diag_report(s.diagnostics, DIAG_NOT_A_C_NAME, SPAN_NONE, b.name);
+        else if (is_c_word(b.name) || in_c_library(b.name))
+            diag_report(s.diagnostics, DIAG_C_NAME_TAKEN, SPAN_NONE, b.name);
+        else
+            status = build(&s, &k, &b);
     }
     session_close(&s);
     return status;

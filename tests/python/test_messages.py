@@ -54,6 +54,8 @@ def builds():
     expect("NO_CONFIGURATION", "the configuration of 'scaled' has no 'b'", operators, *build, "scaled", "b=3")
     expect("KERNEL_RESULT", "a kernel returns fields and numbers", operators, *build, "words")
     expect("NOT_A_C_NAME", "is no name in C", operators, *build, "σ2")
+    for name in ("powf", "round", "int"):  # the kernel would call itself, hide a function of C, be no function
+        expect("C_NAME_TAKEN", "is a word of C or in its library", f"operator {name}(u) = u^1.7\n", *build, name)
     scaled = "network scaled()(f) {\n    param K = conv(1 -> 1, size = 3)\n    return K(f) / norm(K)\n}\n"
     expect("CODE_FAILED", "no machine code", scaled, *build, "scaled")
 
