@@ -119,7 +119,8 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
     *b = (CodeBuild){.folder = o->out ? o->out : ".",
                      .emit = EMIT_OBJECT | EMIT_HEADER,
                      .conv_norm = pdn_conv_norm_into,
-                     .target = {o->target, o->cpu, o->features, o->optimise, o->exact}};
+                     .target = {o->target, o->cpu, o->features, o->optimise, o->exact,
+                                o->threads ? (int)o->threads : pdn_threads_available()}};
     const char *wrong = NULL;
     if (o->words.len != 1)
         wrong = "one NAME is needed, of the definition to build";
@@ -393,7 +394,7 @@ int command_build(Options *options) {
     KernelOptions k;
     CodeBuild b;
     int helped;
-    CodeTarget target = {options->target, options->cpu, options->features, options->optimise, options->exact};
+    CodeTarget target = {options->target, options->cpu, options->features, options->optimise, options->exact, 1};
     if (target_help(options, &target, &helped)) return helped;
     if (!read_options(options, &k, &b) || !pipeline_check(options) ||
         !target_known(options, &b.target))

@@ -200,7 +200,7 @@ static Span program_span(const Execution *x) {
 static Executable *executable_make(Execution *x, FuncId func, const Plan *plan) {
     Session *s = x->session;
     const Options *o = s->options;
-    CodeTarget target = {.optimise = o->optimise, .exact = o->exact};
+    CodeTarget target = {.optimise = o->optimise, .exact = o->exact, .threads = pdn_threads_most(x->threads)};
     const char *cache = o->no_cache ? NULL : o->cache ? o->cache : code_cache_folder(s->arena);
     char *error = NULL;
     Code *code = code_load(plan, &target, cache, &error);

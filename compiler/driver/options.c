@@ -67,6 +67,8 @@ static void build_table(Options *o, struct poptOption *t) {
          "of the processor, such as +avx2 (`help` lists them)", "LIST"},
         {"emit", 0, POPT_ARG_STRING, &o->emit, 0,
          "of obj,header,shared,llvm,asm (default: obj,header)", "LIST"},
+        {"threads", 0, POPT_ARG_LONG, &o->threads, 0,
+         "threads that compile (default: all); what they write does not depend on it", "N"},
         {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
          "effort of the code generator, 0 to 3 (default: 2)", "N"},
         {"exact", 0, POPT_ARG_NONE, &o->exact, 0,

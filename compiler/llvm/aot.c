@@ -6,8 +6,7 @@
  *                  void *workspace);
  */
 #include "compiler/llvm/aot.h"
-#include "compiler/llvm/emit.h"
-#include "compiler/llvm/target.h"
+#include "compiler/llvm/parts.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
@@ -115,6 +114,15 @@ bool aot_needs_size(const Module *m) {
 }
 
 /* ---- what a program is given -------------------------------------------------------------- */
+
+/* All that the files are made of. */
+typedef struct {
+    const Plan *plan;
+    const Module *m;
+    const CodeBuild *b;
+    uint32_t pointer_bits;
+    bool swapped; /* as Inside.swapped */
+} Standalone;
 
 /* One of the programs of a kernel: its value, or its derivative. */
 typedef struct {
@@ -332,15 +340,19 @@ static void emit_workspace_entry(Kernels *k) {
     LLVMBuildRet(e->b, k->pointer_bits == 64 ? bytes : LLVMBuildTrunc(e->b, bytes, result, ""));
 }
 
-static void emit_kernels(Emit *e, const Plan *plan, const Module *m, const CodeBuild *b,
-                         uint32_t pointer_bits) {
-    Kernels k = {.e = e, .m = m, .b = b, .pointer_bits = pointer_bits};
-    k.value = take_program(e, plan, "pdn_value_run", "pdn_value_workspace");
+static void emit_kernels(Emit *e, const void *standalone) {
+    const Standalone *s = standalone;
+    const CodeBuild *b = s->b;
+    Inside *inside = e->inside = ARENA_NEW(e->arena, Inside);
+    *inside = (Inside){.build = b, .count = s->m->inputs.len, .swapped = s->swapped};
+    inside->data = ARENA_ARRAY(e->arena, LLVMValueRef, s->m->inputs.len + 1);
+    Kernels k = {.e = e, .m = s->m, .b = b, .pointer_bits = s->pointer_bits};
+    k.value = take_program(e, s->plan, "pdn_value_run", "pdn_value_workspace");
     emit_entry(&k);
     if (b->vjp) {
         k.vjp = take_program(e, b->vjp, "pdn_vjp_run", "pdn_vjp_workspace");
         emit_vjp_entry(&k);
-        e->plan = plan;
+        e->plan = s->plan;
     }
     emit_workspace_entry(&k);
 }
@@ -438,32 +450,35 @@ static bool emit_kind(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType
     return ok;
 }
 
-static bool write_files(const Plan *plan, const Module *m, const CodeBuild *b, const Target *t,
-                        LLVMModuleRef module, char **error) {
+/* The program as text: for people. */
+static bool write_texts(const CodeBuild *b, const Target *t, LLVMModuleRef module, char **error) {
     bool ok = true;
-    void *bytes = NULL;
-    size_t size = 0;
     if (b->emit & EMIT_LLVM) {
         char *text = LLVMPrintModuleToString(module);
         ok = write_file(b->folder, "", b->name, ".ll", text, strlen(text), error);
         LLVMDisposeMessage(text);
     }
     if (ok && b->emit & EMIT_ASM) {
+        void *bytes = NULL;
+        size_t size = 0;
         ok = emit_kind(t, module, LLVMAssemblyFile, &bytes, &size, error) &&
              write_file(b->folder, "", b->name, ".s", bytes, size, error);
         mem_free(bytes);
-        bytes = NULL;
     }
-    if (ok && b->emit & (EMIT_OBJECT | EMIT_SHARED)) {
-        ok = emit_kind(t, module, LLVMObjectFile, &bytes, &size, error);
-        if (ok && b->emit & EMIT_OBJECT)
-            ok = write_file(b->folder, "", b->name, ".o", bytes, size, error);
-        if (ok && b->emit & EMIT_SHARED) ok = link_shared(b, t, bytes, size, error);
-        mem_free(bytes);
-    }
-    if (ok && b->emit & EMIT_HEADER) {
+    return ok;
+}
+
+static bool write_object(const CodeBuild *b, const Target *t, const void *bytes, size_t size, char **error) {
+    if (b->emit & EMIT_OBJECT && !write_file(b->folder, "", b->name, ".o", bytes, size, error)) return false;
+    return !(b->emit & EMIT_SHARED) || link_shared(b, t, bytes, size, error);
+}
+
+static bool write_header(const Standalone *k, char **error) {
+    const CodeBuild *b = k->b;
+    bool ok = true;
+    if (b->emit & EMIT_HEADER) {
         Text text = {0};
-        aot_header(plan, m, b, &text);
+        aot_header(k->plan, k->m, b, &text);
         ok = write_file(b->folder, "", b->name, ".h", text.data, text.len, error);
         text_free(&text);
     }
@@ -514,23 +529,34 @@ static CodeBuild full_build(const CodeBuild *build, const Module *m, Arena *aren
     return b;
 }
 
-static bool build_files(Emit *e, const Target *t, const Plan *plan, const Module *m, const CodeBuild *b,
-                        char **error) {
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t->tm);
-    uint32_t pointer_bits = 8 * LLVMPointerSize(layout);
-    Inside inside = {.build = b, .count = m->inputs.len, .swapped = is_swapped(layout)};
-    LLVMDisposeTargetData(layout);
-    inside.data = ARENA_ARRAY(e->arena, LLVMValueRef, m->inputs.len + 1);
-    e->inside = &inside;
-    *error = refusal(&inside, plan);
+static bool is_sound(const Emit *e, char **error) {
+    char *why = NULL;
+    bool sound = !LLVMVerifyModule(e->module, LLVMReturnStatusAction, &why);
+    if (!sound) *error = text_message("unsound LLVM module: %s", why);
+    LLVMDisposeMessage(why);
+    return sound;
+}
+
+static bool build_files(Emit *e, const Target *t, const Standalone *k, char **error) {
+    const CodeBuild *b = k->b;
+    const Source source = {k->plan, true, emit_kernels, k};
+    Inside inside = {.build = b, .count = k->m->inputs.len};
+    *error = refusal(&inside, k->plan);
     if (!*error && b->vjp) *error = refusal(&inside, b->vjp);
     if (*error) return false;
-    emit_kernels(e, plan, m, b, pointer_bits);
-    char *why = NULL;
-    bool ok = !LLVMVerifyModule(e->module, LLVMReturnStatusAction, &why);
-    if (!ok) *error = text_message("unsound LLVM module: %s", why);
-    LLVMDisposeMessage(why);
-    return ok && target_optimise(t, e->module, error) && write_files(plan, m, b, t, e->module, error);
+    emit_kernels(e, k);
+    if (!is_sound(e, error)) return false;
+    Division division = parts_divide(e, t);
+    bool texts = b->emit & (EMIT_LLVM | EMIT_ASM), ok = true;
+    if (texts) ok = target_optimise(t, e->module, error) && write_texts(b, t, e->module, error);
+    if (ok && b->emit & (EMIT_OBJECT | EMIT_SHARED)) {
+        void *bytes = NULL;
+        size_t size = 0;
+        ok = parts_object(e, t, &source, &division, texts, &bytes, &size, error) &&
+             write_object(b, t, bytes, size, error);
+        mem_free(bytes);
+    }
+    return ok && write_header(k, error);
 }
 
 bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
@@ -544,7 +570,10 @@ bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
     if (!target_open(&build->target, machine, &t, error)) return false;
     emit_start(&e, plan, &t.machine, true);
     CodeBuild full = full_build(build, module, e.arena);
-    bool ok = build_files(&e, &t, plan, module, &full, error);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t.tm);
+    Standalone k = {plan, module, &full, 8 * LLVMPointerSize(layout), is_swapped(layout)};
+    LLVMDisposeTargetData(layout);
+    bool ok = build_files(&e, &t, &k, error);
     emit_free(&e);
     target_close(&t);
     return ok;

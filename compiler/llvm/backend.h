@@ -32,7 +32,7 @@ typedef struct {
     int64_t (*workspace)(const CodeRun *run);
 } CodeEntry;
 
-#define CODE_BACKEND_VERSION 5
+#define CODE_BACKEND_VERSION 6
 typedef struct {
     uint32_t version;
     /* The program as an object file, from mem_alloc. */

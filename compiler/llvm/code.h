@@ -16,6 +16,7 @@ typedef struct {
     const char *features; /* NULL: the cpu's own */
     int optimise;         /* 0 to 3 */
     bool exact;           /* divisions are rounded correctly, functions are those of the maths library: slower */
+    int threads;          /* that compile, at most; what they make does not depend on it */
 } CodeTarget;
 
 /* What the program is run on. Pointers by Module.inputs; grids by Module.grids (index 0 unused). */

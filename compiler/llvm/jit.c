@@ -1,6 +1,5 @@
 /* Compiles a plan to an object in memory, and links objects into the process with LLJIT. */
-#include "compiler/llvm/emit.h"
-#include "compiler/llvm/target.h"
+#include "compiler/llvm/parts.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/LLJIT.h>
@@ -25,6 +24,11 @@ static void stage(const char *name) {
 #define stage(name) ((void)0)
 #endif
 
+static void emit_all(Emit *e, const void *context) {
+    (void)context;
+    emit_program(e);
+}
+
 static bool make_object(const Plan *plan, const CodeTarget *target, const Machine *machine,
                         void **bytes, size_t *size, char **error) {
     Target t;
@@ -32,6 +36,7 @@ static bool make_object(const Plan *plan, const CodeTarget *target, const Machin
     stage("before");
     if (!target_open(target, machine, &t, error)) return false;
     stage("target");
+    const Source source = {.plan = plan, .emit = emit_all};
     emit_start(&e, plan, &t.machine, false);
     emit_program(&e);
     stage("emit");
@@ -42,9 +47,8 @@ static bool make_object(const Plan *plan, const CodeTarget *target, const Machin
         ok = false;
     }
     LLVMDisposeMessage(why);
-    ok = ok && target_optimise(&t, e.module, error);
-    stage("optimise");
-    ok = ok && target_emit(&t, e.module, LLVMObjectFile, bytes, size, error);
+    Division division = parts_divide(&e, &t);
+    ok = ok && parts_object(&e, &t, &source, &division, false, bytes, size, error);
     stage("machine");
     emit_free(&e);
     target_close(&t);

@@ -46,26 +46,31 @@ bool target_open(const CodeTarget *target, const Machine *machine, Target *out, 
     }
     out->machine.cpu = out->cpu;
     out->machine.features = out->features;
-    LLVMTargetRef which;
     char *why = NULL;
-    if (LLVMGetTargetFromTriple(out->triple, &which, &why)) {
+    if (LLVMGetTargetFromTriple(out->triple, &out->which, &why)) {
         *error = text_message("no code can be made for '%s': %s", out->triple, why);
         LLVMDisposeMessage(why);
         target_close(out);
         return false;
     }
-    int level = target ? target->optimise : 3;
+    out->level = target ? target->optimise : 3;
+    out->threads = target ? target->threads : 1;
+    *out = target_again(out);
+    return true;
+}
+
+Target target_again(const Target *t) {
+    Target again = *t;
     LLVMTargetMachineOptionsRef o = LLVMCreateTargetMachineOptions();
-    LLVMTargetMachineOptionsSetCPU(o, out->cpu);
-    LLVMTargetMachineOptionsSetFeatures(o, out->features);
-    LLVMTargetMachineOptionsSetCodeGenOptLevel(o, level <= 0 ? LLVMCodeGenLevelNone
-                                                             : LLVMCodeGenLevelDefault);
+    LLVMTargetMachineOptionsSetCPU(o, t->cpu);
+    LLVMTargetMachineOptionsSetFeatures(o, t->features);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(o, t->level <= 0 ? LLVMCodeGenLevelNone
+                                                                : LLVMCodeGenLevelDefault);
     LLVMTargetMachineOptionsSetRelocMode(o, LLVMRelocPIC);
     LLVMTargetMachineOptionsSetCodeModel(o, LLVMCodeModelDefault);
-    out->tm = LLVMCreateTargetMachineWithOptions(which, out->triple, o);
+    again.tm = LLVMCreateTargetMachineWithOptions(t->which, t->triple, o);
     LLVMDisposeTargetMachineOptions(o);
-    out->level = level;
-    return true;
+    return again;
 }
 
 void target_close(Target *t) {
@@ -75,14 +80,11 @@ void target_close(Target *t) {
     LLVMDisposeMessage(t->features);
 }
 
-bool target_optimise(const Target *t, LLVMModuleRef module, char **error) {
+bool target_passes(const Target *t, LLVMModuleRef module, const char *passes, char **error) {
     LLVMSetTarget(module, t->triple);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(t->tm);
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
-    const char *passes = t->level <= 0
-                             ? "function(mem2reg)"
-                             : "function(mem2reg,early-cse,loop-mssa(licm),simplifycfg),globaldce";
     LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
     LLVMErrorRef failed = LLVMRunPasses(module, passes, t->tm, o);
     LLVMDisposePassBuilderOptions(o);
@@ -91,6 +93,11 @@ bool target_optimise(const Target *t, LLVMModuleRef module, char **error) {
     *error = text_message("optimisation failed: %s", why);
     LLVMDisposeErrorMessage(why);
     return false;
+}
+
+bool target_optimise(const Target *t, LLVMModuleRef module, char **error) {
+    const char *fast = "function(mem2reg,early-cse,loop-mssa(licm),simplifycfg),globaldce";
+    return target_passes(t, module, t->level <= 0 ? "function(mem2reg)" : fast, error);
 }
 
 bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes,

@@ -10,14 +10,18 @@ typedef struct {
     Machine machine; /* cpu and features filled in */
     char *triple, *cpu, *features;
     LLVMTargetMachineRef tm;
-    int level;
+    int level, threads;
+    LLVMTargetRef which;
 } Target;
 
 /* All architectures that kernels are built for, not this machine's alone. */
 void target_start_all(void);
 bool target_open(const CodeTarget *target, const Machine *machine, Target *out, char **error);
 void target_close(Target *t);
-/* Sets triple and layout, and runs the passes. */
+/* The same with a target machine of its own, for another thread; nothing else of it is to be freed. */
+Target target_again(const Target *t);
+/* Sets triple and layout, and runs the passes: these, or those that make code fast. */
+bool target_passes(const Target *t, LLVMModuleRef module, const char *passes, char **error);
 bool target_optimise(const Target *t, LLVMModuleRef module, char **error);
 bool target_emit(const Target *t, LLVMModuleRef module, LLVMCodeGenFileType kind, void **bytes,
                  size_t *size, char **error);

@@ -11,7 +11,7 @@
 
 struct Code {
     double *constants;
-    Linked cached; /* from the cache */
+    Linked own; /* by object.c */
     const CodeBackend *backend;
     void *linked; /* by the backend */
     CodeEntry entry;
@@ -80,6 +80,17 @@ static uint64_t key_of(const Plan *plan, const CodeTarget *target) {
 
 /* ---- code.h --------------------------------------------------------------------------------- */
 
+/* By the linker that needs no LLVM, if that knows all that the object holds: it is the faster one, too. */
+static bool link_code(const void *bytes, size_t size, Code *code, char **error) {
+    if (object_link(bytes, size, &code->own)) {
+        code->entry = code->own.entry;
+        return true;
+    }
+    if (!code->backend) code->backend = backend_open(error);
+    code->linked = code->backend ? code->backend->link(bytes, size, &code->entry, error) : NULL;
+    return code->linked != NULL;
+}
+
 static bool compile(const Plan *plan, const CodeTarget *target, const char *cache, uint64_t key,
                     Code *code, char **error) {
     void *bytes = NULL;
@@ -89,9 +100,9 @@ static bool compile(const Plan *plan, const CodeTarget *target, const char *cach
     if (!code->backend || !code->backend->object(plan, target, &machine, &bytes, &size, error))
         return false;
     if (cache) cache_store(cache, key, bytes, size);
-    code->linked = code->backend->link(bytes, size, &code->entry, error);
+    bool linked = link_code(bytes, size, code, error);
     mem_free(bytes);
-    return code->linked != NULL;
+    return linked;
 }
 
 static bool from_cache(const char *cache, uint64_t key, Code *code) {
@@ -99,13 +110,7 @@ static bool from_cache(const char *cache, uint64_t key, Code *code) {
     void *object = cache_find(cache, key, &size);
     if (!object) return false;
     char *error = NULL;
-    if (object_link(object, size, &code->cached)) {
-        code->entry = code->cached.entry;
-        code->hit = true;
-    } else if ((code->backend = backend_open(&error))) {
-        code->linked = code->backend->link(object, size, &code->entry, &error);
-        code->hit = code->linked != NULL;
-    }
+    code->hit = link_code(object, size, code, &error);
     mem_free(error);
     mem_free(object);
     return code->hit;
@@ -127,7 +132,7 @@ Code *code_load(const Plan *plan, const CodeTarget *target, const char *cache, c
 void code_free(Code *code) {
     if (!code) return;
     if (code->linked) code->backend->unlink(code->linked);
-    object_unlink(&code->cached);
+    object_unlink(&code->own);
     mem_free(code->constants);
     mem_free(code);
 }
