@@ -3,6 +3,7 @@
 #include "compiler/driver/version.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -70,29 +71,50 @@ static void prepare_heap(void) {
     mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* they know threads, but not contexts */
+
+static void *run_job(void *context) {
+    Job *job = context;
+    job->status = job->command->run(job->options);
+    return NULL;
+}
+
+static bool run_on_large_stack(Job *job) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    bool good = pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
+                pthread_create(&thread, &attributes, run_job, job) == 0;
+    pthread_attr_destroy(&attributes);
+    if (good) pthread_join(thread, NULL);
+    return good;
+}
+
+#else
+
 /* The two words are halves of a pointer: makecontext hands on integers. */
 static void run_job(unsigned low, unsigned high) {
     Job *job = (Job *)((uintptr_t)high << 32 | low); /* NOLINT */
     job->status = job->command->run(job->options);
 }
 
-/* The compiler runs on the main thread, whose heap is the better one, but on a larger stack. */
-static int run_on_large_stack(Job *job) {
+/* On the main thread, whose heap is the better one. */
+static bool run_on_large_stack(Job *job) {
     ucontext_t back, forth;
     /* reserved, not used: pages come as they are touched; the last ones are never there */
-    char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    bool there = stack != MAP_FAILED && mprotect(stack, GUARD_BYTES, PROT_NONE) == 0 && getcontext(&forth) == 0;
-    if (!there) {
-        job->status = job->command->run(job->options);
-        return job->status;
-    }
+    char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED || mprotect(stack, GUARD_BYTES, PROT_NONE) != 0 || getcontext(&forth) != 0) return false;
     forth.uc_stack = (stack_t){.ss_sp = stack, .ss_size = STACK_BYTES};
     forth.uc_link = &back;
-    makecontext(&forth, (void (*)(void))run_job, 2, (unsigned)(uintptr_t)job, (unsigned)((uintptr_t)job >> 32));
+    uintptr_t word = (uintptr_t)job;
+    makecontext(&forth, (void (*)(void))run_job, 2, (unsigned)word, (unsigned)(word >> 32));
     swapcontext(&back, &forth);
     munmap(stack, STACK_BYTES);
-    return job->status;
+    return true;
 }
+
+#endif
 
 int main(int count, char **words) {
     if (count < 2) {
@@ -114,7 +136,7 @@ int main(int count, char **words) {
     OptionsResult parsed = options_parse(command, count - 1, (const char **)words + 1, &options);
     prepare_heap();
     Job job = {command, &options, parsed == OPTIONS_HELP ? 0 : 2};
-    if (parsed == OPTIONS_OK) run_on_large_stack(&job);
+    if (parsed == OPTIONS_OK && !run_on_large_stack(&job)) job.status = command->run(&options);
     options_free(&options);
     return fflush(stdout) == 0 && !ferror(stdout) ? job.status : 1;
 }
