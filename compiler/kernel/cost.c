@@ -233,20 +233,22 @@ static double conv_bytes(const Costs *c, const HInstr *h) {
 
 /* Numbers of the rows of a chain, and of sums of gradients, for tiles of so many rows and rows of so many channels apart
  * (emit_conv.c, take_turns; emit_chain.c). */
-static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, double rows, double channel, double tile) {
+static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, double rows, double channel, double tile,
+                         double lanes) {
     double beyond = (double)last->size[1] - 1, row = channel * last->out, one = 0, rings = 1, sums = 0;
-    double tiles = floor(fmax(floor(CHAIN_BYTES / (row * c->size)) - beyond, 0) / tile);
-    double turn = tile * fmax(1, fmin(tiles, CHAIN_TILES)), units = ceil(rows / (turn * ceil(CHAIN_ROWS / turn)));
+    double tiles = floor(floor(CHAIN_BYTES / (row * c->size)) / (2 * tile));
+    double turn = tile * fmax(1, fmin(tiles, CHAIN_TILES)), ring = turn + turn * ceil(beyond / turn);
+    double units = ceil(rows / (turn * ceil(CHAIN_ROWS / turn)));
     for (uint32_t m = 0; m <= first->chain; m++) {
         const HInstr *h = &first[m];
         const Conv *conv = h->kind == H_CONV ? &c->plan->convs.data[h->index] : NULL;
-        if (conv && h->detail == CONV_FORWARD) one += conv->out * channel;
+        if (conv && h->detail == CONV_FORWARD) one += conv->out * CHAIN_PART * lanes;
         if (!conv || h->detail != CONV_WEIGHTS) continue;
         double cells_apart = fmax(1, fmin(turn, floor(CONV_CHUNK / c->size / fmax(1, extent(c, h->grids[1], 0)))));
         sums += ceil(rows / turn) * ceil(turn / cells_apart) * (double)conv_weights(conv);
         rings++;
     }
-    return units * (rings * row * (turn + beyond) + one) + sums;
+    return units * (rings * row * ring + one) + sums;
 }
 
 /* Scratch of a chain: that of its convolutions, and rows in place of the fields between. */
@@ -267,8 +269,8 @@ static double chain_bytes(const Costs *c, const HInstr *first) {
     for (int tile = 4; tile <= 5; tile++)
         for (int lanes = 2; lanes <= 16; lanes *= 2) {
             double channel = ceil(row / lanes) * lanes + lanes; /* or one vector more */
-            most = fmax(most, chain_rows(c, first, conv, all[1], channel, tile));
-            most = fmax(most, chain_rows(c, first, conv, all[1], channel + lanes, tile));
+            most = fmax(most, chain_rows(c, first, conv, all[1], channel, tile, lanes));
+            most = fmax(most, chain_rows(c, first, conv, all[1], channel + lanes, tile, lanes));
         }
     return bytes + (most + all[0] * all[1] * p.out + 8 * weights + 4 * CONV_TILE) * c->size + 16 * (weights + 64);
 }

@@ -284,6 +284,7 @@ enum {
     CHAIN_BYTES = 3 << 18,  /* of the padded rows of a chain that are there at a time */
     CHAIN_TILES = 6,        /* tiles of rows that a turn takes, at most */
     CHAIN_ROWS = 40,        /* that a unit of a chain makes, at least */
+    CHAIN_PART = 6,         /* vectors of a row that convolutions of a chain make before these go through the launches */
 };
 
 /* ---- what the files of this folder offer each other -------------------------------- */

@@ -2,15 +2,15 @@
  * convolution, and gradients of weights.
  *
  * A unit goes through some rows of what is made, a few at a time, which is a turn. Before these are summed
- * (emit_conv_tile.c), the rows that they read are made: a row of all channels of each convolution, to a place for one row,
- * from there through the launches, a vector of cells at a time, to a row of each field that is summed: of the padded array
- * of the transposed convolution, and the like for gradients of weights. Of these only some rows are there; those that are
- * read again move to the front. Units of one call follow one another in the rows of the first; at their beginning they make
- * some rows again that another call makes, too. Gradients are summed a chunk of rows at a time, as many as the turns
+ * (emit_conv_rows.c), the rows that they read are made, a part of some vectors at a time: of all channels of each
+ * convolution, to a place for one part, from there through the launches, a vector of cells at a time, to a row of each field
+ * that is summed: of the padded array of the transposed convolution, and the like for gradients of weights. Of these only
+ * some rows are there, in rings. Units of one call follow one another in the rings of the first; at their beginning they
+ * make some rows again that another call makes, too. Gradients are summed a chunk of rows at a time, as many as the turns
  * have whoever takes them, and the chunks then in order.
  *
  * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of the
- * transposed one, CONV_FIRST: where the single rows are; of gradients, CONV_FIRST: where the rows of their field are, if the
+ * transposed one, CONV_FIRST: where the parts are; of gradients, CONV_FIRST: where the rows of their field are, if the
  * transposed convolution does not read it, CONV_SCRATCH: where their chunks are. */
 #include "compiler/llvm/emit_chain.h"
 
@@ -110,6 +110,27 @@ static void clear_cells(CE *c, const ConvArray *row, LLVMValueRef from, LLVMValu
     emit_loop_end(c->e, &channels);
 }
 
+/* Row c->y of what the convolutions make, a part at a time; a part stays in the first-level cache. */
+static void emit_parts(Chain *c) {
+    CE *t = c->to;
+    Emit *e = c->e;
+    Counting parts;
+    bool direct = c->members == 2;
+    LLVMValueRef all = cv_times(t, cv_ceil(t, t->m[0], cv_int(t, e->lanes)), e->lanes);
+    if (!direct) start_chain_cells(c);
+    c->from = cv_loop(t, &parts, cv_int(t, 0), all, (int64_t)CHAIN_PART * e->lanes);
+    LLVMValueRef end = emit_min(e, cv_plus(t, c->from, (int64_t)CHAIN_PART * e->lanes), all);
+    for (uint32_t m = 0; m < c->members; m++) {
+        if (!has_form(&c->first[m], CONV_FORWARD)) continue;
+        ConvArray to = direct ? c->ring[0].inside : c->made[m];
+        if (direct) to.base = cv_at(t, to.base, c->from);
+        conv_chain_part(&c->conv[m], c->y, c->from, end, &to);
+    }
+    if (!direct) emit_chain_cells(c, end);
+    emit_loop_end(e, &parts);
+    if (!direct) finish_chain_cells(c);
+}
+
 /* Row `p` of the padded array of the transposed convolution, which stands `at` numbers after the start of each ring. */
 static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
     Emit *e = c->e;
@@ -126,11 +147,7 @@ static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
         c->ring[r].inside = c->ring[r].rows;
         c->ring[r].inside.base = cv_at(t, c->ring[r].rows.base, cv_plus(t, at, low[0]));
     }
-    bool direct = c->members == 2;
-    for (uint32_t m = 0; m < c->members; m++)
-        if (has_form(&c->first[m], CONV_FORWARD))
-            conv_chain_row(&c->conv[m], c->y, direct ? &c->ring[0].inside : &c->made[m]);
-    if (!direct) emit_chain_cells(c);
+    emit_parts(c);
     LLVMValueRef end = cv_plus(t, t->m[0], low[0]);
     clear_cells(t, &row, end, cv_sub(t, t->extent[0], end));
     LLVMBuildBr(e->b, join);
@@ -138,20 +155,6 @@ static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
     clear_cells(t, &row, cv_int(t, 0), t->extent[0]);
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, join);
-}
-
-/* The last rows of a turn that the next one reads, too: to the front. */
-static void move_rows(Chain *c) {
-    CE *t = c->to;
-    for (uint32_t r = 0; r < c->rings; r++) {
-        Counting vectors;
-        const ConvArray *rows = &c->ring[r].rows;
-        LLVMValueRef from = cv_at(t, rows->base, cv_mul(t, t->turn, rows->y));
-        LLVMValueRef count = cv_times(t, rows->y, (int64_t)t->conv->size[1] - 1);
-        LLVMValueRef i = cv_loop(t, &vectors, cv_int(t, 0), count, t->e->lanes);
-        cv_store(t, cv_load(t, cv_vector(t), cv_at(t, from, i)), cv_at(t, rows->base, i));
-        emit_loop_end(t->e, &vectors);
-    }
 }
 
 /* ---- gradients of weights ------------------------------------------------------------------------ */
@@ -182,7 +185,7 @@ static void emit_sums(Chain *c, LLVMValueRef y, LLVMValueRef end) {
         ChainRows rows = {.y = emit_min(t->e, cv_add(t, y, cv_mul(t, i, k.rows)), t->m[1]), .v = *ring};
         LLVMValueRef stop = emit_min(t->e, emit_min(t->e, cv_add(t, rows.y, k.rows), end), t->m[1]);
         rows.count = emit_max(t->e, cv_sub(t, stop, rows.y), cv_int(t, 0));
-        LLVMValueRef at = cv_mul(t, cv_plus(t, cv_sub(t, rows.y, y), t->p.axis[1].low), ring->y);
+        LLVMValueRef at = cv_mul(t, conv_ring_row(t, cv_plus(t, rows.y, t->p.axis[1].low)), ring->y);
         rows.v.base = cv_at(t, ring->base, cv_plus(t, at, t->p.axis[0].low));
         LLVMValueRef number = cv_add(t, cv_mul(t, cv_div(t, y, t->turn), k.each), i);
         LLVMValueRef to =
@@ -217,7 +220,7 @@ static LLVMValueRef total_function(Emit *e, const HInstr *first, uint32_t m, con
 
 /* ---- the function of a chain ------------------------------------------------------------------- */
 
-/* Channels of the single rows before member m. */
+/* Channels of the parts before member m. */
 static uint32_t channels_before(const Chain *c, uint32_t m) {
     uint32_t channels = 0;
     for (uint32_t k = 0; k < m; k++)
@@ -233,28 +236,28 @@ static void emit_turn(Chain *c, LLVMValueRef y, LLVMValueRef end, LLVMValueRef d
     const ConvArray *rows = &c->ring[0].rows;
     LLVMValueRef last = cv_plus(t, end, (int64_t)t->conv->size[1] - 1);
     LLVMValueRef p = cv_loop(t, &padded, LLVMBuildLoad2(e->b, e->i64, done, ""), last, 1);
-    emit_padded_row(c, p, cv_mul(t, cv_sub(t, p, y), rows->y));
+    emit_padded_row(c, p, cv_mul(t, conv_ring_row(t, p), rows->y));
     emit_loop_end(e, &padded);
     LLVMBuildStore(e->b, last, done);
-    LLVMValueRef start = cv_at(t, rows->base, LLVMBuildNeg(e->b, cv_mul(t, y, rows->y), ""));
-    conv_chain_tile(t, start, cv_loop(t, &tiles, y, end, t->tile.rows));
+    conv_chain_tile(t, rows->base, cv_loop(t, &tiles, y, end, t->tile.rows));
     emit_loop_end(e, &tiles);
     emit_sums(c, y, end);
 }
 
 static void find_places(Chain *c, LLVMValueRef unit) {
     CE *t = c->to;
-    LLVMValueRef single = chain_word(c, c->e->ptr, c->last, CONV_FIRST);
-    single = cv_at(t, single, cv_mul(t, unit, cv_times(t, t->padded.channel, channels_before(c, c->members))));
+    int64_t part = (int64_t)CHAIN_PART * c->e->lanes;
+    LLVMValueRef parts = chain_word(c, c->e->ptr, c->last, CONV_FIRST);
+    parts = cv_at(t, parts, cv_times(t, unit, part * channels_before(c, c->members)));
     for (uint32_t m = 0; m < c->members; m++) {
-        LLVMValueRef at = cv_times(t, t->padded.channel, channels_before(c, m));
-        c->made[m] = (ConvArray){.base = cv_at(t, single, at), .channel = t->padded.channel};
+        LLVMValueRef at = cv_int(t, part * channels_before(c, m));
+        c->made[m] = (ConvArray){.base = cv_at(t, parts, at), .channel = cv_int(t, part)};
     }
     for (uint32_t r = 0; r < c->rings; r++) {
         LLVMValueRef base =
             r ? chain_word(c, c->e->ptr, c->ring[r].member, CONV_FIRST) : conv_scratch(t, t->padded.base);
         c->ring[r].rows = t->padded;
-        c->ring[r].rows.base = cv_at(t, base, cv_mul(t, unit, conv_turn_numbers(t)));
+        c->ring[r].rows.base = cv_at(t, base, cv_mul(t, unit, conv_ring_numbers(t)));
     }
 }
 
@@ -267,10 +270,6 @@ static void emit_units(Chain *c, LLVMValueRef begin, LLVMValueRef stop) {
     LLVMValueRef done = emit_variable(e, e->i64, "done");
     LLVMBuildStore(e->b, from, done);
     LLVMValueRef y = cv_loop(t, &turns, from, to, 0), next = cv_add(t, y, t->turn);
-    Guard g;
-    cv_when(t, &g, LLVMBuildICmp(e->b, LLVMIntNE, y, from, ""));
-    move_rows(c);
-    cv_end(t, &g);
     emit_turn(c, y, emit_min(e, next, to), done);
     turns.step = t->turn;
     emit_loop_end(e, &turns);
@@ -318,10 +317,10 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *nam
 
 /* ---- in the host program ------------------------------------------------------------------------- */
 
-/* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; the single rows;
- * rings but the first. */
+/* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; the parts; rings
+ * but the first. */
 typedef struct {
-    LLVMValueRef member[CHAIN_MEMBERS], single, ring[CHAIN_MEMBERS], all;
+    LLVMValueRef member[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], all;
 } Layout;
 
 static LLVMValueRef lines(Emit *e, LLVMValueRef bytes) {
@@ -341,12 +340,12 @@ static Layout lay_out(const Chain *c) {
             bytes = mul(e, chunks_of(c).all, emit_i64(e, conv_weights(c->conv[m].conv) * e->size));
         at = lines(e, plus(e, at, bytes));
     }
-    l.single = at;
-    LLVMValueRef numbers = cv_times(t, t->padded.channel, channels_before(c, c->members));
-    at = lines(e, plus(e, at, mul(e, mul(e, numbers, t->blocks), size)));
+    l.parts = at;
+    int64_t part = (int64_t)CHAIN_PART * e->lanes * channels_before(c, c->members) * e->size;
+    at = lines(e, plus(e, at, cv_times(t, t->blocks, part)));
     for (uint32_t r = 1; r < c->rings; r++) {
         l.ring[r] = at;
-        at = lines(e, plus(e, at, mul(e, mul(e, conv_turn_numbers(t), t->blocks), size)));
+        at = lines(e, plus(e, at, mul(e, mul(e, conv_ring_numbers(t), t->blocks), size)));
     }
     l.all = at;
     return l;
@@ -372,7 +371,7 @@ static void put_conv(HE *h, const Chain *c, const Layout *l, uint32_t m) {
     const HInstr *in = &c->first[m];
     LLVMValueRef none = LLVMConstNull(e->ptr), first = none, second = none, made = none;
     if (in->detail == CONV_FORWARD) first = h->regs[in->args[0]].value;
-    if (in->detail == CONV_TRANSPOSED) first = bytes_on(e, h->scratch, l->single);
+    if (in->detail == CONV_TRANSPOSED) first = bytes_on(e, h->scratch, l->parts);
     if (in->detail == CONV_WEIGHTS && ring_of(c, in->args[1]) > 0)
         first = bytes_on(e, h->scratch, l->ring[ring_of(c, in->args[1])]);
     if (in->detail != CONV_WEIGHTS) second = h->regs[in->args[1]].value;

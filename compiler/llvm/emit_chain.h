@@ -23,10 +23,11 @@ typedef struct {
     uint32_t members, last;        /* last: the transposed convolution */
     CE conv[CHAIN_MEMBERS];        /* by member */
     CE *to;                        /* of the transposed convolution */
-    ConvArray made[CHAIN_MEMBERS]; /* the single rows, by member */
+    ConvArray made[CHAIN_MEMBERS]; /* the parts, by member */
     ChainRing ring[CHAIN_MEMBERS];
     uint32_t rings;
-    LLVMValueRef words, x, y, mask; /* cells x … of row y; mask: lanes that are there, or NULL */
+    LLVMValueRef words, from; /* from: where a part begins */
+    LLVMValueRef x, y, mask;  /* cells x … of row y; mask: lanes that are there, or NULL */
     LLVMValueRef *values[CHAIN_MEMBERS], *memo[CHAIN_MEMBERS], *scalars[CHAIN_MEMBERS];
     LLVMValueRef total[CHAIN_TOTALS]; /* variables, of the launch that has totals */
 } Chain;
@@ -39,6 +40,9 @@ enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS }; /* words of 
 /* ---- emit_chain_cells.c ---- */
 
 void open_chain_cells(Chain *c); /* where the function begins */
-void emit_chain_cells(Chain *c); /* the launches for row c->y, from the single rows to the rings */
+/* The launches for row c->y, from the parts to the rings: */
+void start_chain_cells(Chain *c);
+void emit_chain_cells(Chain *c, LLVMValueRef end); /* cells [c->from, end), or as many of these as there are */
+void finish_chain_cells(Chain *c);
 
 #endif

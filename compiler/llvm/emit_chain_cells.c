@@ -33,7 +33,7 @@ static uint32_t convolution_of(const Chain *c, HReg reg) {
 static LLVMValueRef load_made(Chain *c, uint32_t conv, uint32_t channel) {
     CE *t = c->to;
     LLVMValueRef row = cv_at(t, c->made[conv].base, cv_times(t, c->made[conv].channel, channel));
-    return cv_load(t, cv_vector(t), cv_at(t, row, c->x));
+    return cv_load(t, cv_vector(t), cv_at(t, row, cv_sub(t, c->x, c->from)));
 }
 
 /* A channel of a field that member m reads, at the cells. */
@@ -57,6 +57,25 @@ static LLVMValueRef scalar(Chain *c, uint32_t m, uint32_t number, bool reciproca
     return c->scalars[m][number + (reciprocal ? chain_kernel(c->e, &c->first[m])->scalars : 0)];
 }
 
+static LLVMValueRef evaluate(Chain *c, uint32_t m, KNode n);
+
+/* A division by a number that is the same at all cells is a product with its reciprocal. */
+static bool by_scalar(const Chain *c, const Kernel *k, KNode n) {
+    const KNodeData *d = &k->nodes.data[n];
+    if (c->e->plan->f64 || c->e->machine.exact || d->kind != K_OP || d->op != OP_DIV) return false;
+    return k->nodes.data[d->operand[1]].kind == K_SCALAR;
+}
+
+static LLVMValueRef divisor(Chain *c, uint32_t m, const KNodeData *division) {
+    return scalar(c, m, chain_kernel(c->e, &c->first[m])->nodes.data[division->operand[1]].index, true);
+}
+
+/* term + x / scalar */
+static LLVMValueRef add_divided(Chain *c, uint32_t m, KNode term, const KNodeData *division) {
+    LLVMValueRef a = evaluate(c, m, term), x = evaluate(c, m, division->operand[0]);
+    return cv_fma(c->to, x, divisor(c, m, division), a);
+}
+
 static LLVMValueRef evaluate(Chain *c, uint32_t m, KNode n) {
     Emit *e = c->e;
     const Kernel *k = chain_kernel(e, &c->first[m]);
@@ -73,9 +92,13 @@ static LLVMValueRef evaluate(Chain *c, uint32_t m, KNode n) {
         break;
     }
     default:
+        if (d->op == OP_ADD && by_scalar(c, k, d->operand[1]))
+            return c->memo[m][n] = add_divided(c, m, d->operand[0], &k->nodes.data[d->operand[1]]);
+        if (d->op == OP_ADD && by_scalar(c, k, d->operand[0]))
+            return c->memo[m][n] = add_divided(c, m, d->operand[1], &k->nodes.data[d->operand[0]]);
         for (uint32_t i = 0; i < kernel_operands(d); i++) x[i] = evaluate(c, m, d->operand[i]);
-        if (d->op == OP_DIV && !e->plan->f64 && !e->machine.exact && k->nodes.data[d->operand[1]].kind == K_SCALAR)
-            v = LLVMBuildFMul(e->b, x[0], scalar(c, m, k->nodes.data[d->operand[1]].index, true), "");
+        if (by_scalar(c, k, n))
+            v = LLVMBuildFMul(e->b, x[0], divisor(c, m, d), "");
         else
             v = emit_op(e, d->op, x);
     }
@@ -193,34 +216,46 @@ static bool reads_outside(const Chain *c) {
     return false;
 }
 
-void emit_chain_cells(Chain *c) {
+void start_chain_cells(Chain *c) {
+    for (uint32_t m = 0; m < c->members; m++)
+        if (c->first[m].kind == H_LAUNCH) start_totals(c, m);
+}
+
+/* The cells of a last vector that are there. */
+static void emit_last_cells(Chain *c, LLVMValueRef n) {
+    CE *t = c->to;
+    Emit *e = c->e;
+    Guard g;
+    LLVMValueRef lane[64];
+    for (uint32_t l = 0; l < e->lanes; l++) lane[l] = emit_i64(e, l);
+    cv_when(t, &g, cv_less(t, c->x, n));
+    LLVMValueRef left = emit_splat(e, cv_sub(t, n, c->x));
+    c->mask = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, e->lanes), left, "");
+    emit_cells_of(c);
+    c->mask = NULL;
+    cv_end(t, &g);
+}
+
+void emit_chain_cells(Chain *c, LLVMValueRef end) {
     CE *t = c->to;
     Emit *e = c->e;
     Counting cells;
-    LLVMValueRef n = t->m[0];
     bool outside = reads_outside(c); /* rows of the chain have room for whole vectors; others and totals do not */
-    LLVMValueRef end = outside ? cv_plus(t, n, 1 - (int64_t)e->lanes) : n;
+    LLVMValueRef n = emit_min(e, end, t->m[0]);
     e->in_kernel = true;
-    for (uint32_t m = 0; m < c->members; m++)
-        if (c->first[m].kind == H_LAUNCH) start_totals(c, m);
-    c->x = cv_loop(t, &cells, cv_int(t, 0), end, e->lanes);
+    c->x = cv_loop(t, &cells, c->from, outside ? cv_plus(t, n, 1 - (int64_t)e->lanes) : n, e->lanes);
     emit_cells_of(c);
     emit_loop_end(e, &cells);
     if (outside) {
-        Guard g;
-        LLVMValueRef lane[64];
         c->x = LLVMBuildLoad2(e->b, e->i64, cells.variable, "");
-        for (uint32_t l = 0; l < e->lanes; l++) lane[l] = emit_i64(e, l);
-        cv_when(t, &g, cv_less(t, c->x, n));
-        LLVMValueRef left = emit_splat(e, cv_sub(t, n, c->x));
-        c->mask = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, e->lanes), left, "");
-        emit_cells_of(c);
-        c->mask = NULL;
-        cv_end(t, &g);
+        emit_last_cells(c, n);
     }
+    e->in_kernel = false;
+}
+
+void finish_chain_cells(Chain *c) {
     for (uint32_t m = 0; m < c->members; m++)
         if (c->first[m].kind == H_LAUNCH) finish_totals(c, m);
-    e->in_kernel = false;
 }
 
 void open_chain_cells(Chain *c) {

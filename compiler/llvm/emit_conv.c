@@ -44,47 +44,58 @@ ConvArray conv_array(CE *c, uint32_t which, LLVMValueRef base) {
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
 /* Registers hold the sums, the vectors, and weights; there are sums enough to hide the latency of two units that
- * add. A tile may decline (channels 0). */
-typedef ConvTile TileRule(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
-                          uint32_t depth);
+ * add. */
+typedef struct {
+    bool many; /* registers */
+    const Conv *conv;
+    const ConvPlan *p;
+    ConvForm form;
+    bool chained;
+    uint32_t depth;
+} TileFor;
+/* A tile may decline (channels 0). */
+typedef ConvTile TileRule(const TileFor *f);
 
-/* Unrolled over the taps along x and y. */
-static ConvTile tile_of_rows(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
-                             uint32_t depth) {
-    if (form == CONV_WEIGHTS || p->out > 3 || !conv_by_rows(conv)) return (ConvTile){0};
-    return (ConvTile){.channels = 1, .rows = many ? 5 : 4, .vectors = many ? 4 : 2};
+static ConvTile tile_of_taps(const TileFor *f) {
+    if (f->form != CONV_WEIGHTS) return (ConvTile){0};
+    uint32_t channels = f->many ? 4 : 2;
+    if (channels > f->p->out) channels = f->p->out;
+    uint32_t taps = (f->many ? 24 : 10) / channels, parts = (f->depth + taps - 1) / taps;
+    return (ConvTile){.channels = channels, .vectors = 1, .taps = (f->depth + parts - 1) / parts};
 }
 
-static ConvTile tile_of_taps(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
-                             uint32_t depth) {
-    if (form != CONV_WEIGHTS) return (ConvTile){0};
-    uint32_t channels = many ? 4 : 2;
-    if (channels > p->out) channels = p->out;
-    uint32_t taps = (many ? 24 : 10) / channels, parts = (depth + taps - 1) / taps;
-    return (ConvTile){.channels = channels, .vectors = 1, .taps = (depth + parts - 1) / parts};
+/* What its rows read stands in the first-level cache from one row to the next. What a chain reads of FORWARD is a part of a
+ * row of all channels. */
+static ConvTile tile_of_rows(const TileFor *f) {
+    bool forward = f->chained && f->form == CONV_FORWARD;
+    if (forward || f->p->out > 3 || !conv_by_rows(f->conv)) return (ConvTile){0};
+    uint32_t vectors = conv_row_vectors(f->many, f->conv->size[0]);
+    return (ConvTile){.channels = 1, .rows = f->many ? 5 : 4, .vectors = vectors};
 }
 
-static ConvTile tile_of_channels(bool many, const Conv *conv, const ConvPlan *p, ConvForm form,
-                                 uint32_t depth) {
-    ConvTile t = {.channels = many ? 8 : 4, .vectors = many ? 2 : 3};
-    while (t.channels > p->out && t.channels > 1) { /* fewer channels: more vectors */
+/* A part of a row may end anywhere: what whole tiles leave is for narrower ones. */
+static ConvTile tile_of_parts(const TileFor *f) {
+    if (!f->chained || f->p->out < 8) return (ConvTile){0};
+    return (ConvTile){.channels = f->many ? 8 : 4, .vectors = 3};
+}
+
+static ConvTile tile_of_channels(const TileFor *f) {
+    ConvTile t = {.channels = f->many ? 8 : 4, .vectors = f->many ? 2 : 3};
+    while (t.channels > f->p->out && t.channels > 1) { /* fewer channels: more vectors */
         t.channels /= 2;
-        t.vectors = t.vectors * 2 > (many ? 12 : 8) ? t.vectors : t.vectors * 2;
+        t.vectors = t.vectors * 2 > (f->many ? 12 : 8) ? t.vectors : t.vectors * 2;
     }
     return t;
 }
 
-static TileRule *const tiles[] = {tile_of_taps, tile_of_rows, tile_of_channels};
+static TileRule *const tiles[] = {tile_of_taps, tile_of_rows, tile_of_parts, tile_of_channels};
 
-/* What a chain reads of FORWARD is one row of all channels. */
-static ConvTile choose_tile(const Emit *e, const Conv *conv, const ConvPlan *p, ConvForm form,
-                            bool chained, uint32_t depth) {
-    bool many = e->machine.registers >= 32;
+static ConvTile choose_tile(const Emit *e, const Conv *conv, const ConvPlan *p, ConvForm form, bool chained,
+                            uint32_t depth) {
+    TileFor f = {e->machine.registers >= 32, conv, p, form, chained, depth};
     ConvTile t = {0};
-    if (!chained) t = conv_tile_last(e->lanes, many, conv, p, form);
-    for (size_t i = 0; t.channels == 0; i++)
-        if (!chained || form != CONV_FORWARD || tiles[i] != tile_of_rows)
-            t = tiles[i](many, conv, p, form, depth);
+    if (!chained) t = conv_tile_last(e->lanes, f.many, conv, p, form);
+    for (size_t i = 0; t.channels == 0; i++) t = tiles[i](&f);
     return t;
 }
 
@@ -131,9 +142,10 @@ static void extents(CE *c, LLVMValueRef u_grid, LLVMValueRef v_grid) {
     }
 }
 
-/* Of a chain: rows are made in turns, from padded ones that stand in the second-level cache, before the last of these move to
- * the front; a unit takes a few turns. A row of all channels stands together, each with room for what its last vector
- * writes beyond it; they are an odd number of vectors apart, so that rows do not compete for the same lines. */
+/* Of a chain: rows are made in turns, from padded ones that stand in the second-level cache, in a ring that the rows of a
+ * turn do not go round the end of; a unit takes a few turns. A row of all channels stands together, each with room for what
+ * its last vector writes beyond it; they are an odd number of vectors apart, so that rows do not compete for the same
+ * lines. */
 static void take_turns(CE *c) {
     Emit *e = c->e;
     int64_t tile = c->tile.rows, beyond = (int64_t)c->conv->size[1] - 1;
@@ -141,14 +153,17 @@ static void take_turns(CE *c) {
         LLVMBuildOr(e->b, cv_plus(c, c->padded.y, e->lanes), cv_int(c, e->lanes), "");
     c->padded.y = cv_times(c, c->padded.channel, c->p.in);
     LLVMValueRef rows = cv_div(c, cv_int(c, CHAIN_BYTES), cv_times(c, c->padded.y, e->size));
-    LLVMValueRef tiles = cv_div(c, emit_max(e, cv_plus(c, rows, -beyond), cv_int(c, 0)), cv_int(c, tile));
+    LLVMValueRef tiles = cv_div(c, rows, cv_int(c, 2 * tile));
     tiles = emit_max(e, emit_min(e, tiles, cv_int(c, CHAIN_TILES)), cv_int(c, 1));
     c->turn = cv_times(c, tiles, tile);
+    c->ring = cv_add(c, c->turn, cv_mul(c, c->turn, cv_ceil(c, cv_int(c, beyond), c->turn)));
     c->block = cv_mul(c, c->turn, cv_ceil(c, cv_int(c, CHAIN_ROWS), c->turn));
 }
 
-LLVMValueRef conv_turn_numbers(CE *c) {
-    return cv_mul(c, c->padded.y, cv_plus(c, c->turn, (int64_t)c->conv->size[1] - 1));
+LLVMValueRef conv_ring_numbers(CE *c) { return cv_mul(c, c->padded.y, c->ring); }
+
+LLVMValueRef conv_ring_row(CE *c, LLVMValueRef y) {
+    return cv_rem(c, cv_add(c, c->ring, cv_plus(c, y, -(int64_t)c->p.axis[1].low)), c->ring);
 }
 
 /* Which way cells are walked, and in which pieces. */
@@ -182,7 +197,7 @@ static void walk(CE *c) {
     LLVMValueRef some = emit_max(e, cv_div(c, numbers, step), cv_int(c, 1));
     c->block = cv_if(c, c->by_rows, rows, cv_mul(c, some, step));
     if (c->tile.rows) c->block = cv_int(c, c->tile.rows);
-    c->turn = NULL;
+    c->turn = c->ring = NULL;
     if (c->chained && c->form == CONV_TRANSPOSED) take_turns(c);
     c->blocks = cv_ceil(c, cv_if(c, c->by_rows, c->made[1], c->flat), c->block);
     c->planes = c->layers = NULL;
@@ -199,7 +214,7 @@ static void lay_out(CE *c) {
     c->padded.base = at;
     LLVMValueRef numbers = cv_times(c, c->padded.channel, (int64_t)c->p.in * c->p.groups);
     if (c->turn) /* for each unit */
-        numbers = cv_mul(c, conv_turn_numbers(c), c->blocks);
+        numbers = cv_mul(c, conv_ring_numbers(c), c->blocks);
     else if (c->tile.rows) /* a last tile reads rows beyond the last */
         numbers = cv_add(c, numbers, cv_times(c, c->padded.y, c->tile.rows));
     at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
@@ -256,7 +271,7 @@ static uint32_t list_sizes(CE *c, LLVMValueRef **list) {
                            &c->padded.z, &c->padded.channel, &c->copied.base, &c->copied.y,
                            &c->copied.z, &c->copied.channel, &c->folded.base, &c->folded.y,
                            &c->folded.z, &c->folded.channel, &c->weights,     &c->offsets,
-                           &c->partial,  &c->whole,          &c->bytes};
+                           &c->partial,  &c->whole,          &c->bytes,       &c->ring};
     uint32_t count = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) list[count++] = all[i];
     for (uint32_t a = 0; a < MAX_RANK; a++) {

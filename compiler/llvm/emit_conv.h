@@ -11,7 +11,7 @@
  *   total    WEIGHTS: the chunks, in order
  *
  * A tile of channels uses a vector once for each channel. Where few channels are made, a tile of rows uses it
- * once for each tap along y instead (emit_conv.c, the table of tiles).
+ * once for each tap along x instead (emit_conv_rows.c).
  *
  * Where channels are whole vectors on both sides, the arrays in the scratch have channels last instead, and vectors are
  * of channels (emit_conv_last.c).
@@ -39,8 +39,8 @@ typedef enum {
     CONV_STAGES
 } ConvStage;
 
-/* What is summed in registers at once. The gather: channels × vectors of cells, or, where `rows` is set, one
- * channel's rows × vectors. The sums: channels × taps. */
+/* What is summed in registers at once. The gather: channels × vectors of cells, or, where `rows` is set, taps along
+ * x × vectors of a row, `rows` rows of a channel one after another. The sums: channels × taps. */
 typedef struct {
     uint32_t channels, vectors, taps, rows;
     bool last;            /* channels last (emit_conv_last.c): cells × vectors of channels; taps × vectors */
@@ -68,7 +68,7 @@ typedef struct {
     LLVMValueRef flat;                     /* numbers of a plane, walked flat */
     LLVMValueRef block, blocks;  /* rows, or numbers, that a unit walks; how many of them */
     LLVMValueRef planes, layers; /* WEIGHTS: planes that a unit walks; how many such */
-    LLVMValueRef turn; /* chained: rows that are made between two moves of the padded ones */
+    LLVMValueRef turn, ring; /* chained: rows that are made at a time; padded rows that are there, one over another again */
     ConvArray padded, copied,
         folded; /* folded: what is made before it is folded, all phases of a channel */
     LLVMValueRef weights, offsets, partial; /* bytes from the start of the scratch */
@@ -96,11 +96,12 @@ LLVMValueRef conv_packed(CE *c, LLVMValueRef phase, LLVMValueRef block);
 /* Opens a description in a stage, whose sizes are words. */
 void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLVMValueRef words);
 
-/* Of a chain: row `y` of all channels of what FORWARD makes, each to its row of `to`; rows are as long as whole vectors.
- * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from padded rows of which the first stands at x. */
-void conv_chain_row(CE *c, LLVMValueRef y, const ConvArray *to);
+/* Of a chain: cells [from, end) of row `y`, whole vectors, of all channels of what FORWARD makes, to `to`, where they begin.
+ * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from a ring of padded rows at x. */
+void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to);
 void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y);
-LLVMValueRef conv_turn_numbers(CE *c); /* of the padded rows of a unit */
+LLVMValueRef conv_ring_numbers(CE *c);               /* of the padded rows of a unit */
+LLVMValueRef conv_ring_row(CE *c, LLVMValueRef y); /* where in the ring the padded row y stands */
 
 /* Rows of v from y on, of which the first stands at v.base. */
 typedef struct {
@@ -119,7 +120,35 @@ void conv_fold(CE *c, LLVMValueRef unit);
 void conv_sums(CE *c, LLVMValueRef unit);
 void conv_total(CE *c, LLVMValueRef unit);
 
+/* ---- tiles (emit_conv_tile.c, emit_conv_rows.c): sums live in registers, as SSA values, never in memory ---- */
+
+enum { MOST_SUMS = 32 };
+const char *conv_tile_name(CE *c, const char *what);
 LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count); /* not inlined */
+void conv_call_tile(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t count);
+LLVMValueRef conv_int_at(CE *c, LLVMValueRef p, LLVMValueRef i); /* of an array of i64 */
+
+/* Adds to the sums of tile f the turns [from, to) of its loop. */
+typedef void AddTurns(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum);
+/* `count` sums over all `turns`, `most` of them at most, of `terms` terms each: long ones as sums of runs. */
+void conv_sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms, uint32_t most,
+                   AddTurns *add, LLVMValueRef *sum, uint32_t count);
+/* Copies numbers, whole vectors where there are as many; the last two may overlap. */
+void conv_copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count);
+
+/* What a unit of the gather works on. */
+typedef struct {
+    LLVMValueRef tile, x, offsets, weights, depth, valid;
+    ConvArray to; /* base: of its first channel and plane */
+} ConvGather;
+/* Where a phase of what is made goes. */
+ConvArray conv_made_array(CE *c, LLVMValueRef phase);
+
+/* Vectors of a tile of rows of `taps` taps along x, for a machine of many registers or one of few. */
+uint32_t conv_row_vectors(bool many, uint32_t taps);
+/* Rows from `y`, as many as a tile has, of one channel of what is made. */
+void conv_gather_rows(CE *c, const ConvGather *g, LLVMValueRef y);
+
 /* Where position p of an axis of n cells is read: the cell inside, and what it counts: 1, -1, 0. */
 typedef struct {
     LLVMValueRef at, factor; /* real; NULL: 1 */

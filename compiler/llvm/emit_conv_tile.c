@@ -3,16 +3,16 @@
 
 #include <string.h>
 
-enum { WINDOW = 8, MOST_SUMS = 32 }; /* tiles that are made before they are copied to their rows */
+enum { WINDOW = 8 }; /* tiles that are made before they are copied to their rows */
 
-static const char *tile_name(CE *c, const char *what) {
+const char *conv_tile_name(CE *c, const char *what) {
     uint32_t number = (uint32_t)(c->conv - c->e->plan->convs.data);
     return arena_format(c->e->arena, "pdn_conv_%u_%s_%s", number, conv_form_names[c->form], what);
 }
 
 LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count) {
     Emit *e = c->e;
-    const char *name = tile_name(c, what);
+    const char *name = conv_tile_name(c, what);
     LLVMValueRef f = emit_function(e, name, LLVMFunctionType(e->none, types, count, false), false);
     LLVMAddAttributeAtIndex(
         f, (unsigned)LLVMAttributeFunctionIndex,
@@ -21,11 +21,11 @@ LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uin
     return f;
 }
 
-static void call_tile(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t count) {
+void conv_call_tile(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t count) {
     LLVMBuildCall2(c->e->b, LLVMGlobalGetValueType(f), f, args, count, "");
 }
 
-static LLVMValueRef int_at(CE *c, LLVMValueRef p, LLVMValueRef i) {
+LLVMValueRef conv_int_at(CE *c, LLVMValueRef p, LLVMValueRef i) {
     LLVMValueRef at = LLVMBuildInBoundsGEP2(c->e->b, c->e->i64, p, &i, 1, "");
     return LLVMBuildLoad2(c->e->b, c->e->i64, at, "");
 }
@@ -36,9 +36,6 @@ static LLVMValueRef int_at(CE *c, LLVMValueRef p, LLVMValueRef i) {
  * row grows with the root of n at least. */
 enum { RUN = 192 };
 
-/* Adds to the sums of tile f the turns [from, to) of its loop. */
-typedef void AddTurns(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum);
-
 static void clear_sums(CE *c, LLVMValueRef *sum, uint32_t count, const char *name) {
     for (uint32_t i = 0; i < count; i++) {
         if (!sum[i]) sum[i] = emit_variable(c->e, cv_vector(c), name);
@@ -46,12 +43,11 @@ static void clear_sums(CE *c, LLVMValueRef *sum, uint32_t count, const char *nam
     }
 }
 
-/* `count` sums over all `turns` of `terms` terms each. */
-static void sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms, AddTurns *add,
-                     LLVMValueRef *sum, uint32_t count) {
+void conv_sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms, uint32_t most,
+                   AddTurns *add, LLVMValueRef *sum, uint32_t count) {
     Emit *e = c->e;
     LLVMValueRef part[MOST_SUMS] = {0};
-    uint32_t runs = (conv_depth(c) + RUN - 1) / RUN, most = conv_depth(c) / terms;
+    uint32_t runs = (most * terms + RUN - 1) / RUN;
     clear_sums(c, sum, count, "sum");
     if (runs < 2 || most < 2) {
         add(c, f, vectors, cv_int(c, 0), turns, sum);
@@ -72,23 +68,32 @@ static void sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns
 
 /* ---- gather --------------------------------------------------------------------------------------- */
 
-/* sum[o vectors + v] += weights[k channels + o] x[offsets[k] + v lanes], for from <= k < to. */
-static void add_taps(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum) {
+/* Taps along x, one after another in what is read, that a turn adds; it is not to be too much code. */
+static uint32_t line_taps(const CE *c) {
+    uint32_t taps = c->conv->size[0];
+    return c->conv->stride[0] == 1 && taps <= 9 ? taps : 1;
+}
+
+/* sum[o vectors + v] += weights[k channels + o] x[offsets[k] + v lanes], for the taps k of the lines [from, to). */
+static void add_lines(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum) {
     Emit *e = c->e;
     LLVMValueRef x[MOST_SUMS];
-    uint32_t channels = c->tile.channels;
+    uint32_t channels = c->tile.channels, taps = line_taps(c);
+    int64_t apart = (int64_t)c->conv->dilation[0] * (c->form == CONV_TRANSPOSED ? -1 : 1);
     Counting loop;
-    LLVMValueRef k = cv_loop(c, &loop, from, to, 1);
-    LLVMValueRef at = cv_at(c, LLVMGetParam(f, 0), int_at(c, LLVMGetParam(f, 1), k));
+    LLVMValueRef k = cv_times(c, cv_loop(c, &loop, from, to, 1), taps);
+    LLVMValueRef first = cv_at(c, LLVMGetParam(f, 0), conv_int_at(c, LLVMGetParam(f, 1), k));
     LLVMValueRef w = cv_at(c, LLVMGetParam(f, 2), cv_times(c, k, channels));
-    for (uint32_t v = 0; v < vectors; v++)
-        x[v] = cv_load(c, cv_vector(c), cv_at(c, at, cv_int(c, (int64_t)v * e->lanes)));
-    for (uint32_t o = 0; o < channels; o++) {
-        LLVMValueRef weight = emit_splat(e, cv_load(c, e->real, cv_at(c, w, cv_int(c, o))));
-        for (uint32_t v = 0; v < vectors; v++) {
-            LLVMValueRef s = sum[o * vectors + v];
-            LLVMValueRef old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
-            LLVMBuildStore(e->b, cv_fma(c, weight, x[v], old), s);
+    for (uint32_t tap = 0; tap < taps; tap++) {
+        for (uint32_t v = 0; v < vectors; v++)
+            x[v] = cv_load(c, cv_vector(c), cv_at(c, first, cv_int(c, tap * apart + (int64_t)v * e->lanes)));
+        for (uint32_t o = 0; o < channels; o++) {
+            LLVMValueRef weight = emit_splat(e, cv_load(c, e->real, cv_at(c, w, cv_int(c, tap * channels + o))));
+            for (uint32_t v = 0; v < vectors; v++) {
+                LLVMValueRef s = sum[o * vectors + v];
+                LLVMValueRef old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
+                LLVMBuildStore(e->b, cv_fma(c, weight, x[v], old), s);
+            }
         }
     }
     emit_loop_end(e, &loop);
@@ -102,10 +107,12 @@ static LLVMValueRef gather_tile(CE *c) {
     LLVMTypeRef types[7] = {e->ptr, e->ptr, e->ptr, e->i64, e->ptr, e->i64, e->i64};
     uint32_t channels = c->tile.channels, vectors = c->tile.vectors;
     const char *what = arena_format(e->arena, "tile_%u_%u", channels, vectors);
-    LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, what)), sum[MOST_SUMS] = {0};
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, conv_tile_name(c, what)), sum[MOST_SUMS] = {0};
     if (f) return f;
     f = conv_tile_function(c, what, types, 7);
-    sum_runs(c, f, vectors, LLVMGetParam(f, 3), 1, add_taps, sum, channels * vectors);
+    uint32_t taps = line_taps(c), most = conv_depth(c) / taps;
+    LLVMValueRef lines = taps > 1 ? cv_int(c, most) : LLVMGetParam(f, 3); /* phases have depths of their own */
+    conv_sum_runs(c, f, vectors, lines, taps, most, add_lines, sum, channels * vectors);
     for (uint32_t o = 0; o < channels; o++) {
         Guard g;
         bool partial = c->p.out % channels != 0 && o > 0;
@@ -121,8 +128,7 @@ static LLVMValueRef gather_tile(CE *c) {
     return f;
 }
 
-/* Copies a run of numbers, whole vectors where there are as many; the last two may overlap. */
-static void copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count) {
+void conv_copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count) {
     Emit *e = c->e;
     LLVMValueRef lanes = cv_int(c, e->lanes), last = cv_sub(c, count, lanes);
     LLVMBasicBlockRef many = emit_block(e, "many"), few = emit_block(e, "few"),
@@ -143,19 +149,13 @@ static void copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef cou
     LLVMPositionBuilderAtEnd(e->b, join);
 }
 
-/* What a unit of the gather works on. */
-typedef struct {
-    LLVMValueRef tile, x, offsets, weights, depth, valid;
-    ConvArray to; /* base: of its first channel and plane */
-} Gather;
-
-static void run_tile(CE *c, const Gather *g, LLVMValueRef x, LLVMValueRef to, LLVMValueRef apart) {
+static void run_tile(CE *c, const ConvGather *g, LLVMValueRef x, LLVMValueRef to, LLVMValueRef apart) {
     LLVMValueRef args[7] = {cv_at(c, g->x, x), g->offsets, g->weights, g->depth, to, apart,
                             g->valid};
-    call_tile(c, g->tile, args, 7);
+    conv_call_tile(c, g->tile, args, 7);
 }
 
-static void gather_rows(CE *c, const Gather *g, LLVMValueRef from, LLVMValueRef end) {
+static void gather_rows(CE *c, const ConvGather *g, LLVMValueRef from, LLVMValueRef end) {
     Counting rows, cells;
     LLVMValueRef y = cv_loop(c, &rows, from, end, 1);
     LLVMValueRef x =
@@ -167,7 +167,7 @@ static void gather_rows(CE *c, const Gather *g, LLVMValueRef from, LLVMValueRef 
 }
 
 /* Copies what stands in the window, the numbers [from, from + count) of the plane, to its rows. */
-static void leave_window(CE *c, const Gather *g, LLVMValueRef window, LLVMValueRef from,
+static void leave_window(CE *c, const ConvGather *g, LLVMValueRef window, LLVMValueRef from,
                          LLVMValueRef count) {
     Emit *e = c->e;
     int64_t apart = (int64_t)WINDOW * c->tile.vectors * e->lanes;
@@ -183,7 +183,7 @@ static void leave_window(CE *c, const Gather *g, LLVMValueRef window, LLVMValueR
     LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntSGT, run, cv_int(c, 0), "");
     LLVMValueRef most = cv_if(c, some, g->valid, cv_int(c, 0));
     LLVMValueRef o = cv_loop(c, &channels, cv_int(c, 0), most, 1);
-    copy_run(c, cv_at(c, g->to.base, cv_add(c, to, cv_mul(c, o, g->to.channel))),
+    conv_copy_run(c, cv_at(c, g->to.base, cv_add(c, to, cv_mul(c, o, g->to.channel))),
              cv_at(c, window, cv_add(c, at, cv_times(c, o, apart))), run);
     emit_loop_end(e, &channels);
     LLVMBuildStore(e->b, cv_plus(c, row, 1), y);
@@ -192,7 +192,7 @@ static void leave_window(CE *c, const Gather *g, LLVMValueRef window, LLVMValueR
     emit_loop_end(e, &runs);
 }
 
-static void gather_flat(CE *c, const Gather *g, LLVMValueRef from, LLVMValueRef end) {
+static void gather_flat(CE *c, const ConvGather *g, LLVMValueRef from, LLVMValueRef end) {
     Emit *e = c->e;
     int64_t tile = (int64_t)c->tile.vectors * e->lanes, apart = WINDOW * tile;
     LLVMTypeRef type = LLVMArrayType2(e->real, (uint64_t)(c->tile.channels * apart));
@@ -208,122 +208,8 @@ static void gather_flat(CE *c, const Gather *g, LLVMValueRef from, LLVMValueRef 
     emit_loop_end(e, &windows);
 }
 
-/* Parameters of a tile of rows. */
-enum { R_X, R_OFFSETS, R_WEIGHTS, R_TURNS, R_PITCH, R_OUT, R_APART, R_COUNT };
-
-/* Weights of the taps along y at position `kx`, in the order of rows of the padded array: the taps of a transpose
- * stand backwards there. */
-static void column_weights(CE *c, LLVMValueRef w, uint32_t kx, LLVMValueRef *column) {
-    uint32_t nx = c->conv->size[0], ny = c->conv->size[1];
-    for (uint32_t ky = 0; ky < ny; ky++) {
-        uint32_t at = ky * nx + kx;
-        if (c->form == CONV_TRANSPOSED) at = nx * ny - 1 - at;
-        column[ky] = emit_splat(c->e, cv_load(c, c->e->real, cv_at(c, w, cv_int(c, at))));
-    }
-}
-
-/* Turns are channels and planes of taps. */
-static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum) {
-    Emit *e = c->e;
-    LLVMValueRef column[MOST_SUMS];
-    uint32_t rows = c->tile.rows, nx = c->conv->size[0], ny = c->conv->size[1];
-    int64_t plane = (int64_t)nx * ny;
-    Counting loop;
-    LLVMValueRef turn = cv_loop(c, &loop, from, to, 1);
-    LLVMValueRef k = cv_times(c, turn, plane), w = cv_at(c, LLVMGetParam(f, R_WEIGHTS), k);
-    LLVMValueRef first = cv_plus(c, k, c->form == CONV_TRANSPOSED ? plane - 1 : 0);
-    LLVMValueRef x = cv_at(c, LLVMGetParam(f, R_X), int_at(c, LLVMGetParam(f, R_OFFSETS), first));
-    for (uint32_t kx = 0; kx < nx; kx++) {
-        column_weights(c, w, kx, column);
-        LLVMValueRef row = cv_at(c, x, cv_int(c, kx));
-        for (uint32_t j = 0; j < rows + ny - 1; j++) {
-            for (uint32_t v = 0; v < vectors; v++) {
-                LLVMValueRef at = cv_at(c, row, cv_int(c, (int64_t)v * e->lanes));
-                LLVMValueRef read = cv_load(c, cv_vector(c), at);
-                for (uint32_t r = j < ny ? 0 : j - ny + 1; r < rows && r <= j; r++) {
-                    LLVMValueRef s = sum[r * vectors + v];
-                    LLVMValueRef old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
-                    LLVMBuildStore(e->b, cv_fma(c, column[j - r], read, old), s);
-                }
-            }
-            row = cv_at(c, row, LLVMGetParam(f, R_PITCH));
-        }
-    }
-    emit_loop_end(e, &loop);
-}
-
-/* tile(…): out[r apart + cell] = sum over turns (channels, taps along z), taps along y and x of weight × x, for the
- * tile's rows r: a vector of x is used for every row that reads it. */
-static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
-    Emit *e = c->e;
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMTypeRef p = e->ptr, i = e->i64, types[R_COUNT] = {p, p, p, i, i, p, i};
-    const char *what = arena_format(e->arena, "tile_%u", vectors);
-    LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, what));
-    if (f) return f;
-    f = conv_tile_function(c, what, types, R_COUNT);
-    LLVMValueRef sum[MOST_SUMS] = {0};
-    uint32_t rows = c->tile.rows;
-    sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), c->conv->size[0] * c->conv->size[1], add_planes, sum,
-             rows * vectors);
-    for (uint32_t r = 0; r < rows; r++) {
-        LLVMValueRef to =
-            cv_at(c, LLVMGetParam(f, R_OUT), cv_times(c, LLVMGetParam(f, R_APART), r));
-        for (uint32_t v = 0; v < vectors; v++)
-            cv_store(c, LLVMBuildLoad2(e->b, cv_vector(c), sum[r * vectors + v], ""),
-                     cv_at(c, to, cv_int(c, (int64_t)v * e->lanes)));
-    }
-    LLVMBuildRetVoid(e->b);
-    LLVMPositionBuilderAtEnd(e->b, back);
-    return f;
-}
-
-/* Rows from `y`, as many as a tile has. */
-static void gather_tiles_of_rows(CE *c, const Gather *g, LLVMValueRef y) {
-    Emit *e = c->e;
-    uint32_t usual = c->tile.vectors, rows = c->tile.rows;
-    LLVMTypeRef type = LLVMArrayType2(e->real, (uint64_t)rows * (usual + 1) * e->lanes);
-    LLVMValueRef window = emit_variable(e, type, "window"), lanes = cv_int(c, e->lanes);
-    LLVMSetAlignment(window, 64);
-    LLVMValueRef valid = emit_min(e, cv_sub(c, c->made[1], y), cv_int(c, rows));
-    LLVMValueRef turns = cv_int(c, (int64_t)c->p.in * c->conv->size[2]);
-    Counting cells, each;
-    LLVMValueRef x = cv_loop(c, &cells, cv_int(c, 0), c->made[0], 0);
-    LLVMValueRef left = cv_sub(c, c->made[0], x), vectors = cv_ceil(c, left, lanes);
-    LLVMValueRef tile = g->tile, width = cv_int(c, (int64_t)usual * e->lanes);
-    if (usual == 4) { /* 4 a tile, but 5 where one is left, else 3 */
-        LLVMValueRef rest = cv_rem(c, vectors, cv_int(c, 4));
-        LLVMValueRef none = LLVMBuildICmp(e->b, LLVMIntEQ, rest, cv_int(c, 0), "");
-        LLVMValueRef one = LLVMBuildICmp(e->b, LLVMIntEQ, rest, cv_int(c, 1), "");
-        one = LLVMBuildAnd(e->b, one, cv_less(c, cv_int(c, 4), vectors), "");
-        LLVMValueRef other = cv_if(c, one, rows_tile(c, 5), rows_tile(c, 3));
-        tile = cv_if(c, none, tile, other);
-        other = cv_if(c, one, cv_int(c, 5 * (int64_t)e->lanes), cv_int(c, 3 * (int64_t)e->lanes));
-        width = cv_if(c, none, width, other);
-    }
-    LLVMValueRef all = LLVMBuildICmp(e->b, LLVMIntEQ, valid, cv_int(c, rows), "");
-    LLVMValueRef direct =
-        LLVMBuildAnd(e->b, all, LLVMBuildICmp(e->b, LLVMIntSGE, left, width, ""), "");
-    LLVMValueRef to = cv_at(c, g->to.base, cv_add(c, cv_mul(c, y, g->to.y), x));
-    LLVMValueRef from = cv_at(c, g->x, cv_add(c, cv_mul(c, y, c->padded.y), x));
-    LLVMValueRef args[R_COUNT] = {from,
-                                  g->offsets,
-                                  g->weights,
-                                  turns,
-                                  c->padded.y,
-                                  cv_if(c, direct, to, window),
-                                  cv_if(c, direct, g->to.y, width)};
-    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(g->tile), tile, args, R_COUNT, "");
-    LLVMValueRef r = cv_loop(c, &each, cv_int(c, 0), cv_if(c, direct, cv_int(c, 0), valid), 1);
-    copy_run(c, cv_at(c, to, cv_mul(c, r, g->to.y)), cv_at(c, window, cv_mul(c, r, width)),
-             emit_min(e, width, left));
-    emit_loop_end(e, &each);
-    cells.step = width;
-    emit_loop_end(e, &cells);
-}
-
 /* Where a phase of what is made goes. */
-static ConvArray made_array(CE *c, LLVMValueRef phase) {
+ConvArray conv_made_array(CE *c, LLVMValueRef phase) {
     if (!c->p.folds) return conv_array(c, c->form == CONV_FORWARD, conv_word(c, CONV_MADE));
     ConvArray a = c->folded;
     LLVMValueRef volume = cv_mul(c, a.z, c->made[2]);
@@ -342,20 +228,20 @@ void conv_gather(CE *c, LLVMValueRef unit) {
     LLVMValueRef z = cv_rem(c, rest, c->made[2]), phase = cv_div(c, rest, c->made[2]);
     LLVMValueRef group = cv_div(c, channels, each);
     LLVMValueRef first = cv_times(c, cv_rem(c, channels, each), c->tile.channels);
-    Gather g = {.tile = c->tile.rows ? rows_tile(c, c->tile.vectors) : gather_tile(c),
+    ConvGather g = {.tile = c->tile.rows ? NULL : gather_tile(c),
                 .offsets = conv_offsets(c, phase)};
     g.weights = conv_packed(c, phase, channels);
     g.depth = conv_phase_depth(c, phase);
     g.valid = emit_min(e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
     LLVMValueRef at = cv_mul(c, cv_times(c, group, c->p.in), c->padded.channel);
     g.x = cv_at(c, conv_scratch(c, c->padded.base), cv_add(c, at, cv_mul(c, z, c->padded.z)));
-    g.to = made_array(c, phase);
+    g.to = conv_made_array(c, phase);
     first = cv_add(c, first, cv_times(c, group, c->p.out));
     g.to.base =
         cv_at(c, g.to.base, cv_add(c, cv_mul(c, first, g.to.channel), cv_mul(c, z, g.to.z)));
     LLVMValueRef from = cv_mul(c, block, c->block), to = cv_add(c, from, c->block);
     if (c->tile.rows) {
-        gather_tiles_of_rows(c, &g, from);
+        conv_gather_rows(c, &g, from);
         return;
     }
     LLVMBasicBlockRef rows = emit_block(e, "rows"), flat = emit_block(e, "flat"),
@@ -372,26 +258,25 @@ void conv_gather(CE *c, LLVMValueRef unit) {
 
 /* ---- rows of a chain --------------------------------------------------------------------------------- */
 
-/* Tiles of a row from x on, below the vectors `to`; returns where they end. */
-static LLVMValueRef chain_tiles(CE *c, Gather *g, LLVMValueRef row, LLVMValueRef from,
-                                LLVMValueRef to) {
+/* Tiles of a row from x on, as many as fit below `end`; returns where they end. */
+static LLVMValueRef chain_tiles(CE *c, ConvGather *g, LLVMValueRef row, LLVMValueRef from, LLVMValueRef x,
+                                LLVMValueRef end) {
     Counting tiles;
     int64_t width = (int64_t)c->tile.vectors * c->e->lanes;
     g->tile = gather_tile(c);
-    LLVMValueRef x = cv_loop(c, &tiles, from, cv_plus(c, to, 1 - width), width);
-    run_tile(c, g, cv_add(c, row, x), cv_at(c, g->to.base, x), g->to.channel);
+    x = cv_loop(c, &tiles, x, cv_plus(c, end, 1 - width), width);
+    run_tile(c, g, cv_add(c, row, x), cv_at(c, g->to.base, cv_sub(c, x, from)), g->to.channel);
     emit_loop_end(c->e, &tiles);
     return LLVMBuildLoad2(c->e->b, c->e->i64, tiles.variable, "");
 }
 
-void conv_chain_row(CE *c, LLVMValueRef y, const ConvArray *to) {
+void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to) {
     Counting blocks;
     ConvTile usual = c->tile;
     LLVMValueRef zero = cv_int(c, 0), row = cv_mul(c, y, c->padded.y);
-    LLVMValueRef end = cv_times(c, cv_ceil(c, c->made[0], cv_int(c, c->e->lanes)), c->e->lanes);
     LLVMValueRef block = cv_loop(c, &blocks, zero, cv_int(c, conv_channel_blocks(c)), 1);
     LLVMValueRef first = cv_times(c, block, usual.channels);
-    Gather g = {
+    ConvGather g = {
         .x = conv_scratch(c, c->padded.base),
         .offsets = conv_offsets(c, zero),
         .weights = conv_packed(c, zero, block),
@@ -399,25 +284,14 @@ void conv_chain_row(CE *c, LLVMValueRef y, const ConvArray *to) {
         .valid = emit_min(c->e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, usual.channels)),
         .to = *to};
     g.to.base = cv_at(c, to->base, cv_mul(c, first, to->channel));
-    LLVMValueRef x = chain_tiles(c, &g, row, zero, end);
-    if (usual.vectors > 1) { /* what is left: a vector at a time */
-        c->tile.vectors = 1;
-        chain_tiles(c, &g, row, x, end);
-        c->tile = usual;
+    LLVMValueRef x = from;
+    x = chain_tiles(c, &g, row, from, x, end);
+    while (c->tile.vectors > 1) {
+        c->tile.vectors = (c->tile.vectors + 1) / 2;
+        x = chain_tiles(c, &g, row, from, x, end);
     }
+    c->tile = usual;
     emit_loop_end(c->e, &blocks);
-}
-
-void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y) {
-    Counting channels;
-    LLVMValueRef zero = cv_int(c, 0);
-    Gather g = {.tile = rows_tile(c, c->tile.vectors), .offsets = conv_offsets(c, zero), .x = x};
-    LLVMValueRef o = cv_loop(c, &channels, zero, cv_int(c, c->p.out), 1);
-    g.weights = conv_packed(c, zero, o);
-    g.to = made_array(c, zero);
-    g.to.base = cv_at(c, g.to.base, cv_mul(c, o, g.to.channel));
-    gather_tiles_of_rows(c, &g, y);
-    emit_loop_end(c->e, &channels);
 }
 
 /* ---- sums -------------------------------------------------------------------------------------------- */
@@ -497,7 +371,7 @@ static LLVMValueRef sums_tile(CE *c) {
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef p = e->ptr, i = e->i64;
     LLVMTypeRef types[S_COUNT] = {p, p, p, i, i, i, i, i, i, p, i, i};
-    LLVMValueRef f = LLVMGetNamedFunction(e->module, tile_name(c, "tile")), sum[MOST_SUMS],
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, conv_tile_name(c, "tile")), sum[MOST_SUMS],
                  x[MOST_SUMS], v[MOST_SUMS], total[MOST_SUMS], zero = cv_int(c, 0);
     if (f) return f;
     f = conv_tile_function(c, "tile", types, S_COUNT);
@@ -511,7 +385,7 @@ static LLVMValueRef sums_tile(CE *c) {
     LLVMValueRef x0 = cv_at(c, LLVMGetParam(f, S_X), cv_mul(c, r, LLVMGetParam(f, S_X_ROUND)));
     LLVMValueRef v0 = cv_at(c, LLVMGetParam(f, S_V), cv_mul(c, r, LLVMGetParam(f, S_V_ROUND)));
     for (uint32_t k = 0; k < taps; k++)
-        x[k] = cv_at(c, x0, int_at(c, LLVMGetParam(f, S_OFFSETS), cv_int(c, k)));
+        x[k] = cv_at(c, x0, conv_int_at(c, LLVMGetParam(f, S_OFFSETS), cv_int(c, k)));
     for (uint32_t o = 0; o < channels; o++) { /* channels that are not there: the first again */
         LLVMValueRef there = cv_less(c, cv_int(c, o), LLVMGetParam(f, S_CHANNELS));
         LLVMValueRef at = cv_times(c, LLVMGetParam(f, S_V_APART), o);
@@ -596,7 +470,7 @@ void conv_sums(CE *c, LLVMValueRef unit) {
     args[S_OFFSETS] = LLVMBuildInBoundsGEP2(e->b, e->i64, offsets, &k, 1, "");
     args[S_OUT] = cv_at(c, out, k);
     args[S_TAPS] = cv_sub(c, cv_int(c, depth), k);
-    call_tile(c, tile, args, S_COUNT);
+    conv_call_tile(c, tile, args, S_COUNT);
     emit_loop_end(e, &taps);
 }
 
@@ -619,7 +493,7 @@ void conv_chain_sums(CE *c, CE *from, const ChainRows *rows, LLVMValueRef out) {
     args[S_OUT] = cv_at(c, out, cv_add(c, cv_times(c, first, depth), k));
     args[S_TAPS] = cv_sub(c, cv_int(c, depth), k);
     args[S_CHANNELS] = emit_min(c->e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
-    call_tile(c, tile, args, S_COUNT);
+    conv_call_tile(c, tile, args, S_COUNT);
     emit_loop_end(c->e, &taps);
     emit_loop_end(c->e, &blocks);
 }

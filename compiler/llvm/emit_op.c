@@ -177,28 +177,33 @@ static LLVMValueRef estimate(Emit *e, LLVMValueRef b) {
 
 static bool is_one(Emit *e, LLVMValueRef v) { return v == emit_number(e, LLVMTypeOf(v), 1); }
 
-/* A Newton step on the estimate of 1/b: within 1 ulp, and where that is 0 or infinite it is so exactly. */
-static LLVMValueRef reciprocal_by_estimate(Emit *e, LLVMValueRef b) {
+/* A Newton step on the estimate r0 of 1/b. */
+static LLVMValueRef newton_step(Emit *e, LLVMValueRef b, LLVMValueRef r0) {
     LLVMTypeRef t = LLVMTypeOf(b);
-    LLVMValueRef r0 = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, "");
+    LLVMValueRef minus = LLVMBuildFNeg(e->b, b, "");
     LLVMValueRef error = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, emit_number(e, t, 1)}, 3);
-    LLVMValueRef r = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
+    return emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
+}
+
+/* Within 1 ulp, and where that is 0 or infinite it is so exactly. */
+static LLVMValueRef reciprocal_by_estimate(Emit *e, LLVMValueRef b) {
+    LLVMValueRef r0 = estimate(e, b), r = newton_step(e, b, r0);
     return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, r, r, ""), r0, r, "");
 }
 
-/* q where b is a normal number; elsewhere, which is rare, what the divider gives: there the estimate is not good enough. */
-static LLVMValueRef divide_tiny(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef q) {
+/* q, but what the divider gives where that is NaN, which is rare: b is 0 or so small that 1/b is too large, a or b is
+ * infinite, the quotient is too large. */
+static LLVMValueRef divide_rare(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef q) {
     LLVMTypeRef t = LLVMTypeOf(b);
-    LLVMValueRef size = emit_intrinsic(e, "llvm.fabs", t, &b, 1);
-    LLVMValueRef tiny = LLVMBuildFCmp(e->b, LLVMRealOLT, size, emit_number(e, t, 0x1p-126), ""), any = tiny;
+    LLVMValueRef wrong = LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, ""), any = wrong;
     if (LLVMGetTypeKind(t) == LLVMVectorTypeKind) {
         LLVMTypeRef bits = LLVMIntTypeInContext(e->context, LLVMGetVectorSize(t));
-        any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, tiny, bits, ""), LLVMConstNull(bits), "");
+        any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, wrong, bits, ""), LLVMConstNull(bits), "");
     }
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), rare = emit_block(e, "tiny"), go = emit_block(e, "divided");
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), rare = emit_block(e, "rare"), go = emit_block(e, "divided");
     LLVMBuildCondBr(e->b, any, rare, go);
     LLVMPositionBuilderAtEnd(e->b, rare);
-    LLVMValueRef slow = LLVMBuildSelect(e->b, tiny, LLVMBuildFDiv(e->b, a, b, ""), q, "");
+    LLVMValueRef slow = LLVMBuildSelect(e->b, wrong, LLVMBuildFDiv(e->b, a, b, ""), q, "");
     LLVMBuildBr(e->b, go);
     LLVMPositionBuilderAtEnd(e->b, go);
     LLVMValueRef phi = LLVMBuildPhi(e->b, t, "");
@@ -207,17 +212,14 @@ static LLVMValueRef divide_tiny(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMVal
 }
 
 /* a / b in single precision: with 1/b by a Newton step, one more on the quotient; within 1 ulp, 1.5 where a is so small that
- * its last bits are lost on the way (below 1e-30). Where that gives NaN (an
- * infinite a or b, or a quotient that overflows) a * (1/b) is what IEEE asks for. */
+ * its last bits are lost on the way (below 1e-30). */
 static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
-    LLVMValueRef r = reciprocal_by_estimate(e, b);
-    if (is_one(e, a)) return r;
+    if (is_one(e, a)) return reciprocal_by_estimate(e, b);
+    LLVMValueRef r = newton_step(e, b, estimate(e, b));
     LLVMValueRef minus = LLVMBuildFNeg(e->b, b, ""), first = LLVMBuildFMul(e->b, a, r, "");
     LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, first, a}, 3);
-    LLVMValueRef q = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, first}, 3);
-    q = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, ""), first, q, "");
-    return divide_tiny(e, a, b, q);
+    return divide_rare(e, a, b, emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, first}, 3));
 }
 
 static LLVMValueRef divide(Emit *e, LLVMValueRef a, LLVMValueRef b) {
