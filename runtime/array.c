@@ -44,7 +44,7 @@ PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *
     }
     int64_t rounded = bytes == 0 ? ALIGNMENT : (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     int64_t available = rounded < (1 << 20) ? INT64_MAX : pdn_memory_available();
-    void *data = rounded <= available ? aligned_alloc(ALIGNMENT, (size_t)rounded) : NULL;
+    void *data = rounded <= available ? pdn_memory_new((size_t)rounded) : NULL;
     if (!data) {
         return pdn_fail(error, PDN_ERROR_MEMORY,
                         "an array of %s values needs %s of memory; %s are available",

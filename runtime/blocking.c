@@ -9,16 +9,12 @@
  * A ring is mapped twice, one behind the other, so that a window of its rows is always one piece, whatever row it begins with.
  *
  * M. Wittmann, G. Hager, J. Treibig, G. Wellein: Leveraging shared caches for parallel temporal blocking of stencil codes, 2010. */
-#define _GNU_SOURCE /* memfd_create */
-#include "runtime/pdn.h"
+#include "runtime/blocking.h"
+#include "runtime/rooms.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "runtime/blocking.h"
 
 enum {
     PAGE = 4096,
@@ -50,10 +46,8 @@ typedef struct {
     int64_t most_halo, beside; /* lines beside a strip: of stages; nobody's */
     PdnGrid grid;              /* strides of rings */
     int64_t ring_bytes;
-    struct Room {
-        atomic_flag taken;
-        char *base;
-    } * room;
+    Room *room;                /* as many as threads */
+    atomic_flag *taken;        /* of each: by a thread */
     int rooms;
     /* Where rows are read across the ends: rows nearer to them than this are made apart (`run_seam`). */
     int64_t margin;
@@ -62,43 +56,18 @@ typedef struct {
 
 /* ---- rings ---------------------------------------------------------------------------------- */
 
-static bool map_rings(const Blocking *b, char **base) {
-    size_t ring = (size_t)b->ring_bytes, all = ring * (size_t)b->rings;
-    int file = memfd_create("rings", MFD_CLOEXEC);
-    if (file < 0) return false;
-    *base = mmap(NULL, 2 * all + 2 * PAGE, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    bool good = *base != MAP_FAILED && ftruncate(file, (off_t)all) == 0;
-    for (size_t i = 0; good && i < 2 * (size_t)b->rings; i++)
-        good = mmap(*base + PAGE + i * ring, ring, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                    file, (off_t)(i / 2 * ring)) != MAP_FAILED;
-    close(file);
-    return good;
-}
-
-static void free_rooms(Blocking *b) {
-    for (int i = 0; i < b->rooms; i++)
-        if (b->room[i].base && b->room[i].base != MAP_FAILED)
-            munmap(b->room[i].base, 2 * (size_t)(b->ring_bytes * b->rings) + 2 * PAGE);
-    free(b->room);
-}
-
-static bool make_rooms(Blocking *b, int count) {
+static bool take_rooms(Blocking *b, PdnRooms *rooms, int count) {
     b->room = calloc((size_t)count, sizeof *b->room);
-    bool good = b->room != NULL;
-    while (good && b->rooms < count) {
-        struct Room *room = &b->room[b->rooms++];
-        good = map_rings(b, &room->base);
-        atomic_flag_clear(&room->taken);
-    }
-    if (!good) free_rooms(b);
-    return good;
+    b->taken = calloc((size_t)count, sizeof *b->taken);
+    if (b->room && b->taken && rooms_take(rooms, b->ring_bytes, b->rings, count, b->room)) b->rooms = count;
+    for (int i = 0; i < b->rooms; i++) atomic_flag_clear(&b->taken[i]);
+    return b->rooms > 0;
 }
 
-/* One that nobody has: there are as many as threads. */
-static struct Room *take_room(Blocking *b) {
+/* One that nobody has. */
+static int find_room(Blocking *b) {
     for (int i = 0;; i = (i + 1) % b->rooms)
-        if (!atomic_flag_test_and_set(&b->room[i].taken)) return &b->room[i];
+        if (!atomic_flag_test_and_set(&b->taken[i])) return i;
 }
 
 /* ---- a unit: a strip of a part ----------------------------------------------------------------- */
@@ -245,8 +214,8 @@ static bool make_seam(Blocking *b) {
 
 static void run_units(const void *arguments, int64_t begin, int64_t end) {
     Blocking *b = *(Blocking *const *)arguments;
-    struct Room *room = take_room(b);
-    Unit u = {.blocking = b, .rings = room->base + PAGE};
+    int room = find_room(b);
+    Unit u = {.blocking = b, .rings = b->room[room].base};
     for (int64_t i = begin; i < end; i++) {
         int64_t part = i / b->strips, strip = i % b->strips, rows = b->rows - 2 * b->margin;
         if (part == b->parts) {
@@ -257,7 +226,7 @@ static void run_units(const void *arguments, int64_t begin, int64_t end) {
         u.right = strip + 1 == b->strips ? b->lines : u.left + b->strip;
         run_unit(&u, b->margin + rows * part / b->parts, b->margin + rows * (part + 1) / b->parts);
     }
-    atomic_flag_clear(&room->taken);
+    atomic_flag_clear(&b->taken[room]);
 }
 
 /* ---- how, and whether ------------------------------------------------------------------------------- */
@@ -374,20 +343,27 @@ static bool arrange(Blocking *b, int threads, int64_t cache) {
     return b->always || b->strips * b->parts >= threads;
 }
 
-bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch,
-                  void *context) {
-    Blocking b = {.relay = relay, .always = cache == PDN_RELAY_ALWAYS}, *self = &b;
+static bool run_blocked(Blocking *b, PdnRooms *rooms, int threads, PdnLaunch *launch, void *context) {
+    const PdnRelay *r = b->relay;
     int64_t work = 0;
+    if (r->round && !make_seam(b)) return false;
+    if (!take_rooms(b, rooms, threads)) return false;
+    for (int64_t s = 0; s < r->stages_count; s++) work += r->stages[s].work;
+    launch(context, run_units, &b, b->strips * b->parts + (r->round ? 1 : 0), work);
+    rooms_give(rooms, b->rooms, b->room);
+    return true;
+}
+
+bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms, PdnLaunch *launch,
+                  void *context) {
+    Blocking b = {.relay = relay, .always = cache == PDN_RELAY_ALWAYS};
     if (threads < 1) threads = 1;
     if (relay->fields_count == 0 || !arrange(&b, threads, cache)) return false;
-    if (relay->round && !make_seam(&b)) return false;
-    if (!make_rooms(&b, threads)) {
-        free(b.seam);
-        return false;
-    }
-    for (int64_t s = 0; s < relay->stages_count; s++) work += relay->stages[s].work;
-    launch(context, run_units, &self, b.strips * b.parts + (relay->round ? 1 : 0), work);
-    free_rooms(&b);
+    PdnRooms *own = rooms ? NULL : pdn_rooms_new();
+    bool done = (rooms || own) && run_blocked(&b, rooms ? rooms : own, threads, launch, context);
     free(b.seam);
-    return true;
+    free(b.room);
+    free(b.taken);
+    pdn_rooms_free(own);
+    return done;
 }

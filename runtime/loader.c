@@ -68,7 +68,7 @@ static PdnStatus make_room(void **room, int64_t *have, int64_t need, int64_t sam
     free(*room);
     *have = 0;
     bool fits = need < (1 << 20) || need <= pdn_memory_available();
-    *room = fits ? aligned_alloc(64, (size_t)need) : NULL;
+    *room = fits ? pdn_memory_new((size_t)need) : NULL;
     if (!*room) {
         return pdn_fail(error, PDN_ERROR_MEMORY,
                         "a batch of %lld samples needs %s of memory: take a smaller batch",

@@ -3,10 +3,16 @@
 #include "runtime/file.h"
 #include "runtime/groups.h"
 
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define PATH_ROOM 4096
+#define LINE      64        /* bytes of a line of cache */
+#define HUGE_PAGE (2 << 20) /* of most machines; elsewhere it is an alignment as good as others */
+/* Half a huge page too much is at most an eighth of it. */
+#define LARGE_BYTES (4 << 20)
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -42,6 +48,14 @@ int64_t pdn_memory_available_under(const char *root) {
         available = least(available, most > used ? most - used : 0);
     }
     return available;
+}
+
+void *pdn_memory_new(size_t bytes) {
+    void *memory;
+    bool large = bytes >= LARGE_BYTES;
+    if (posix_memalign(&memory, large ? HUGE_PAGE : LINE, bytes ? bytes : LINE) != 0) return NULL;
+    if (large) { (void)madvise(memory, bytes, MADV_HUGEPAGE); }
+    return memory;
 }
 
 int64_t pdn_memory_available(void) { return pdn_memory_available_under(""); }

@@ -166,8 +166,12 @@ void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int thr
 typedef void PdnLaunch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
 /* Runs the stages of a relay by `launch`: together where their fields are large and a few rows of each fit into `cache`
  * bytes (PDN_RELAY_ALWAYS: wherever it is possible, a row at a time, for tests), else in parts or one after the other. `threads`: how many it
- * is likely to use. The bits are the same. False: a `whole` relay that cannot run; nothing was done. */
-bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch, void *context);
+ * is likely to use. `rooms`: where it finds and leaves what `whole` relays need besides fields; several relays may run on them at once
+ * (NULL: made for this one). The bits are the same. False: a `whole` relay that cannot run; nothing was done. */
+typedef struct PdnRooms PdnRooms;
+PdnRooms *pdn_rooms_new(void); /* NULL: no memory */
+void pdn_rooms_free(PdnRooms *rooms);
+bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms, PdnLaunch *launch, void *context);
 int64_t pdn_relay_cache(void); /* of this machine: ask once */
 #define PDN_RELAY_ALWAYS INT64_MAX
 /* Processors that this process may use, by its affinity, OMP_NUM_THREADS and the quota of its control
@@ -191,7 +195,11 @@ typedef struct {
 PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *shape, PdnError *error);
 void pdn_array_free(PdnArray *array);
 int64_t pdn_array_count(const PdnArray *array);
-int64_t pdn_memory_available(void); /* bytes that the machine, or its cgroup, can still give */
+int64_t pdn_memory_available(void);
+/* Memory for numbers, which lie at a multiple of 64 bytes; free() gives it back. What is large begins at a huge page and asks for
+ * such: there are a few hundred times fewer faults, and the processor finds and prefetches more of it. Nothing of it is touched: a page
+ * is made by the thread that first writes there. NULL: there is none. */
+void *pdn_memory_new(size_t bytes); /* bytes that the machine, or its cgroup, can still give */
 
 /* ---- random numbers --------------------------------------------------------------- */
 

@@ -264,9 +264,9 @@ int64_t pdn_relay_cache(void) {
     return (cache > 0 ? cache : CACHE_BYTES) / 8 * 7;
 }
 
-bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnLaunch *launch,
+bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms, PdnLaunch *launch,
                void *context) {
-    if (relay->whole) return pdn_blocking(relay, threads, cache, launch, context);
+    if (relay->whole) return pdn_blocking(relay, threads, cache, rooms, launch, context);
     bool large = cache == PDN_RELAY_ALWAYS || handed_over(relay) >= LEAST_BYTES;
     for (int64_t first = 0, end; first < relay->stages_count; first = end) {
         Leg leg;

@@ -390,7 +390,7 @@ static PdnStatus read_numbers(Reader *reader) {
     int64_t total = ALIGNMENT; /* at most a few times the file's size, and so nothing overflows */
     for (int i = 0; i < tensors->count; i++) { total += room_of(&reader->entries[i]); }
     if (total < 1 << 20 || total <= pdn_memory_available()) {
-        tensors->numbers = aligned_alloc(ALIGNMENT, (size_t)total);
+        tensors->numbers = pdn_memory_new((size_t)total);
     }
     if (!tensors->numbers) {
         return pdn_fail(reader->error, PDN_ERROR_MEMORY, "%s needs %s of memory; %s are available",

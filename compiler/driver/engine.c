@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <string.h>
 
 struct Executable {
@@ -28,7 +27,7 @@ static void host_launch(void *context, PdnKernel *kernel, const void *arguments,
 
 static bool host_relay(void *context, const PdnRelay *relay) {
     const Running *r = context;
-    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, host_launch, context);
+    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, r->x->rooms, host_launch, context);
 }
 
 static int host_effect(void *context, uint32_t number, const void *const *values) {
@@ -231,19 +230,13 @@ void executables_free(Execution *x) {
     vec_free(&x->told);
 }
 
-enum { LARGE_BYTES = 32 << 20, HUGE_PAGE = 2 << 20 };
-
 static bool make_room(Execution *x, Workspace *w, uint64_t bytes) {
     if (w->memory && w->bytes >= bytes) return true;
     free(w->memory);
     *w = (Workspace){0};
     if (!memory_suffices(x, (double)bytes)) return false;
-    bool large = bytes >= LARGE_BYTES;
-    if (posix_memalign(&w->memory, large ? HUGE_PAGE : 64, bytes ? bytes : 64) != 0) {
-        w->memory = NULL;
-        return memory_suffices(x, 1e300);
-    }
-    if (large) (void)madvise(w->memory, bytes, MADV_HUGEPAGE); /* fewer faults, and prefetching goes on for longer */
+    w->memory = pdn_memory_new(bytes);
+    if (!w->memory) return memory_suffices(x, 1e300);
     w->bytes = bytes;
     return true;
 }

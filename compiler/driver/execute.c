@@ -66,9 +66,11 @@ int execute(Execution *x) {
     session_time(s, "read files");
     missed_open(x);
     x->threads = ok ? pdn_threads_new((int)s->options->threads) : NULL;
+    x->rooms = pdn_rooms_new();
     if (ok && (x->run ? x->run(x->context) : run_experiment(x)) != 0) x->failed = true;
     missed_close(x);
     pdn_threads_free(x->threads);
+    pdn_rooms_free(x->rooms);
     executables_free(x);
     pdn_progress_end(&x->progress);
     session_time(s, "run");

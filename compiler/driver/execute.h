@@ -29,6 +29,7 @@ typedef struct {
     int64_t cache;  /* as for pdn_relay */
     int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
     PdnThreads *threads; /* as many as --threads says, else the machine has */
+    PdnRooms *rooms;     /* as for pdn_relay */
     VEC(void *) kept; /* memory of values that tasks gave */
     VEC(uint64_t) told; /* loops of which --time has told what they kept: function and number */
     struct Profile *profile; /* where times are added; NULL: nothing is timed */

@@ -117,7 +117,7 @@ static bool timed_relay(void *context, const PdnRelay *relay) {
     const Running *r = m->running;
     m->relay = relay;
     m->next = 0;
-    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, timed_leg, context);
+    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, r->x->rooms, timed_leg, context);
 }
 
 static void timed_random(void *context, int kind, uint64_t stream, void *to, int64_t numbers) {

@@ -37,8 +37,7 @@ static bool lay_out(Training *t, const HostValue *values, uint32_t count) {
     if (task->trained == task->tensor_count) t->total = whole;
     t->running = whole - t->total;
     size_t bytes = (size_t)whole * number_bytes(t);
-    if (!memory_suffices(t->x, (double)bytes) || posix_memalign(&t->parameters, 64, bytes) != 0)
-        return false;
+    if (!memory_suffices(t->x, (double)bytes) || !(t->parameters = pdn_memory_new(bytes))) return false;
     vec_push(&t->x->kept, t->parameters);
     memset(t->parameters, 0, bytes);
     for (uint32_t i = 0; i < task->tensor_count; i++)

@@ -49,13 +49,11 @@ void *gradient_sum_room(Training *t) {
     pthread_mutex_lock(&t->lock);
     if (s->free_count)
         gradient = s->free[--s->free_count];
-    else if (posix_memalign(&gradient, 64, gradient_bytes(t)) == 0) {
+    else if ((gradient = pdn_memory_new(gradient_bytes(t)))) {
         s->made++;
         memset(gradient, 0, gradient_bytes(t)); /* what the loss does not depend on stays so */
-    } else {
-        gradient = NULL;
+    } else
         s->lacking = true;
-    }
     pthread_mutex_unlock(&t->lock);
     return gradient;
 }

@@ -69,7 +69,7 @@ static inline void run_launch(void *context, PdnKernel *kernel, const void *argu
 static inline bool run_relay(void *context, const PdnRelay *relay)
 {
     int threads = ((Run *)context)->threads;
-    return pdn_relay(relay, threads < 1 ? 1 : threads, ((Run *)context)->apart ? 0 : PDN_RELAY_ALWAYS, run_launch, context);
+    return pdn_relay(relay, threads < 1 ? 1 : threads, ((Run *)context)->apart ? 0 : PDN_RELAY_ALWAYS, NULL, run_launch, context);
 }
 
 static inline void run_see(Run *r, const void *data, int64_t count)

@@ -21,7 +21,7 @@ static void host_launch(void *context, PdnKernel *kernel, const void *arguments,
 }
 
 static bool host_relay(void *context, const PdnRelay *relay) {
-    return pdn_relay(relay, 1, PDN_RELAY_ALWAYS, host_launch, context);
+    return pdn_relay(relay, 1, PDN_RELAY_ALWAYS, NULL, host_launch, context);
 }
 
 static void host_kept(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again,

@@ -133,7 +133,7 @@ static int run_chain(int64_t rows, int64_t width, int threads, int64_t cache, ui
     Launcher l = {.backwards = seed & 1};
     Chain *c = new_chain(rows, width, &seed);
     compute_expected(c);
-    pdn_relay(&c->relay, threads, cache, launch_parts, &l);
+    pdn_relay(&c->relay, threads, cache, NULL, launch_parts, &l);
     for (int s = 0; s < c->relay.stages_count; s++) {
         size_t bytes = sizeof(double) * (size_t)(c->rows[s] * width);
         cr_expect(c->own[s] || memcmp(c->made[s], c->expected[s], bytes) == 0,
