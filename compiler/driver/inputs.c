@@ -13,7 +13,22 @@ static bool fits(const Module *m, Type type, const PdnArray *a) {
     return true;
 }
 
-static PdnStatus read_start(Execution *x, const Source *s, PdnArray *out, PdnError *error) {
+/* The file that parameters are taken from, one after the other: read once. */
+typedef struct {
+    const char *path; /* NULL: none yet */
+    PdnTensors *tensors;
+} Opened;
+
+static PdnStatus open_tensors(Opened *o, const char *path, PdnError *error) {
+    if (o->path && strcmp(o->path, path) == 0) return PDN_OK;
+    pdn_tensors_free(o->tensors);
+    *o = (Opened){0};
+    PdnStatus status = pdn_tensors_read(path, &o->tensors, error);
+    if (status == PDN_OK) o->path = path;
+    return status;
+}
+
+static PdnStatus read_start(Execution *x, const Source *s, Opened *o, PdnArray *out, PdnError *error) {
     int64_t shape[PDN_MAX_RANK] = {1}, count = 1, frames = s->depth < 0 ? 1 : s->depth;
     for (int i = 0; i < s->rank; i++) count *= s->shape[i];
     shape[0] = count * frames;
@@ -26,15 +41,12 @@ static PdnStatus read_start(Execution *x, const Source *s, PdnArray *out, PdnErr
         if (status == PDN_OK && s->tensor) project_tensor(&numbers, s->tensor, out->data, frames, count);
         return status;
     }
-    PdnTensors *file;
-    status = pdn_tensors_read(s->path, &file, error);
+    status = open_tensors(o, s->path, error);
     if (status != PDN_OK) return status;
     int64_t whole[PDN_TENSOR_RANK + 1] = {s->depth};
     int first = s->depth >= 0;
     memcpy(whole + first, s->shape, sizeof(int64_t) * (size_t)s->rank);
-    status = pdn_tensors_get(file, s->name, x->type, s->rank + first, whole, out->data, error);
-    pdn_tensors_free(file);
-    return status;
+    return pdn_tensors_get(o->tensors, s->name, x->type, s->rank + first, whole, out->data, error);
 }
 
 /* What was loaded keeps to its range and constraints; false after a message. */
@@ -48,26 +60,33 @@ static bool keeps_to_them(Execution *x, const Source *s, PdnArray *a) {
     return !fault;
 }
 
-bool inputs_read(Execution *x) {
+static bool read_input(Execution *x, uint32_t i, Opened *o) {
     const Module *m = x->what->module;
-    x->inputs = calloc(m->inputs.len + 1, sizeof *x->inputs);
-    for (uint32_t i = 0; x->inputs && i < m->inputs.len; i++) {
-        const Source *source = &x->what->sources.data[i];
-        PdnError error = {{0}};
-        PdnStatus status = source->kind == SOURCE_FILE
-                               ? pdn_file_read(source->path, x->type, &x->inputs[i], &error)
-                               : read_start(x, source, &x->inputs[i], &error);
-        if (status != PDN_OK) {
-            diag_report(x->session->diagnostics, DIAG_FILE_UNREADABLE, source->span, error.message);
-            return false;
-        }
-        if (!keeps_to_them(x, source, &x->inputs[i])) return false;
-        if (source->kind == SOURCE_FILE && !fits(m, m->inputs.data[i].type, &x->inputs[i])) {
-            diag_report(x->session->diagnostics, DIAG_FILE_CHANGED, source->span, source->path);
-            return false;
-        }
+    const Source *source = &x->what->sources.data[i];
+    PdnError error = {{0}};
+    PdnStatus status = source->kind == SOURCE_FILE
+                           ? pdn_file_read(source->path, x->type, &x->inputs[i], &error)
+                           : read_start(x, source, o, &x->inputs[i], &error);
+    if (status != PDN_OK) {
+        diag_report(x->session->diagnostics, DIAG_FILE_UNREADABLE, source->span, error.message);
+        return false;
     }
-    return x->inputs != NULL;
+    if (!keeps_to_them(x, source, &x->inputs[i])) return false;
+    if (source->kind == SOURCE_FILE && !fits(m, m->inputs.data[i].type, &x->inputs[i])) {
+        diag_report(x->session->diagnostics, DIAG_FILE_CHANGED, source->span, source->path);
+        return false;
+    }
+    return true;
+}
+
+bool inputs_read(Execution *x) {
+    uint32_t count = x->what->module->inputs.len;
+    Opened opened = {0};
+    x->inputs = calloc(count + 1, sizeof *x->inputs);
+    bool good = x->inputs != NULL;
+    for (uint32_t i = 0; good && i < count; i++) good = read_input(x, i, &opened);
+    pdn_tensors_free(opened.tensors);
+    return good;
 }
 
 void inputs_free(Execution *x) {
