@@ -7,8 +7,8 @@
 
 #include <math.h>
 
-bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span,
-                   OperatorFunc *out) {
+/* The same, and the result may be a number. */
+static bool operator_values(Elab *e, const Operator *op, Type type, const Value *like, Span span, OperatorFunc *out) {
     out->frame = frame_push(e, op->name);
     out->func = out->frame->func;
     Value *u = value_new(e, VALUE_NODE, span);
@@ -19,13 +19,22 @@ bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Sp
     out->boundary = v->kind == VALUE_NODE ? v->node.boundary : NULL;
     Node n = v->kind == VALUE_ERROR ? NODE_NONE : value_to_node(e, v);
     if (v->kind != VALUE_ERROR && !n) report(e, NOT_A_FIELD, span, value_describe(e, v));
-    if (n && value_type(e, v).kind == TYPE_SCALAR && type.kind == TYPE_FIELD) {
-        report(e, NOT_A_FIELD, span, value_describe(e, v));
-        n = NODE_NONE;
-    }
     if (n) vec_push(&graph_get(e->module, out->func)->results, n);
     frame_pop(e);
     return n != NODE_NONE;
+}
+
+static Type result_type(Elab *e, const OperatorFunc *f) {
+    const Func *made = graph_get(e->module, f->func);
+    return graph_node(made, made->results.data[0])->type;
+}
+
+bool operator_func(Elab *e, const Operator *op, Type type, const Value *like, Span span,
+                   OperatorFunc *out) {
+    if (!operator_values(e, op, type, like, span, out)) return false;
+    bool number = result_type(e, out).kind == TYPE_SCALAR && type.kind == TYPE_FIELD;
+    if (number) report(e, NOT_A_FIELD, span, "a number known only at run time");
+    return !number;
 }
 
 void inline_results(Elab *e, FuncId func, const OperatorFunc *f, const Node *first, uint32_t count,
@@ -191,7 +200,7 @@ const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value
                    type_text(e->module, value_type(e, v), e->arena));
         return value_error(e);
     }
-    if (!operator_func(e, op, value_type(e, at), at, span, &f)) return value_error(e);
+    if (!operator_values(e, op, value_type(e, at), at, span, &f)) return value_error(e);
     Node why = NODE_NONE;
     FuncId jvp = jvp_func(e->module, f.func, &why);
     if (!jvp) {
@@ -205,10 +214,9 @@ const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value
 const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value *w, Span span) {
     OperatorFunc f;
     if (at->kind == VALUE_LIST) return linearised_system(e, apply_vjp, op, at, w, span);
-    if (!needs_field(e, at, span) || !needs_field(e, w, span)) return value_error(e);
-    if (!operator_func(e, op, value_type(e, at), at, span, &f)) return value_error(e);
-    const Func *made = graph_get(e->module, f.func);
-    Type gives = graph_node(made, made->results.data[0])->type;
+    if (!needs_field(e, at, span) || !operator_values(e, op, value_type(e, at), at, span, &f)) return value_error(e);
+    Type gives = result_type(e, &f); /* of an energy w is a number: vjp(E, u)(1) is its gradient */
+    if (!(gives.kind == TYPE_SCALAR && value_is_scalar(e, w)) && !needs_field(e, w, span)) return value_error(e);
     if (!type_equal(gives, value_type(e, w))) {
         adjoint_shape(e, value_type(e, w), gives, span);
         return value_error(e);
