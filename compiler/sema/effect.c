@@ -175,7 +175,8 @@ void effect_save(Elab *e, const Env *env, const Stmt *s) {
         Type t = value_type(e, item);
         if (item->kind != VALUE_NODE || t.kind == TYPE_SCALAR) {
             Diagnostic *d = report(e, CANNOT_SAVE, s->file.what->span, value_describe(e, item));
-            diag_help(d, "fields, lists of fields and films can be saved; numbers are printed");
+            diag_help(d, item->kind == VALUE_OPERATOR ? "networks are saved one by one, each in a file of its own: save net to \"net.safetensors\""
+                                                      : "fields, lists of fields and films can be saved; numbers are printed");
             ok = false;
         } else if (i && !type_equal(t, first)) {
             Diagnostic *d = report(e, SAVE_MIXED, s->file.what->span);
