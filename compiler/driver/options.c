@@ -246,7 +246,7 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
 
 void options_free(Options *o) {
     const char *strings[] = {o->file,   o->out, o->precision, o->stdlib, o->cache,   o->dump_after,
-                             o->target, o->cpu, o->features,  o->size,   o->spacing, o->emit, o->weights};
+                             o->target, o->cpu, o->features,  o->size,   o->spacing, o->emit, o->weights, o->memory_text};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) free((void *)strings[i]);
     for (uint32_t i = 0; i < o->words.len; i++) free((void *)o->words.data[i]);
     for (uint32_t i = 0; i < o->overrides.len; i++) {
