@@ -1,6 +1,6 @@
-/* loader.c: the batches of an epoch, prepared ahead by a thread.
+/* loader.c: the batches of epochs one after another, prepared ahead by a thread, across the end of an epoch too.
  *
- * A ring of slots, a batch each: one is with the caller, the others are ready or being filled. */
+ * Batches are numbered from the first one of the first epoch on. A ring of slots, a batch each: one is with the caller, the others are ready or being filled. */
 #include "runtime/data.h"
 
 #include <pthread.h>
@@ -22,12 +22,15 @@ typedef struct {
 struct PdnLoader {
     const PdnData *data;
     uint64_t seed;
-    int64_t epoch, batches;
-    uint32_t *order; /* NULL: that of the set */
+    int64_t epoch;   /* the first */
+    int64_t batches; /* of an epoch */
+    int64_t all;
+    uint32_t *order; /* of the epoch that the thread is in; NULL: that of the set */
     Slot slots[SLOTS];
     void *scratch; /* the thread's own */
     int64_t scratch_bytes;
     int64_t wanted; /* the caller's next batch */
+    bool ended;     /* the caller was told that the epoch before that batch ended */
     bool holds;     /* the caller has batch wanted - 1 */
     pthread_t thread;
     bool running;
@@ -38,26 +41,30 @@ struct PdnLoader {
     bool stop;
 };
 
-/* Fisher and Yates: each order is equally likely, to within 2^-37. */
-static PdnStatus shuffle_order(PdnLoader *loader, PdnError *error) {
+static PdnStatus make_order(PdnLoader *loader, PdnError *error) {
     int64_t count = loader->data->info.per_epoch;
     loader->order = malloc((size_t)count * sizeof *loader->order);
     if (!loader->order) {
         return pdn_fail(error, PDN_ERROR_MEMORY, "the order of %lld samples needs %s of memory",
                         (long long)count, pdn_bytes_text(4 * count).text);
     }
+    return PDN_OK;
+}
+
+/* Fisher and Yates: each order is equally likely, to within 2^-37. */
+static void shuffle(PdnLoader *loader, int64_t epoch) {
+    int64_t count = loader->data->info.per_epoch;
     for (int64_t i = 0; i < count; i++) { loader->order[i] = (uint32_t)i; }
     for (int64_t i = count - 1; i > 0; i--) {
         uint32_t bits[4];
         pdn_data_draw(loader->seed, PDN_DRAW_ORDER, loader->data->options.source,
-                      (uint64_t)loader->epoch, (uint32_t)i, bits);
+                      (uint64_t)epoch, (uint32_t)i, bits);
         unsigned __int128 wide = (unsigned __int128)((uint64_t)bits[1] << 32 | bits[0]);
         int64_t j = (int64_t)(wide * (uint64_t)(i + 1) >> 64);
         uint32_t kept = loader->order[i];
         loader->order[i] = loader->order[j];
         loader->order[j] = kept;
     }
-    return PDN_OK;
 }
 
 /* ---- the thread ------------------------------------------------------------------------ */
@@ -82,8 +89,9 @@ static int64_t place_index(const PdnLoader *loader, int64_t place) {
     return loader->order ? loader->order[place] : place;
 }
 
-static PdnStatus fill(PdnLoader *loader, Slot *slot, int64_t batch) {
+static PdnStatus fill(PdnLoader *loader, Slot *slot, int64_t number) {
     const PdnData *data = loader->data;
+    int64_t epoch = loader->epoch + number / loader->batches, batch = number % loader->batches;
     int64_t total = data->info.per_epoch, need = 0, widest = 0;
     slot->first = batch * data->info.batch;
     slot->count = total - slot->first < data->info.batch ? total - slot->first : data->info.batch;
@@ -108,7 +116,7 @@ static PdnStatus fill(PdnLoader *loader, Slot *slot, int64_t batch) {
             next += pdn_data_room(data, sample, f);
         }
         status =
-            pdn_data_sample(data, loader->seed, loader->epoch, place_index(loader, slot->first + s),
+            pdn_data_sample(data, loader->seed, epoch, place_index(loader, slot->first + s),
                             sample, loader->scratch, &slot->error);
     }
     return status;
@@ -116,7 +124,7 @@ static PdnStatus fill(PdnLoader *loader, Slot *slot, int64_t batch) {
 
 static void *prepare(void *context) {
     PdnLoader *loader = context;
-    for (int64_t batch = 0; batch < loader->batches; batch++) {
+    for (int64_t batch = 0; batch < loader->all; batch++) {
         pthread_mutex_lock(&loader->mutex);
         while (!loader->stop && batch - loader->returned >= SLOTS) {
             pthread_cond_wait(&loader->changed, &loader->mutex);
@@ -124,6 +132,7 @@ static void *prepare(void *context) {
         bool stop = loader->stop;
         pthread_mutex_unlock(&loader->mutex);
         if (stop) { break; }
+        if (loader->order && batch % loader->batches == 0) { shuffle(loader, loader->epoch + batch / loader->batches); }
         Slot *slot = &loader->slots[batch % SLOTS];
         slot->status = fill(loader, slot, batch);
         bool failed = slot->status != PDN_OK;
@@ -148,7 +157,7 @@ static bool start(PdnLoader *loader) {
 
 /* ---- the caller ------------------------------------------------------------------------- */
 
-PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, bool shuffle,
+PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs, bool shuffled,
                           PdnLoader **loader, PdnError *error) {
     *loader = NULL;
     PdnLoader *made = calloc(1, sizeof *made);
@@ -157,9 +166,10 @@ PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, boo
     made->seed = seed;
     made->epoch = epoch;
     made->batches = (data->info.per_epoch - 1) / data->info.batch + 1;
+    made->all = epochs > INT64_MAX / made->batches ? INT64_MAX : epochs * made->batches;
     pthread_mutex_init(&made->mutex, NULL);
     pthread_cond_init(&made->changed, NULL);
-    PdnStatus status = shuffle ? shuffle_order(made, error) : PDN_OK;
+    PdnStatus status = shuffled ? make_order(made, error) : PDN_OK;
     for (int s = 0; s < SLOTS && !status; s++) {
         made->slots[s].samples = calloc((size_t)data->info.batch, sizeof(PdnSample));
         if (!made->slots[s].samples) {
@@ -186,11 +196,12 @@ PdnStatus pdn_loader_next(PdnLoader *loader, PdnBatch *batch, PdnError *error) {
         loader->returned = loader->wanted;
         pthread_cond_broadcast(&loader->changed);
     }
-    while (loader->wanted < loader->batches && loader->ready <= loader->wanted) {
-        pthread_cond_wait(&loader->changed, &loader->mutex);
-    }
+    bool last = loader->wanted > 0 && loader->wanted % loader->batches == 0;
+    bool end = loader->wanted == loader->all || (last && !loader->ended);
+    while (!end && loader->ready <= loader->wanted) { pthread_cond_wait(&loader->changed, &loader->mutex); }
     pthread_mutex_unlock(&loader->mutex);
-    if (loader->wanted == loader->batches) { return PDN_OK; }
+    loader->ended = end;
+    if (end) { return PDN_OK; }
     const Slot *slot = &loader->slots[loader->wanted % SLOTS];
     if (slot->status) { return pdn_fail(error, slot->status, "%s", slot->error.message); }
     *batch = (PdnBatch){.first = slot->first, .count = slot->count, .samples = slot->samples};

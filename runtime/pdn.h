@@ -554,12 +554,13 @@ typedef struct {
 } PdnBatch;
 typedef struct PdnLoader PdnLoader;
 
-/* The batches of one epoch, in the order that (seed, epoch) gives (`shuffle`) or in the order of the set,
- * `repeat` times over; a last partial batch is kept. A thread reads and prepares two batches ahead. Several
- * loaders may read one set at once. */
-PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, bool shuffle,
+/* The batches of `epochs` epochs from `epoch` on, each in the order that (seed, epoch) gives (`shuffled`) or in the order
+ * of the set, `repeat` times over; a last partial batch is kept. A thread reads and prepares two batches ahead, across the
+ * ends of epochs. Several loaders may read one set at once. */
+PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs, bool shuffled,
                           PdnLoader **loader, PdnError *error);
-/* Pointers are valid until the next call or pdn_loader_close. After an error, again that error. */
+/* Tells once, by a count of 0, that an epoch is over; then comes the next one, if there is one. Pointers are valid until
+ * the next call or pdn_loader_close. After an error, again that error. */
 PdnStatus pdn_loader_next(PdnLoader *loader, PdnBatch *batch, PdnError *error);
 void pdn_loader_close(PdnLoader *loader); /* at any moment; NULL is allowed */
 

@@ -72,7 +72,7 @@ static int run_samples(Each *each, const DataSet *set) {
     PdnLoader *loader;
     PdnError error = {{0}};
     PdnBatch batch = {0};
-    if (pdn_loader_open(set->data, (uint64_t)x->session->options->seed, 0, false, &loader, &error) != PDN_OK)
+    if (pdn_loader_open(set->data, (uint64_t)x->session->options->seed, 0, 1, false, &loader, &error) != PDN_OK)
         return wrong_data(x, each->task, &error);
     do {
         if (pdn_loader_next(loader, &batch, &error) != PDN_OK) {

@@ -253,6 +253,7 @@ typedef struct {
     int64_t epoch;         /* done */
     double started;        /* so that the clock of the history goes on */
     bool done;
+    PdnLoader *loader; /* or NULL: no data, or such as are made from the number of the sample */
 } Course;
 
 static void show_progress(const Course *c, double loss) {
@@ -343,6 +344,12 @@ static int one_step(Course *c) {
 
 /* One pass through the data: batches that a loader draws, or that are computed. Of an epoch that a training which was
  * shorter left off, the rest. */
+static int data_failed(Training *t, const PdnError *error) {
+    diag_report(t->x->session->diagnostics, DIAG_DATA_WRONG, t->task->span, error->message);
+    t->x->failed = true;
+    return 1;
+}
+
 static int one_epoch(Course *c, int64_t epoch) {
     Training *t = c->t;
     const DataSet *set = &t->x->what->data.data[t->task->data];
@@ -360,26 +367,18 @@ static int one_epoch(Course *c, int64_t epoch) {
         }
         return status;
     }
-    PdnLoader *loader;
     PdnError error = {{0}};
     PdnBatch batch = {0};
-    PdnStatus read = pdn_loader_open(set->data, (uint64_t)t->x->session->options->seed, epoch, !t->fixed,
-                                     &loader, &error);
-    if (read == PDN_OK) {
-        while (!status && !c->done && (read = pdn_loader_next(loader, &batch, &error)) == PDN_OK &&
-               batch.count) {
-            if (batch.first < done) continue;
-            t->samples = batch.samples;
-            t->batch = batch.count;
-            t->draw = (uint64_t)(base + batch.first);
-            status = one_step(c);
-        }
-        pdn_loader_close(loader);
+    while (!status && !c->done) {
+        if (pdn_loader_next(c->loader, &batch, &error) != PDN_OK) return data_failed(t, &error);
+        if (batch.count == 0) break;
+        if (batch.first < done) continue;
+        t->samples = batch.samples;
+        t->batch = batch.count;
+        t->draw = (uint64_t)(base + batch.first);
+        status = one_step(c);
     }
-    if (read == PDN_OK) return status;
-    diag_report(t->x->session->diagnostics, DIAG_DATA_WRONG, t->task->span, error.message);
-    t->x->failed = true;
-    return 1;
+    return status;
 }
 
 /* The last epoch may be cut short: then it is not counted, and nothing is due. */
@@ -407,6 +406,17 @@ static int run_steps(Course *c, Keeping *k) {
     return 0;
 }
 
+static int open_loader(Course *c) {
+    Training *t = c->t;
+    const PdnData *data = t->x->what->data.data[t->task->data].data;
+    PdnError error = {{0}};
+    uint64_t seed = (uint64_t)t->x->session->options->seed;
+    int64_t epochs = (c->steps + epoch_steps(t) - 1) / epoch_steps(t) - c->epoch;
+    if (!data || epochs < 1) return 0;
+    return pdn_loader_open(data, seed, c->epoch, epochs, !t->fixed, &c->loader, &error) == PDN_OK ? 0
+                                                                                                : data_failed(t, &error);
+}
+
 static int run_course(Training *t, PdnOptimiser *optimiser) {
     Keeping k = keeping(t, optimiser);
     PdnError error = {{0}};
@@ -426,7 +436,8 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
                 .started = seconds_now() - (t->x->history ? pdn_history_seconds(t->x->history) : 0),
                 .steps = all_steps(t)};
     c.done = c.step >= c.steps || pdn_optimiser_converged(optimiser);
-    int status = t->task->data < 0 ? run_steps(&c, &k) : run_epochs(&c, &k);
+    int status = t->task->data < 0 ? run_steps(&c, &k) : open_loader(&c) || run_epochs(&c, &k);
+    pdn_loader_close(c.loader);
     if (status && t->x->history && pdn_history_rows(t->x->history)) /* what led there; failing again changes nothing */
         (void)pdn_history_write(t->x->history, &error);
     pdn_progress_end(&t->x->progress);

@@ -84,14 +84,12 @@ static PdnData *images(const char *path, const PdnDataOptions *o, PdnType type) 
     return data;
 }
 
-/* Everything that an epoch gives: numbers, sizes and values, as a hash. */
-static uint64_t epoch_hash(const PdnData *data, uint64_t seed, int64_t epoch, bool shuffle) {
-    PdnLoader *loader;
+/* Everything that the loader gives of an epoch: numbers, sizes and values, as a hash. */
+static uint64_t hash_epoch(const PdnData *data, PdnLoader *loader) {
     PdnBatch batch;
     PdnDataInfo info;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     pdn_data_info(data, &info);
-    OK(pdn_loader_open(data, seed, epoch, shuffle, &loader, &error));
     for (;;) {
         OK(pdn_loader_next(loader, &batch, &error));
         if (batch.count == 0) { break; }
@@ -110,6 +108,13 @@ static uint64_t epoch_hash(const PdnData *data, uint64_t seed, int64_t epoch, bo
             }
         }
     }
+    return hash;
+}
+
+static uint64_t epoch_hash(const PdnData *data, uint64_t seed, int64_t epoch, bool shuffle) {
+    PdnLoader *loader;
+    OK(pdn_loader_open(data, seed, epoch, 1, shuffle, &loader, &error));
+    uint64_t hash = hash_epoch(data, loader);
     pdn_loader_close(loader);
     return hash;
 }
@@ -152,7 +157,7 @@ Test(data, folder_in_order) {
         cr_assert(info.decoded);
         PdnLoader *loader;
         PdnBatch batch;
-        OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+        OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
         for (int i = 0; i < 3; i++) {
             OK(pdn_loader_next(loader, &batch, &error));
             cr_assert_eq(batch.count, 1);
@@ -255,7 +260,7 @@ Test(data, patches_are_windows) {
     PdnLoader *loader;
     PdnBatch batch;
     uint64_t seed = UINT64_C(0x123456789abcdef0);
-    OK(pdn_loader_open(data, seed, 7, false, &loader, &error));
+    OK(pdn_loader_open(data, seed, 7, 1, false, &loader, &error));
     for (int64_t done = 0; done < info.per_epoch;) {
         OK(pdn_loader_next(loader, &batch, &error));
         cr_assert_eq(batch.first, done);
@@ -321,7 +326,7 @@ Test(data, augmentation_is_the_group_of_the_square) {
         int seen[8] = {0};
         o.augment = on;
         PdnData *data = images("photos", &o, PDN_F64);
-        OK(pdn_loader_open(data, 5, 0, true, &loader, &error));
+        OK(pdn_loader_open(data, 5, 0, 1, true, &loader, &error));
         for (int64_t done = 0; done < COUNT; done += batch.count) {
             OK(pdn_loader_next(loader, &batch, &error));
             for (int64_t s = 0; s < batch.count; s++) {
@@ -345,7 +350,7 @@ Test(data, augmentation_is_the_group_of_the_square) {
     o.patch = PDN_ABSENT;
     o.repeat = 200;
     PdnData *data = images("photos", &o, PDN_F64);
-    OK(pdn_loader_open(data, 5, 0, true, &loader, &error));
+    OK(pdn_loader_open(data, 5, 0, 1, true, &loader, &error));
     for (int64_t done = 0; done < 200; done += batch.count) {
         OK(pdn_loader_next(loader, &batch, &error));
         for (int64_t s = 0; s < batch.count; s++) {
@@ -389,7 +394,7 @@ Test(data, order_is_a_fair_permutation) {
         }
         PdnLoader *loader;
         PdnBatch batch;
-        OK(pdn_loader_open(data, 99, epoch, true, &loader, &error));
+        OK(pdn_loader_open(data, 99, epoch, 1, true, &loader, &error));
         for (;;) {
             OK(pdn_loader_next(loader, &batch, &error));
             if (batch.count == 0) { break; }
@@ -450,6 +455,31 @@ Test(data, nothing_but_seed_epoch_and_source_matters) {
     pdn_data_free(data);
 }
 
+/* One loader goes through epochs as loaders of single ones do; batches of 1, of some, of all. */
+Test(data, epochs_follow_one_another) {
+    cr_assert_eq(mkdir("photos", 0777), 0);
+    for (int i = 0; i < 9; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "photos/%d.pgm", i);
+        write_places(name, 20 + i, 30 - i, 1000 * i);
+    }
+    for (int batch = 1; batch <= 16; batch *= 4) {
+        PdnDataOptions o = options(16, batch, 3);
+        o.augment = true;
+        PdnData *data = images("photos", &o, PDN_F32);
+        for (int shuffled = 0; shuffled < 2; shuffled++) {
+            PdnLoader *loader;
+            PdnBatch none = {.count = 1};
+            OK(pdn_loader_open(data, 3, 4, 5, shuffled, &loader, &error));
+            for (int64_t e = 4; e < 9; e++) { cr_assert_eq(hash_epoch(data, loader), epoch_hash(data, 3, e, shuffled)); }
+            OK(pdn_loader_next(loader, &none, &error));
+            cr_assert_eq(none.count, 0);
+            pdn_loader_close(loader);
+        }
+        pdn_data_free(data);
+    }
+}
+
 Test(data, too_small_ones_are_counted) {
     const int sizes[5][2] = {{9, 8}, {7, 3}, {4, 8}, {9, 2}, {3, 9}};
     for (int i = 0; i < 5; i++) {
@@ -507,7 +537,7 @@ Test(data, memory_bound_is_of_stored_bytes) {
         cr_assert_eq(info.field[0].extent[0], 2);
         PdnLoader *loader;
         PdnBatch batch;
-        OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+        OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
         OK(pdn_loader_next(loader, &batch, &error));
         cr_assert_eq(value_at(batch.samples, 0), 'a' / 255.0);
         OK(pdn_loader_next(loader, &batch, &error));
@@ -547,7 +577,7 @@ Test(data, png_is_kept_as_stored) {
                 cr_assert_eq(info.decoded, memory == 0);
                 PdnLoader *loader;
                 PdnBatch batch;
-                OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+                OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
                 OK(pdn_loader_next(loader, &batch, &error));
                 cr_assert_eq(batch.samples->field[0].channels, channels);
                 for (int i = 0; i < 4 * channels; i++) {
@@ -567,7 +597,7 @@ Test(data, grey_and_colour) {
     PdnLoader *loader;
     PdnBatch batch;
     data = images("photos", &plain, PDN_F64);
-    OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+    OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
     OK(pdn_loader_next(loader, &batch, &error));
     static const double colours[6] = {10, 77, 20, 77, 30, 77};
     cr_assert_eq(batch.samples->field[0].channels, 3);
@@ -581,7 +611,7 @@ Test(data, grey_and_colour) {
     cr_assert_null(data);
     for (int64_t channels = 1; channels <= 3; channels += 2) {
         OK(pdn_data_images("photos", channels, &plain, PDN_F64, &data, &error));
-        OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+        OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
         OK(pdn_loader_next(loader, &batch, &error));
         cr_assert_eq(batch.samples->field[0].channels, channels);
         if (channels == 1) {
@@ -710,7 +740,7 @@ Test(data, axes_of_arrays) {
         }
         PdnLoader *loader;
         PdnBatch batch;
-        OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+        OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
         for (int64_t at = 0; at < 2 * each;) {
             OK(pdn_loader_next(loader, &batch, &error));
             for (int64_t k = 0; k < each; k++, at++) {
@@ -743,7 +773,7 @@ Test(data, fields_are_cut_and_turned_alike) {
     PdnLoader *loader;
     PdnBatch batch;
     int seen[27 * 27 * 27] = {0}, kinds = 0;
-    OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+    OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
     for (int64_t done = 0; done < info.per_epoch; done += batch.count) {
         OK(pdn_loader_next(loader, &batch, &error));
         for (int64_t s = 0; s < batch.count; s++) {
@@ -874,7 +904,7 @@ Test(data, signals_follow_the_formula) {
                     i % 2 ? "signal 3 of piecewise_constant" : "signal 3 of piecewise_affine");
         PdnLoader *loader;
         PdnBatch batch;
-        OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+        OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
         for (int k = 0; k < 20; k++) {
             OK(pdn_loader_next(loader, &batch, &error));
             cr_assert_eq(batch.samples->field[0].extent[0], n);
@@ -971,8 +1001,8 @@ Test(data, loaders_close_at_any_moment) {
     for (int round = 0; round < 400; round++) {
         PdnLoader *loader, *other;
         PdnBatch batch;
-        OK(pdn_loader_open(data, 1, round, true, &loader, &error));
-        OK(pdn_loader_open(data, 1, round, true, &other, &error));
+        OK(pdn_loader_open(data, 1, round, 1, true, &loader, &error));
+        OK(pdn_loader_open(data, 1, round, 1, true, &other, &error));
         for (int b = 0; b < round % 10; b++) { OK(pdn_loader_next(loader, &batch, &error)); }
         pdn_loader_close(other);
         pdn_loader_close(loader);
@@ -988,8 +1018,8 @@ Test(data, batches_stay_until_the_next) {
     PdnData *data = signals(NULL, 64, 40, 1, &o);
     PdnLoader *loader, *again;
     PdnBatch batch, same;
-    OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
-    OK(pdn_loader_open(data, 1, 0, false, &again, &error));
+    OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
+    OK(pdn_loader_open(data, 1, 0, 1, false, &again, &error));
     for (int b = 0; b < 20; b++) {
         OK(pdn_loader_next(loader, &batch, &error));
         double kept[2][64];
@@ -1032,7 +1062,7 @@ Test(data, errors_of_the_thread_arrive_in_turn) {
             cr_assert_eq(truncate(name, 20), 0);
             snprintf(text, sizeof text, "%s ends too early", name);
         }
-        OK(pdn_loader_open(data, 1, 0, false, &loader, &error));
+        OK(pdn_loader_open(data, 1, 0, 1, false, &loader, &error));
         for (int i = 0; i < broken; i++) {
             OK(pdn_loader_next(loader, &batch, &error));
             cr_assert_eq(batch.samples->number, i);
