@@ -155,6 +155,21 @@ static bool start(PdnLoader *loader) {
     return loader->running;
 }
 
+int64_t pdn_data_batches(const PdnData *data, PdnSample *largest) {
+    int64_t most = -1;
+    for (int64_t i = 0; i < data->info.count; i++) {
+        PdnSample sample = {0};
+        int64_t bytes = 0;
+        pdn_data_sizes(data, i, &sample);
+        for (int f = 0; f < data->info.fields; f++) { bytes += pdn_data_room(data, &sample, f); }
+        if (bytes <= most) { continue; }
+        most = bytes;
+        *largest = sample;
+    }
+    int64_t batches = (data->info.per_epoch - 1) / data->info.batch + 1;
+    return most * (data->info.batch * (batches < SLOTS ? batches : SLOTS) + (data->options.augment ? 1 : 0));
+}
+
 /* ---- the caller ------------------------------------------------------------------------- */
 
 PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs, bool shuffled,

@@ -50,6 +50,14 @@ int64_t pdn_memory_available_under(const char *root) {
     return available;
 }
 
+int64_t pdn_memory_used(void) {
+    FILE *file = fopen("/proc/self/statm", "re");
+    long long whole, resident = 0;
+    if (file && fscanf(file, "%lld %lld", &whole, &resident) != 2) { resident = 0; }
+    if (file) { fclose(file); }
+    return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
 void *pdn_memory_new(size_t bytes) {
     void *memory;
     bool large = bytes >= LARGE_BYTES;

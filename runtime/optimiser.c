@@ -224,6 +224,17 @@ PdnStatus pdn_optimiser_new(const PdnOptimiserOptions *options, PdnType type, in
     return status;
 }
 
+static int64_t array_bytes(const PdnArray *array) {
+    return array->data ? pdn_array_count(array) * (int64_t)pdn_type_size(array->type) : 0;
+}
+
+int64_t pdn_optimiser_bytes(const PdnOptimiser *o) {
+    int64_t bytes = array_bytes(&o->gradient);
+    for (int i = 0; i < o->states; i++) { bytes += array_bytes(&o->state[i].array); }
+    for (int i = 0; i < LENGTH(o->scratch); i++) { bytes += array_bytes(&o->scratch[i]); }
+    return bytes;
+}
+
 void pdn_optimiser_free(PdnOptimiser *o) {
     if (!o) { return; }
     for (int i = 0; i < o->states; i++) { pdn_array_free(&o->state[i].array); }

@@ -196,6 +196,7 @@ PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *
 void pdn_array_free(PdnArray *array);
 int64_t pdn_array_count(const PdnArray *array);
 int64_t pdn_memory_available(void);
+int64_t pdn_memory_used(void); /* by this process: what is resident of it; 0 where the system does not say */
 /* Memory for numbers, which lie at a multiple of 64 bytes; free() gives it back. What is large begins at a huge page and asks for
  * such: there are a few hundred times fewer faults, and the processor finds and prefetches more of it. Nothing of it is touched: a page
  * is made by the thread that first writes there. NULL: there is none. */
@@ -318,6 +319,7 @@ typedef struct {
  * in every optimiser of the same options, type and count. Copy their data out to save it, in to restore it: the
  * steps that follow give the same bits. They belong to the optimiser. */
 const PdnNamedArray *pdn_optimiser_state(PdnOptimiser *optimiser, int *count);
+int64_t pdn_optimiser_bytes(const PdnOptimiser *optimiser); /* of all its arrays */
 
 /* ---- norms of convolutions ----------------------------------------------------------- */
 
@@ -552,6 +554,9 @@ typedef struct {
     int64_t count; /* 0: the epoch is over */
     const PdnSample *samples;
 } PdnBatch;
+/* Bytes that a loader has at a time, at most: batches read ahead. *largest: extents and channels of the sample with the most cells,
+ * without data. */
+int64_t pdn_data_batches(const PdnData *data, PdnSample *largest);
 typedef struct PdnLoader PdnLoader;
 
 /* The batches of `epochs` epochs from `epoch` on, each in the order that (seed, epoch) gives (`shuffled`) or in the order

@@ -273,20 +273,44 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
     return status;
 }
 
+/* Arguments as programs have them; both from mem_alloc. */
+typedef struct {
+    const void **inputs;
+    PdnStack *stacks;
+} Inputs;
+
+static Inputs inputs_of(const HostValue *arguments, uint32_t count) {
+    Inputs i = {mem_alloc(sizeof *i.inputs * (count + 1)), mem_alloc(sizeof *i.stacks * (count + 1))};
+    for (uint32_t k = 0; k < count; k++) {
+        i.stacks[k] = (PdnStack){arguments[k].frames, arguments[k].data};
+        i.inputs[k] = arguments[k].type.kind == TYPE_STACK ? (const void *)&i.stacks[k] : arguments[k].data;
+    }
+    return i;
+}
+
+static void free_inputs(Inputs i) {
+    mem_free(i.inputs);
+    mem_free(i.stacks);
+}
+
 static int run_compiled(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs,
                         Workspace *w) {
     const Executable *p = executable_get(r->x, r->func);
     if (!p) return 1;
-    const void **inputs = mem_alloc(sizeof *inputs * (count + 1));
-    PdnStack *stacks = mem_alloc(sizeof *stacks * (count + 1));
-    for (uint32_t i = 0; i < count; i++) {
-        stacks[i] = (PdnStack){arguments[i].frames, arguments[i].data};
-        inputs[i] = arguments[i].type.kind == TYPE_STACK ? (const void *)&stacks[i] : arguments[i].data;
-    }
-    int status = run_executable(r, p, inputs, outputs, w);
-    mem_free(inputs);
-    mem_free(stacks);
+    Inputs i = inputs_of(arguments, count);
+    int status = run_executable(r, p, i.inputs, outputs, w);
+    free_inputs(i);
     return status;
+}
+
+uint64_t run_bytes(Running *r, const HostValue *arguments, uint32_t count, int64_t memory) {
+    const Executable *p = executable_get(r->x, r->func);
+    if (!p) return 0;
+    Inputs i = inputs_of(arguments, count);
+    const PdnHost host = {.context = r, .memory = memory};
+    uint64_t bytes = code_workspace(p->code, &(CodeArguments){.host = &host, .grids = r->grids, .inputs = i.inputs});
+    free_inputs(i);
+    return bytes;
 }
 
 /* ---- interpreted ---------------------------------------------------------------------------------- */

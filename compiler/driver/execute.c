@@ -16,7 +16,7 @@ static bool make_folder(Execution *x) {
 
 /* ---- memory ---------------------------------------------------------------------------- */
 
-static const char *bytes_text(Arena *arena, double bytes) {
+const char *bytes_text(Arena *arena, double bytes) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     int unit = 0;
     while (bytes >= 1024 && unit < 6) bytes /= 1024, unit++;

@@ -73,6 +73,7 @@ typedef struct {
 
 /* 0: done; 1: failed, with messages in the session's diagnostics. */
 int execute(Execution *x);
+const char *bytes_text(Arena *arena, double bytes); /* "1.5 MiB" */
 /* Is there so much memory? Otherwise a message that says how much is needed. */
 bool memory_suffices(Execution *x, double bytes);
 
@@ -137,6 +138,9 @@ Executable *executable_get(Execution *x, FuncId func);
 /* Runs a function: results to outputs[i] (room for the numbers of a number, field or stack). 0 or nonzero, with
  * messages where the program failed. */
 int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs, Workspace *w);
+/* Bytes of workspace that a run of it needs, where states that gradients go back through have so much memory; as code_workspace.
+ * 0: it is not compiled. */
+uint64_t run_bytes(Running *r, const HostValue *arguments, uint32_t count, int64_t memory);
 int run_experiment(Execution *x);
 /* Whose the function is: "": the experiment's; "train net", "for each". From the session's arena. */
 const char *program_name(const Execution *x, FuncId func);

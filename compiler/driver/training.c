@@ -460,7 +460,7 @@ int train(Execution *x, uint32_t number, const HostValue *values, HostValue *res
     memset(&x->progress, 0, sizeof x->progress);
     int status = lay_out(&t, values, count) ? 0 : 1;
     PdnOptimiser *optimiser = status ? NULL : make_optimiser(&t);
-    status = optimiser ? run_course(&t, optimiser) : 1;
+    status = optimiser && training_memory(&t, optimiser) ? run_course(&t, optimiser) : 1;
     for (uint32_t i = 0; i < t.task->tensor_count && !status; i++) results[i].data = tensor_at(&t, i);
     if (status) x->failed = true;
     pdn_optimiser_free(optimiser);

@@ -71,6 +71,14 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
  * arose. */
 void training_diverged(Training *t);
 void training_step_free(Training *t);
+/* How many samples are computed at once, of t->batch. */
+int training_at_once(const Training *t);
+/* Bytes of workspace of the first of t->samples, where states have so much memory; as code_workspace. */
+uint64_t training_step_bytes(Training *t, int64_t memory);
+
+/* training_memory.c. Before the first step: says how much memory the training will need; false, after a message, where there is not so
+ * much. */
+bool training_memory(Training *t, const PdnOptimiser *optimiser);
 
 /* training_sum.c. Before a batch; false after a message. */
 bool gradient_sum_begin(Training *t);
@@ -79,6 +87,7 @@ void *gradient_sum_room(Training *t);
 /* The gradient of a sample is there: adds it to what is there of its neighbours; `threads` share the work. By any thread. */
 void gradient_sum_add(Training *t, int64_t sample, void *gradient, PdnThreads *threads);
 void gradient_sum_free(Training *t);
+double gradient_sum_bytes(const Training *t); /* of all gradients that are in memory at once */
 /* training_running.c. Before a batch: room for what the rules make of running tensors. */
 void running_begin(Training *t);
 /* Where the step for a sample puts them, one after the other. */

@@ -135,12 +135,22 @@ static bool together(const Training *t) { return t->meets && t->batch > 1; }
 
 enum { BLOCKS_EACH = 4 }; /* a thread, at least: what a slow one leaves, others take */
 
+/* A thread a sample, where there are enough of them; else the threads share the launches of each. */
+static bool side_by_side(const Training *t) {
+    int threads = pdn_threads_most(t->x->threads);
+    return t->batch >= threads && threads > 1 && !t->x->session->options->interpret;
+}
+
+int training_at_once(const Training *t) {
+    return together(t) ? (int)t->batch : side_by_side(t) ? pdn_threads_most(t->x->threads) : 1;
+}
+
 /* All samples of the batch; false after a message. */
 static bool run_batch(Training *t) {
     int threads = pdn_threads_most(t->x->threads);
     if (!gradient_sum_begin(t)) return false;
     if (together(t)) return meeting_run(t, t->x->type == PDN_F64, run_guest, t);
-    if (t->batch >= threads && threads > 1 && !t->x->session->options->interpret) {
+    if (side_by_side(t)) {
         t->block = 1;
         while (t->batch / (2 * t->block) >= (int64_t)threads * BLOCKS_EACH) t->block *= 2;
         int64_t work = t->least && t->least < PDN_MUCH_WORK / t->batch ? t->least * t->batch : PDN_MUCH_WORK;
@@ -238,6 +248,10 @@ void training_diverged(Training *t) {
 
 /* ---- all of it ------------------------------------------------------------------------------------------ */
 
+static PdnGrid *sample_grids(const Training *t, int64_t sample) {
+    return describe_grids(t->x->what->module, t->task->grid, t->samples ? t->samples[sample].field[0].extent : NULL);
+}
+
 static void make_room(Training *t) {
     if (t->batch > t->room) {
         t->loss = mem_resize(t->loss, sizeof *t->loss * (size_t)t->batch);
@@ -249,10 +263,21 @@ static void make_room(Training *t) {
     }
     for (int64_t i = 0; i < t->batch; i++) {
         free(t->grids[i]);
-        t->grids[i] = describe_grids(t->x->what->module, t->task->grid,
-                                     t->samples ? t->samples[i].field[0].extent : NULL);
+        t->grids[i] = sample_grids(t, i);
     }
     running_begin(t);
+}
+
+uint64_t training_step_bytes(Training *t, int64_t memory) {
+    Arena *arena = arena_new();
+    const TaskBody *step = &t->task->step;
+    PdnGrid *grids = sample_grids(t, 0);
+    point_at(t, t->parameters);
+    Running r = {.x = t->x, .func = step->func, .grids = grids};
+    uint64_t bytes = run_bytes(&r, arguments_of(t, arena, step, 0), step->samples + step->count, memory);
+    free(grids);
+    arena_free(arena);
+    return bytes;
 }
 
 static void scale(const Training *t, void *gradient) {

@@ -10,7 +10,7 @@ enum { CHUNK = 4096 };
 static size_t gradient_bytes(const Training *t) { return (size_t)t->total * number_bytes(t); }
 
 /* Levels of the tree and a few beside them: what one thread, and every further one, has at a time. */
-static double most_bytes(const Training *t) {
+double gradient_sum_bytes(const Training *t) {
     int levels = 2;
     while ((INT64_C(1) << levels) < t->batch) levels++;
     int64_t most = levels + 1 + (int64_t)pdn_threads_most(t->x->threads) * 2;
@@ -34,7 +34,7 @@ bool gradient_sum_begin(Training *t) {
     s->whole = NULL;
     s->lacking = false;
     if (t->batch > s->room) {
-        if (!memory_suffices(t->x, most_bytes(t) - (double)s->made * (double)gradient_bytes(t))) return false;
+        if (!memory_suffices(t->x, gradient_sum_bytes(t) - (double)s->made * (double)gradient_bytes(t))) return false;
         s->waiting = mem_resize(s->waiting, sizeof *s->waiting * (size_t)t->batch);
         s->room = t->batch;
     }
