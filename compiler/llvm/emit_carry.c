@@ -197,6 +197,10 @@ void carry_from_row_before(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValue
     LLVMValueRef before = LLVMBuildLoad2(e->b, e->i64, ke->row_before, "");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, before, row, ""), there, missing);
     LLVMPositionBuilderAtEnd(e->b, missing);
+    if (ke->ends_done) { /* from the first cell on that does not read beyond the side, which may be before the field */
+        LLVMValueRef begins = LLVMBuildICmp(e->b, LLVMIntEQ, from, emit_i64(e, 0), "");
+        from = LLVMBuildSelect(e->b, begins, emit_i64(e, ke->k->low[0]), from, "");
+    }
     LLVMValueRef x = emit_loop_begin(e, &c, from, to, lanes, "x");
     ke_place(ke, true, true, emit_min(e, x, last), y, z);
     for (uint32_t i = 0; i < ke->row_carries.len; i++)

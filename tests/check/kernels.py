@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 
 from _programs import PDN, Programs, np
@@ -37,6 +38,7 @@ network field()(f) {
     return D * f
 }
 operator plain(f) = 2 * f
+operator finer(f) = prolong(f, order = 2)
 network inner()(f) {
     param a = 0.5
     return a * f
@@ -228,11 +230,24 @@ def messages(programs):
     expect("too large for f32", ["'last'"], *net, arrays={**good, "last": np.array(1e39)}, kind="<f8")
 
 
+def edges(programs):
+    """Nothing before the first cell of a field is read."""
+    status, err = build(programs, "edges", "finer", "--emit", "shared", "--precision", "f64")
+    done = subprocess.run([sys.executable, "-B", os.path.join(os.path.dirname(os.path.abspath(__file__)), "_edge.py"),
+                           os.path.join(programs.folder, "edges", "libfiner.so"), "finer", "30", "50", "4"],
+                          capture_output=True, check=False)
+    programs.checked += 1
+    if status or done.returncode:
+        programs.wrong += 1
+        print(f"edges: exit status {status}, {done.returncode}: {err} {done.stderr}")
+
+
 def main():
     programs = Programs()
     with open(os.path.join(programs.folder, "program.pdn"), "w", encoding="utf-8") as file:
         file.write(PROGRAM)
     if shutil.which("cc"):
+        edges(programs)
         for rank in (1, 2, 3):
             for kind in ("<f4", "<f8"):
                 for inside in (True, False):
