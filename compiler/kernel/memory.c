@@ -3,7 +3,7 @@
  * A field made by a launch, a fill or a call gets a slot of its function's workspace for as long as it is
  * read, or the caller's buffer if it is a result. States of loops are pointers: what an iteration makes
  * goes to a buffer of the loop's pool that no state points to at that moment (states + makers buffers
- * always suffice), so that no state is ever copied. */
+ * always suffice), so that no state is ever copied. A field that only a loop starts from is one of its buffers. */
 #include "compiler/kernel/plan_ir.h"
 
 #include <string.h>
@@ -54,6 +54,8 @@ typedef struct {
     uint32_t position;
     /* by register */
     uint32_t *first, *last, *depth;
+    uint32_t *own;    /* last use but for the time in which states of a loop may point to it */
+    uint32_t *starts; /* so many states of loops begin with it */
     VEC(HLoop *) nest;
 } Memory;
 
@@ -187,15 +189,28 @@ static void prepare_results(Memory *m) {
 
 /* ---- lifetimes -------------------------------------------------------------------------- */
 
+/* What is read in a loop that it was made outside of: until that loop ends. */
+static uint32_t read_until(const Memory *m, HReg r) {
+    return m->nest.len > m->depth[r] ? m->nest.data[m->depth[r]]->end : m->position;
+}
+
 static void see(void *context, HReg r, bool written) {
     Memory *m = context;
     if (written) {
-        m->first[r] = m->last[r] = m->position;
+        m->first[r] = m->last[r] = m->own[r] = m->position;
         m->depth[r] = m->nest.len;
         return;
     }
-    /* read in a loop that it was made outside of: until that loop ends */
-    uint32_t until = m->nest.len > m->depth[r] ? m->nest.data[m->depth[r]]->end : m->position;
+    uint32_t until = read_until(m, r);
+    if (m->last[r] < until) m->last[r] = until;
+    if (m->own[r] < until) m->own[r] = until;
+}
+
+/* A state of a loop that is about to begin starts there, and may point there until the loop ends. */
+static void see_start(Memory *m, const HLoop *l, HReg r) {
+    see(m, r, false);
+    m->starts[r]++;
+    uint32_t until = read_until(m, r) > l->end ? read_until(m, r) : l->end;
     if (m->last[r] < until) m->last[r] = until;
 }
 
@@ -226,12 +241,10 @@ static void walk_block(Memory *m, HBlock *block) {
         }
         HLoop *l = h->loop;
         m->position++;
+        for (uint32_t s = 0; l->init && s < l->states; s++) see_start(m, l, l->init[s]);
         vec_push(&m->nest, l);
         see(m, l->k, true);
-        for (uint32_t s = 0; s < l->states; s++) {
-            see(m, l->param[s], true);
-            if (l->init) see(m, l->init[s], false); /* states may point there until the loop ends */
-        }
+        for (uint32_t s = 0; s < l->states; s++) see(m, l->param[s], true);
         if (l->count != NONE) see(m, l->count, false);
         walk_block(m, l->body);
         m->position++;
@@ -296,12 +309,28 @@ static void assign_slots(HFunc *f, Items *items) {
     vec_free(&busy);
 }
 
+/* A field in which one state of the loop begins, and nobody else wants: when no state points there any longer, it is one more
+ * buffer of the pool. */
+static bool joins_pool(const Memory *m, const HLoop *l, const struct HPool *p, HReg r) {
+    const HRegData *d = &m->f->regs.data[r];
+    return d->place == PLACE_SLOT && d->type.grid == p->grid && d->type.channels == p->channels && l->tape == NONE &&
+           m->starts[r] == 1 && m->own[r] <= l->begin + 1;
+}
+
+/* Buffers of the pool that are such fields stand last: they have their place. */
+static uint32_t join_pool(const Memory *m, HLoop *l, struct HPool *p) {
+    uint32_t left = p->slots;
+    for (uint32_t s = 0; l->init && s < l->states && left > 0; s++)
+        if (joins_pool(m, l, p, l->init[s])) p->slot[--left] = m->f->regs.data[l->init[s]].place_index;
+    return left;
+}
+
 static void collect_items(Memory *m, const uint32_t *pool_last, Items *items) {
     HFunc *f = m->f;
     for (uint32_t i = 0; i < m->loops.len; i++) {
         HLoop *l = m->loops.data[i];
         for (uint32_t p = 0; p < l->pools; p++)
-            for (uint32_t s = 0; s < l->pool[p].slots; s++)
+            for (uint32_t s = 0, own = join_pool(m, l, &l->pool[p]); s < own; s++)
                 vec_push(items, ((Item){.first = l->begin,
                                         .last = pool_last[i],
                                         .grid = l->pool[p].grid,
@@ -364,6 +393,9 @@ static void place_function(Plan *plan, HFunc *f) {
     m.first = ARENA_ARRAY(scratch, uint32_t, f->regs.len);
     m.last = ARENA_ARRAY(scratch, uint32_t, f->regs.len);
     m.depth = ARENA_ARRAY(scratch, uint32_t, f->regs.len);
+    m.own = ARENA_ARRAY(scratch, uint32_t, f->regs.len);
+    m.starts = ARENA_ARRAY(scratch, uint32_t, f->regs.len);
+    memset(m.starts, 0, sizeof *m.starts * f->regs.len);
     number_block(&m, &f->body);
     uint32_t total = m.position + 1;
     m.position = 0;
@@ -375,6 +407,8 @@ static void place_function(Plan *plan, HFunc *f) {
     collect_items(&m, pool_last, &items);
     mark_own(&m, &f->body);
     assign_slots(f, &items);
+    for (uint32_t i = 0; i < m.loops.len; i++)
+        for (uint32_t p = 0; p < m.loops.data[i]->pools; p++) (void)join_pool(&m, m.loops.data[i], &m.loops.data[i]->pool[p]);
     vec_free(&items);
     vec_free(&m.loops);
     vec_free(&m.nest);
