@@ -83,21 +83,26 @@ static int all_runs(void *context) {
     return 0;
 }
 
+int bench_runs(Bench *b, Session *s, Elaborated *what, bool several) {
+    *b = (Bench){.x = {.session = s, .what = what, .several = several, .test = true, .cache = pdn_relay_cache()}};
+    profile_open(&b->profile);
+    b->x.profile = &b->profile;
+    b->x.run = all_runs;
+    b->x.context = b;
+    return execute(&b->x);
+}
+
+void bench_free(Bench *b) {
+    profile_close(&b->profile);
+    free_runs(b);
+    vec_free(&b->runs);
+}
+
 static int bench_one(Session *s, Elaborated *what, bool several) {
-    Bench b = {.x = {.session = s,
-                     .what = what,
-                     .several = several,
-                     .test = true,
-                     .cache = pdn_relay_cache()}};
-    profile_open(&b.profile);
-    b.x.profile = &b.profile;
-    b.x.run = all_runs;
-    b.x.context = &b;
-    int status = execute(&b.x);
+    Bench b;
+    int status = bench_runs(&b, s, what, several);
     if (status == 0 && b.runs.len) (s->options->json ? bench_print_json : bench_print)(&b);
-    profile_close(&b.profile);
-    free_runs(&b);
-    vec_free(&b.runs);
+    bench_free(&b);
     sema_free(what);
     return status;
 }
@@ -116,6 +121,10 @@ int command_bench(Options *options) {
         uint32_t n = sema_experiments(s.unit);
         for (uint32_t i = 0; i < n && status == 0; i++) {
             if (!experiment_chosen(options, sema_experiment_name(s.unit, i))) continue;
+            if (options->tune && bench_tune(&s, i)) {
+                status = 1;
+                break;
+            }
             ElaborateOptions how = elaborate_options(&s, false);
             Elaborated *what = sema_elaborate_experiment(s.unit, i, &how);
             session_time(&s, "elaborate");

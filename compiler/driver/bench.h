@@ -21,6 +21,11 @@ typedef struct {
     int64_t memory; /* bytes, the most that was resident */
 } Bench;
 
+/* Runs an experiment as often as is asked; the runs are the caller's. */
+int bench_runs(Bench *b, Session *s, Elaborated *what, bool several);
+void bench_free(Bench *b);
+/* Runs the experiment in every way to compute its convolutions, says what they took, and keeps the verdicts. */
+int bench_tune(Session *s, uint32_t experiment);
 void bench_print(Bench *b);
 void bench_print_json(Bench *b); /* one object, a line */
 

@@ -1,5 +1,6 @@
 /* Functions of the module as they run: compiled or interpreted, with the host table, memory, sizes. */
 #include "compiler/driver/profile.h"
+#include "compiler/driver/ways.h"
 #include "compiler/llvm/code.h"
 #include "compiler/ops/eval.h"
 
@@ -200,7 +201,7 @@ static Executable *executable_make(Execution *x, FuncId func, const Plan *plan) 
     Session *s = x->session;
     const Options *o = s->options;
     CodeTarget target = {.optimise = o->optimise, .exact = o->exact, .threads = pdn_threads_most(x->threads)};
-    const char *cache = o->no_cache ? NULL : o->cache ? o->cache : code_cache_folder(s->arena);
+    const char *cache = session_cache(s);
     char *error = NULL;
     Code *code = code_load(plan, &target, cache, &error);
     session_time(s, code && code_from_cache(code) ? "load from the cache" : "compile");
@@ -218,7 +219,8 @@ static Executable *executable_make(Execution *x, FuncId func, const Plan *plan) 
 Executable *executable_get(Execution *x, FuncId func) {
     for (uint32_t i = 0; i < x->programs.len; i++)
         if (x->programs.data[i]->func == func) return x->programs.data[i];
-    const Plan *plan = pipeline_plan(x->session, x->what->module, func, x->type == PDN_F64, x->fma);
+    Plan *plan = pipeline_plan(x->session, x->what->module, func, x->type == PDN_F64, x->fma);
+    ways_apply(x->session, plan);
     return executable_make(x, func, plan);
 }
 

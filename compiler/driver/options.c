@@ -117,6 +117,8 @@ static void bench_table(Options *o, struct poptOption *t) {
     struct poptOption table[] = {
         {"repeat", 0, POPT_ARG_LONG, &o->repeat, 0,
          "so many runs (default: after one to warm up, those of a second, 20 at most; of a longer one that alone)", "N"},
+        {"tune", 0, POPT_ARG_NONE, &o->tune, 0,
+         "try all ways to compute its convolutions and keep the quickest, for later runs on this machine", NULL},
         END,
     };
     memcpy(t, table, sizeof table);

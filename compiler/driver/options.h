@@ -17,7 +17,7 @@ typedef struct {
     const char *stdlib, *cache, *dump_after;
     const char *target, *cpu, *features, *size, *spacing, *emit, *weights;
     int optimise; /* 0 to 3 */
-    int resume, json, quiet, time, interpret, no_cache, check, gradient, dot, svg, exact;
+    int tune, resume, json, quiet, time, interpret, no_cache, check, gradient, dot, svg, exact;
 } Options;
 
 typedef enum { OPTIONS_OK, OPTIONS_HELP, OPTIONS_WRONG } OptionsResult;

@@ -1,4 +1,5 @@
-#include "compiler/driver/pipeline.h"
+#include "compiler/driver/ways.h"
+#include "compiler/llvm/code.h"
 
 #include "compiler/analysis/analysis.h"
 
@@ -38,6 +39,7 @@ void session_close(Session *s) {
     diagnostics_free(s->diagnostics);
     sources_free(s->sources);
     names_free(s->names);
+    ways_close(s);
     arena_free(s->arena);
     vec_free(&s->stages);
 }
@@ -121,6 +123,11 @@ Plan *pipeline_plan(Session *s, Module *module, FuncId func, bool f64, bool fma)
     }
     session_time(s, "plan");
     return plan;
+}
+
+const char *session_cache(const Session *s) {
+    const Options *o = s->options;
+    return o->no_cache ? NULL : o->cache ? o->cache : code_cache_folder(s->arena);
 }
 
 int64_t session_memory(const Session *s) {

@@ -10,6 +10,8 @@ typedef struct {
     double seconds; /* of the processor */
 } Stage;
 
+typedef struct Ways Ways; /* ways.h */
+
 typedef struct {
     Arena *arena;
     Names *names;
@@ -20,6 +22,7 @@ typedef struct {
     double started; /* seconds */
     double last;    /* end of the stage before */
     VEC(Stage) stages; /* so far */
+    Ways *ways;        /* of convolutions; NULL until a plan asks */
 } Session;
 
 void session_open(Session *s, const Options *options);
@@ -38,6 +41,7 @@ PipelineResult pipeline_run(Session *s, Elaborated *what, bool f64, bool fma, bo
 int64_t session_memory(const Session *s);
 /* The plan of a function of a module that has passed. */
 Plan *pipeline_plan(Session *s, Module *module, FuncId func, bool f64, bool fma);
+const char *session_cache(const Session *s); /* the folder, or NULL: none is wanted or known */
 /* Is --dump-after a name of the pipeline? Prints what there is, if not. */
 bool pipeline_check(const Options *options);
 

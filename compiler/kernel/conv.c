@@ -9,6 +9,7 @@ uint32_t plan_add_conv(Plan *plan, const Conv *conv) {
     for (uint32_t i = 0; i < plan->convs.len; i++)
         if (memcmp(&plan->convs.data[i], conv, sizeof *conv) == 0) return i;
     vec_push(&plan->convs, *conv);
+    vec_push(&plan->ways, (ConvWays){{WAY_any}});
     return plan->convs.len - 1;
 }
 

@@ -511,6 +511,7 @@ void plan_seal(Plan *plan) {
     SEAL(arena, &plan->inputs);
     SEAL(arena, &plan->kernels);
     SEAL(arena, &plan->convs);
+    SEAL(arena, &plan->ways);
     SEAL(arena, &plan->funcs);
     SEAL(arena, &plan->constants);
 }

@@ -91,6 +91,8 @@ PlanPlace plan_place(const Plan *plan, uint32_t place) {
     for (uint32_t i = 0; i < h->args_count; i++) p.in += channels(f, h->args[i]);
     p.out = channels(f, h->dst);
     if (h->kind != H_CONV) return p;
+    p.form = h->detail;
+    p.chained = h->chain > 0;
     const Conv *c = &plan->convs.data[h->index]; /* of the fields, not of the weights */
     p.in = h->detail == CONV_TRANSPOSED ? c->out : c->in;
     p.out = h->detail == CONV_TRANSPOSED ? c->in : c->out;
@@ -141,6 +143,8 @@ static void put_conv(const Plan *plan, const HInstr *h, Text *out) {
     text_printf(out, "convolution %u, ", h->index);
     put_extents(size, c->rank, out);
     text_puts(out, forms[h->detail]);
+    uint32_t way = plan->ways.data[h->index].of[h->detail];
+    if (way && !h->chain) text_printf(out, ", by %s", plan_way_name(way));
     for (uint32_t m = 1; m <= h->chain; m++) {
         if (h[m].kind == H_LAUNCH) text_printf(out, ", kernel %u", h[m].index);
         if (h[m].kind == H_CONV) text_printf(out, ", convolution %u%s", h[m].index, forms[h[m].detail]);

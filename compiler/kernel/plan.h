@@ -41,6 +41,18 @@ typedef struct {
 } PlanCost;
 PlanCost plan_cost(const Plan *plan, const Module *module);
 
+/* ---- ways to compute convolutions (tiles.def) ---- */
+
+/* Distinct convolutions, each of so many forms. */
+uint32_t plan_convolutions(const Plan *plan);
+uint32_t plan_forms(void);
+/* What a form of a convolution is, on a line: equal lines, equal work on grids of equal sizes. */
+void plan_convolution_text(const Plan *plan, uint32_t number, uint32_t form, Text *out);
+uint32_t plan_ways(void); /* 0: any, the cost model chooses */
+const char *plan_way_name(uint32_t way);
+/* Where it stands in no chain it is computed in this way, on machines for which that is one. */
+void plan_set_way(Plan *plan, uint32_t number, uint32_t form, uint32_t way);
+
 /* ---- for profiles ---- */
 
 /* Instructions of the host program have numbers, their places, from 1 in the order of its text. */
@@ -66,6 +78,8 @@ typedef struct {
     uint32_t together; /* launches, this and the next ones, that may run as one; of a loop, steps; 0: none */
     GridId grid;       /* GRID_NONE: none */
     uint32_t in, out;  /* channels that it reads and makes */
+    uint32_t form;     /* of a convolution */
+    bool chained;      /* it runs with those that follow */
     Span span;         /* where what it makes was written, or nowhere */
 } PlanPlace;
 PlanPlace plan_place(const Plan *plan, uint32_t place);

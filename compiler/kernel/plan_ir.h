@@ -230,6 +230,18 @@ typedef struct {
     uint32_t tapes;      /* of loops that are gone through backwards */
 } HFunc;
 
+/* Ways to cut a convolution into tiles (tiles.def); any: the cost model chooses. */
+typedef enum {
+    WAY_any,
+#define TILE(name, rule, what) WAY_##name,
+#include "compiler/kernel/tiles.def"
+#undef TILE
+    CONV_WAYS
+} ConvWay;
+typedef struct {
+    uint8_t of[CONV_FORMS]; /* ConvWay, where it stands alone and in no chain */
+} ConvWays;
+
 struct Plan {
     Arena *arena;
     bool f64, fma;
@@ -238,7 +250,8 @@ struct Plan {
     uint32_t *grid_rank;
     GridId *finer;
     VEC(Kernel *) kernels;
-    VEC(Conv) convs; /* distinct; those that instructions name */
+    VEC(Conv) convs;     /* distinct; those that instructions name */
+    VEC(ConvWays) ways; /* theirs */
     VEC(HFunc *) funcs; /* 0: main */
     VEC(double) constants;
     int64_t (*smallest)[MAX_RANK]; /* by grid: least extents */
@@ -270,6 +283,7 @@ typedef struct {
 } ConvPlan;
 extern const char *const conv_form_names[CONV_FORMS];
 uint32_t plan_add_conv(Plan *plan, const Conv *conv); /* the equal one, if there is one */
+extern const char *const conv_way_names[];
 ConvPlan conv_plan(const Conv *conv, ConvForm form);
 /* Taps of an axis that meet phase `phase` of what is made: first, first + step, …; how many. */
 typedef struct {

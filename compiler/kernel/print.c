@@ -117,12 +117,30 @@ static void put_block(const Plan *plan, const HBlock *block, int depth, Text *ou
     }
 }
 
-static void put_conv(const Conv *c, Text *out) {
+/* What a convolution is, on a line, and the ways that are given. */
+static void put_conv(const Conv *c, const ConvWays *ways, Text *out) {
     text_printf(out, "conv rank %u in %u out %u groups %u", c->rank, c->in, c->out, c->groups);
     for (uint32_t a = 0; a < c->rank; a++)
         text_printf(out, " axis %u %u %u %u %u", c->size[a], c->stride[a], c->dilation[a],
                     c->sides[a][0], c->sides[a][1]);
+    for (uint32_t f = 0; f < CONV_FORMS; f++)
+        if (ways->of[f]) text_printf(out, " %s %s", conv_form_names[f], conv_way_names[ways->of[f]]);
     text_puts(out, "\n");
+}
+
+uint32_t plan_convolutions(const Plan *plan) { return plan->convs.len; }
+uint32_t plan_forms(void) { return CONV_FORMS; }
+uint32_t plan_ways(void) { return CONV_WAYS; }
+const char *plan_way_name(uint32_t way) { return conv_way_names[way]; }
+
+void plan_convolution_text(const Plan *plan, uint32_t number, uint32_t form, Text *out) {
+    const ConvWays none = {{WAY_any}};
+    text_printf(out, "%s %s ", plan->f64 ? "f64" : "f32", conv_form_names[form]);
+    put_conv(&plan->convs.data[number], &none, out);
+}
+
+void plan_set_way(Plan *plan, uint32_t number, uint32_t form, uint32_t way) {
+    plan->ways.data[number].of[form] = (uint8_t)way;
 }
 
 static void put_slots(const char *word, const HSlot *slots, uint32_t count, Text *out) {
@@ -162,7 +180,7 @@ void plan_print_code(const Plan *plan, Text *out) {
     text_printf(out, "\nkernels %u\n", plan->kernels.len);
     for (uint32_t i = 0; i < plan->kernels.len; i++) kernel_print(plan->kernels.data[i], i, out);
     text_printf(out, "convs %u\n", plan->convs.len);
-    for (uint32_t i = 0; i < plan->convs.len; i++) put_conv(&plan->convs.data[i], out);
+    for (uint32_t i = 0; i < plan->convs.len; i++) put_conv(&plan->convs.data[i], &plan->ways.data[i], out);
     text_printf(out, "funcs %u\n", plan->funcs.len);
     for (uint32_t i = 0; i < plan->funcs.len; i++) put_func(plan, i, out);
 }

@@ -392,6 +392,17 @@ static void read_block(Reader *r, HBlock *block, uint32_t depth) {
     }
 }
 
+static void read_ways(Reader *r) {
+    ConvWays ways = {{WAY_any}};
+    for (uint32_t f = 0; f < CONV_FORMS; f++) {
+        if (!peek(r, conv_form_names[f])) continue;
+        next(r);
+        next(r);
+        ways.of[f] = (uint8_t)one_of(r, conv_way_names, CONV_WAYS, "a way to tile a convolution expected");
+    }
+    vec_push(&r->plan->ways, ways);
+}
+
 static void read_conv(Reader *r) {
     Conv c = {.size = {1, 1, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
     expect(r, "conv");
@@ -411,6 +422,7 @@ static void read_conv(Reader *r) {
         for (int s = 0; s < 2; s++) c.sides[a][s] = (SideKind)number(r);
     }
     vec_push(&r->plan->convs, c);
+    read_ways(r);
 }
 
 static Type read_type(Reader *r) {

@@ -53,6 +53,12 @@ bool code_from_cache(const Code *code);
 uint64_t code_workspace(const Code *code, const CodeArguments *arguments);
 int code_run(const Code *code, const CodeArguments *arguments); /* a PdnStatus */
 
+/* The way in which a form of a convolution of the plan is computed where it stands in no chain. */
+uint32_t code_conv_way(const Plan *plan, const CodeTarget *target, uint32_t number, uint32_t form);
+/* A text that is kept in the cache under a name, for this machine: from mem_alloc, NULL where there is none. */
+char *code_cache_text(const char *cache, const CodeTarget *target, const char *name);
+void code_cache_keep(const char *cache, const CodeTarget *target, const char *name, const char *text);
+
 /* Standalone files (docs/language.md, "The command"). */
 typedef enum {
     EMIT_OBJECT = 1,

@@ -43,78 +43,16 @@ ConvArray conv_array(CE *c, uint32_t which, LLVMValueRef base) {
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-/* Registers hold the sums, the vectors, and weights; there are sums enough to hide the latency of two units that
- * add. */
-typedef struct {
-    bool many; /* registers */
-    const Conv *conv;
-    const ConvPlan *p;
-    ConvForm form;
-    bool chained;
-    uint32_t depth;
-} TileFor;
-/* A tile may decline (channels 0). */
-typedef ConvTile TileRule(const TileFor *f);
-
-static ConvTile tile_of_taps(const TileFor *f) {
-    if (f->form != CONV_WEIGHTS) return (ConvTile){0};
-    uint32_t channels = f->many ? 4 : 2;
-    if (channels > f->p->out) channels = f->p->out;
-    uint32_t taps = (f->many ? 24 : 10) / channels, parts = (f->depth + taps - 1) / taps;
-    return (ConvTile){.channels = channels, .vectors = 1, .taps = (f->depth + parts - 1) / parts};
-}
-
-/* What its rows read stands in the first-level cache from one row to the next. What a chain reads of FORWARD is a part of a
- * row of all channels. */
-static ConvTile tile_of_rows(const TileFor *f) {
-    bool forward = f->chained && f->form == CONV_FORWARD;
-    if (forward || f->p->out > 3 || !conv_by_rows(f->conv)) return (ConvTile){0};
-    uint32_t vectors = conv_row_vectors(f->many, f->conv->size[0]);
-    return (ConvTile){.channels = 1, .rows = f->many ? 5 : 4, .vectors = vectors};
-}
-
-/* A part of a row may end anywhere: what whole tiles leave is for narrower ones. */
-static ConvTile tile_of_parts(const TileFor *f) {
-    if (!f->chained || f->p->out < 8) return (ConvTile){0};
-    return (ConvTile){.channels = f->many ? 8 : 4, .vectors = 3};
-}
-
-static ConvTile tile_of_channels(const TileFor *f) {
-    ConvTile t = {.channels = f->many ? 8 : 4, .vectors = f->many ? 2 : 3};
-    while (t.channels > f->p->out && t.channels > 1) { /* fewer channels: more vectors */
-        t.channels /= 2;
-        t.vectors = t.vectors * 2 > (f->many ? 12 : 8) ? t.vectors : t.vectors * 2;
-    }
-    return t;
-}
-
-static TileRule *const tiles[] = {tile_of_taps, tile_of_rows, tile_of_parts, tile_of_channels};
-
-static ConvTile choose_tile(const Emit *e, const Conv *conv, const ConvPlan *p, ConvForm form, bool chained,
-                            uint32_t depth) {
-    TileFor f = {e->machine.registers >= 32, conv, p, form, chained, depth};
-    ConvTile t = {0};
-    if (!chained) t = conv_tile_last(e->lanes, f.many, conv, p, form);
-    for (size_t i = 0; t.channels == 0; i++) t = tiles[i](&f);
-    return t;
+static ConvTile choose_tile(const Emit *e, uint32_t conv, ConvForm form, bool chained) {
+    TileFor f = {&e->plan->convs.data[conv], form, chained, e->machine.registers >= 32, e->lanes};
+    return conv_tile(&f, conv_way(e->plan, conv, form, chained, f.many, f.lanes));
 }
 
 uint32_t conv_channel_blocks(const CE *c) {
     return (c->p.out + c->tile.channels - 1) / c->tile.channels;
 }
 
-uint32_t conv_depth(const CE *c) {
-    uint32_t most = c->p.in;
-    for (uint32_t a = 0; a < MAX_RANK; a++) {
-        uint32_t taps = 0;
-        for (uint32_t r = 0; r < c->p.axis[a].made_split; r++) {
-            uint32_t count = conv_taps(c->conv, c->form, a, r).count;
-            taps = count > taps ? count : taps;
-        }
-        most *= taps;
-    }
-    return most;
-}
+uint32_t conv_depth(const CE *c) { return conv_gathered(c->conv, c->form); }
 
 /* ---- sizes --------------------------------------------------------------------------------------- */
 
@@ -252,7 +190,7 @@ static void conv_open(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained
                       LLVMValueRef u_grid, LLVMValueRef v_grid) {
     *c = (CE){.e = e, .conv = &e->plan->convs.data[conv], .form = form, .chained = chained};
     c->p = conv_plan(c->conv, form);
-    c->tile = choose_tile(e, c->conv, &c->p, form, chained, conv_depth(c));
+    c->tile = choose_tile(e, conv, form, chained);
     extents(c, u_grid, v_grid);
     if (c->tile.last) {
         conv_walk_last(c);

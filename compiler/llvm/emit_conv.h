@@ -22,6 +22,7 @@
 #ifndef PDN_LLVM_EMIT_CONV_H
 #define PDN_LLVM_EMIT_CONV_H
 
+#include "compiler/kernel/tiles.h"
 #include "compiler/llvm/emit.h"
 
 /* Words of a launch. After these come the sizes of CE, which a function of its own computes once, and the units of
@@ -38,14 +39,6 @@ typedef enum {
     STAGE_TOTAL,
     CONV_STAGES
 } ConvStage;
-
-/* What is summed in registers at once. The gather: channels × vectors of cells, or, where `rows` is set, taps along
- * x × vectors of a row, `rows` rows of a channel one after another. The sums: channels × taps. */
-typedef struct {
-    uint32_t channels, vectors, taps, rows;
-    bool last;            /* channels last (emit_conv_last.c): cells × vectors of channels; taps × vectors */
-    uint32_t cells, less; /* of a tile of the gather, and of a smaller one */
-} ConvTile;
 
 /* Strides of an array of channels, in numbers; x is 1. */
 typedef struct {
@@ -144,8 +137,6 @@ typedef struct {
 /* Where a phase of what is made goes. */
 ConvArray conv_made_array(CE *c, LLVMValueRef phase);
 
-/* Vectors of a tile of rows of `taps` taps along x, for a machine of many registers or one of few. */
-uint32_t conv_row_vectors(bool many, uint32_t taps);
 /* Rows from `y`, as many as a tile has, of one channel of what is made. */
 void conv_gather_rows(CE *c, const ConvGather *g, LLVMValueRef y);
 
@@ -157,8 +148,6 @@ ConvSource conv_source(CE *c, uint32_t axis, LLVMValueRef p, LLVMValueRef n);
 
 /* ---- channels last: the same, for arrays and tiles of that kind (emit_conv_last.c, emit_conv_last_move.c) ---- */
 
-/* channels 0 where it is not for such a convolution. */
-ConvTile conv_tile_last(uint32_t lanes, bool many, const Conv *conv, const ConvPlan *p, ConvForm form);
 void conv_walk_last(CE *c);
 void conv_lay_out_last(CE *c);
 LLVMValueRef conv_units_last(CE *c, ConvStage stage);

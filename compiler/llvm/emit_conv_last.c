@@ -18,34 +18,6 @@ enum {
     MOST_LAST = 28       /* sums of a tile */
 };
 
-/* ---- tiles ------------------------------------------------------------------------------------- */
-
-ConvTile conv_tile_last(uint32_t lanes, bool many, const Conv *conv, const ConvPlan *p, ConvForm form) {
-    ConvTile none = {0};
-    if (lanes < 4 || conv->groups > 1 || p->phases > 1 || p->made_phases > 1) return none;
-    if (p->in % lanes || p->out % lanes) return none;
-    /* vectors; sums; cells, and those of a smaller tile, of which rows of powers of 2 and of 10 are whole numbers */
-    static const struct {
-        uint32_t vectors, terms, cells, less;
-    } wide[] = {{4, 6, 6, 5}, {3, 8, 8, 7}, {2, 12, 8, 7}, {1, 24, 16, 14}},
-      narrow[] = {{2, 6, 6, 5}, {1, 12, 8, 7}};
-    uint32_t i = 0, vectors = p->out / lanes;
-    if (many) {
-        while (vectors % wide[i].vectors) i++;
-        none = (ConvTile){.last = true, .vectors = wide[i].vectors, .cells = wide[i].cells, .less = wide[i].less};
-        none.taps = wide[i].terms;
-    } else {
-        while (vectors % narrow[i].vectors) i++;
-        none = (ConvTile){.last = true, .vectors = narrow[i].vectors, .cells = narrow[i].cells, .less = narrow[i].less};
-        none.taps = narrow[i].terms;
-    }
-    none.channels = none.vectors * lanes;
-    uint32_t line = p->in * (conv->dilation[0] == 1 ? conv->size[0] : 1);
-    if (line % none.taps) none.taps = none.taps * 2 / 3;
-    if (line % none.taps) none.taps = 4;
-    return none;
-}
-
 uint32_t conv_line(const CE *c) { return c->p.in * (c->conv->dilation[0] == 1 ? c->conv->size[0] : 1); }
 uint32_t conv_lines(const CE *c) { return conv_depth(c) / conv_line(c); }
 

@@ -6,12 +6,7 @@
  * as hold taps - 1 numbers: the heads, which a tile leaves to the next one of its row. */
 #include "compiler/llvm/emit_conv.h"
 
-enum { MOST_VECTORS = 8, MOST_TAPS = 9 }; /* conv_by_rows */
-
-uint32_t conv_row_vectors(bool many, uint32_t taps) {
-    uint32_t vectors = (many ? 24 : 12) / taps, most = taps == 1 ? MOST_VECTORS : 4;
-    return vectors < 1 ? 1 : vectors > most ? most : vectors;
-}
+enum { MOST_VECTORS = 8, MOST_TAPS = 9 }; /* compiler/kernel/tiles.c; conv_by_rows */
 
 /* The narrowest tile that there is: a row of fewer vectors reads beyond its end. */
 static uint32_t least_vectors(const CE *c) { return (c->tile.vectors + 1) / 2; }

@@ -2,6 +2,8 @@
 
 #include "compiler/load/load.h"
 
+#include "compiler/kernel/tiles.h"
+
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +154,35 @@ uint64_t code_workspace(const Code *code, const CodeArguments *arguments) {
 int code_run(const Code *code, const CodeArguments *arguments) {
     CodeRun run = run_of(code, arguments);
     return code->entry.run(&run);
+}
+
+uint32_t code_conv_way(const Plan *plan, const CodeTarget *target, uint32_t number, uint32_t form) {
+    Machine m = machine_of(target);
+    uint32_t lanes = m.vector_bits / (plan->f64 ? 64 : 32);
+    return conv_way(plan, number, (ConvForm)form, false, m.registers >= 32, lanes);
+}
+
+/* ---- texts in the cache ---- */
+
+static uint64_t text_key(const CodeTarget *target, const char *name) {
+    Text text = {0};
+    text_puts(&text, name);
+    machine_describe(target, &text);
+    uint64_t key = hash_bytes(0x746578, text.data, text.len);
+    text_free(&text);
+    return key;
+}
+
+char *code_cache_text(const char *cache, const CodeTarget *target, const char *name) {
+    size_t size;
+    void *bytes = cache_find(cache, text_key(target, name), &size);
+    char *text = bytes ? text_message("%.*s", (int)size, (const char *)bytes) : NULL;
+    mem_free(bytes);
+    return text;
+}
+
+void code_cache_keep(const char *cache, const CodeTarget *target, const char *name, const char *text) {
+    cache_store(cache, text_key(target, name), text, strlen(text));
 }
 
 bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error) {

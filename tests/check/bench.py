@@ -156,6 +156,30 @@ def networks():
     check("host programs", {row["program"] for row in rows_of(found, "host")} == {"", "train net"}, found["rows"])
 
 
+def tuning():
+    """--tune tries the ways, keeps what is quicker than the model's, and programs are computed so from then on."""
+    program = NETWORK.replace("1 -> 4", "4 -> 16").replace("(relu(K(u)))", "(relu(K(relu(adjoint(K)(K(u))))))")
+    program = program.replace("G.x * G.y", "0.001 * concat(G.x, G.y, G.x, G.y)").replace("1e-3", "1e-9")
+    folder = os.path.join(SCRATCH.name, "cache")
+    lines = [json.loads(line) for line in run(program, "--tune", "--json", "--repeat", "3", "--quiet", "--cache", folder).splitlines()]
+    trials = [line for line in lines if "convolution" in line]
+    check("trials", len(trials) >= 3 and "rows" in lines[-1], lines)
+    for trial in trials:
+        took = trial["seconds"]
+        check("the model's and the kept one were tried", trial["model"] in took and trial["kept"] in took, trial)
+        check("what is kept is quicker", took[trial["kept"]] <= took[trial["model"]], trial)
+        if trial["kept"] == trial["model"]:
+            check("nothing is much quicker", min(took.values()) >= 0.97 * took[trial["model"]], trial)
+    check("forward has several ways", any(len(trial["seconds"]) > 1 for trial in trials), trials)
+    rows = json.loads(run(program, "--json", "--repeat", "1", "--cache", folder))["rows"]
+    for trial in trials:
+        way = "" if trial["kept"] == trial["model"] else f", by {trial['kept']}"
+        check("it is computed so", trial["convolution"] + way in [row["what"] for row in rows], trial, rows)
+    plain = run(program, "--tune", "--repeat", "1", "--quiet", "--cache", folder)
+    check("a table", "channels" in plain and "the model's" in plain, plain)
+    check("none to tune", "no convolution" in run(HEAT, "warm", "--tune", "--quiet", "--repeat", "1", "--cache", folder))
+
+
 def text():
     lines = run(HEAT, "warm", "--repeat", "1").splitlines()
     check("heading", lines[0].startswith("warm: ") and " 1 run," in lines[0], lines[0])
@@ -176,7 +200,7 @@ def faults():
     check("what does not parse", "error" in run("experiment {", status=1))
 
 
-for part in (launches, together, networks, text, faults):
+for part in (launches, together, networks, tuning, text, faults):
     part()
 print(f"{COUNT} checks, {len(FAULTS)} wrong")
 sys.exit(1 if FAULTS else 0)

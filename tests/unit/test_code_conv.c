@@ -1,5 +1,6 @@
 /* Compiled convolutions against the reference interpreter: random ones, every kind of side, both precisions, one
  * and two threads; plans as text. */
+#include "compiler/kernel/tiles.h"
 #include "tests/unit/cases.h"
 
 #include <criterion/criterion.h>
@@ -30,8 +31,8 @@ static Case conv_case(const Conv *conv, const int64_t *extent, uint64_t seed) {
     return c;
 }
 
-/* Compiles once a precision; f32 on one thread and on two. */
-static void check(Case *c, const char *what) {
+/* Compiles once a precision; f32 on one thread and on two. way: of all its convolutions, 0: the model's. */
+static void check_way(Case *c, const char *what, uint32_t way) {
     Numbers expected = {0}, one = {0};
     for (int f64 = 0; f64 < 2; f64++) {
         Arena *arena = arena_new();
@@ -42,6 +43,8 @@ static void check(Case *c, const char *what) {
             plan_make(c->m, &(PlanOptions){.f64 = f64, .fma = code_target_has_fma(NULL)}, arena);
         const char *unsound = plan_verify(plan, arena);
         cr_assert_null(unsound, "%s: %s", what, unsound);
+        for (uint32_t n = 0; n < plan_convolutions(plan); n++)
+            for (uint32_t f = 0; f < plan_forms(); f++) plan_set_way(plan, n, f, way);
         if (!f64) cr_assert_eq(run_reference(&c->run, &expected), 0, "%s", what);
         Code *code = code_load(plan, NULL, NULL, &error);
         cr_assert_not_null(code, "%s: %s", what, error);
@@ -65,6 +68,8 @@ static void check(Case *c, const char *what) {
     vec_free(&expected);
     finish(c);
 }
+
+static void check(Case *c, const char *what) { check_way(c, what, 0); }
 
 static const char *describe(const Conv *c, const int64_t *extent) {
     static char text[200];
@@ -372,6 +377,54 @@ Test(code_conv, vectors_of_channels) {
         }
 }
 
+/* Every way makes the same, also where it would not be chosen; where it is none for a form the model chooses. */
+Test(code_conv, ways) {
+    static const struct {
+        uint32_t in, out, size, dilation;
+        int64_t extent[3];
+    } list[] = {{1, 16, 5, 1, {40, 23, 1}}, {16, 2, 3, 1, {49, 12, 1}}, {16, 48, 3, 1, {33, 20, 1}},
+                {5, 7, 3, 2, {64, 9, 1}},   {32, 16, 3, 1, {7, 41, 1}}};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        for (uint32_t way = 1; way < plan_ways(); way++) {
+            Conv c = {.rank = 2, .in = list[i].in, .out = list[i].out, .groups = 1};
+            for (uint32_t a = 0; a < MAX_RANK; a++) {
+                c.size[a] = a < 2 ? list[i].size : 1;
+                c.dilation[a] = a < 2 ? list[i].dilation : 1;
+                c.stride[a] = 1;
+                c.sides[a][0] = c.sides[a][1] = a == 0 ? SIDE_EVEN : a == 1 ? SIDE_GHOST : SIDE_PERIODIC;
+            }
+            Case k = conv_case(&c, list[i].extent, i);
+            char what[300];
+            snprintf(what, sizeof what, "%s, %s", describe(&c, list[i].extent), plan_way_name(way));
+            check_way(&k, what, way);
+        }
+}
+
+static TileFor tile_for(const Conv *c, ConvForm form, bool chained) { return (TileFor){c, form, chained, true, 16}; }
+
+/* The model gives every form a way, the cheapest that it has, and the one that is known to be the best of these. */
+Test(code_conv, the_model_chooses) {
+    static const struct {
+        uint32_t in, out, size;
+        const char *best[3]; /* by form */
+    } list[] = {{1, 16, 5, {"channels", "rows", "taps"}},      {64, 64, 3, {"last", "last", "last"}},
+                {128, 64, 3, {"last", "last", "last"}},        {16, 1, 3, {"rows", "channels", "taps"}},
+                {16, 48, 3, {"channels", "channels", "last"}}, {5, 7, 3, {"channels", "channels", "taps"}}};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        for (int form = 0; form < CONV_FORMS; form++) {
+            Conv c = {.rank = 2, .in = list[i].in, .out = list[i].out, .groups = 1, .size = {list[i].size, list[i].size, 1},
+                      .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+            TileFor f = tile_for(&c, (ConvForm)form, false);
+            ConvWay best = conv_best_way(&f);
+            for (uint32_t w = 1; w < plan_ways(); w++)
+                cr_assert(conv_tile_cost(&f, best) <= conv_tile_cost(&f, (ConvWay)w), "%s", plan_way_name(w));
+            cr_expect_str_eq(plan_way_name(best), list[i].best[form], "%u to %u, form %d: %s", c.in, c.out, form,
+                             plan_way_name(best));
+            f = tile_for(&c, (ConvForm)form, true);
+            cr_assert(form == CONV_TRANSPOSED || conv_tile(&f, conv_best_way(&f)).channels > 0);
+        }
+}
+
 /* What plan_cost says of scratch covers what a run needs, and not much more. */
 Test(code_conv, costs) {
     for (int stride = 1; stride <= 2; stride++)
@@ -465,13 +518,17 @@ Test(code_conv, plans_read_back) {
     Arena *arena = arena_new();
     Plan *plan = plan_make(k.m, &(PlanOptions){.fma = true}, arena);
     Text one = {0}, two = {0};
+    plan_set_way(plan, 0, CONV_FORWARD, WAY_square);
+    plan_set_way(plan, 0, CONV_WEIGHTS, WAY_taps);
     plan_print(plan, &one);
+    cr_assert_not_null(strstr(one.data, " forward square weights taps\n"));
     char *error = NULL;
     Plan *again = plan_read(one.data, one.len, arena, &error);
     cr_assert_not_null(again, "%s", error);
     plan_print(again, &two);
     cr_assert_str_eq(one.data, two.data);
-    static const char *const broken[][2] = {{"conv 0 forward", "conv 1 forward"},
+    static const char *const broken[][2] = {{"forward square", "forward oblong"},
+                                            {"conv 0 forward", "conv 1 forward"},
                                             {"conv 0 forward", "conv 0 sideways"},
                                             {"conv 0 forward", "conv 0 weights"},
                                             {"transposed grids 2 1 2", "transposed grids 2 1 1"},
