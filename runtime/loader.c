@@ -155,7 +155,7 @@ static bool start(PdnLoader *loader) {
     return loader->running;
 }
 
-int64_t pdn_data_batches(const PdnData *data, PdnSample *largest) {
+int64_t pdn_data_batches(const PdnData *data, int64_t batches, PdnSample *largest) {
     int64_t most = -1;
     for (int64_t i = 0; i < data->info.count; i++) {
         PdnSample sample = {0};
@@ -166,7 +166,6 @@ int64_t pdn_data_batches(const PdnData *data, PdnSample *largest) {
         most = bytes;
         *largest = sample;
     }
-    int64_t batches = (data->info.per_epoch - 1) / data->info.batch + 1;
     return most * (data->info.batch * (batches < SLOTS ? batches : SLOTS) + (data->options.augment ? 1 : 0));
 }
 

@@ -554,9 +554,9 @@ typedef struct {
     int64_t count; /* 0: the epoch is over */
     const PdnSample *samples;
 } PdnBatch;
-/* Bytes that a loader has at a time, at most: batches read ahead. *largest: extents and channels of the sample with the most cells,
+/* Bytes that a loader of so many batches in all has at a time, at most: some are read ahead. *largest: extents and channels of the sample with the most cells,
  * without data. */
-int64_t pdn_data_batches(const PdnData *data, PdnSample *largest);
+int64_t pdn_data_batches(const PdnData *data, int64_t batches, PdnSample *largest);
 typedef struct PdnLoader PdnLoader;
 
 /* The batches of `epochs` epochs from `epoch` on, each in the order that (seed, epoch) gives (`shuffled`) or in the order

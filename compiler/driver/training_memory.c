@@ -33,7 +33,9 @@ static void take_largest(Training *t, const DataSet *set, PdnSample *sample, dou
     t->samples = NULL;
     t->batch = set ? set->info.batch : 1;
     if (!set || !set->data) return;
-    *batches = (double)pdn_data_batches(set->data, sample);
+    double of_epoch = ceil((double)set->info.per_epoch / (double)set->info.batch);
+    double drawn = t->task->count * (t->task->epochs ? of_epoch : 1);
+    *batches = (double)pdn_data_batches(set->data, (int64_t)fmin(drawn, 1e9), sample);
     t->samples = sample;
 }
 

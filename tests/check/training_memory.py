@@ -87,6 +87,7 @@ experiment e {
     }
 }
 """
+AHEAD = BATCHES.replace("count = 64", "count = 32").replace("1 epochs", "3 epochs") # batches of other epochs are read ahead
 LARGE = BATCHES.replace("200000", "100000000").replace("64", "2000").replace("32", "2000")
 
 
@@ -115,7 +116,7 @@ def main():
                 file.write(b"P5 %d %d 255\n" % (width, height) + bytes((7 * k + i) % 251 for k in range(width * height)))
         cases = [(name, program, options) for name, program in
                  (("states", STATES), ("gradients", GRADIENTS), ("batches", BATCHES), ("pictures", PICTURES % folder),
-                  ("meets", MEETS))
+                  ("meets", MEETS), ("ahead", AHEAD))
                  for options in (["--threads", "1"], ["--threads", "2"], ["--threads", "2", "--no-cache"])]
         cases.append(("states", STATES, ["--threads", "2", "--memory", "8M"]))
         for name, program, options in cases:
