@@ -264,7 +264,7 @@ LLVMValueRef conv_units(CE *c, ConvStage stage) {
     case STAGE_GATHER:
         return sums ? NULL
                     : cv_times(c, cv_mul(c, c->blocks, c->made[2]), blocks * c->p.made_phases);
-    case STAGE_FOLD: return c->p.folds ? cv_int(c, out) : NULL;
+    case STAGE_FOLD: return c->p.folds ? cv_times(c, conv_fold_blocks(c), out) : NULL;
     case STAGE_SUMS: return sums ? cv_times(c, cv_mul(c, c->blocks, c->layers), blocks) : NULL;
     case STAGE_TOTAL: {
         if (!sums) return NULL;

@@ -110,12 +110,13 @@ void conv_copy(CE *c, LLVMValueRef unit);
 void conv_pack(CE *c, LLVMValueRef unit);
 void conv_gather(CE *c, LLVMValueRef unit);
 void conv_fold(CE *c, LLVMValueRef unit);
+LLVMValueRef conv_fold_blocks(CE *c); /* of rows of a channel */
 void conv_sums(CE *c, LLVMValueRef unit);
 void conv_total(CE *c, LLVMValueRef unit);
 
 /* ---- tiles (emit_conv_tile.c, emit_conv_rows.c): sums live in registers, as SSA values, never in memory ---- */
 
-enum { MOST_SUMS = 32 };
+enum { MOST_SUMS = 32, FOLD_ROWS = 64 };
 const char *conv_tile_name(CE *c, const char *what);
 LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count); /* not inlined */
 void conv_call_tile(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t count);

@@ -92,7 +92,7 @@ LLVMValueRef conv_units_last(CE *c, ConvStage stage) {
     case STAGE_COPY: return sums ? cv_mul(c, c->made[1], c->made[2]) : NULL;
     case STAGE_PACK: return cv_int(c, sums ? 1 : 1 + vectors);
     case STAGE_GATHER: return sums ? NULL : cv_times(c, c->blocks, blocks);
-    case STAGE_FOLD: return c->p.folds ? cv_int(c, c->p.out) : NULL;
+    case STAGE_FOLD: return c->p.folds ? cv_times(c, conv_fold_blocks(c), c->p.out) : NULL;
     case STAGE_SUMS: return sums ? cv_times(c, c->blocks, blocks * conv_lines(c)) : NULL;
     case STAGE_TOTAL: return sums ? cv_int(c, vectors * c->p.in) : NULL;
     default: return NULL;

@@ -460,61 +460,96 @@ static void ghost_cells(CE *c, uint32_t a, int side, LLVMValueRef j, LLVMValueRe
     *cell = (side == 0) == periodic ? back : forth;
 }
 
-/* Folds the ghosts of an axis; earlier axes are folded already. */
-static void fold_axis(CE *c, const ConvArray *x, uint32_t a) {
-    Emit *e = c->e;
-    LLVMValueRef zero = cv_int(c, 0);
+/* A block of rows of what is made, [from, end): units fold blocks of their own, and with a block the ghosts of it. */
+typedef struct {
+    const ConvArray *x;
+    LLVMValueRef from, end;
+} FoldRows;
+
+/* The ghosts of a row along x. */
+static void fold_row(CE *c, LLVMValueRef row) {
     for (int side = 0; side < 2; side++) {
-        if (c->p.axis[a].ghost[side] == 0) continue;
-        bool minus = c->conv->sides[a][side] == SIDE_ODD;
-        Counting kj, kz, ky;
-        LLVMValueRef j, ghost, cell, z = zero, y = zero, row = x->base;
-        LLVMValueRef all[MAX_RANK]; /* with ghosts: later axes are not folded yet */
-        for (uint32_t b = 0; b < MAX_RANK; b++)
-            all[b] = cv_plus(c, c->n[b], c->p.axis[b].ghost[0] + c->p.axis[b].ghost[1]);
-        if (a < 2) {
-            z = cv_loop(c, &kz, zero, all[2], 1);
-            row = cv_at(c, row, cv_mul(c, z, x->z));
+        bool minus = c->conv->sides[0][side] == SIDE_ODD;
+        LLVMValueRef ghost, cell;
+        for (int64_t j = 0; j < c->p.axis[0].ghost[side]; j++) {
+            ghost_cells(c, 0, side, cv_int(c, j), &ghost, &cell);
+            row_step(c, minus ? ROW_SUBTRACT : ROW_ADD, c->e->real, cv_at(c, row, cell), cv_at(c, row, ghost));
         }
-        if (a != 1) { /* for z, the rows inside */
-            LLVMValueRef from = cv_int(c, a == 0 ? 0 : c->p.axis[1].ghost[0]);
-            y = cv_loop(c, &ky, from, a == 0 ? all[1] : cv_add(c, from, c->n[1]), 1);
-            row = cv_at(c, row, cv_mul(c, y, x->y));
-        }
-        j = cv_loop(c, &kj, zero, cv_int(c, c->p.axis[a].ghost[side]), 1);
-        ghost_cells(c, a, side, j, &ghost, &cell);
-        RowOp op = minus ? ROW_SUBTRACT : ROW_ADD;
-        if (a == 0) {
-            row_step(c, op, e->real, cv_at(c, row, cell), cv_at(c, row, ghost));
-        } else {
-            LLVMValueRef stride = a == 1 ? x->y : x->z;
-            LLVMValueRef inside = cv_at(c, row, cv_int(c, c->p.axis[0].ghost[0]));
-            move_row(c, op, cv_at(c, inside, cv_mul(c, cell, stride)),
-                     cv_at(c, inside, cv_mul(c, ghost, stride)), c->n[0]);
-        }
-        emit_loop_end(e, &kj);
-        if (a != 1) emit_loop_end(e, &ky);
-        if (a < 2) emit_loop_end(e, &kz);
     }
 }
 
-/* A unit: one channel. */
+/* Rows that are ghosts: along x, then onto the rows that they stand for, if these are of the block. */
+static void fold_ghost_rows(CE *c, const FoldRows *f, LLVMValueRef plane) {
+    for (int side = 0; side < 2; side++) {
+        if (c->p.axis[1].ghost[side] == 0) continue;
+        Counting ghosts;
+        Guard g;
+        LLVMValueRef ghost, cell, j = cv_loop(c, &ghosts, cv_int(c, 0), cv_int(c, c->p.axis[1].ghost[side]), 1);
+        ghost_cells(c, 1, side, j, &ghost, &cell);
+        LLVMValueRef y = cv_plus(c, cell, -c->p.axis[1].ghost[0]);
+        LLVMValueRef after = LLVMBuildICmp(c->e->b, LLVMIntSGE, y, f->from, "");
+        cv_when(c, &g, LLVMBuildAnd(c->e->b, after, cv_less(c, y, f->end), ""));
+        LLVMValueRef row = cv_at(c, plane, cv_mul(c, ghost, f->x->y));
+        fold_row(c, row);
+        RowOp op = c->conv->sides[1][side] == SIDE_ODD ? ROW_SUBTRACT : ROW_ADD;
+        LLVMValueRef inside = cv_int(c, c->p.axis[0].ghost[0]);
+        move_row(c, op, cv_at(c, cv_at(c, plane, cv_mul(c, cell, f->x->y)), inside), cv_at(c, row, inside), c->n[0]);
+        cv_end(c, &g);
+        emit_loop_end(c->e, &ghosts);
+    }
+}
+
+/* The rows of the block in planes that are ghosts, whose rows are folded. */
+static void fold_planes(CE *c, const FoldRows *f, LLVMValueRef row) {
+    for (int side = 0; side < 2; side++) {
+        if (c->p.axis[2].ghost[side] == 0) continue;
+        Counting ghosts;
+        LLVMValueRef ghost, cell, j = cv_loop(c, &ghosts, cv_int(c, 0), cv_int(c, c->p.axis[2].ghost[side]), 1);
+        ghost_cells(c, 2, side, j, &ghost, &cell);
+        RowOp op = c->conv->sides[2][side] == SIDE_ODD ? ROW_SUBTRACT : ROW_ADD;
+        move_row(c, op, cv_at(c, row, cv_mul(c, cell, f->x->z)), cv_at(c, row, cv_mul(c, ghost, f->x->z)), c->n[0]);
+        emit_loop_end(c->e, &ghosts);
+    }
+}
+
+/* Row y of the block in x. */
+static LLVMValueRef row_inside(CE *c, const FoldRows *f, LLVMValueRef y) {
+    LLVMValueRef at = cv_mul(c, cv_plus(c, y, c->p.axis[1].ghost[0]), f->x->y);
+    return cv_at(c, f->x->base, at);
+}
+
+LLVMValueRef conv_fold_blocks(CE *c) {
+    return c->p.made_phases > 1 ? cv_int(c, 1) : cv_ceil(c, c->n[1], cv_int(c, FOLD_ROWS));
+}
+
+/* A unit: a block of rows of a channel. */
 void conv_fold(CE *c, LLVMValueRef unit) {
     ConvArray x = c->folded, to = conv_array(c, 0, conv_word(c, CONV_MADE));
-    x.base = cv_at(c, conv_scratch(c, x.base), cv_mul(c, unit, x.channel));
-    if (c->p.made_phases > 1) x = interleave(c, unit);
-    for (uint32_t a = 0; a < c->conv->rank; a++) fold_axis(c, &x, a);
+    LLVMValueRef zero = cv_int(c, 0), blocks = conv_fold_blocks(c), channel = cv_div(c, unit, blocks);
+    x.base = cv_at(c, conv_scratch(c, x.base), cv_mul(c, channel, x.channel));
+    FoldRows f = {.x = &x, .from = zero, .end = c->n[1]};
+    if (c->p.made_phases > 1) {
+        x = interleave(c, channel);
+    } else {
+        f.from = cv_times(c, cv_rem(c, unit, blocks), FOLD_ROWS);
+        f.end = emit_min(c->e, cv_plus(c, f.from, FOLD_ROWS), c->n[1]);
+    }
     Counting kz, ky;
-    LLVMValueRef z = cv_loop(c, &kz, cv_int(c, 0), c->n[2], 1);
-    LLVMValueRef y = cv_loop(c, &ky, cv_int(c, 0), c->n[1], 1);
-    LLVMValueRef from = cv_mul(c, cv_plus(c, z, c->p.axis[2].ghost[0]), x.z);
-    from = cv_add(c, from, cv_mul(c, cv_plus(c, y, c->p.axis[1].ghost[0]), x.y));
-    from = cv_plus(c, from, c->p.axis[0].ghost[0]);
-    LLVMValueRef at =
-        cv_add(c, cv_mul(c, unit, to.channel), cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
-    move_row(c, ROW_COPY, cv_at(c, to.base, at), cv_at(c, x.base, from), c->n[0]);
+    LLVMValueRef planes = cv_plus(c, c->n[2], c->p.axis[2].ghost[0] + c->p.axis[2].ghost[1]);
+    LLVMValueRef z = cv_loop(c, &kz, zero, planes, 1), plane = cv_mul(c, z, x.z);
+    fold_row(c, cv_at(c, row_inside(c, &f, cv_loop(c, &ky, f.from, f.end, 1)), plane));
     emit_loop_end(c->e, &ky);
+    fold_ghost_rows(c, &f, cv_at(c, x.base, plane));
     emit_loop_end(c->e, &kz);
+    LLVMValueRef y = cv_loop(c, &ky, f.from, f.end, 1), row = row_inside(c, &f, y);
+    row = cv_at(c, row, cv_int(c, c->p.axis[0].ghost[0]));
+    fold_planes(c, &f, row);
+    z = cv_loop(c, &kz, zero, c->n[2], 1);
+    LLVMValueRef from = cv_mul(c, cv_plus(c, z, c->p.axis[2].ghost[0]), x.z);
+    LLVMValueRef at = cv_add(c, cv_mul(c, channel, to.channel), cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
+    move_row(c, ROW_COPY, cv_at(c, to.base, at), cv_at(c, row, from), c->n[0]);
+    emit_loop_end(c->e, &kz);
+    emit_loop_end(c->e, &ky);
 }
 
 /* ---- total --------------------------------------------------------------------------------------------- */
