@@ -295,9 +295,9 @@ enum {
     CONV_TILE = 256,        /* numbers that a tile may read beyond the end: room for any target */
     CONV_BLOCK = 1 << 19,   /* bytes of padded rows that are used while they are in the cache */
     CONV_CHUNK = 1 << 13,   /* bytes of a channel whose products are summed before anything is rounded */
-    CHAIN_BYTES = 3 << 18,  /* of the padded rows of a chain that are there at a time */
+    CHAIN_BYTES = 3 << 17,  /* of the padded rows of a chain that are there at a time */
     CHAIN_TILES = 6,        /* tiles of rows that a turn takes, at most */
-    CHAIN_ROWS = 40,        /* that a unit of a chain makes, at least */
+    CHAIN_ROWS = 20,        /* that a unit of a chain makes, at least */
     CHAIN_PART = 6,         /* vectors of a row that convolutions of a chain make before these go through the launches */
 };
 
