@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define MAX_THREADS 1024
-#define PARTS_EACH  4    /* parts a thread at most: what a slow thread leaves, others take */
+#define LEAST_UNITS 4    /* of a thread, of which the last quarter is a part of its own: a slow thread leaves it to others */
 #define TURNS       1000 /* of idle waiting, some ten microseconds */
 /* Cycles below which another thread, or another part, is not worth it: to wake one that sleeps takes about as long. */
 #define LEAST_WORK 16000
@@ -89,8 +89,8 @@ struct PdnThreads {
     /* What it runs, in one line with `open`: written while that is 0 and nobody is inside. */
     PdnKernel *kernel;
     const void *arguments;
-    int64_t count, parts;
-    int taking, each; /* threads that take parts, parts of each */
+    int64_t count;
+    int taking, each; /* threads that take parts, parts of each: 1 or 2 */
     Place *places;
     _Alignas(64) atomic_int inside; /* threads that may be taking parts; the caller is not counted */
 };
@@ -105,9 +105,16 @@ static inline void breathe(void) {
 #endif
 }
 
-/* The first unit of part p of `parts`. */
-static int64_t part_begin(int64_t count, int64_t parts, int64_t p) {
-    return count / parts * p + (count % parts < p ? count % parts : p);
+/* The first unit of a thread's share. */
+static int64_t share_begin(const PdnThreads *t, int64_t owner) {
+    int64_t rest = t->count % t->taking;
+    return t->count / t->taking * owner + (rest < owner ? rest : owner);
+}
+
+static void run_part(const PdnThreads *t, int owner, int part) {
+    int64_t begin = share_begin(t, owner), end = share_begin(t, owner + 1);
+    int64_t middle = t->each > 1 ? end - (end - begin) / 4 : end;
+    t->kernel(t->arguments, part ? middle : begin, part ? end : middle);
 }
 
 /* A thread first takes the parts that it had the last time (they are in its cache), then those that the
@@ -118,9 +125,7 @@ static void take_parts(PdnThreads *t, int me) {
         for (;;) {
             int turn = atomic_fetch_add(&t->places[owner].next, 1);
             if (turn >= t->each) { break; }
-            int64_t p = (int64_t)t->each * owner + turn;
-            t->kernel(t->arguments, part_begin(t->count, t->parts, p),
-                      part_begin(t->count, t->parts, p + 1));
+            run_part(t, owner, turn);
         }
     }
 }
@@ -205,9 +210,7 @@ static void wake(PdnThreads *t, Place *p) {
 }
 
 static int parts_each(int64_t count, int64_t work, int threads) {
-    int64_t each = work / LEAST_WORK / threads;
-    if (count / threads < PARTS_EACH || each < 1) { return 1; }
-    return each < PARTS_EACH ? (int)each : PARTS_EACH;
+    return count / threads < LEAST_UNITS || work / LEAST_WORK / threads < 2 ? 1 : 2;
 }
 
 static void launch(PdnThreads *t, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work,
@@ -217,7 +220,6 @@ static void launch(PdnThreads *t, PdnKernel *kernel, const void *arguments, int6
     t->count = count;
     t->taking = threads;
     t->each = parts_each(count, work, threads);
-    t->parts = (int64_t)t->each * threads;
     for (int i = 0; i < threads; i++) { atomic_store_explicit(&t->places[i].next, 0, memory_order_relaxed); }
     atomic_store(&t->open, ++t->number * PLACES + (uint64_t)threads);
     for (int i = 1; i < threads; i++) { wake(t, &t->places[i]); }
