@@ -102,6 +102,16 @@ LLVMValueRef work_weights(Emit *e, const Conv *conv, LLVMValueRef chunks);
 
 /* Vector code for a function of the maths library; NULL where there is none. */
 LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x);
+LLVMValueRef emit_library(Emit *e, const char *name, const LLVMValueRef *x, uint32_t count);
+
+/* Lanes for which something else is right, which are rare: what is written between begin and end is done only where there are
+ * some, and `there` is taken for these. */
+typedef struct {
+    LLVMValueRef where; /* i1, or a vector */
+    LLVMBasicBlockRef before, go;
+} Rare;
+void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where);
+LLVMValueRef emit_rare_end(Emit *e, Rare *r, LLVMValueRef usual, LLVMValueRef there);
 
 /* ---- emit_conv.c ---- */
 

@@ -80,7 +80,7 @@ static LLVMValueRef lanes_function(Emit *e, const char *symbol, LLVMValueRef f, 
 }
 
 /* A function of the maths library. */
-static LLVMValueRef call_library(Emit *e, const char *name, const LLVMValueRef *x, uint32_t count) {
+LLVMValueRef emit_library(Emit *e, const char *name, const LLVMValueRef *x, uint32_t count) {
     char symbol[32];
     snprintf(symbol, sizeof symbol, "%s%s", name, e->plan->f64 ? "" : "f");
     LLVMTypeRef args[3] = {e->real, e->real, e->real}, vector = LLVMTypeOf(x[0]);
@@ -191,24 +191,35 @@ static LLVMValueRef reciprocal_by_estimate(Emit *e, LLVMValueRef b) {
     return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, r, r, ""), r0, r, "");
 }
 
+void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where) {
+    LLVMValueRef any = r->where = where;
+    if (LLVMGetTypeKind(LLVMTypeOf(where)) == LLVMVectorTypeKind) {
+        LLVMTypeRef bits = LLVMIntTypeInContext(e->context, LLVMGetVectorSize(LLVMTypeOf(where)));
+        any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, where, bits, ""), LLVMConstNull(bits), "");
+    }
+    LLVMBasicBlockRef rare = emit_block(e, "rare");
+    r->before = LLVMGetInsertBlock(e->b);
+    r->go = emit_block(e, "go");
+    LLVMBuildCondBr(e->b, any, rare, r->go);
+    LLVMPositionBuilderAtEnd(e->b, rare);
+}
+
+LLVMValueRef emit_rare_end(Emit *e, Rare *r, LLVMValueRef usual, LLVMValueRef there) {
+    LLVMValueRef slow = LLVMBuildSelect(e->b, r->where, there, usual, "");
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b);
+    LLVMBuildBr(e->b, r->go);
+    LLVMPositionBuilderAtEnd(e->b, r->go);
+    LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(usual), "");
+    LLVMAddIncoming(phi, (LLVMValueRef[]){usual, slow}, (LLVMBasicBlockRef[]){r->before, from}, 2);
+    return phi;
+}
+
 /* q, but what the divider gives where that is NaN, which is rare: b is 0 or so small that 1/b is too large, a or b is
  * infinite, the quotient is too large. */
 static LLVMValueRef divide_rare(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef q) {
-    LLVMTypeRef t = LLVMTypeOf(b);
-    LLVMValueRef wrong = LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, ""), any = wrong;
-    if (LLVMGetTypeKind(t) == LLVMVectorTypeKind) {
-        LLVMTypeRef bits = LLVMIntTypeInContext(e->context, LLVMGetVectorSize(t));
-        any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, wrong, bits, ""), LLVMConstNull(bits), "");
-    }
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), rare = emit_block(e, "rare"), go = emit_block(e, "divided");
-    LLVMBuildCondBr(e->b, any, rare, go);
-    LLVMPositionBuilderAtEnd(e->b, rare);
-    LLVMValueRef slow = LLVMBuildSelect(e->b, wrong, LLVMBuildFDiv(e->b, a, b, ""), q, "");
-    LLVMBuildBr(e->b, go);
-    LLVMPositionBuilderAtEnd(e->b, go);
-    LLVMValueRef phi = LLVMBuildPhi(e->b, t, "");
-    LLVMAddIncoming(phi, (LLVMValueRef[]){q, slow}, (LLVMBasicBlockRef[]){before, rare}, 2);
-    return phi;
+    Rare rare;
+    emit_rare_begin(e, &rare, LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, ""));
+    return emit_rare_end(e, &rare, q, LLVMBuildFDiv(e->b, a, b, ""));
 }
 
 /* a / b in single precision: with 1/b by a Newton step, one more on the quotient; within 1 ulp, 1.5 where a is so small that
@@ -240,7 +251,7 @@ LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x) {
         return emit_intrinsic(e, how, t, x, (uint32_t)info->operands);
     if (strncmp(how, "call ", 5) == 0) {
         LLVMValueRef vector = e->in_kernel && !e->machine.exact ? emit_math(e, op, x) : NULL;
-        return vector ? vector : call_library(e, how + 5, x, (uint32_t)info->operands);
+        return vector ? vector : emit_library(e, how + 5, x, (uint32_t)info->operands);
     }
     if (strcmp(how, "fcmp olt") == 0) return truth(e, compare(e, LLVMRealOLT, x[0], x[1]), t);
     if (strcmp(how, "fcmp ole") == 0) return truth(e, compare(e, LLVMRealOLE, x[0], x[1]), t);

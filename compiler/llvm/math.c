@@ -1,4 +1,5 @@
-/* Functions of the maths library as vector code: exp, expm1, log, log1p, tanh. Others are called lane by lane.
+/* Functions of the maths library as vector code: exp, expm1, log, log1p, tanh; sin and cos in f32. Others are called lane by
+ * lane.
  *
  * Method: Cephes (Moshier 1989): reduction to a small interval, a polynomial or rational function, scaling.
  * Bounds, measured against higher precision over the whole range (tests/unit/test_code_math.c): 2 ulp, 4 of expm1 in f64. Scalars
@@ -202,6 +203,62 @@ static LLVMValueRef math_tanh(Emit *e, const LLVMValueRef *x) {
     return pick(&m, LLVMRealOLT, size, num(&m, 0.625), near, far);
 }
 
+/* x = n π/2 + r with |r| <= π/4, in double: n and r, as integers and numbers of x's kind. π/2 in two parts, of which the first
+ * has 33 bits (fdlibm, e_rem_pio2.c): exact below TURNS_EXACT. */
+#define TURNS_EXACT 1e6
+
+typedef struct {
+    LLVMValueRef n, r;
+} Turned;
+
+static Turned turn(M *m, LLVMValueRef x) {
+    Emit *e = m->e;
+    LLVMTypeRef wide = e->f64;
+    if (LLVMGetTypeKind(m->t) == LLVMVectorTypeKind) wide = LLVMVectorType(e->f64, LLVMGetVectorSize(m->t));
+    LLVMValueRef v = LLVMBuildFPExt(e->b, x, wide, "");
+    LLVMValueRef scaled = LLVMBuildFMul(e->b, v, emit_number(e, wide, 6.36619772367581382433e-01), "");
+    LLVMValueRef n = emit_intrinsic(e, "llvm.rint", wide, &scaled, 1);
+    LLVMValueRef first = LLVMBuildFMul(e->b, n, emit_number(e, wide, 1.57079632673412561417e+00), "");
+    LLVMValueRef second = LLVMBuildFMul(e->b, n, emit_number(e, wide, 6.07710050650619224932e-11), "");
+    LLVMValueRef r = LLVMBuildFSub(e->b, LLVMBuildFSub(e->b, v, first, ""), second, "");
+    return (Turned){LLVMBuildFPToSI(e->b, n, m->it, ""), LLVMBuildFPTrunc(e->b, r, m->t, "")};
+}
+
+/* Is the bit of n set? */
+static LLVMValueRef has_bit(M *m, LLVMValueRef n, int bit) {
+    LLVMValueRef b = LLVMBuildAnd(m->e->b, n, integer(m, bit), "");
+    return LLVMBuildICmp(m->e->b, LLVMIntNE, b, integer(m, 0), "");
+}
+
+/* sin(x + more π/2) where |x| is below TURNS_EXACT. */
+static LLVMValueRef turned_sine(M *m, LLVMValueRef x, int more) {
+    Emit *e = m->e;
+    LLVMValueRef size = emit_intrinsic(e, "llvm.fabs", m->t, &x, 1);
+    LLVMValueRef inside = pick(m, LLVMRealOLE, size, num(m, TURNS_EXACT), x, num(m, 0));
+    Turned t = turn(m, inside);
+    LLVMValueRef rr = mul(m, t.r, t.r), n = LLVMBuildAdd(e->b, t.n, integer(m, more), "");
+    LLVMValueRef s = POLYNOMIAL(m, rr, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1);
+    LLVMValueRef c = POLYNOMIAL(m, rr, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2);
+    s = mad(m, mul(m, s, rr), t.r, t.r);
+    if (!more) s = pick(m, LLVMRealOLT, size, num(m, 0x1p-12), x, s); /* and -0 is itself */
+    c = mad(m, mul(m, c, rr), rr, mad(m, rr, num(m, -0.5), num(m, 1)));
+    LLVMValueRef v = LLVMBuildSelect(e->b, has_bit(m, n, 1), c, s, "");
+    return LLVMBuildSelect(e->b, has_bit(m, n, 2), LLVMBuildFNeg(e->b, v, ""), v, "");
+}
+
+/* Larger numbers, and what is none, are the library's: they are rare. */
+static LLVMValueRef sine(Emit *e, const char *library, LLVMValueRef x, int more) {
+    M m = open_math(e, x);
+    if (m.f64) return NULL;
+    LLVMValueRef v = turned_sine(&m, x, more), size = emit_intrinsic(e, "llvm.fabs", m.t, &x, 1);
+    Rare rare;
+    emit_rare_begin(e, &rare, LLVMBuildFCmp(e->b, LLVMRealUGT, size, num(&m, TURNS_EXACT), ""));
+    return emit_rare_end(e, &rare, v, emit_library(e, library, &x, 1));
+}
+
+static LLVMValueRef math_sin(Emit *e, const LLVMValueRef *x) { return sine(e, "sin", x[0], 0); }
+static LLVMValueRef math_cos(Emit *e, const LLVMValueRef *x) { return sine(e, "cos", x[0], 1); }
+
 /* Adding a function is a row. */
 static const struct {
     Op op;
@@ -212,6 +269,8 @@ static const struct {
     {OP_LOG, math_log},
     {OP_LOG1P, math_log1p},
     {OP_TANH, math_tanh},
+    {OP_SIN, math_sin},
+    {OP_COS, math_cos},
 };
 
 LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x) {

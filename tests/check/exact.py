@@ -6,7 +6,7 @@ import ctypes.util
 from _programs import Programs, load, np
 
 LIBRARY = ctypes.CDLL(ctypes.util.find_library("m"))
-FUNCTIONS = ["exp", "expm1", "log", "log1p", "tanh"]
+FUNCTIONS = ["exp", "expm1", "log", "log1p", "tanh", "sin", "cos"]
 PROGRAM = """experiment e {{
     let a = image("a.npy")
     let b = image("b.npy")

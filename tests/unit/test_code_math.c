@@ -24,6 +24,8 @@ static long double exact(Op op, long double x)
     case OP_LOG1P: return log1pl(x);
     case OP_SIGMOID: return 1 / (1 + expl(-x));
     case OP_SOFTPLUS: return (x < 0 ? 0 : x) + log1pl(expl(-fabsl(x)));
+    case OP_SIN: return sinl(x);
+    case OP_COS: return cosl(x);
     default: return tanhl(x);
     }
 }
@@ -31,7 +33,7 @@ static long double exact(Op op, long double x)
 static void one_function(Op op, double low, double high, bool f64, double allowed)
 {
     enum { N = 60000 };
-    static const double odd[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 1e-40, 5e-324, -1e-42, 88.72284, -103.9, -87.5, 709.78, -744.4, -745.2, 1e30, -1e30};
+    static const double odd[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 1e-40, 5e-324, -1e-42, 1.57079637, 3.14159274, -4.71238899, 355, 999999.9, 88.72284, -103.9, -87.5, 709.78, -744.4, -745.2, 1e30, -1e30};
     Case c = start(2, (int64_t[]){N / 10, 10});
     Node x = field_input(&c, 1, 9, low, high);
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
@@ -71,6 +73,19 @@ Test(code_math, tanh)
 {
     one_function(OP_TANH, -10, 10, false, 2);
     one_function(OP_TANH, -20, 20, true, 2);
+}
+
+/* Small ones, all that the vector code takes, and beyond; multiples of a quarter turn. */
+Test(code_math, sin_and_cos)
+{
+    static const Op ops[] = {OP_SIN, OP_COS};
+    for (int k = 0; k < 2; k++) {
+        one_function(ops[k], -4, 4, false, 2);
+        one_function(ops[k], -1e-3, 1e-3, false, 2);
+        one_function(ops[k], -1.1e6, 1.1e6, false, 2);
+        one_function(ops[k], -1e9, 1e9, false, 2);
+        one_function(ops[k], -100, 100, true, 2);
+    }
 }
 
 Test(code_math, expm1)
