@@ -134,7 +134,7 @@ int bench_tune(Session *s, uint32_t experiment) {
         ways_judge(s, t.trials.data[i].text, best_of(&t.trials.data[i]));
     if (status == 0 && t.trials.len) {
         (s->options->json ? print_trials_json : print_trials)(&t, name);
-        ways_keep(s);
+        if (!ways_keep(s)) fprintf(stderr, "tuning %s: nothing is kept, as there is no cache\n", name);
     } else if (status == 0 && !s->options->json)
         printf("%s: there is no convolution whose way could be chosen\n\n", name);
     vec_free(&t.trials);

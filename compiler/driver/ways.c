@@ -76,18 +76,19 @@ void ways_judge(Session *s, const char *convolution, uint32_t way) {
     vec_push(&ways->verdicts, ((Verdict){arena_format(s->arena, "%s", convolution), way}));
 }
 
-void ways_keep(Session *s) {
+bool ways_keep(Session *s) {
     const Ways *ways = ways_of(s);
     const char *cache = session_cache(s);
     CodeTarget target = target_of(s);
     Text text = {0};
-    if (!cache) return;
+    if (!cache) return false;
     for (uint32_t i = 0; i < ways->verdicts.len; i++) {
         const Verdict *v = &ways->verdicts.data[i];
         if (v->way) text_printf(&text, "%s: %s", plan_way_name(v->way), v->convolution);
     }
     code_cache_keep(cache, &target, name, text.data ? text.data : "");
     text_free(&text);
+    return true;
 }
 
 void ways_close(Session *s) {

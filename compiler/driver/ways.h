@@ -11,7 +11,7 @@ void ways_of_model(Session *s, bool only); /* verdicts do not count meanwhile */
 void ways_force(Session *s, uint32_t way);
 /* A verdict, by plan_convolution_text; 0: the cost model shall choose. */
 void ways_judge(Session *s, const char *convolution, uint32_t way);
-void ways_keep(Session *s); /* in the cache, with those of other programs */
+bool ways_keep(Session *s); /* in the cache, with those of other programs; false: there is none */
 
 void ways_close(Session *s);
 
