@@ -1,6 +1,7 @@
 /* loader.c: the batches of epochs one after another, prepared ahead by a thread, across the end of an epoch too.
  *
- * Batches are numbered from the first one of the first epoch on. A ring of slots, a batch each: one is with the caller, the others are ready or being filled. */
+ * Batches are numbered from the first one of the first epoch on. A ring of slots, a batch each: one is with the caller, the
+ * others are ready or being filled. */
 #include "runtime/data.h"
 
 #include <pthread.h>

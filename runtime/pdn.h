@@ -195,12 +195,12 @@ typedef struct {
 PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *shape, PdnError *error);
 void pdn_array_free(PdnArray *array);
 int64_t pdn_array_count(const PdnArray *array);
-int64_t pdn_memory_available(void);
+int64_t pdn_memory_available(void); /* bytes that the machine, or its cgroup, can still give */
 int64_t pdn_memory_used(void); /* by this process: what is resident of it; 0 where the system does not say */
 /* Memory for numbers, which lie at a multiple of 64 bytes; free() gives it back. What is large begins at a huge page and asks for
  * such: there are a few hundred times fewer faults, and the processor finds and prefetches more of it. Nothing of it is touched: a page
  * is made by the thread that first writes there. NULL: there is none. */
-void *pdn_memory_new(size_t bytes); /* bytes that the machine, or its cgroup, can still give */
+void *pdn_memory_new(size_t bytes);
 
 /* ---- random numbers --------------------------------------------------------------- */
 

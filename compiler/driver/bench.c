@@ -40,7 +40,7 @@ static bool enough(const Bench *b) {
     uint32_t repeat = (uint32_t)b->x.session->options->repeat;
     double sum = 0;
     for (uint32_t i = 0; i < b->runs.len; i++) sum += b->runs.data[i].seconds;
-    return repeat ? b->runs.len >= repeat : b->runs.len >= MOST_RUNS || sum >= ENOUGH;
+    return repeat ? b->runs.len >= repeat : b->runs.len >= MOST_RUNS || sum >= (b->tuning ? ENOUGH / 3 : ENOUGH);
 }
 
 static double seconds_of_timing(void) {
@@ -70,9 +70,9 @@ static int all_runs(void *context) {
     const Execution *x = &b->x;
     CodeTarget target = {.optimise = x->session->options->optimise, .exact = x->session->options->exact};
     if (!compile_all(&b->x)) return 1;
-    int status = x->session->options->repeat ? 0 : warm_up(b);
+    int status = x->session->options->repeat && !b->tuning ? 0 : warm_up(b);
     while (status == 0 && !enough(b)) status = timed_run(b);
-    if (status != 0) return status;
+    if (status != 0 || b->tuning) return status;
     qsort(b->runs.data, b->runs.len, sizeof *b->runs.data, quicker_first);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
@@ -83,9 +83,10 @@ static int all_runs(void *context) {
     return 0;
 }
 
-int bench_runs(Bench *b, Session *s, Elaborated *what, bool several) {
+int bench_runs(Bench *b, Session *s, Elaborated *what, bool several, bool tuning) {
     *b = (Bench){.x = {.session = s, .what = what, .several = several, .test = true, .cache = pdn_relay_cache()}};
     profile_open(&b->profile);
+    b->tuning = tuning;
     b->x.profile = &b->profile;
     b->x.run = all_runs;
     b->x.context = b;
@@ -100,7 +101,7 @@ void bench_free(Bench *b) {
 
 static int bench_one(Session *s, Elaborated *what, bool several) {
     Bench b;
-    int status = bench_runs(&b, s, what, several);
+    int status = bench_runs(&b, s, what, several, false);
     if (status == 0 && b.runs.len) (s->options->json ? bench_print_json : bench_print)(&b);
     bench_free(&b);
     sema_free(what);

@@ -15,14 +15,15 @@ typedef struct {
     Profile profile;    /* of a run that is under way */
     VEC(BenchRun) runs; /* the quickest first, in the end */
     int threads;
-    bool warm; /* after one that is not among them */
+    bool warm;   /* after one that is not among them */
+    bool tuning; /* a few runs, always warm; the machine's rates are not asked for */
     Rates rates;
     double timing;  /* seconds that it takes to time a call */
     int64_t memory; /* bytes, the most that was resident */
 } Bench;
 
 /* Runs an experiment as often as is asked; the runs are the caller's. */
-int bench_runs(Bench *b, Session *s, Elaborated *what, bool several);
+int bench_runs(Bench *b, Session *s, Elaborated *what, bool several, bool tuning);
 void bench_free(Bench *b);
 /* Runs the experiment in every way to compute its convolutions, says what they took, and keeps the verdicts. */
 int bench_tune(Session *s, uint32_t experiment);

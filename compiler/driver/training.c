@@ -342,14 +342,14 @@ static int one_step(Course *c) {
     return run_due(t, false, c->step);
 }
 
-/* One pass through the data: batches that a loader draws, or that are computed. Of an epoch that a training which was
- * shorter left off, the rest. */
 static int data_failed(Training *t, const PdnError *error) {
     diag_report(t->x->session->diagnostics, DIAG_DATA_WRONG, t->task->span, error->message);
     t->x->failed = true;
     return 1;
 }
 
+/* One pass through the data: batches that a loader draws, or that are computed. Of an epoch that a training which was
+ * shorter left off, the rest. */
 static int one_epoch(Course *c, int64_t epoch) {
     Training *t = c->t;
     const DataSet *set = &t->x->what->data.data[t->task->data];

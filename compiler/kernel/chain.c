@@ -25,7 +25,7 @@ typedef struct {
 /* ---- what may be a member ---------------------------------------------------------------------- */
 
 bool conv_by_rows(const Conv *c) {
-    bool plain = c->rank >= 2 && c->stride[0] == 1 && c->dilation[0] == 1 && c->dilation[1] == 1;
+    bool plain = c->rank >= 2 && c->stride[0] == 1 && c->stride[1] == 1 && c->dilation[0] == 1 && c->dilation[1] == 1;
     return plain && c->size[1] >= 2 && c->size[1] <= 7 && c->size[0] <= 9;
 }
 

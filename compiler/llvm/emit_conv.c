@@ -151,10 +151,7 @@ static void lay_out(CE *c) {
     uint32_t depth = conv_depth(c), blocks = c->p.groups * conv_channel_blocks(c);
     c->padded.base = at;
     LLVMValueRef numbers = cv_times(c, c->padded.channel, (int64_t)c->p.in * c->p.groups);
-    if (c->turn) /* for each unit */
-        numbers = cv_mul(c, conv_ring_numbers(c), c->blocks);
-    else if (c->tile.rows) /* a last tile reads rows beyond the last */
-        numbers = cv_add(c, numbers, cv_times(c, c->padded.y, c->tile.rows));
+    if (c->turn) numbers = cv_mul(c, conv_ring_numbers(c), c->blocks); /* for each unit */
     at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
     c->offsets = at;
     at = cv_plus(c, at, ((int64_t)c->p.made_phases * (depth + 32) * 8 + 63) / 64 * 64);
