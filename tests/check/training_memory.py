@@ -131,6 +131,7 @@ def main():
             print(f"{name} {' '.join(options)}: {said[0]}; {peak:.1f} MiB were used{'' if good else ': WRONG'}")
             wrong += not good
         status, _, errors = run(folder, LARGE, "--threads", "2")
+        # TRAINING_TOO_LARGE
         if status != 1 or "error: training net needs" not in errors or "help: --threads 1 needs less" not in errors:
             print(f"too large: exit status {status}\n{errors}")
             wrong += 1
