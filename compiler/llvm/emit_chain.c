@@ -88,6 +88,15 @@ static void open_members(Chain *c, LLVMValueRef words) {
     c->to = &c->conv[c->last];
 }
 
+/* A function of (words, begin, end), as other kernels, in which the members are open. */
+static LLVMValueRef begin_function(Chain *c, Emit *e, const HInstr *first, const char *name) {
+    LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
+    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
+    find_members(c, e, first);
+    open_members(c, LLVMGetParam(f, 0));
+    return f;
+}
+
 /* The member that pads what a gradient of weights multiplies. */
 static CE *padded_for(Chain *c, uint32_t sums) {
     for (uint32_t m = 0; m < c->members; m++)
@@ -200,12 +209,9 @@ static LLVMValueRef total_function(Emit *e, const HInstr *first, uint32_t m, con
     const char *name = arena_format(e->arena, "%s_total_%u", chain, m);
     LLVMValueRef f = LLVMGetNamedFunction(e->module, name);
     if (f) return f;
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    f = emit_function(e, name, e->kernel_type, false);
-    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     Chain c;
-    find_members(&c, e, first);
-    open_members(&c, LLVMGetParam(f, 0));
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    f = begin_function(&c, e, first, name);
     CE *sum = &c.conv[m];
     sum->blocks = chunks_of(&c).all;
     sum->layers = cv_int(sum, 1);
@@ -302,12 +308,9 @@ static const char *chain_name(Emit *e, const HInstr *first) {
 static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *name) {
     LLVMValueRef f = LLVMGetNamedFunction(e->module, name);
     if (f) return f;
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    f = emit_function(e, name, e->kernel_type, false);
-    LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     Chain c;
-    find_members(&c, e, first);
-    open_members(&c, LLVMGetParam(f, 0));
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    f = begin_function(&c, e, first, name);
     open_chain_cells(&c);
     emit_units(&c, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
     LLVMBuildRetVoid(e->b);

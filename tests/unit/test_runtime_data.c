@@ -420,13 +420,17 @@ Test(data, order_is_a_fair_permutation) {
     }
 }
 
-Test(data, nothing_but_seed_epoch_and_source_matters) {
+static void nine_photos(void) {
     cr_assert_eq(mkdir("photos", 0777), 0);
     for (int i = 0; i < 9; i++) {
         char name[32];
         snprintf(name, sizeof name, "photos/%d.pgm", i);
         write_places(name, 20 + i, 30 - i, 1000 * i);
     }
+}
+
+Test(data, nothing_but_seed_epoch_and_source_matters) {
+    nine_photos();
     PdnDataOptions o = options(16, 4, 3);
     o.augment = true;
     PdnData *data = images("photos", &o, PDN_F32);
@@ -457,12 +461,7 @@ Test(data, nothing_but_seed_epoch_and_source_matters) {
 
 /* One loader goes through epochs as loaders of single ones do; batches of 1, of some, of all. */
 Test(data, epochs_follow_one_another) {
-    cr_assert_eq(mkdir("photos", 0777), 0);
-    for (int i = 0; i < 9; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "photos/%d.pgm", i);
-        write_places(name, 20 + i, 30 - i, 1000 * i);
-    }
+    nine_photos();
     for (int batch = 1; batch <= 16; batch *= 4) {
         PdnDataOptions o = options(16, batch, 3);
         o.augment = true;
