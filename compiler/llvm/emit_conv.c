@@ -10,6 +10,13 @@ LLVMValueRef cv_fma(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
     return emit_intrinsic(c->e, "llvm.fma", LLVMTypeOf(a), (LLVMValueRef[]){a, b, sum}, 3);
 }
 
+void cv_prefetch(CE *c, LLVMValueRef p, int64_t i) {
+    LLVMValueRef number = cv_int(c, i), to_read = LLVMConstInt(c->e->i32, 0, false), keep = LLVMConstInt(c->e->i32, 3, false);
+    p = LLVMBuildGEP2(c->e->b, c->e->real, p, &number, 1, "");
+    LLVMValueRef args[4] = {p, to_read, keep, LLVMConstInt(c->e->i32, 1, false)};
+    emit_intrinsic(c->e, "llvm.prefetch", c->e->ptr, args, 4);
+}
+
 void cv_when(CE *c, Guard *g, LLVMValueRef condition) {
     LLVMBasicBlockRef then = emit_block(c->e, "then");
     g->end = emit_block(c->e, "end");

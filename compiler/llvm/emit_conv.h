@@ -215,6 +215,8 @@ static inline void cv_store(CE *c, LLVMValueRef v, LLVMValueRef p) {
 }
 /* a b + c, in one rounding where the target has that. */
 LLVMValueRef cv_fma(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum);
+/* Asks for the line of number i after p, which will be read, or lies beyond all that is. */
+void cv_prefetch(CE *c, LLVMValueRef p, int64_t i);
 /* for (i = from; i < to; i += step): a short name for emit_loop_begin. */
 static inline LLVMValueRef cv_loop(CE *c, Counting *k, LLVMValueRef from, LLVMValueRef to,
                                    int64_t step) {

@@ -15,6 +15,7 @@ enum {
     HOT = 1 << 15,       /* bytes of v that stay in the first-level cache while all tiles of WEIGHTS go over them */
     CHUNK_RUNS = 64,     /* runs of a chunk of WEIGHTS */
     SEGMENT = 64,        /* cells whose tiles are made before they are copied to their rows */
+    AHEAD = 6,           /* numbers of a line whose weights are asked for before their turn: they come from the second level */
     MOST_LAST = 28       /* sums of a tile */
 };
 
@@ -101,24 +102,25 @@ LLVMValueRef conv_units_last(CE *c, ConvStage stage) {
 
 /* ---- tiles that gather --------------------------------------------------------------------------- */
 
-enum { G_X, G_OFFSETS, G_WEIGHTS, G_OUT, G_COUNT };
+enum { G_X, G_OFFSETS, G_WEIGHTS, G_OUT, G_LINES, G_NUMBERS, G_IS_FIRST, G_COUNT };
 
 static LLVMValueRef offset_of(CE *c, LLVMValueRef table, LLVMValueRef line) {
     LLVMValueRef at = LLVMBuildInBoundsGEP2(c->e->b, c->e->i64, table, &line, 1, "");
     return LLVMBuildLoad2(c->e->b, c->e->i64, at, "");
 }
 
-/* sum[p vectors + v] += x[p stride + k] w[k channels + v lanes], for the numbers from <= k < to of a line. */
-static void add_line(CE *c, uint32_t cells, LLVMValueRef x, LLVMValueRef w, LLVMValueRef from, LLVMValueRef to,
-                     LLVMValueRef *sum) {
+/* sum[p vectors + v] += x[p stride + k] w[k channels + v lanes], for `numbers` numbers of a line. */
+static void add_line(CE *c, uint32_t cells, LLVMValueRef x, LLVMValueRef w, LLVMValueRef numbers, LLVMValueRef *sum) {
     Emit *e = c->e;
     uint32_t vectors = c->tile.vectors;
     LLVMValueRef weight[MOST_LAST];
     Counting loop;
-    LLVMValueRef k = cv_loop(c, &loop, from, to, 1);
+    LLVMValueRef k = cv_loop(c, &loop, cv_int(c, 0), numbers, 1);
     LLVMValueRef at = cv_at(c, w, cv_times(c, k, c->tile.channels)), here = cv_at(c, x, k);
-    for (uint32_t v = 0; v < vectors; v++)
+    for (uint32_t v = 0; v < vectors; v++) {
         weight[v] = cv_load(c, cv_vector(c), cv_at(c, at, cv_int(c, (int64_t)v * e->lanes)));
+        cv_prefetch(c, at, (int64_t)AHEAD * c->tile.channels + (int64_t)v * e->lanes);
+    }
     for (uint32_t p = 0; p < cells; p++) {
         LLVMValueRef number = emit_splat(e, cv_load(c, e->real, cv_at(c, here, cv_int(c, (int64_t)p * c->p.in))));
         for (uint32_t v = 0; v < vectors; v++) {
@@ -136,51 +138,73 @@ static void clear(CE *c, LLVMValueRef *sum, uint32_t count) {
     }
 }
 
-/* to[i] = sum[i], or += where it is not the first. */
-static void leave(CE *c, LLVMValueRef *sum, uint32_t i, LLVMValueRef to, LLVMValueRef first) {
-    Emit *e = c->e;
-    LLVMValueRef value = LLVMBuildLoad2(e->b, cv_vector(c), sum[i], "");
-    if (first) {
-        LLVMValueRef old = cv_if(c, first, emit_number(e, cv_vector(c), 0), cv_load(c, cv_vector(c), to));
-        value = LLVMBuildFAdd(e->b, old, value, "");
-    }
-    cv_store(c, value, to);
+/* Where sum number i goes: i / vectors rows of `apart` numbers after `out`. */
+static LLVMValueRef place_of(CE *c, LLVMValueRef out, uint32_t i, int64_t apart) {
+    uint32_t vectors = c->tile.vectors;
+    return cv_at(c, out, cv_int(c, (int64_t)(i / vectors) * apart + (int64_t)(i % vectors) * c->e->lanes));
 }
 
-/* tile(x, offsets, weights, out): of `cells` cells in a row, a block of channels each: out[p channels + o]. Long sums
- * are sums of runs: of some lines, or of parts of a line. */
+/* What is there is the sums, or what was there and these, where it is not the first time. */
+static void leave(CE *c, LLVMValueRef *sum, uint32_t count, LLVMValueRef out, int64_t apart, LLVMValueRef first) {
+    Emit *e = c->e;
+    LLVMBasicBlockRef put = emit_block(e, "put"), add = emit_block(e, "add"), done = emit_block(e, "done");
+    LLVMBuildCondBr(e->b, first, put, add);
+    LLVMPositionBuilderAtEnd(e->b, put);
+    for (uint32_t i = 0; i < count; i++)
+        cv_store(c, LLVMBuildLoad2(e->b, cv_vector(c), sum[i], ""), place_of(c, out, i, apart));
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, add);
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef to = place_of(c, out, i, apart), value = LLVMBuildLoad2(e->b, cv_vector(c), sum[i], "");
+        cv_store(c, LLVMBuildFAdd(e->b, cv_load(c, cv_vector(c), to), value, ""), to);
+    }
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
+}
+
+/* tile(x, offsets, weights, out, lines, numbers, first): a run, some lines, or a part of a line, of `cells` cells in a row, a
+ * block of channels each: out[p channels + o] (+)= …. A call is one run: were there more in it, LLVM would keep what is
+ * made in registers, of which there are none left. */
 static LLVMValueRef gather_tile_last(CE *c, uint32_t cells) {
     Emit *e = c->e;
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMTypeRef types[G_COUNT] = {e->ptr, e->ptr, e->ptr, e->ptr};
+    LLVMTypeRef p = e->ptr, i = e->i64, types[G_COUNT] = {p, p, p, p, i, i, e->i1};
     LLVMValueRef f = conv_tile_function(c, arena_format(e->arena, "cells_%u", cells), types, G_COUNT);
     LLVMValueRef sum[MOST_LAST] = {0}, zero = cv_int(c, 0);
-    uint32_t line = conv_line(c), lines = conv_lines(c), count = cells * c->tile.vectors;
-    uint32_t together = line < RUN ? RUN / line : 1, parts = (line + RUN - 1) / RUN, part = (line + parts - 1) / parts;
-    Counting some, each, pieces;
-    LLVMValueRef from = cv_loop(c, &some, zero, cv_int(c, lines), together);
-    LLVMValueRef piece = cv_loop(c, &pieces, zero, cv_int(c, line), part);
+    uint32_t count = cells * c->tile.vectors;
     clear(c, sum, count);
-    LLVMValueRef last = emit_min(e, cv_plus(c, from, together), cv_int(c, lines));
-    LLVMValueRef l = cv_loop(c, &each, from, last, 1);
+    Counting each;
+    LLVMValueRef l = cv_loop(c, &each, zero, LLVMGetParam(f, G_LINES), 1);
     LLVMValueRef x = cv_at(c, LLVMGetParam(f, G_X), offset_of(c, LLVMGetParam(f, G_OFFSETS), l));
-    LLVMValueRef w = cv_at(c, LLVMGetParam(f, G_WEIGHTS), cv_times(c, l, (int64_t)line * c->tile.channels));
-    add_line(c, cells, x, w, piece, emit_min(e, cv_plus(c, piece, part), cv_int(c, line)), sum);
+    LLVMValueRef w = cv_at(c, LLVMGetParam(f, G_WEIGHTS), cv_times(c, l, (int64_t)conv_line(c) * c->tile.channels));
+    add_line(c, cells, x, w, LLVMGetParam(f, G_NUMBERS), sum);
     emit_loop_end(e, &each);
-    LLVMValueRef first = NULL;
-    if (together < lines || parts > 1) {
-        first = LLVMBuildOr(e->b, from, piece, "");
-        first = LLVMBuildICmp(e->b, LLVMIntEQ, first, zero, "");
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        LLVMValueRef to = cv_at(c, LLVMGetParam(f, G_OUT), cv_int(c, (int64_t)i * e->lanes));
-        leave(c, sum, i, to, first);
-    }
-    emit_loop_end(e, &pieces);
-    emit_loop_end(e, &some);
+    leave(c, sum, count, LLVMGetParam(f, G_OUT), c->tile.channels, LLVMGetParam(f, G_IS_FIRST));
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, back);
     return f;
+}
+
+/* A tile, in runs: of some lines, or of parts of a line. */
+static void gather_runs(CE *c, LLVMValueRef tile, LLVMTypeRef type, LLVMValueRef *args) {
+    Emit *e = c->e;
+    uint32_t line = conv_line(c), lines = conv_lines(c), together = line < RUN ? RUN / line : 1;
+    uint32_t parts = (line + RUN - 1) / RUN, part = (line + parts - 1) / parts;
+    LLVMValueRef zero = cv_int(c, 0), x = args[G_X], run[G_COUNT];
+    Counting some, pieces;
+    LLVMValueRef from = cv_loop(c, &some, zero, cv_int(c, lines), together);
+    LLVMValueRef piece = cv_loop(c, &pieces, zero, cv_int(c, line), part);
+    run[G_X] = cv_at(c, x, piece);
+    run[G_OFFSETS] = LLVMBuildInBoundsGEP2(e->b, e->i64, args[G_OFFSETS], &from, 1, "");
+    LLVMValueRef number = cv_add(c, cv_times(c, from, line), piece);
+    run[G_WEIGHTS] = cv_at(c, args[G_WEIGHTS], cv_times(c, number, c->tile.channels));
+    run[G_OUT] = args[G_OUT];
+    run[G_LINES] = emit_min(e, cv_sub(c, cv_int(c, lines), from), cv_int(c, together));
+    run[G_NUMBERS] = emit_min(e, cv_sub(c, cv_int(c, line), piece), cv_int(c, part));
+    run[G_IS_FIRST] = LLVMBuildICmp(e->b, LLVMIntEQ, number, zero, "");
+    LLVMBuildCall2(e->b, type, tile, run, G_COUNT, "");
+    emit_loop_end(e, &pieces);
+    emit_loop_end(e, &some);
 }
 
 /* `count` cells of a row, as tiles: big ones, then small ones; the last may make some cells again. */
@@ -199,7 +223,7 @@ static void gather_segment(CE *c, LLVMValueRef x, LLVMValueRef window, LLVMValue
     LLVMValueRef from = emit_max(e, emit_min(e, here, cv_sub(c, count, size)), cv_int(c, 0));
     args[G_X] = cv_at(c, x, cv_times(c, from, c->p.in));
     args[G_OUT] = cv_at(c, window, cv_times(c, from, c->tile.channels));
-    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(big), cv_if(c, is, big, small), args, G_COUNT, "");
+    gather_runs(c, cv_if(c, is, big, small), LLVMGlobalGetValueType(big), args);
     LLVMBuildStore(e->b, cv_add(c, here, size), at);
     emit_loop_end(e, &loop);
 }
@@ -265,10 +289,7 @@ static LLVMValueRef sums_tile_last(CE *c) {
     }
     emit_loop_end(e, &cells);
     emit_loop_end(e, &rows);
-    for (uint32_t s = 0; s < count; s++) {
-        int64_t to = (int64_t)(s / vectors) * c->p.out + (int64_t)(s % vectors) * e->lanes;
-        leave(c, sum, s, cv_at(c, LLVMGetParam(f, S_OUT), cv_int(c, to)), LLVMGetParam(f, S_IS_FIRST));
-    }
+    leave(c, sum, count, LLVMGetParam(f, S_OUT), c->p.out, LLVMGetParam(f, S_IS_FIRST));
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, back);
     return f;
