@@ -204,6 +204,7 @@ typedef struct {
     uint32_t relay;   /* so many launches after it may run together with it, row by row */
     uint32_t own;     /* of such launches: which outputs (bits) only those launches read */
     uint32_t chain;   /* so many instructions after it run together with it (chain.c) */
+    bool ahead;       /* in a loop: only the next step reads what it makes, so the last one leaves it out (ahead.c) */
     HLoop *loop;
     HReg *dsts; /* CALL */
     uint32_t dsts_count;
@@ -333,6 +334,7 @@ void plan_trim(Plan *plan);  /* leaves out outputs that nothing reads */
 void plan_relay(Plan *plan); /* finds launches, and steps of loops, that can run together */
 void plan_chains(
     Plan *plan); /* finds convolutions that run together with what stands between them */
+void plan_ahead(Plan *plan);    /* finds what the last step of a loop need not make */
 void plan_memory(Plan *plan);   /* places, slots, pools, copies */
 void plan_smallest(Plan *plan); /* the least extents, per grid */
 void plan_number(Plan *plan);   /* gives every instruction its place, when they move no more */
@@ -345,6 +347,8 @@ void plan_print_code(const Plan *plan, Text *out);
 bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left);
 /* The same for the instructions of a chain. */
 bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t left);
+/* Could the last step of a loop leave out instruction `i` of its body? It makes fields alone, on its own. */
+bool host_may_be_ahead(const Plan *plan, const HBlock *block, uint32_t i);
 /* Can tiles of rows sum the convolution (compiler/llvm/emit_conv.c)? */
 bool conv_by_rows(const Conv *conv);
 /* How many steps of the loop could be taken in one relay; 0: not more than one. */

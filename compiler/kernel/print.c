@@ -28,6 +28,11 @@ static void put_reg(const char *word, HReg reg, Text *out) {
         text_printf(out, " %s r%u", word, reg);
 }
 
+static void put_together(const HInstr *h, Text *out) {
+    if (h->chain) text_printf(out, " chain %u", h->chain);
+    if (h->ahead) text_puts(out, " ahead");
+}
+
 static void put_launch(const Plan *plan, const HInstr *h, Text *out) {
     const Kernel *k = plan->kernels.data[h->index];
     text_printf(out, "launch %u grids %u", h->index, k->grids);
@@ -42,7 +47,7 @@ static void put_launch(const Plan *plan, const HInstr *h, Text *out) {
     put_regs("outputs", h->outputs, k->written.len, out);
     put_regs("reductions", h->reductions, k->reductions.len, out);
     if (h->relay) text_printf(out, " relay %u own %u", h->relay, h->own);
-    if (h->chain) text_printf(out, " chain %u", h->chain);
+    put_together(h, out);
 }
 
 static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out);
@@ -106,7 +111,7 @@ static void put_instruction(const Plan *plan, const HInstr *h, int depth, Text *
     put_reg("to", h->dst, out);
     put_regs("args", h->args, h->args_count, out);
     put_regs("dsts", h->dsts, h->dsts_count, out);
-    if (h->chain) text_printf(out, " chain %u", h->chain);
+    put_together(h, out);
 }
 
 static void put_block(const Plan *plan, const HBlock *block, int depth, Text *out) {

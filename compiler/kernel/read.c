@@ -242,10 +242,13 @@ static void same(Reader *r, uint32_t a, uint32_t b) {
     if (a != b) fail(r, "lists of other lengths before this");
 }
 
-static void read_chain(Reader *r, HInstr *h) {
-    if (!peek(r, "chain")) return;
-    expect(r, "chain");
-    h->chain = number(r);
+static void read_together(Reader *r, HInstr *h) {
+    if (peek(r, "chain")) {
+        expect(r, "chain");
+        h->chain = number(r);
+    }
+    h->ahead = peek(r, "ahead");
+    if (h->ahead) expect(r, "ahead");
 }
 
 static void read_launch(Reader *r, HInstr *h) {
@@ -282,7 +285,7 @@ static void read_launch(Reader *r, HInstr *h) {
         expect(r, "own");
         h->own = number(r);
     }
-    read_chain(r, h);
+    read_together(r, h);
 }
 
 static void read_block(Reader *r, HBlock *block, uint32_t depth);
@@ -380,7 +383,7 @@ static void read_instruction(Reader *r, HInstr *h, uint32_t depth) {
     h->dst = named_reg(r, "to");
     h->args = regs(r, "args", &h->args_count);
     h->dsts = regs(r, "dsts", &h->dsts_count);
-    read_chain(r, h);
+    read_together(r, h);
 }
 
 static void read_block(Reader *r, HBlock *block, uint32_t depth) {

@@ -686,6 +686,7 @@ Plan *plan_make(Module *module, const PlanOptions *options, Arena *arena) {
     plan_trim(plan);
     plan_chains(plan);
     plan_relay(plan);
+    plan_ahead(plan);
     plan_memory(plan);
     plan_smallest(plan);
     plan_seal(plan);

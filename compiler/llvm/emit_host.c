@@ -391,6 +391,10 @@ void emit_code(HE *h, const HBlock *block) {
             h->place = in->place;
             emit_relay(h, in);
             i += in->relay;
+        } else if (in->ahead) {
+            LLVMBasicBlockRef go = begin_if(h->e, LLVMBuildNot(h->e->b, h->last, ""));
+            emit_instruction(h, in);
+            end_if(h->e, go);
         } else {
             emit_instruction(h, in);
         }

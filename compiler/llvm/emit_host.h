@@ -42,6 +42,7 @@ typedef struct {
     LLVMValueRef scratch; /* of convolutions and tridiagonal systems, which run one after another */
     LLVMValueRef words; /* arguments of launches */
     LLVMValueRef top;   /* variable: end of the scratch that is in use */
+    LLVMValueRef last;  /* i1: it is the last step of the loop around; NULL where none is */
     uint64_t place;     /* of the instruction that is emitted (PdnHost.place) */
     Tape **tapes;       /* by number */
 } HE;
@@ -62,6 +63,19 @@ static inline LLVMValueRef plus(Emit *e, LLVMValueRef a, LLVMValueRef b) {
 
 static inline LLVMValueRef status(Emit *e, PdnStatus s) {
     return LLVMConstInt(e->i32, (unsigned)s, false);
+}
+
+/* Blocks that run if the condition holds, and in any case; the builder is in the first. */
+static inline LLVMBasicBlockRef begin_if(Emit *e, LLVMValueRef condition) {
+    LLVMBasicBlockRef yes = emit_block(e, "if"), go = emit_block(e, "go");
+    LLVMBuildCondBr(e->b, condition, yes, go);
+    LLVMPositionBuilderAtEnd(e->b, yes);
+    return go;
+}
+
+static inline void end_if(Emit *e, LLVMBasicBlockRef go) {
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
 }
 
 /* ---- emit_host.c ---- */
@@ -121,6 +135,7 @@ typedef struct {
     LLVMValueRef i;              /* variable: steps done */
     LLVMValueRef count, start, stride;
     LLVMValueRef *stack, *frames; /* base; variable */
+    LLVMValueRef last;            /* i1, of the step at hand; NULL: not known */
     bool keeps;                   /* it writes its tape */
 } LoopValues;
 

@@ -167,7 +167,10 @@ void loop_step(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef i) {
     LLVMValueRef top = LLVMBuildLoad2(e->b, e->ptr, h->top, "");
     pick_buffers(h, l);
     if (v->keeps) tape_places(h, l, v, i);
+    LLVMValueRef outer = h->last;
+    h->last = v->last;
     emit_code(h, l->body);
+    h->last = outer;
     LLVMBuildStore(e->b, top, h->top);
     for (uint32_t s = 0; s < l->states; s++)
         if (is_variable(h, l, s)) LLVMBuildStore(e->b, h->regs[l->next[s]].value, v->state[s]);
@@ -179,8 +182,9 @@ static void loop_iteration(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockR
     LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, "");
     loop_load(h, l, v);
     if (l->tape != NONE) tape_keep(h, l, v, i);
-    loop_step(h, l, v, i);
     LLVMValueRef done = plus(e, i, emit_i64(e, 1));
+    v->last = LLVMBuildICmp(e->b, LLVMIntSGE, done, v->count, "");
+    loop_step(h, l, v, i);
     LLVMBuildStore(e->b, done, v->i);
     collect_states(h, l, v, done);
     report_progress(h, l, done, v->count);

@@ -34,19 +34,6 @@ static LLVMValueRef equal(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildICmp(e->b, LLVMIntEQ, a, b, "");
 }
 
-/* Blocks that run if the condition holds, and in any case; the builder is in the first. */
-static LLVMBasicBlockRef begin_if(Emit *e, LLVMValueRef condition) {
-    LLVMBasicBlockRef yes = emit_block(e, "if"), go = emit_block(e, "go");
-    LLVMBuildCondBr(e->b, condition, yes, go);
-    LLVMPositionBuilderAtEnd(e->b, yes);
-    return go;
-}
-
-static void end_if(Emit *e, LLVMBasicBlockRef go) {
-    LLVMBuildBr(e->b, go);
-    LLVMPositionBuilderAtEnd(e->b, go);
-}
-
 /* ---- the schedule ------------------------------------------------------------------------ */
 
 /* int64 pdn_advance(int64 length, int64 free): checkpoint_advance of compiler/kernel/checkpoint.c. */
@@ -338,6 +325,7 @@ void emit_back(HE *h, const HLoop *l) {
     t->target = minus(e, load(e, v.i), one);
     LLVMBuildStore(e->b, t->target, v.i);
     LLVMValueRef target = t->target;
+    v.last = equal(e, target, emit_i64(e, 0));
     loop_load(h, l, &v);
     loop_step(h, l, &v, target);
     if (t->base) { /* a state kept before this very step is done with */

@@ -42,6 +42,22 @@ experiment learn {
     print "loss": mean(net(G.x * G.y))
 }
 """
+LAYERS = """network net(depth)(f) {
+    param A = conv(1 -> 1, size = 3)
+    param K[depth] = conv(1 -> 1, size = 3)
+    u[0]   = START
+    u[k+1] = tanh(K[k](u[k]))
+    return u[depth]
+}
+experiment learn {
+    input depth = 5
+    grid G = box([0, 48], cells = [48])
+    let net = net(depth = depth)
+    train net for 4 steps with sgd(rate = 1e-3) {
+        minimise mean(net(G.x)^2) + mean(net.A(G.x)^2)
+    }
+}
+"""
 SWEEPS = """experiment sweeps {
     input width  = 1024
     input height = 1024
@@ -156,6 +172,14 @@ def networks():
     check("host programs", {row["program"] for row in rows_of(found, "host")} == {"", "train net"}, found["rows"])
 
 
+def layers():
+    """The derivative by what a layer reads is not made for the first one, where that is data."""
+    for start, times in (("f", 4), ("A(f)", 5)):
+        found = profile(LAYERS.replace("START", start), "--threads", "1", "--repeat", "1", "depth=5")
+        back = [row for row in rows_of(found, "convolution") if row["what"] == "convolution 0, 3, transposed"]
+        check("transposed convolutions of 5 layers", sum(row["passes"] for row in back) == 4 * times, found["rows"])
+
+
 def tuning():
     """--tune tries the ways, keeps what is quicker than the model's, and programs are computed so from then on."""
     program = NETWORK.replace("1 -> 4", "4 -> 16").replace("(relu(K(u)))", "(relu(K(relu(adjoint(K)(K(u))))))")
@@ -201,7 +225,7 @@ def faults():
     check("what does not parse", "error" in run("experiment {", status=1))
 
 
-for part in (launches, together, networks, tuning, text, faults):
+for part in (launches, together, networks, layers, tuning, text, faults):
     part()
 print(f"{COUNT} checks, {len(FAULTS)} wrong")
 sys.exit(1 if FAULTS else 0)
