@@ -146,10 +146,13 @@ void pdn_data_free(PdnData *data) {
 
 /* ---- drawing --------------------------------------------------------------------------- */
 
-int64_t pdn_data_room(const PdnData *data, const PdnSample *sample, int field) {
+static int64_t field_bytes(const PdnData *data, const PdnSample *sample, int field) {
     const int64_t *extent = sample->field[field].extent;
-    int64_t values = sample->field[field].channels * extent[0] * extent[1] * extent[2];
-    return (values * (int64_t)pdn_type_size(data->type) + 63) / 64 * 64;
+    return sample->field[field].channels * extent[0] * extent[1] * extent[2] * (int64_t)pdn_type_size(data->type);
+}
+
+int64_t pdn_data_room(const PdnData *data, const PdnSample *sample, int field) {
+    return (field_bytes(data, sample, field) + 63) / 64 * 64;
 }
 
 void pdn_data_sizes(const PdnData *data, int64_t index, PdnSample *sample) {
@@ -163,6 +166,20 @@ void pdn_data_sizes(const PdnData *data, int64_t index, PdnSample *sample) {
             extent[axis] = data->options.patch;
         }
     }
+}
+
+bool pdn_data_placed(const PdnData *data, PdnSample *sample) {
+    if (!data->kind->place || data->options.augment) { return false; }
+    for (int f = 0; f < data->info.fields; f++) {
+        int64_t whole[3];
+        data->kind->extent(data, sample->number, f, whole);
+        if (memcmp(whole, sample->field[f].extent, sizeof whole) != 0) { return false; }
+        const char *place = data->kind->place(data, sample->number, f);
+        int64_t room = pdn_data_room(data, sample, f);
+        if (!place || (uintptr_t)place % 64 || room != field_bytes(data, sample, f)) { return false; }
+        sample->field[f].data = place;
+    }
+    return true;
 }
 
 int64_t pdn_data_too_small(const PdnData *data, const int64_t least[3], int64_t *number, int64_t extent[3]) {

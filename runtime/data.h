@@ -17,6 +17,8 @@ typedef struct {
     /* Copies a window of each field to to[field], as [channel][z][y][x] without gaps. By several threads. */
     PdnStatus (*read)(const PdnData *data, int64_t number, const PdnWindow windows[],
                       void *const to[], PdnError *error);
+    /* Where the fields of a whole sample are in memory, as read would copy them, for as long as the set; NULL: nowhere. */
+    const void *(*place)(const PdnData *data, int64_t number, int field);
     void (*name)(const PdnData *data, int64_t number, char *to, size_t room); /* as pdn_data_name */
     void (*free)(void *source);
 } PdnDataKind;
@@ -51,6 +53,8 @@ static inline int64_t pdn_data_below(uint32_t bits, int64_t count) {
  * fields; then, with sample->field[].data pointing to room for them, the values. `scratch` has room for the
  * fields of the sample too, each rounded up by pdn_data_room. */
 void pdn_data_sizes(const PdnData *data, int64_t index, PdnSample *sample);
+/* Is the sample, after that, in memory as it is drawn, as aligned as in such room? Then sample->field[].data point there. */
+bool pdn_data_placed(const PdnData *data, PdnSample *sample);
 PdnStatus pdn_data_sample(const PdnData *data, uint64_t seed, int64_t epoch, int64_t index,
                           PdnSample *sample, void *scratch, PdnError *error);
 /* Bytes of a field, rounded up to 64. */

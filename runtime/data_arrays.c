@@ -30,6 +30,13 @@ static void name_of(const PdnData *data, int64_t number, char *to, size_t room) 
     snprintf(to, room, "sample %lld of %s", (long long)number, arrays->path[0]);
 }
 
+static const void *place_of(const PdnData *data, int64_t number, int field) {
+    const Arrays *arrays = data->source;
+    const int64_t *extent = arrays->extent[field];
+    int64_t values = arrays->channels[field] * extent[0] * extent[1] * extent[2];
+    return (const char *)arrays->array[field].data + (size_t)(number * values) * pdn_type_size(data->type);
+}
+
 static PdnStatus read_windows(const PdnData *data, int64_t number, const PdnWindow windows[],
                               void *const to[], PdnError *error) {
     const Arrays *arrays = data->source;
@@ -38,8 +45,7 @@ static PdnStatus read_windows(const PdnData *data, int64_t number, const PdnWind
         const PdnWindow *w = &windows[f];
         const int64_t *extent = arrays->extent[f];
         int64_t cells = extent[0] * extent[1] * extent[2];
-        const char *from = (const char *)arrays->array[f].data +
-                           (size_t)(number * arrays->channels[f] * cells) * size;
+        const char *from = place_of(data, number, f);
         char *next = to[f];
         size_t bytes = (size_t)w->extent[0] * size;
         for (int64_t c = 0; c < arrays->channels[f]; c++) {
@@ -54,7 +60,7 @@ static PdnStatus read_windows(const PdnData *data, int64_t number, const PdnWind
     return PDN_OK;
 }
 
-static const PdnDataKind kind = {extent_of, read_windows, name_of, free_arrays};
+static const PdnDataKind kind = {extent_of, read_windows, place_of, name_of, free_arrays};
 
 /* ---- opening ------------------------------------------------------------------------------ */
 

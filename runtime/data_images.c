@@ -110,7 +110,7 @@ static PdnStatus read_window(const PdnData *data, int64_t number, const PdnWindo
     return status;
 }
 
-static const PdnDataKind kind = {extent_of, read_window, name_of, free_images};
+static const PdnDataKind kind = {extent_of, read_window, NULL, name_of, free_images};
 
 /* ---- opening ---------------------------------------------------------------------------- */
 

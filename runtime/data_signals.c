@@ -84,7 +84,7 @@ static PdnStatus read_window(const PdnData *data, int64_t number, const PdnWindo
     return PDN_OK;
 }
 
-static const PdnDataKind kind = {extent_of, read_window, name_of, free};
+static const PdnDataKind kind = {extent_of, read_window, NULL, name_of, free};
 
 /* ---- opening ------------------------------------------------------------------------------ */
 

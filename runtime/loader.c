@@ -99,6 +99,7 @@ static PdnStatus fill(PdnLoader *loader, Slot *slot, int64_t number) {
     for (int64_t s = 0; s < slot->count; s++) {
         int64_t own = 0;
         pdn_data_sizes(data, place_index(loader, slot->first + s), &slot->samples[s]);
+        if (pdn_data_placed(data, &slot->samples[s])) { continue; }
         for (int f = 0; f < data->info.fields; f++) {
             own += pdn_data_room(data, &slot->samples[s], f);
         }
@@ -112,6 +113,7 @@ static PdnStatus fill(PdnLoader *loader, Slot *slot, int64_t number) {
     char *next = slot->room;
     for (int64_t s = 0; s < slot->count && !status; s++) {
         PdnSample *sample = &slot->samples[s];
+        if (pdn_data_placed(data, sample)) { continue; }
         for (int f = 0; f < data->info.fields; f++) {
             sample->field[f].data = next;
             next += pdn_data_room(data, sample, f);
@@ -162,7 +164,8 @@ int64_t pdn_data_batches(const PdnData *data, int64_t batches, PdnSample *larges
         PdnSample sample = {0};
         int64_t bytes = 0;
         pdn_data_sizes(data, i, &sample);
-        for (int f = 0; f < data->info.fields; f++) { bytes += pdn_data_room(data, &sample, f); }
+        bool placed = pdn_data_placed(data, &sample);
+        for (int f = 0; f < data->info.fields && !placed; f++) { bytes += pdn_data_room(data, &sample, f); }
         if (bytes <= most) { continue; }
         most = bytes;
         *largest = sample;

@@ -561,7 +561,7 @@ typedef struct PdnLoader PdnLoader;
 
 /* The batches of `epochs` epochs from `epoch` on, each in the order that (seed, epoch) gives (`shuffled`) or in the order
  * of the set, `repeat` times over; a last partial batch is kept. A thread reads and prepares two batches ahead, across the
- * ends of epochs. Several loaders may read one set at once. */
+ * ends of epochs; samples that are in memory as they are drawn are not copied. Several loaders may read one set at once. */
 PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs, bool shuffled,
                           PdnLoader **loader, PdnError *error);
 /* Tells once, by a count of 0, that an epoch is over; then comes the next one, if there is one. Pointers are valid until

@@ -813,6 +813,43 @@ Test(data, fields_are_cut_and_turned_alike) {
     pdn_data_free(data);
 }
 
+/* Samples of whole lines of the cache, drawn whole, are where the array is: batches have no room of their own. */
+Test(data, whole_samples_are_not_copied) {
+    static const int64_t lines[3] = {5, 4, 16}, odd[3] = {5, 3, 5};
+    static const struct {
+        const int64_t *shape;
+        int64_t patch;
+        bool augment, placed;
+    } rows[] = {{lines, PDN_ABSENT, false, true}, {odd, PDN_ABSENT, false, false}, {lines, 4, false, false},
+                {lines, PDN_ABSENT, true, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        PdnDataOptions o = options(rows[i].patch, 2, PDN_ABSENT);
+        o.augment = rows[i].augment;
+        PdnData *data;
+        PdnLoader *loader, *again;
+        PdnBatch batch, same;
+        PdnSample largest;
+        write_counting("x.npy", 3, rows[i].shape);
+        OK(arrays("x.npy", NULL, PDN_ABSENT, &o, &data));
+        OK(pdn_loader_open(data, 1, 0, 1, true, &loader, &error));
+        OK(pdn_loader_open(data, 1, 0, 1, true, &again, &error));
+        cr_assert_eq(pdn_data_batches(data, 3, &largest) == 0, rows[i].placed, "row %zu", i);
+        for (int b = 0; b < 3; b++) {
+            OK(pdn_loader_next(loader, &batch, &error));
+            OK(pdn_loader_next(again, &same, &error));
+            for (int64_t s = 0; s < batch.count; s++) {
+                const PdnSample *sample = &batch.samples[s];
+                cr_assert_eq((uintptr_t)sample->field[0].data % 64, 0);
+                cr_assert_eq(sample->field[0].data == same.samples[s].field[0].data, rows[i].placed, "row %zu", i);
+                if (rows[i].placed) { cr_assert_eq(value_at(sample, 0), (double)(64 * sample->number)); }
+            }
+        }
+        pdn_loader_close(loader);
+        pdn_loader_close(again);
+        pdn_data_free(data);
+    }
+}
+
 Test(data, arrays_of_an_archive) {
     double a[4] = {1, 2, 3, 4}, b[6] = {1, 2, 3, 4, 5, 6};
     const void *const both[2] = {a, b};
