@@ -186,6 +186,7 @@ static PdnStatus set_options(PdnOptimiser *o, const PdnOptimiserOptions *options
         o->schedule_count = i + 1;
     }
     o->fixed = options->fixed;
+    o->threads = options->threads;
     o->converged = -1;
     o->clip_norm = o->clip_value = INFINITY;
     for (int k = 0; o->row->arguments[k].name; k++) {
@@ -215,6 +216,8 @@ PdnStatus pdn_optimiser_new(const PdnOptimiserOptions *options, PdnType type, in
     o->count = count;
     PdnStatus status = set_options(o, options, error);
     if (status == PDN_OK) { status = pdn_array_new(&o->gradient, type, 1, &count, error); }
+    int64_t blocks = (count + PDN_OPTIMISER_BLOCK - 1) / PDN_OPTIMISER_BLOCK;
+    if (status == PDN_OK) { status = pdn_array_new(&o->sums, PDN_F64, 1, &blocks, error); }
     if (status == PDN_OK && o->row->state) { status = o->row->state(o, error); }
     if (status == PDN_OK) {
         *optimiser = o;
@@ -229,7 +232,7 @@ static int64_t array_bytes(const PdnArray *array) {
 }
 
 int64_t pdn_optimiser_bytes(const PdnOptimiser *o) {
-    int64_t bytes = array_bytes(&o->gradient);
+    int64_t bytes = array_bytes(&o->gradient) + array_bytes(&o->sums);
     for (int i = 0; i < o->states; i++) { bytes += array_bytes(&o->state[i].array); }
     for (int i = 0; i < LENGTH(o->scratch); i++) { bytes += array_bytes(&o->scratch[i]); }
     return bytes;
@@ -240,6 +243,7 @@ void pdn_optimiser_free(PdnOptimiser *o) {
     for (int i = 0; i < o->states; i++) { pdn_array_free(&o->state[i].array); }
     for (int i = 0; i < LENGTH(o->scratch); i++) { pdn_array_free(&o->scratch[i]); }
     pdn_array_free(&o->gradient);
+    pdn_array_free(&o->sums);
     free(o);
 }
 
@@ -331,19 +335,26 @@ PdnStatus pdn_step_finite(PdnOptimiser *o, const PdnStep *call, double loss, dou
     return PDN_OK;
 }
 
+static void clamp_part(const PdnOptimiser *o, const void *limit, int64_t first, int64_t count) {
+    PDN_KERNEL(o->type, clamp, pdn_optimiser_at(o, o->gradient.data, first), count, *(const double *)limit);
+}
+
+static void scale_part(const PdnOptimiser *o, const void *factor, int64_t first, int64_t count) {
+    PDN_KERNEL(o->type, scale, pdn_optimiser_at(o, o->gradient.data, first), count, *(const double *)factor);
+}
+
 PdnStatus pdn_step_once(PdnOptimiser *o, const PdnStep *call) {
-    void *gradient = o->gradient.data;
     PdnStatus status = pdn_step_evaluate(o, call, call->loss);
     if (status != PDN_OK) { return status; }
-    double squares = PDN_KERNEL(o->type, squares, gradient, o->count);
+    double squares = pdn_optimiser_squares(o);
     status = pdn_step_finite(o, call, *call->loss, squares);
     if (status != PDN_OK) { return status; }
     if (o->clip_value < INFINITY) {
-        PDN_KERNEL(o->type, clamp, gradient, o->count, o->clip_value);
-        squares = PDN_KERNEL(o->type, squares, gradient, o->count);
+        pdn_optimiser_parts(o, clamp_part, &o->clip_value, 1);
+        squares = pdn_optimiser_squares(o);
     }
     double shorter = o->clip_norm / (sqrt(squares) + 1e-6); /* as PyTorch's clip_grad_norm_ */
-    if (shorter < 1) { PDN_KERNEL(o->type, scale, gradient, o->count, shorter); }
+    if (shorter < 1) { pdn_optimiser_parts(o, scale_part, &shorter, 1); }
     o->row->update(o, call->parameters, call->rate);
     if (call->project) { call->project(call->context, call->parameters); }
     return PDN_OK;

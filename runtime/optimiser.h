@@ -83,6 +83,7 @@ struct PdnOptimiser {
     const PdnOptimiserRow *row;
     PdnType type;
     int64_t count;
+    PdnThreads *threads;
     bool fixed;
     double arguments[PDN_MOST_ARGUMENTS];
     double clip_norm, clip_value; /* infinite: none */
@@ -90,6 +91,7 @@ struct PdnOptimiser {
     double schedule_arguments[PDN_MOST_SCHEDULES][PDN_MOST_ARGUMENTS];
     int schedule_count;
     PdnArray gradient;
+    PdnArray sums; /* f64: of each block, while they are added */
     PdnArray scratch[4]; /* `count` numbers each, as many as `state` made */
     PdnNamedArray state[PDN_MOST_STATES];
     int states;
@@ -103,6 +105,16 @@ PdnStatus pdn_state_add(PdnOptimiser *o, const char *name, PdnType type, int ran
 static inline double *pdn_state_number(PdnOptimiser *o, int place) {
     return o->state[place].array.data;
 }
+
+/* Numbers of a block: a thread takes whole ones, and a sum is that of their sums, in order. */
+#define PDN_OPTIMISER_BLOCK 16384
+/* Does `part` for all numbers, some after `first` at a time, on the threads; `cycles`: about how many a number takes. */
+typedef void PdnOptimiserPart(const PdnOptimiser *o, const void *call, int64_t first, int64_t count);
+void pdn_optimiser_parts(const PdnOptimiser *o, PdnOptimiserPart *part, const void *call, int64_t cycles);
+/* Where number `first` of such an array is; NULL where there is none. */
+void *pdn_optimiser_at(const PdnOptimiser *o, const void *array, int64_t first);
+/* The sum of the squares of the gradient. */
+double pdn_optimiser_squares(PdnOptimiser *o);
 
 /* Evaluates into o->gradient; PDN_ERROR_STOPPED with its message. */
 PdnStatus pdn_step_evaluate(PdnOptimiser *o, const PdnStep *call, double *loss);

@@ -222,8 +222,7 @@ static PdnStatus search_arc(PdnOptimiser *o, const PdnStep *call, double t, doub
         PdnStatus status = pdn_step_evaluate(o, call, &found);
         if (status != PDN_OK) { return status; }
         evaluations--;
-        bool finite =
-            isfinite(found) && isfinite(PDN_KERNEL(o->type, squares, o->gradient.data, o->count));
+        bool finite = isfinite(found) && isfinite(pdn_optimiser_squares(o));
         if (finite && found <= *loss + o->arguments[lbfgs_decrease] * slope) {
             *loss = found;
             *moved = true;
@@ -249,8 +248,7 @@ static PdnStatus start_step(PdnOptimiser *o, const PdnStep *call, double *loss) 
         PdnStatus status = pdn_step_evaluate(o, call, loss);
         if (status == PDN_OK) {
             *call->loss = *loss;
-            status = pdn_step_finite(o, call, *loss,
-                                     PDN_KERNEL(o->type, squares, o->gradient.data, o->count));
+            status = pdn_step_finite(o, call, *loss, pdn_optimiser_squares(o));
         }
         if (status != PDN_OK) {
             copy(o, call->parameters, o->scratch[START].data);

@@ -266,6 +266,7 @@ typedef struct {
     /* The loss is the same function in every step (no batches, no fresh noise): lbfgs then begins a step
      * with what it knows from the last one, instead of an evaluation. */
     bool fixed;
+    PdnThreads *threads; /* that share the work; NULL: the caller's alone. They change no bit. */
 } PdnOptimiserOptions;
 
 typedef struct PdnOptimiser PdnOptimiser;
@@ -273,7 +274,8 @@ typedef struct PdnOptimiser PdnOptimiser;
 /* Are the options such that pdn_optimiser_new takes them? PDN_ERROR_ARGUMENT and a message that names what
  * exists, or the range, where not. */
 PdnStatus pdn_optimiser_check(const PdnOptimiserOptions *options, PdnError *error);
-/* For `count` > 0 parameters of `type`. PDN_ERROR_ARGUMENT as above, PDN_ERROR_MEMORY. Options are copied. */
+/* For `count` > 0 parameters of `type`. PDN_ERROR_ARGUMENT as above, PDN_ERROR_MEMORY. Options are copied,
+ * but for the threads, which stay the caller's. */
 PdnStatus pdn_optimiser_new(const PdnOptimiserOptions *options, PdnType type, int64_t count,
                             PdnOptimiser **optimiser, PdnError *error);
 void pdn_optimiser_free(PdnOptimiser *optimiser);

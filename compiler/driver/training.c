@@ -63,6 +63,7 @@ static PdnOptimiser *make_optimiser(Training *t) {
     t->meets = graph_find(m, step, OP_BATCHMEAN, NULL);
     PdnOptimiserOptions options = *t->task->optimiser;
     options.fixed = t->fixed;
+    options.threads = t->x->threads;
     PdnOptimiser *made = NULL;
     PdnError error = {{0}};
     if (pdn_optimiser_new(&options, t->x->type, t->total, &made, &error) == PDN_OK) return made;

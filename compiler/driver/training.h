@@ -12,12 +12,20 @@ typedef struct {
 
 typedef struct Meeting Meeting;
 
+/* to[i] += from[i], in order: each `to` is that of the one before, or what that was added from. */
+enum { GRADIENT_LEVELS = 64 };
+typedef struct {
+    void *to[GRADIENT_LEVELS], *from[GRADIENT_LEVELS];
+    int count;
+} Additions;
+
 /* Gradients of a batch as they are summed. Those of neighbours are added, in pairs, pairs of pairs, …, as soon as both are
  * there: a thread that goes through its samples in order has as many in memory as the tree has levels. */
 typedef struct {
     void **waiting; /* by sample: the sum of one half of what meets there; NULL: none */
     int64_t batch, room;
-    void *whole; /* when all are there */
+    void *whole;    /* when all are there, and these additions are done */
+    Additions last;
     void **free; /* gradients that nobody uses; numbers that the loss does not depend on are 0 in them */
     int free_count, free_room;
     int64_t made;
@@ -86,6 +94,8 @@ bool gradient_sum_begin(Training *t);
 void *gradient_sum_room(Training *t);
 /* The gradient of a sample is there: adds it to what is there of its neighbours; `threads` share the work. By any thread. */
 void gradient_sum_add(Training *t, int64_t sample, void *gradient, PdnThreads *threads);
+/* After all samples: their mean; false where that holds numbers that are not finite. */
+bool gradient_sum_mean(Training *t, void *mean);
 void gradient_sum_free(Training *t);
 double gradient_sum_bytes(const Training *t); /* of all gradients that are in memory at once */
 /* training_running.c. Before a batch: room for what the rules make of running tensors. */

@@ -280,15 +280,6 @@ uint64_t training_step_bytes(Training *t, int64_t memory) {
     return bytes;
 }
 
-static void scale(const Training *t, void *gradient) {
-    double by = 1 / (double)t->batch;
-    for (int64_t i = 0; i < t->total; i++)
-        if (t->x->type == PDN_F32)
-            ((float *)gradient)[i] = ((const float *)t->sum.whole)[i] * (float)by;
-        else
-            ((double *)gradient)[i] = ((const double *)t->sum.whole)[i] * by;
-}
-
 int training_evaluate(void *training, const void *parameters, void *gradient, double *loss) {
     Training *t = training;
     Execution *x = t->x;
@@ -315,7 +306,6 @@ int training_evaluate(void *training, const void *parameters, void *gradient, do
         *loss = NAN;
         return 0;
     }
-    scale(t, gradient);
-    if (!all_finite(t, gradient)) t->found = GRADIENT_BROKEN;
+    if (!gradient_sum_mean(t, gradient)) t->found = GRADIENT_BROKEN;
     return 0;
 }

@@ -38,7 +38,7 @@ static PdnOptimiser *made(const char *name, const PdnArgument *arguments, int co
                           int64_t numbers) {
     PdnOptimiser *o = NULL;
     PdnError error = {""};
-    const PdnOptimiserOptions options = {name, arguments, count, NULL, 0, true};
+    const PdnOptimiserOptions options = {name, arguments, count, NULL, 0, true, NULL};
     cr_assert_eq(pdn_optimiser_new(&options, PDN_F64, numbers, &o, &error), PDN_OK, "%s",
                  error.message);
     return o;
@@ -137,7 +137,7 @@ Test(optimiser, projects_after_the_update) {
 
 static double rate_of(const PdnScheduleOptions *schedules, int count, int64_t k, int64_t steps) {
     const PdnArgument arguments[] = {{"rate", 2}};
-    const PdnOptimiserOptions options = {"sgd", arguments, 1, schedules, count, false};
+    const PdnOptimiserOptions options = {"sgd", arguments, 1, schedules, count, false, NULL};
     PdnOptimiser *o = NULL;
     cr_assert_eq(pdn_optimiser_new(&options, PDN_F32, 1, &o, NULL), PDN_OK);
     double rate = pdn_optimiser_rate(o, k, steps);
@@ -172,7 +172,7 @@ static void refused(const char *name, PdnArgument argument, const PdnScheduleOpt
                     const char *part) {
     PdnError error = {""};
     const PdnOptimiserOptions options = {name,     &argument,        argument.name != NULL,
-                                         schedule, schedule != NULL, false};
+                                         schedule, schedule != NULL, false, NULL};
     cr_assert_eq(pdn_optimiser_check(&options, &error), PDN_ERROR_ARGUMENT, "%s %s", name, part);
     cr_assert(strstr(error.message, part), "%s", error.message);
     PdnOptimiser *o = NULL;
@@ -211,22 +211,22 @@ Test(optimiser, says_what_is_wrong) {
     const PdnArgument five = {"steps", 5};
     const PdnScheduleOptions late[] = {{"cosine", NULL, 0}, {"warmup", &five, 1}}, twice[] = {late[1], late[1]};
     PdnError error = {""};
-    cr_assert_eq(pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, late, 2, false}, &error), PDN_ERROR_ARGUMENT);
+    cr_assert_eq(pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, late, 2, false, NULL}, &error), PDN_ERROR_ARGUMENT);
     cr_assert(strstr(error.message, "warmup stands behind cosine"), "%s", error.message);
-    cr_assert_eq(pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, twice, 2, false}, &error), PDN_ERROR_ARGUMENT);
+    cr_assert_eq(pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, twice, 2, false, NULL}, &error), PDN_ERROR_ARGUMENT);
     cr_assert(strstr(error.message, "warmup stands behind warmup"), "%s", error.message);
 }
 
 Test(optimiser, refuses_sizes) {
     PdnOptimiser *o = NULL;
     PdnError error = {""};
-    const PdnOptimiserOptions options = {"adam", NULL, 0, NULL, 0, false};
+    const PdnOptimiserOptions options = {"adam", NULL, 0, NULL, 0, false, NULL};
     cr_assert_eq(pdn_optimiser_new(&options, PDN_F32, 0, &o, &error), PDN_ERROR_ARGUMENT);
     cr_assert_eq(pdn_optimiser_new(&options, PDN_F32, INT64_C(1) << 44, &o, &error),
                  PDN_ERROR_MEMORY);
     cr_assert(strstr(error.message, "64.0 TiB"), "%s", error.message);
     const PdnScheduleOptions many[PDN_MOST_SCHEDULES + 1] = {{0}};
-    const PdnOptimiserOptions nine = {"adam", NULL, 0, many, PDN_MOST_SCHEDULES + 1, false};
+    const PdnOptimiserOptions nine = {"adam", NULL, 0, many, PDN_MOST_SCHEDULES + 1, false, NULL};
     cr_assert_eq(pdn_optimiser_check(&nine, &error), PDN_ERROR_ARGUMENT);
     cr_assert(strstr(error.message, "at most 8"), "%s", error.message);
 }
@@ -245,6 +245,67 @@ Test(optimiser, names_what_exists) {
     cr_assert(pdn_optimiser_wants_fixed("lbfgs"));
     cr_assert(!pdn_optimiser_wants_fixed("adam"));
     cr_assert(!pdn_optimiser_wants_fixed("adagrad"));
+}
+
+/* ---- threads ------------------------------------------------------------------------- */
+
+enum { MANY = 5 * PDN_OPTIMISER_BLOCK / 2 + 3 }; /* numbers: blocks, and some of one */
+
+static int wave(void *context, const void *x_, void *g_, double *loss) {
+    const float *x = x_;
+    float *g = g_;
+    for (int i = 0; i < MANY; i++) { g[i] = x[i] - sinf((float)i); }
+    *loss = 0;
+    return 0;
+}
+
+/* Three steps from 1. */
+static void many_steps(const char *name, const PdnArgument *arguments, int count, PdnThreads *threads, float *x) {
+    const PdnOptimiserOptions options = {name, arguments, count, NULL, 0, false, threads};
+    PdnOptimiser *o = NULL;
+    double loss;
+    cr_assert_eq(pdn_optimiser_new(&options, PDN_F32, MANY, &o, NULL), PDN_OK);
+    for (int i = 0; i < MANY; i++) { x[i] = 1; }
+    for (int k = 0; k < 3; k++) {
+        cr_assert_eq(pdn_optimiser_step(o, x, wave, NULL, NULL, k, 3, &loss, NULL), PDN_OK);
+    }
+    pdn_optimiser_free(o);
+}
+
+/* Every number is moved once, whoever does it, and by its own gradient. */
+Test(optimiser, threads_change_no_bit) {
+    static const char *const names[] = {"sgd", "adam", "adamw", "rmsprop"};
+    const PdnArgument arguments[] = {{"rate", 0.1}, {"clip_value", 1.5}, {"clip_norm", 100}, {"weight_decay", 0.125},
+                                     {"momentum", 0.5}, {"centred", 1}};
+    PdnThreads *threads = pdn_threads_new(3);
+    float *one = malloc(MANY * sizeof *one), *three = malloc(MANY * sizeof *three);
+    for (int i = 0; i < 4; i++) {
+        int count = i == 0 ? 5 : i == 3 ? 6 : 4;
+        many_steps(names[i], arguments, count, NULL, one);
+        many_steps(names[i], arguments, count, threads, three);
+        cr_assert_arr_eq(one, three, MANY * sizeof *one, "%s", names[i]);
+        for (int k = 0; k < MANY; k++) { cr_assert_neq(one[k], 1.0F, "%s: number %d has not moved", names[i], k); }
+    }
+    free(one);
+    free(three);
+    pdn_threads_free(threads);
+}
+
+/* The norm that the gradient is scaled by is that of all blocks. */
+Test(optimiser, clips_by_the_norm_of_all_blocks) {
+    const PdnArgument arguments[] = {{"rate", 1}, {"clip_norm", 0.5}};
+    float *x = malloc(MANY * sizeof *x);
+    const PdnOptimiserOptions options = {"sgd", arguments, 2, NULL, 0, false, NULL};
+    PdnOptimiser *o = NULL;
+    double loss, squares = 0;
+    cr_assert_eq(pdn_optimiser_new(&options, PDN_F32, MANY, &o, NULL), PDN_OK);
+    for (int i = 0; i < MANY; i++) { x[i] = 1; }
+    cr_assert_eq(pdn_optimiser_step(o, x, wave, NULL, NULL, 0, 1, &loss, NULL), PDN_OK);
+    const float *g = pdn_optimiser_gradient(o);
+    for (int i = 0; i < MANY; i++) { squares += (double)g[i] * (double)g[i]; }
+    cr_assert(fabs(sqrt(squares) - 0.5) < 1e-6, "%g", sqrt(squares));
+    free(x);
+    pdn_optimiser_free(o);
 }
 
 /* ---- what goes wrong in a step ------------------------------------------------------ */
@@ -290,7 +351,7 @@ Test(optimiser, errors_leave_everything_as_it_was) {
 
 Test(optimiser, a_schedule_must_know_its_length) {
     const PdnScheduleOptions cosine = {"cosine", NULL, 0};
-    const PdnOptimiserOptions options = {"sgd", NULL, 0, &cosine, 1, false};
+    const PdnOptimiserOptions options = {"sgd", NULL, 0, &cosine, 1, false, NULL};
     PdnOptimiser *o = NULL;
     PdnError error = {""};
     Bowl b = {.count = 1};
