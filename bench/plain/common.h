@@ -26,6 +26,22 @@ static float start_value(double x, double y) {
     return (float)(0.5 + 0.25 * sin(0.02 * x) * cos(0.03 * y) + 0.2 * (fmod(x, 97) < 40));
 }
 
+/* In two dimensions: u is that field, v is there. */
+static inline void start(float *u, float *v, long n) {
+#pragma omp parallel for schedule(static)
+    for (long y = 0; y < n; y++)
+        for (long x = 0; x < n; x++) {
+            u[y * n + x] = start_value((double)x + 0.5, (double)y + 0.5);
+            v[y * n + x] = 0;
+        }
+}
+
+static inline void swap(float **u, float **v) {
+    float *old = *u;
+    *u = *v;
+    *v = old;
+}
+
 static void report(const float *u, size_t count, size_t cells_times_steps, double time) {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++) {

@@ -29,7 +29,7 @@ static inline float diffusion_at(const float *u, long n, long x, long y, float s
 }
 
 /* v = a u + b div(g grad u) + c w; v and w may be one array. */
-static void diffusion_step(const float *u, const float *w, float *v, long n, float a, float b, float c) {
+static inline void diffusion_step(const float *u, const float *w, float *v, long n, float a, float b, float c) {
     const float scale = 1 / (lambda * lambda);
 #pragma omp parallel for schedule(static)
     for (long y = 0; y < n; y++) {
@@ -53,22 +53,6 @@ static void diffusion_step(const float *u, const float *w, float *v, long n, flo
         }
         to[n - 1] = a * m[n - 1] + b * diffusion_at(u, n, n - 1, y, scale) + c * old[n - 1];
     }
-}
-
-/* u is what the .pdn programs start from, v is there. */
-static void start(float *u, float *v, long n) {
-#pragma omp parallel for schedule(static)
-    for (long y = 0; y < n; y++)
-        for (long x = 0; x < n; x++) {
-            u[y * n + x] = start_value((double)x + 0.5, (double)y + 0.5);
-            v[y * n + x] = 0;
-        }
-}
-
-static inline void swap(float **u, float **v) {
-    float *old = *u;
-    *u = *v;
-    *v = old;
 }
 
 #endif

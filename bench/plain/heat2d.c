@@ -26,18 +26,11 @@ int main(int argc, char **argv) {
     long n = atol(argv[1]), steps = atol(argv[2]);
     size_t count = (size_t)(n * n);
     float *u = field(count), *v = field(count);
-#pragma omp parallel for schedule(static)
-    for (long y = 0; y < n; y++)
-        for (long x = 0; x < n; x++) {
-            u[y * n + x] = start_value((double)x + 0.5, (double)y + 0.5);
-            v[y * n + x] = 0;
-        }
+    start(u, v, n);
     double begin = seconds();
     for (long k = 0; k < steps; k++) {
         step(u, v, n);
-        float *swap = u;
-        u = v;
-        v = swap;
+        swap(&u, &v);
     }
     report(u, count, count * (size_t)steps, seconds() - begin);
     return 0;

@@ -44,9 +44,7 @@ int main(int argc, char **argv) {
     double begin = seconds();
     for (long k = 0; k < steps; k++) {
         step(u, v, n);
-        float *swap = u;
-        u = v;
-        v = swap;
+        swap(&u, &v);
     }
     report(u, count, count * (size_t)steps, seconds() - begin);
     return 0;

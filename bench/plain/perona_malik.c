@@ -1,36 +1,18 @@
 /* Perona-Malik diffusion, u += tau div(g(|grad u|²) grad u), g = 1 / (1 + |grad u|²/lambda²), with forward
  * differences and reflecting boundaries, exactly as nonlinear_diffusion(g = perona_malik) of the
- * language. Plain C as one writes it by hand: one sweep a step, two buffers, rows over threads. A cell
- * computes the diffusivities of itself, its left and its lower neighbour: cheaper than a pass through
- * memory for a field of fluxes, and every loop vectorises.
+ * language; written as diffusion.h says.
  *
  * usage: perona_malik CELLS STEPS [rows]; `rows` keeps the fluxes of a row in a small buffer instead, so
  * that each is computed once. */
-#include "common.h"
+#include "diffusion.h"
 
 #include <string.h>
 
-static const float lambda = 0.03f, tau = 0.2f;
+static const float tau = 0.2f;
 
-static inline float diffusivity(float gx, float gy, float scale) {
-    return 1.0f / (1.0f + (gx * gx + gy * gy) * scale);
-}
-
-/* The cell (x, y), with every neighbour that may be missing asked for. */
-static float cell(const float *u, long n, long x, long y, float scale) {
-    const float *c = u + y * n + x;
-    float right = x + 1 < n ? c[1] - c[0] : 0, up = y + 1 < n ? c[n] - c[0] : 0;
-    float g = diffusivity(right, up, scale);
-    float sum = g * right + g * up;
-    if (x > 0) {
-        float gx = c[0] - c[-1], gy = y + 1 < n ? c[n - 1] - c[-1] : 0;
-        sum -= diffusivity(gx, gy, scale) * gx;
-    }
-    if (y > 0) {
-        float gx = x + 1 < n ? c[1 - n] - c[-n] : 0, gy = c[0] - c[-n];
-        sum -= diffusivity(gx, gy, scale) * gy;
-    }
-    return c[0] + tau * sum;
+/* Out of line, so that at the border it does not swell the loop of the step. */
+static __attribute__((noinline)) float cell(const float *u, long n, long x, long y, float scale) {
+    return u[y * n + x] + tau * diffusion_at(u, n, x, y, scale);
 }
 
 static void step(const float *restrict u, float *restrict v, long n) {
@@ -105,9 +87,7 @@ static void step_rows(const float *restrict u, float *restrict v, long n, float 
 #pragma omp simd
             for (long x = 0; x < n; x++)
                 to[x] = c[x] + tau * (fx[x] - fx[x - 1] + fy[x] - below[x]);
-            float *swap = fy;
-            fy = below;
-            below = swap;
+            swap(&fy, &below);
             last = y;
         }
     }
@@ -121,21 +101,14 @@ int main(int argc, char **argv) {
     size_t count = (size_t)(n * n);
     float *u = field(count), *v = field(count);
     float *buffers = field((size_t)256 * 3 * ((size_t)n + 64));
-#pragma omp parallel for schedule(static)
-    for (long y = 0; y < n; y++)
-        for (long x = 0; x < n; x++) {
-            u[y * n + x] = start_value((double)x + 0.5, (double)y + 0.5);
-            v[y * n + x] = 0;
-        }
+    start(u, v, n);
     double begin = seconds();
     for (long k = 0; k < steps; k++) {
         if (rows)
             step_rows(u, v, n, buffers);
         else
             step(u, v, n);
-        float *swap = u;
-        u = v;
-        v = swap;
+        swap(&u, &v);
     }
     report(u, count, count * (size_t)steps, seconds() - begin);
     return 0;
