@@ -7,23 +7,17 @@ A rate is cells * steps / (time of many steps - time of a few), each the wall ti
 start, compiling, loading, first touch of the memory and printing fall out of the difference. All programs, pdn with one thread
 among them, run alternately in one run; the tables show medians, and the median of the ratios pair by pair.
 """
-import argparse
-import json
 import os
-import platform
 import re
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+
+import _pairs
+from _pairs import plain, ratio, run, spread, steady, values
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "tools"))
-import marked # noqa: E402
-
-CC = ["gcc", "-std=gnu17", "-O3", "-march=native", "-ffast-math", "-fopenmp"]
 # name, cells an axis, rank, variants of the plain program, steps of a short and a long run
 PROGRAMS = [
     ("perona_malik", 4096, 2, ["", "rows"], 20, 120),
@@ -38,29 +32,6 @@ PROGRAMS = [
 ]
 # Of networks the rival is the processor: how many flops a cell and step are (those of the convolutions).
 FLOPS = {"flux": 2 * 2 * 16 * 5 * 5}
-
-
-def run(command, environment=None):
-    """(wall seconds, CPU seconds, standard output) of a process that must succeed."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.monotonic()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          env={**os.environ, **(environment or {})}, check=False)
-    wall = time.monotonic() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, cpu, done.stdout
-
-
-def values(text):
-    """The numbers of `label: value` lines."""
-    found = {}
-    for line in text.splitlines():
-        label, _, value = line.partition(": ")
-        found[label] = float(value.split()[0].rstrip(","))
-    return found
 
 
 def same_work(name, plain, ours):
@@ -78,36 +49,33 @@ class Row:
         self.options, self.folder = options, folder
         self.name, self.cells, self.rank, self.variants, self.short, self.long = row
         self.environment = {"OMP_NUM_THREADS": str(options.threads)}
-        source = "peak" if self.name in FLOPS else self.name
-        self.plain = os.path.join(folder, source)
-        subprocess.run(CC + [os.path.join(HERE, "plain", source + ".c"), "-o", self.plain, "-lm"], check=True)
+        self.plain = plain(folder, "peak" if self.name in FLOPS else self.name)
 
     def rival(self, variant, steps):
-        return run([self.plain, str(self.cells), str(steps)] + ([variant] if variant else []), self.environment)
+        return run([self.plain, str(self.cells), str(steps)] + ([variant] if variant else []), **self.environment)
 
     def ours(self, steps, threads):
         return run([self.options.pdn, "run", os.path.join(HERE, self.name + ".pdn"), f"cells={self.cells}",
                     f"steps={steps}", "--threads", str(threads), "--cache", os.path.join(self.folder, "cache"), "--quiet"],
-                   self.environment)
+                   **self.environment)
 
-    def rate(self, program, *arguments):
+    def rate(self, program):
         """Of cells and steps, a second."""
-        seconds = program(*arguments, self.long)[0] - program(*arguments, self.short)[0]
-        return self.cells ** self.rank * (self.long - self.short) / seconds
+        return self.cells ** self.rank / steady(program, self.short, self.long)[0]
 
     def rival_rate(self, variant):
         if self.name in FLOPS:
-            return values(self.rival(variant, 0)[2])["flops"] / FLOPS[self.name]
+            return values(self.rival(variant, 0).output)["flops"] / FLOPS[self.name]
         return self.rate(lambda steps: self.rival(variant, steps))
 
     def ours_rate(self, threads):
         return self.rate(lambda steps: self.ours(steps, threads))
 
     def measure(self):
-        mine = self.ours(self.short, self.options.threads)[2] # fills the cache, too
+        mine = self.ours(self.short, self.options.threads).output # fills the cache, too
         for variant in self.variants:
             if self.name not in FLOPS:
-                same_work(self.name, self.rival(variant, self.short)[2], mine)
+                same_work(self.name, self.rival(variant, self.short).output, mine)
         found = {variant or "plain": [] for variant in self.variants} | {"pdn": [], "one": []}
         for _ in range(self.options.pairs):
             for variant in self.variants:
@@ -118,10 +86,8 @@ class Row:
         found = {key: rates for key, rates in found.items() if rates}
         return {
             "name": self.name, "cells": self.cells, "rank": self.rank,
-            "rate": {key: statistics.median(rates) for key, rates in found.items()},
-            "spread": {key: (min(rates), max(rates)) for key, rates in found.items()},
-            "ratio": {key: statistics.median(o / p for o, p in zip(found["pdn"], rates))
-                      for key, rates in found.items() if key != "pdn"},
+            "rate": {key: spread(rates) for key, rates in found.items()},
+            "ratio": {key: ratio(found["pdn"], rates) for key, rates in found.items() if key != "pdn"},
         }
 
 
@@ -140,10 +106,11 @@ def compiling(options, folder):
 
     def cpu(cache, steps):
         return run([options.pdn, "run", program, "cells=16", f"steps={steps}", "--threads", "1",
-                    "--cache", cache, "--quiet"])[1]
+                    "--cache", cache, "--quiet"]).cpu
 
     def started(command):
-        return run(command)[:2]
+        done = run(command)
+        return done.wall, done.cpu
 
     cold, warm, before = ({10: [], 10000: []} for _ in range(3))
     for i in range(options.pairs):
@@ -164,11 +131,8 @@ def compiling(options, folder):
     }
 
 
-def machine():
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        models = {line.split(":", 1)[1].strip() for line in file if line.startswith("model name")}
-    gcc = subprocess.run(["gcc", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return f"{'; '.join(sorted(models))}, {os.cpu_count()} cores, {platform.system()} {gcc.splitlines()[0]}"
+def gcc():
+    return run(["gcc", "--version"]).output.splitlines()[0]
 
 
 def size(row):
@@ -176,8 +140,7 @@ def size(row):
 
 
 def show(row, key, unit=1e9):
-    low, high = row["spread"][key]
-    return f"{row['rate'][key] / unit:.3g} ({low / unit:.3g} to {high / unit:.3g})"
+    return _pairs.show({name: rate / unit for name, rate in row["rate"][key].items()})
 
 
 def times_one(row):
@@ -185,18 +148,16 @@ def times_one(row):
 
 
 def table(rows, costs, options):
-    lines = [f"Measured {time.strftime('%Y-%m-%d')}: {machine()}, {options.threads} threads, "
-             f"{options.pairs} pairs. Rates in GPts/s (cells × steps a second), medians "
-             "(least to greatest).", ""]
+    lines = [f"{_pairs.heading(options, gcc())} Rates in GPts/s (cells × steps a second), medians (least to greatest).", ""]
     programs = [row for row in rows if row["name"] not in FLOPS]
     if programs:
         lines += [f"| program | plain C | pdn | pdn / plain C | pdn, {options.threads} threads / 1 |", "|---|---|---|---|---|"]
     for row in programs:
-        for variant, ratio in row["ratio"].items():
+        for variant, times in row["ratio"].items():
             if variant != "one":
                 kind = "" if variant == "plain" else f", {variant}"
                 lines.append(f"| {row['name']} {size(row)}{kind} | {show(row, variant)} | {show(row, 'pdn')} |"
-                             f" **{ratio:.2f}** | {times_one(row)} |")
+                             f" **{times:.2f}** | {times_one(row)} |")
     networks = [row for row in rows if row["name"] in FLOPS]
     if networks:
         lines += ["", "| network | GFLOP/s of multiply-adds in registers | of pdn's convolutions, all the rest in the time "
@@ -225,26 +186,14 @@ def cost_lines(costs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pdn", default=os.path.join(HERE, "..", "build", "release", "bin", "pdn"))
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--json", help="the numbers, to a file")
-    parser.add_argument("--write", action="store_true", help="put the table into bench/README.md")
+    parser = _pairs.make_parser(__doc__, pairs=9)
     parser.add_argument("names", nargs="*", help="programs, or `compiling`; default: all")
     options = parser.parse_args()
-    options.pdn = os.path.abspath(options.pdn)
     names = options.names or [row[0] for row in PROGRAMS] + ["compiling"]
     with tempfile.TemporaryDirectory(prefix="pdn-bench-") as folder:
         costs = compiling(options, folder) if "compiling" in names else None
         rows = [Row(options, folder, row).measure() for row in PROGRAMS if row[0] in names]
-    text = table(rows, costs, options)
-    print(text)
-    if options.write:
-        marked.put(os.path.join(HERE, "README.md"), text, "<!-- measured -->")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"rows": rows, "compiling": costs, "machine": machine()}, file, indent=1)
+    _pairs.finish(options, table(rows, costs, options), "measured", {"rows": rows, "compiling": costs}, gcc())
 
 
 if __name__ == "__main__":

@@ -4,32 +4,23 @@ unevenly) is not in it, other than in run.py. Plain C tells the rate of its step
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import tempfile
+
+from _pairs import plain, ratio, run, show, spread, values
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = [("perona_malik", 4096, 2, 100), ("perona_malik", 8192, 2, 100), ("heat2d", 4096, 2, 100), ("heat2d", 8192, 2, 100),
         ("fsi", 4096, 2, 100), ("du_fort_frankel", 4096, 2, 100), ("heat3d", 512, 3, 10)]
 
 
-def plain(folder, name):
-    out = os.path.join(folder, name)
-    subprocess.run(["gcc", "-std=gnu17", "-O3", "-march=native", "-ffast-math", "-fopenmp", f"{HERE}/plain/{name}.c", "-o", out, "-lm"],
-                   check=True)
-    return out
-
-
 def rival(program, cells, steps, threads):
-    done = subprocess.run([program, str(cells), str(steps)], capture_output=True, text=True, check=True,
-                          env=dict(os.environ, OMP_NUM_THREADS=str(threads), OMP_PROC_BIND="true"))
-    return float((done.stdout + done.stderr).split("rate:")[1].split()[0])
+    return values(run([program, str(cells), str(steps)], OMP_NUM_THREADS=str(threads), OMP_PROC_BIND="true").output)["rate"]
 
 
 def ours(pdn, name, cells, rank, steps, threads):
-    done = subprocess.run([pdn, "bench", f"{HERE}/{name}.pdn", f"cells={cells}", f"steps={steps}", "--repeat", "1", "--json",
-                           "--threads", str(threads)], capture_output=True, text=True, check=True)
-    took = sum(row["seconds"] for row in json.loads(done.stdout.splitlines()[0])["rows"] if row["scheme"])
+    done = run([pdn, "bench", f"{HERE}/{name}.pdn", f"cells={cells}", f"steps={steps}", "--repeat", "1", "--json",
+                "--threads", str(threads)])
+    took = sum(row["seconds"] for row in json.loads(done.output.splitlines()[0])["rows"] if row["scheme"])
     return cells**rank * steps / took
 
 
@@ -46,10 +37,8 @@ def main():
                 pairs.append((rival(program, cells, steps, 2), ours(options.pdn, name, cells, rank, steps, 2),
                               ours(options.pdn, name, cells, rank, steps, 1)))
             c, two, one = ([p[i] / 1e9 for p in pairs] for i in range(3))
-            print(f"| {name} {'×'.join([str(cells)] * rank)} | {statistics.median(c):.2f} ({min(c):.2f} to {max(c):.2f}) "
-                  f"| {statistics.median(two):.2f} ({min(two):.2f} to {max(two):.2f}) "
-                  f"| **{statistics.median(b / a for a, b in zip(c, two)):.2f}** "
-                  f"| {statistics.median(b / a for a, b in zip(one, two)):.2f} |", flush=True)
+            print(f"| {name} {'×'.join([str(cells)] * rank)} | {show(spread(c), form='.2f')} "
+                  f"| {show(spread(two), form='.2f')} | **{ratio(two, c):.2f}** | {ratio(two, one):.2f} |", flush=True)
 
 
 main()

@@ -5,28 +5,23 @@
 
 Rivals time their own inferences (the median of 20 or more after 5 to warm up). Of pdn, ms per inference = (time of LONG steps - time
 of SHORT steps) / (LONG - SHORT), of whole processes. Peak memory is the greatest resident set of the process, libraries and all.
-All run alternately; tables show medians (least to greatest), and the median of the ratios pair by pair.
+All, pdn with one thread among them, run alternately; tables show medians (least to greatest), and the median of the ratios pair by pair.
 """
-import argparse
 import glob
-import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "training"), os.path.join(HERE, "..", "..", "tools"), HERE]
-import marked # noqa: E402
+sys.path[:0] = [os.path.join(HERE, ".."), HERE]
 import onnx_model # noqa: E402
-from run import machine, run, spread, values # noqa: E402
+from _pairs import finish, heading, make_parser, pytorch, ratio, run, show, spread, steady, values # noqa: E402
 
 SHORT, LONG, STEPS = 5, 25, 20
 TIME, MEMORY = "ms per inference", "peak memory"
+ALONE = "pdn, 1 thread"
 # name, what it is, PyTorch's program, pdn's program (with the experiments `inference` and `result`), cells of a side
 NETWORKS = [
     ("symmetric_resnet", "20 blocks, 16 filters 5×5, one picture of 512×512", "symmetric_resnet_512.py",
@@ -54,12 +49,12 @@ class Network:
     def torch(self):
         return values(run([sys.executable, os.path.join(HERE, self.torch_program), "--threads", str(self.options.threads),
                            "--weights", self.path("weights.safetensors"), "--steps", str(STEPS),
-                           "--inference", self.path("PyTorch.npy")])[2])
+                           "--inference", self.path("PyTorch.npy")]).output)
 
     def onnx(self, steps=STEPS):
         os.environ["NODE_PATH"] = os.path.join(self.options.npm, "node_modules")
         return values(run(["node", os.path.join(HERE, "onnx_run.js"), self.path("model.onnx"), self.path("x.npy"),
-                           str(self.options.threads), str(steps), self.path("onnxruntime.npy")])[2])
+                           str(self.options.threads), str(steps), self.path("onnxruntime.npy")]).output)
 
     def write_model(self, way):
         run([sys.executable, os.path.join(HERE, "onnx_model.py"), self.path("weights.safetensors"), str(self.cells),
@@ -71,20 +66,19 @@ class Network:
         print(f"{took:8.1f} ms: onnxruntime, {way}", file=sys.stderr)
         return took
 
-    def pdn(self, experiment, *inputs):
+    def pdn(self, threads, experiment, *inputs):
         return run([self.options.pdn, "run", self.program, experiment, f"weights={self.path('weights.safetensors')}",
-                    f"x={self.path('x.npy')}", *inputs, "--threads", str(self.options.threads),
+                    f"x={self.path('x.npy')}", *inputs, "--threads", str(threads),
                     "--cache", self.path("cache"), "--out", self.folder, "--quiet"])
 
-    def ours(self):
-        def steps(count):
-            return self.pdn("inference", f"target={self.path('target.npy')}", f"steps={count}", "batch=1")
-        short, long = steps(SHORT), steps(LONG)
-        return {TIME: 1e3 * (long[0] - short[0]) / (LONG - SHORT), MEMORY: long[1]}
+    def ours(self, threads):
+        seconds, memory = steady(lambda steps: self.pdn(threads, "inference", f"target={self.path('target.npy')}",
+                                                        f"steps={steps}", "batch=1"), SHORT, LONG)
+        return {TIME: 1e3 * seconds, MEMORY: memory}
 
     def same_work(self):
         """All have the same result. Fills the cache, too."""
-        self.pdn("result")
+        self.pdn(self.options.threads, "result")
         mine = np.load(glob.glob(self.path("result*.npy"))[0]).ravel()
         for name, rival in self.rivals.items():
             rival()
@@ -92,62 +86,51 @@ class Network:
             away = np.abs(mine - theirs).max()
             if not away <= 1e-4 * np.abs(theirs).max():
                 sys.exit(f"{self.name}: pdn's result is {away:.2g} away from {name}'s: not the same work")
-        self.ours()
+        self.ours(self.options.threads)
 
     def measure(self):
         self.same_work()
-        found = {name: [] for name in [*self.rivals, "pdn"]}
+        programs = {**self.rivals, "pdn": lambda: self.ours(self.options.threads)}
+        if self.options.threads > 1:
+            programs[ALONE] = lambda: self.ours(1)
+        found = {name: [] for name in programs}
         for _ in range(self.options.pairs):
-            for name, rival in self.rivals.items():
-                found[name].append(rival())
-            found["pdn"].append(self.ours())
+            for name, program in programs.items():
+                found[name].append(program())
         row = {"name": self.name, "what": self.what, "way": getattr(self, "way", None)}
         for label in (TIME, MEMORY):
             columns = {name: [pair[label] for pair in pairs] for name, pairs in found.items()}
-            row[label] = {name: {**spread(numbers), "ratio": statistics.median(a / b for a, b in zip(numbers, columns["pdn"]))}
+            row[label] = {name: {**spread(numbers), "ratio": ratio(numbers, columns["pdn"])}
                           for name, numbers in columns.items()}
         return row
 
 
+def shown(found, name, unit=""):
+    """What a row of the table shows of a time or a memory, and how many times that of pdn it is."""
+    bold = "" if name == ALONE else "**"
+    return f"{show(found[name], unit)} | " + ("" if name == "pdn" else f"{bold}{found[name]['ratio']:.2f}{bold}")
+
+
 def table(rows, options):
-    lines = [f"Measured {time.strftime('%Y-%m-%d')}: {machine()}, {options.threads} threads, {options.pairs} pairs. "
-             "Medians (least to greatest); times are the rival's / pdn's.", ""]
+    lines = [f"{heading(options, pytorch())} Medians (least to greatest); times are the rival's / pdn's"
+             f"{f', or those of 1 thread / {options.threads}' if options.threads > 1 else ''}.", ""]
     for row in rows:
         lines += [f"| {row['name']}: {row['what']} | {TIME} | times | {MEMORY} | times |", "|---|---|---|---|---|"]
-        for name in row[TIME]:
-            def show(label, unit="", row=row, name=name):
-                s = row[label][name]
-                return f"{s['median']:.3g}{unit} ({s['least']:.3g} to {s['greatest']:.3g})"
-
-            def ratio(label, row=row, name=name):
-                return "" if name == "pdn" else f"**{row[label][name]['ratio']:.2f}**"
-            lines.append(f"| {name} | {show(TIME)} | {ratio(TIME)} | {show(MEMORY, ' MB')} | {ratio(MEMORY)} |")
+        lines += [f"| {name} | {shown(row[TIME], name)} | {shown(row[MEMORY], name, ' MB')} |" for name in row[TIME]]
         if row["way"]:
             lines += ["", f"The fastest ONNX model: ghosts by {row['way'].split()[0]}, transposed convolution {row['way'].split()[1]}."]
     return "\n".join(lines) + "\n"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pdn", default=os.path.join(HERE, "..", "..", "build", "release", "bin", "pdn"))
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser = make_parser(__doc__)
     parser.add_argument("--npm", help="folder in which onnxruntime-node was installed; without it PyTorch alone is the rival")
-    parser.add_argument("--json", help="the numbers, to a file")
-    parser.add_argument("--write", action="store_true", help="put the table into bench/README.md")
     options = parser.parse_args()
-    options.pdn = os.path.abspath(options.pdn)
     rows = []
     for row in NETWORKS:
         with tempfile.TemporaryDirectory(prefix="pdn-bench-") as folder:
             rows.append(Network(options, folder, row).measure())
-    text = table(rows, options)
-    print(text)
-    if options.write:
-        marked.put(os.path.join(HERE, "..", "README.md"), text, "<!-- inference -->", "<!-- end of inference -->")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"rows": rows, "machine": machine()}, file, indent=1)
+    finish(options, table(rows, options), "inference", {"rows": rows}, pytorch())
 
 
 if __name__ == "__main__":
