@@ -519,7 +519,8 @@ static void emit_host(Emit *e, uint32_t number) {
         LLVMValueRef to = LLVMGetParam(h.function, 2 + f->params.len + i);
         TypeKind kind = f->regs.data[f->results.data[i]].type.kind;
         if (kind == TYPE_SCALAR) LLVMBuildStore(e->b, h.regs[f->results.data[i]].value, to);
-        if (kind == TYPE_STACK) copy_stack(&h, f->results.data[i], to);
+        const HInstr *zeros = kind == TYPE_STACK ? stack_zeros(f, f->results.data[i]) : NULL;
+        if (kind == TYPE_STACK && (!zeros || stack_result(f, zeros) != i)) copy_stack(&h, f->results.data[i], to);
     }
     LLVMBuildRet(e->b, status(e, PDN_OK));
 }
@@ -561,23 +562,6 @@ static LLVMValueRef most_frames(HE *h, const HLoop *l) {
     return plus(e, LLVMBuildSDiv(e->b, count, stride, ""), emit_i64(e, 1));
 }
 
-static const HLoop *loop_of_stack(const HBlock *block, HReg reg, HReg *init) {
-    for (uint32_t i = 0; i < block->code.len; i++) {
-        const HInstr *in = &block->code.data[i];
-        if (!host_is_loop(in->kind)) continue;
-        const HLoop *l = in->loop;
-        *init = NONE;
-        for (uint32_t k = 0; l->init && k < l->states; k++)
-            if (l->param[k] == reg || l->result[k] == reg) *init = l->init[k];
-        for (uint32_t k = 0; k < l->collected; k++)
-            if (l->stack[k] == reg) return l;
-        if (*init != NONE) return l;
-        const HLoop *inner = loop_of_stack(l->body, reg, init);
-        if (inner) return inner;
-    }
-    return NULL;
-}
-
 /* How many frames a stack has, where that is known before the run; else NULL. */
 static LLVMValueRef known_frames(HE *h, HReg reg, uint32_t depth) {
     Emit *e = h->e;
@@ -605,7 +589,7 @@ static LLVMValueRef size_block(HE *h, const HBlock *block) {
             calls = emit_max(e, calls,
                              LLVMBuildCall2(e->b, LLVMGlobalGetValueType(f), f, &h->run, 1, ""));
         }
-        if (in->kind == H_ZEROSTACK) {
+        if (in->kind == H_ZEROSTACK && stack_result(h->f, in) == NONE) {
             Type t = h->f->regs.data[in->dst].type;
             LLVMValueRef frames = known_frames(h, in->args[0], 0),
                          bytes = emit_i64(e, UNKNOWN_BYTES);

@@ -191,5 +191,11 @@ const HInstr *host_maker(const HBlock *block, HReg reg);
 void emit_frame(HE *h, const HInstr *in);
 void emit_zerostack(HE *h, const HInstr *in);
 void emit_scatter(HE *h, const HInstr *in);
+/* The loop that collects this stack, or one with a state that it is: *init is what that began with, else NONE. NULL: there is none. */
+const HLoop *loop_of_stack(const HBlock *block, HReg reg, HReg *init);
+/* The zeros that a stack was before numbers were added, in place, through loops, too; NULL: it was something else. */
+const HInstr *stack_zeros(const HFunc *f, HReg reg);
+/* Which result of the function these zeros become, the first of them: they are in the caller's buffer. NONE: none. */
+uint32_t stack_result(const HFunc *f, const HInstr *zeros);
 
 #endif

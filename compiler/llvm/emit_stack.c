@@ -1,4 +1,4 @@
-/* Stacks: their frames, zeros, and what is added to a frame. */
+/* Stacks: their frames, zeros, and what is added to a frame. Zeros that become a result are in its buffer from the beginning. */
 #include "compiler/llvm/emit_host.h"
 
 /* Where frame `i` of a stack is; negative numbers count from the end, others than its own end the run. */
@@ -67,13 +67,56 @@ static void add_step(Emit *e, LLVMTypeRef type, LLVMValueRef to, LLVMValueRef fr
     LLVMSetAlignment(LLVMBuildStore(e->b, sum, to), e->size);
 }
 
+/* ---- where stacks come from ------------------------------------------------------------------------ */
+
+const HLoop *loop_of_stack(const HBlock *block, HReg reg, HReg *init) {
+    for (uint32_t i = 0; i < block->code.len; i++) {
+        const HInstr *in = &block->code.data[i];
+        if (!host_is_loop(in->kind)) continue;
+        const HLoop *l = in->loop;
+        *init = NONE;
+        for (uint32_t k = 0; l->init && k < l->states; k++)
+            if (l->param[k] == reg || l->result[k] == reg) *init = l->init[k];
+        for (uint32_t k = 0; k < l->collected; k++)
+            if (l->stack[k] == reg) return l;
+        if (*init != NONE) return l;
+        const HLoop *inner = loop_of_stack(l->body, reg, init);
+        if (inner) return inner;
+    }
+    return NULL;
+}
+
+const HInstr *stack_zeros(const HFunc *f, HReg reg) {
+    for (uint32_t steps = 0; steps < f->regs.len; steps++) {
+        const HInstr *in = host_maker(&f->body, reg);
+        HReg init = NONE;
+        if (in && in->kind == H_ZEROSTACK) return in;
+        if (!in && !loop_of_stack(&f->body, reg, &init)) return NULL;
+        if (in && in->kind == H_SCATTER) init = in->args[0];
+        if (init == NONE) return NULL;
+        reg = init;
+    }
+    return NULL;
+}
+
+uint32_t stack_result(const HFunc *f, const HInstr *zeros) {
+    for (uint32_t i = 0; i < f->results.len; i++)
+        if (f->regs.data[f->results.data[i]].type.kind == TYPE_STACK && stack_zeros(f, f->results.data[i]) == zeros)
+            return i;
+    return NONE;
+}
+
+/* ---- zeros, and what is added ---------------------------------------------------------------------- */
+
 void emit_zerostack(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->dst].type;
     LLVMValueRef frames = h->regs[in->args[0]].frames;
     LLVMValueRef bytes = mul(e, frames, field_bytes(e, h->grids, t.grid, t.channels));
-    LLVMValueRef base = LLVMBuildLoad2(e->b, e->ptr, h->top, "stack");
-    LLVMBuildStore(e->b, bytes_on(e, base, slot_bytes(e, bytes)), h->top);
+    uint32_t result = stack_result(h->f, in);
+    LLVMValueRef base = result == NONE ? LLVMBuildLoad2(e->b, e->ptr, h->top, "stack")
+                                       : LLVMGetParam(h->function, 2 + h->f->params.len + result);
+    if (result == NONE) LLVMBuildStore(e->b, bytes_on(e, base, slot_bytes(e, bytes)), h->top);
     each_number(e, zero_step, base, NULL, numbers_in(e, bytes));
     h->regs[in->dst] = (Reg){base, frames};
 }
