@@ -3,7 +3,8 @@
  * A field made by a launch, a fill or a call gets a slot of its function's workspace for as long as it is
  * read, or the caller's buffer if it is a result. States of loops are pointers: what an iteration makes
  * goes to a buffer of the loop's pool that no state points to at that moment (states + makers buffers
- * always suffice), so that no state is ever copied. A field that only a loop starts from is one of its buffers. */
+ * always suffice), so that no state is ever copied. A field that only a loop starts from is one of its buffers. Where a loop is
+ * gone through backwards, the field that it starts from stays until that is over: it is the first state on the tape. */
 #include "compiler/kernel/plan_ir.h"
 
 #include <string.h>
@@ -57,6 +58,7 @@ typedef struct {
     uint32_t *own;    /* last use but for the time in which states of a loop may point to it */
     uint32_t *starts; /* so many states of loops begin with it */
     VEC(HLoop *) nest;
+    HLoop **taped; /* by tape: the loop that keeps its states there */
 } Memory;
 
 static HInstr copying(Plan *plan, HReg from, HReg to, Type type) {
@@ -109,6 +111,17 @@ static bool makes(const struct HPool *p, HReg reg) {
     return false;
 }
 
+bool host_may_stay(const HLoop *back, const HInstr *h) {
+    const HInstr *first = back->body->code.len ? &back->body->code.data[0] : NULL;
+    if (h->kind != H_LAUNCH || !first || first->kind != H_ADVANCE) return false;
+    bool kept = false;
+    for (uint32_t s = 0; s < first->loop->states; s++) kept = kept || first->loop->result[s] == h->fields[0];
+    for (uint32_t s = 0; s < back->states; s++)
+        for (uint32_t k = 0; k < back->states && back->next[s] == h->outputs[0]; k++)
+            if (back->next[k] == back->param[s]) return false;
+    return kept;
+}
+
 static void prepare_block(Memory *m, HBlock *block);
 
 /* The kernels that copy these states to a stack or a tape. */
@@ -139,10 +152,11 @@ static void prepare_loop(Memory *m, HLoop *l) {
         if (!writes_anywhere(maker)) {
             HReg to = host_reg(m->f, t, PLACE_POOL);
             HInstr copy = copying(m->plan, l->next[i], to, t);
-            vec_push(&l->body->code, copy);
             for (uint32_t k = l->states; k-- > i;)
                 if (l->next[k] == l->next[i] && k != i) l->next[k] = to;
             l->next[i] = to;
+            copy.stays = host_may_stay(l, &copy);
+            vec_push(&l->body->code, copy);
         }
         m->f->regs.data[l->next[i]].place = PLACE_POOL;
         m->f->regs.data[l->next[i]].place_index = p->made;
@@ -254,10 +268,13 @@ static void walk_block(Memory *m, HBlock *block) {
         for (uint32_t s = 0; s < l->states; s++) see(m, l->result[s], true);
         see(m, l->steps, true);
         for (uint32_t s = 0; s < l->collected; s++) see(m, l->stack[s], true);
+        if (h->kind == H_LOOP && l->tape != NONE) m->taped[l->tape] = l;
+        if (h->kind == H_BACK)
+            for (uint32_t s = 0; s < m->taped[l->tape]->states; s++) see(m, m->taped[l->tape]->init[s], false);
     }
 }
 
-/* A loop's results are pointers to its pool, or to what its states started from. */
+/* A loop's results are pointers to its pool, or to what its states started from; of one that goes back, to the tape, too. */
 static void spread_lifetimes(Memory *m, uint32_t *pool_last) {
     for (uint32_t i = m->loops.len; i-- > 0;) {
         HLoop *l = m->loops.data[i];
@@ -269,6 +286,9 @@ static void spread_lifetimes(Memory *m, uint32_t *pool_last) {
             if (m->last[l->next[s]] < pool_last[i] && m->first[l->next[s]] < l->begin)
                 m->last[l->next[s]] = pool_last[i];
         }
+        const HLoop *taped = l->tape == NONE ? NULL : m->taped[l->tape];
+        for (uint32_t s = 0; taped && s < taped->states; s++)
+            if (m->last[taped->init[s]] < pool_last[i]) m->last[taped->init[s]] = pool_last[i];
     }
 }
 
@@ -396,6 +416,8 @@ static void place_function(Plan *plan, HFunc *f) {
     m.own = ARENA_ARRAY(scratch, uint32_t, f->regs.len);
     m.starts = ARENA_ARRAY(scratch, uint32_t, f->regs.len);
     memset(m.starts, 0, sizeof *m.starts * f->regs.len);
+    m.taped = ARENA_ARRAY(scratch, HLoop *, f->tapes + 1);
+    memset(m.taped, 0, sizeof *m.taped * (f->tapes + 1));
     number_block(&m, &f->body);
     uint32_t total = m.position + 1;
     m.position = 0;

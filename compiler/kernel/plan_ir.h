@@ -205,6 +205,7 @@ typedef struct {
     uint32_t own;     /* of such launches: which outputs (bits) only those launches read */
     uint32_t chain;   /* so many instructions after it run together with it (chain.c) */
     bool ahead;       /* in a loop: only the next step reads what it makes, so the last one leaves it out (ahead.c) */
+    bool stays;       /* a copy of a kept state for the next step back: not made where that state stays so long (memory.c) */
     HLoop *loop;
     HReg *dsts; /* CALL */
     uint32_t dsts_count;
@@ -347,6 +348,9 @@ void plan_print_code(const Plan *plan, Text *out);
 bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left);
 /* The same for the instructions of a chain. */
 bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t left);
+/* Does instruction `h` of a loop that goes back make a next state of a state that was kept, and of nothing else, which no later
+ * step hands on? */
+bool host_may_stay(const HLoop *back, const HInstr *h);
 /* Could the last step of a loop leave out instruction `i` of its body? It makes fields alone, on its own. */
 bool host_may_be_ahead(const Plan *plan, const HBlock *block, uint32_t i);
 /* Can tiles of rows sum the convolution (compiler/llvm/emit_conv.c)? */

@@ -31,6 +31,7 @@ static void put_reg(const char *word, HReg reg, Text *out) {
 static void put_together(const HInstr *h, Text *out) {
     if (h->chain) text_printf(out, " chain %u", h->chain);
     if (h->ahead) text_puts(out, " ahead");
+    if (h->stays) text_puts(out, " stays");
 }
 
 static void put_launch(const Plan *plan, const HInstr *h, Text *out) {

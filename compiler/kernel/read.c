@@ -249,6 +249,8 @@ static void read_together(Reader *r, HInstr *h) {
     }
     h->ahead = peek(r, "ahead");
     if (h->ahead) expect(r, "ahead");
+    h->stays = peek(r, "stays");
+    if (h->stays) expect(r, "stays");
 }
 
 static void read_launch(Reader *r, HInstr *h) {

@@ -519,6 +519,8 @@ static void check_block(Check *c, const HBlock *block, uint32_t depth) {
         if ((i == 0 || block->code.data[i - 1].chain == 0) &&
             !chain_holds(c->plan, c->f, h, block->code.len - 1 - i))
             fail(c, "func", "a chain of what cannot run together");
+        if (h->stays && (!c->back || !host_may_stay(c->back, h) || h->ahead))
+            fail(c, "func", "a copy of no state that stays");
         if (h->ahead && (depth == 0 || !host_may_be_ahead(c->plan, block, i)))
             fail(c, "func", "something that the last step of a loop cannot leave out");
         if (h->kind == H_LAUNCH)

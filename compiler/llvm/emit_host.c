@@ -391,6 +391,8 @@ void emit_code(HE *h, const HBlock *block) {
             h->place = in->place;
             emit_relay(h, in);
             i += in->relay;
+        } else if (in->stays) {
+            emit_staying(h, in);
         } else if (in->ahead) {
             LLVMBasicBlockRef go = begin_if(h->e, LLVMBuildNot(h->e->b, h->last, ""));
             emit_instruction(h, in);

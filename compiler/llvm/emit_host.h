@@ -42,6 +42,7 @@ typedef struct {
     LLVMValueRef scratch; /* of convolutions and tridiagonal systems, which run one after another */
     LLVMValueRef words; /* arguments of launches */
     LLVMValueRef top;   /* variable: end of the scratch that is in use */
+    LLVMValueRef stays; /* i1, in a loop that goes back: kept states stay where they are until the next step is over */
     LLVMValueRef last;  /* i1: it is the last step of the loop around; NULL where none is */
     uint64_t place;     /* of the instruction that is emitted (PdnHost.place) */
     Tape **tapes;       /* by number */
@@ -180,6 +181,8 @@ void tape_places(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i);
 void tape_done(HE *h, const HLoop *l, LLVMValueRef steps);
 void emit_back(HE *h, const HLoop *l);
 void emit_advance(HE *h, const HLoop *l);
+/* A copy that is made where the states that it copies do not stay (HInstr.stays). */
+void emit_staying(HE *h, const HInstr *in);
 /* Bytes of the tape of a loop; `count` NULL: not known before it runs. */
 LLVMValueRef tape_bytes(HE *h, const HLoop *l, LLVMValueRef count);
 

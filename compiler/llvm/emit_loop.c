@@ -167,10 +167,11 @@ void loop_step(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef i) {
     LLVMValueRef top = LLVMBuildLoad2(e->b, e->ptr, h->top, "");
     pick_buffers(h, l);
     if (v->keeps) tape_places(h, l, v, i);
-    LLVMValueRef outer = h->last;
+    LLVMValueRef outer = h->last, stays = h->stays;
     h->last = v->last;
     emit_code(h, l->body);
     h->last = outer;
+    h->stays = stays;
     LLVMBuildStore(e->b, top, h->top);
     for (uint32_t s = 0; s < l->states; s++)
         if (is_variable(h, l, s)) LLVMBuildStore(e->b, h->regs[l->next[s]].value, v->state[s]);

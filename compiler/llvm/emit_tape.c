@@ -1,6 +1,7 @@
 /* Loops that are gone through backwards: their tapes.
  *
- * A tape is a stack of states kept before some of the steps, in room for as many as the run's memory allows.
+ * A tape is a stack of states kept before some of the steps, in room for as many as the run's memory allows. The first of them
+ * are the fields that the loop starts from, where these are (memory.c lets them stay).
  * Where the number of steps is known before, they are placed by the binomial schedule
  * (compiler/kernel/checkpoint.h); where a test ends the loop, before every step until there is no room, then
  * every second, fourth … is left. On the way back the last one before a step is where the loop starts again;
@@ -16,6 +17,7 @@ struct Tape {
     LLVMValueRef steps, again; /* variables: done forwards; done again */
     LLVMValueRef target;       /* the step that is undone */
     LLVMValueRef *offset;      /* of each state, in a slot */
+    LLVMValueRef *first;       /* of each state: what the loop starts from */
 };
 
 static LLVMValueRef load(Emit *e, LLVMValueRef variable) {
@@ -146,6 +148,8 @@ void tape_start(HE *h, const HLoop *l, const LoopValues *v) {
     }
     t->offset = ARENA_ARRAY(e->arena, LLVMValueRef, l->kept + 1);
     t->per = slot_size(h, l, t->offset);
+    t->first = ARENA_ARRAY(e->arena, LLVMValueRef, l->kept + 1);
+    for (uint32_t k = 0; k < l->kept; k++) t->first[k] = h->regs[l->init[l->keep[k]]].value;
     LLVMValueRef count = emit_max(e, v->count, emit_i64(e, 1));
     t->slots = slots_for(h, t->per, count);
     if (l->kept == 0) return;
@@ -180,7 +184,8 @@ static void push(HE *h, const HLoop *l, const Tape *t, LLVMValueRef i) {
             continue;
         }
         LLVMValueRef away = LLVMBuildICmp(e->b, LLVMIntNE, h->regs[state].value, to, "");
-        LLVMBasicBlockRef go = begin_if(e, away); /* else it was made there: tape_places */
+        away = LLVMBuildAnd(e->b, away, less(e, emit_i64(e, 0), used), "");
+        LLVMBasicBlockRef go = begin_if(e, away); /* else it was made there (tape_places), or is one of the first */
         emit_copy(h, l->keep_kernel[k], type.grid, h->regs[state].value, to);
         end_if(e, go);
     }
@@ -263,6 +268,24 @@ void tape_keep(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i) {
 
 /* ---- backwards ------------------------------------------------------------------------------ */
 
+/* Do the states kept before the step that is undone, the last on the tape, stay there until the next step back is over? That needs no
+ * steps again, as this one, and so it keeps none in their place. */
+static LLVMValueRef stay(Emit *e, const Tape *t, LLVMValueRef last, LLVMValueRef at) {
+    LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), before = emit_max(e, minus(e, last, one), zero);
+    LLVMValueRef next = equal(e, load(e, position_at(e, t, before)), minus(e, t->target, one));
+    next = LLVMBuildOr(e->b, next, equal(e, last, zero), "");
+    return LLVMBuildAnd(e->b, next, equal(e, at, t->target), "");
+}
+
+void emit_staying(HE *h, const HInstr *in) {
+    Emit *e = h->e;
+    LLVMValueRef *to = &h->regs[in->outputs[0]].value;
+    LLVMBasicBlockRef go = begin_if(e, LLVMBuildNot(e->b, h->stays, ""));
+    emit_instruction(h, in);
+    end_if(e, go);
+    *to = LLVMBuildSelect(e->b, h->stays, h->regs[in->fields[0]].value, *to, "");
+}
+
 void emit_advance(HE *h, const HLoop *l) {
     Emit *e = h->e;
     const Tape *t = h->tapes[l->tape];
@@ -271,11 +294,14 @@ void emit_advance(HE *h, const HLoop *l) {
     LoopValues v = {.start = constant_f64(h, l->start_constant)};
     LLVMValueRef one = emit_i64(e, 1), last = minus(e, load(e, t->used), one);
     LLVMValueRef at = load(e, position_at(e, t, last)), end = plus(e, t->target, one);
+    h->stays = stay(e, t, last, at);
     loop_states(h, l, &v);
     for (uint32_t s = 0; s < l->states; s++) {
-        LLVMValueRef state = place_of(e, t, last, s);
+        LLVMValueRef state = place_of(e, t, last, s), begins = equal(e, last, emit_i64(e, 0));
         if (h->f->regs.data[l->param[s]].type.kind == TYPE_SCALAR)
             state = LLVMBuildLoad2(e->b, e->real, state, "");
+        else
+            state = LLVMBuildSelect(e->b, begins, t->first[s], state, "");
         LLVMBuildStore(e->b, state, v.state[s]);
     }
     set_next(e, t, at, end);

@@ -58,6 +58,22 @@ experiment learn {
     }
 }
 """
+# Convolutions of many channels are kept, too: they are dear to make again.
+DEEP = """network net()(f) {
+    param A = conv(1 -> 64, size = 3)
+    param K[6] = conv(64 -> 64, size = 3)
+    u[0]   = A(f)
+    u[k+1] = relu(K[k](u[k]) + 0.1)
+    return u[6]
+}
+experiment learn {
+    grid G = box([0, 16], [0, 16], cells = [16, 16])
+    let net = net()
+    train net for 2 steps with sgd(rate = 1e-5) {
+        minimise mean(net(G.x * G.y)^2)
+    }
+}
+"""
 SWEEPS = """experiment sweeps {
     input width  = 1024
     input height = 1024
@@ -180,6 +196,15 @@ def layers():
         check("transposed convolutions of 5 layers", sum(row["passes"] for row in back) == 4 * times, found["rows"])
 
 
+def kept():
+    """States that are kept for the way back are made in their place, and read there; where steps are done again, the next step
+    back has a copy."""
+    for memory, copies in (("1M", 0), ("1000", 2 * 5)):
+        found = profile(DEEP, "--threads", "1", "--repeat", "1", "--memory", memory)
+        rows = [row for row in found["rows"] if row["what"] == "copies of states" or row["flops"] == 0 and row["work"] == "kernel"]
+        check(f"copies of states with {memory}", sum(row["launches"] for row in rows) == copies, found["rows"])
+
+
 def tuning():
     """--tune tries the ways, keeps what is quicker than the model's, and programs are computed so from then on."""
     program = NETWORK.replace("1 -> 4", "4 -> 16").replace("(relu(K(u)))", "(relu(K(relu(adjoint(K)(K(u))))))")
@@ -225,7 +250,7 @@ def faults():
     check("what does not parse", "error" in run("experiment {", status=1))
 
 
-for part in (launches, together, networks, layers, tuning, text, faults):
+for part in (launches, together, networks, layers, kept, tuning, text, faults):
     part()
 print(f"{COUNT} checks, {len(FAULTS)} wrong")
 sys.exit(1 if FAULTS else 0)
