@@ -57,6 +57,9 @@ enum {
 /* ---- emit_op.c ---- */
 
 LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x);
+/* q[i] = a[i] / b[i], of MOST_QUOTIENTS at most: the same bits as one after another, in fewer operations. */
+enum { MOST_QUOTIENTS = 16 };
+void emit_quotients(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q, uint32_t count);
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
                             const LLVMValueRef *args, uint32_t count);
 LLVMValueRef emit_real(Emit *e, double value);
@@ -104,14 +107,13 @@ LLVMValueRef work_weights(Emit *e, const Conv *conv, LLVMValueRef chunks);
 LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x);
 LLVMValueRef emit_library(Emit *e, const char *name, const LLVMValueRef *x, uint32_t count);
 
-/* Lanes for which something else is right, which are rare: what is written between begin and end is done only where there are
- * some, and `there` is taken for these. */
+/* What is written between begin and end is done only where something is true of a lane, which is rare: then values are what is
+ * `there`, else what they were. */
 typedef struct {
-    LLVMValueRef where; /* i1, or a vector */
     LLVMBasicBlockRef before, go;
 } Rare;
-void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where);
-LLVMValueRef emit_rare_end(Emit *e, Rare *r, LLVMValueRef usual, LLVMValueRef there);
+void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where); /* i1, or a vector */
+void emit_rare_end(Emit *e, Rare *r, LLVMValueRef *value, const LLVMValueRef *there, uint32_t count);
 
 /* ---- emit_conv.c ---- */
 

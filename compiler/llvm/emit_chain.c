@@ -124,7 +124,7 @@ static void emit_parts(Chain *c) {
     CE *t = c->to;
     Emit *e = c->e;
     Counting parts;
-    bool direct = c->members == 2;
+    bool direct = c->members == 2 || c->finish.name;
     LLVMValueRef all = cv_times(t, cv_ceil(t, t->m[0], cv_int(t, e->lanes)), e->lanes);
     if (!direct) start_chain_cells(c);
     c->from = cv_loop(t, &parts, cv_int(t, 0), all, (int64_t)CHAIN_PART * e->lanes);
@@ -133,7 +133,8 @@ static void emit_parts(Chain *c) {
         if (!has_form(&c->first[m], CONV_FORWARD)) continue;
         ConvArray to = direct ? c->ring[0].inside : c->made[m];
         if (direct) to.base = cv_at(t, to.base, c->from);
-        conv_chain_part(&c->conv[m], c->y, c->from, end, &to);
+        if (c->finish.name) c->conv[m].finish = &c->finish;
+        conv_chain_part(&c->conv[m], c->y, c->from, end, &to, c->context);
     }
     if (!direct) emit_chain_cells(c, end);
     emit_loop_end(e, &parts);
@@ -311,7 +312,10 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *nam
     Chain c;
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     f = begin_function(&c, e, first, name);
-    open_chain_cells(&c);
+    if (chain_by_channel(&c))
+        chain_finish(&c, name);
+    else
+        open_chain_cells(&c);
     emit_units(&c, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, back);

@@ -28,8 +28,12 @@ typedef struct {
     uint32_t rings;
     LLVMValueRef words, from; /* from: where a part begins */
     LLVMValueRef x, y, mask;  /* cells x … of row y; mask: lanes that are there, or NULL */
-    LLVMValueRef *values[CHAIN_MEMBERS], *memo[CHAIN_MEMBERS], *scalars[CHAIN_MEMBERS];
+    LLVMValueRef *values[CHAIN_MEMBERS], **memo[CHAIN_MEMBERS], *scalars[CHAIN_MEMBERS];
+    uint32_t vectors; /* of cells that are worked on together */
     LLVMValueRef total[CHAIN_TOTALS]; /* variables, of the launch that has totals */
+    ConvFinish finish;                /* its only launch, in the tiles of its only convolution; name NULL: it does not do */
+    LLVMValueRef context;             /* of that */
+    LLVMValueRef *sum, channel;       /* in such a tile: vectors of what the launch reads, and its channel */
 } Chain;
 
 const Kernel *chain_kernel(const Emit *e, const HInstr *h);
@@ -39,6 +43,10 @@ enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS }; /* words of 
 
 /* ---- emit_chain_cells.c ---- */
 
+/* Does it make of each channel of one convolution that channel of what is summed, in one way for all? Then c->finish does
+ * it, which is in registers what else goes through the parts. */
+bool chain_by_channel(const Chain *c);
+void chain_finish(Chain *c, const char *name);
 void open_chain_cells(Chain *c); /* where the function begins */
 /* The launches for row c->y, from the parts to the rings: */
 void start_chain_cells(Chain *c);

@@ -1,6 +1,8 @@
 /* The pointwise launches of a chain: a vector of cells of a row through all of them, with the arithmetic of kernels. */
 #include "compiler/llvm/emit_chain.h"
 
+#include <string.h>
+
 /* Number of the channel of `reg` among those that member m writes; NONE: it does not write it. */
 static uint32_t written_at(const Chain *c, uint32_t m, HReg reg) {
     const HInstr *h = &c->first[m];
@@ -57,7 +59,8 @@ static LLVMValueRef scalar(Chain *c, uint32_t m, uint32_t number, bool reciproca
     return c->scalars[m][number + (reciprocal ? chain_kernel(c->e, &c->first[m])->scalars : 0)];
 }
 
-static LLVMValueRef evaluate(Chain *c, uint32_t m, KNode n);
+/* Of `vectors` vectors of cells. */
+static LLVMValueRef *evaluate(Chain *c, uint32_t m, KNode n);
 
 /* A division by a number that is the same at all cells is a product with its reciprocal. */
 static bool by_scalar(const Chain *c, const Kernel *k, KNode n) {
@@ -71,38 +74,54 @@ static LLVMValueRef divisor(Chain *c, uint32_t m, const KNodeData *division) {
 }
 
 /* term + x / scalar */
-static LLVMValueRef add_divided(Chain *c, uint32_t m, KNode term, const KNodeData *division) {
-    LLVMValueRef a = evaluate(c, m, term), x = evaluate(c, m, division->operand[0]);
-    return cv_fma(c->to, x, divisor(c, m, division), a);
+static void add_divided(Chain *c, uint32_t m, KNode term, const KNodeData *division, LLVMValueRef *out) {
+    LLVMValueRef *a = evaluate(c, m, term), *x = evaluate(c, m, division->operand[0]);
+    for (uint32_t v = 0; v < c->vectors; v++) out[v] = cv_fma(c->to, x[v], divisor(c, m, division), a[v]);
 }
 
-static LLVMValueRef evaluate(Chain *c, uint32_t m, KNode n) {
-    Emit *e = c->e;
-    const Kernel *k = chain_kernel(e, &c->first[m]);
+static void evaluate_op(Chain *c, uint32_t m, KNode n, LLVMValueRef *out) {
+    const Kernel *k = chain_kernel(c->e, &c->first[m]);
     const KNodeData *d = &k->nodes.data[n];
-    LLVMValueRef x[3] = {NULL}, v;
-    if (c->memo[m][n]) return c->memo[m][n];
+    LLVMValueRef *x[3] = {NULL};
+    for (uint32_t s = 0; s < 2 && d->op == OP_ADD; s++)
+        if (by_scalar(c, k, d->operand[1 - s])) {
+            add_divided(c, m, d->operand[s], &k->nodes.data[d->operand[1 - s]], out);
+            return;
+        }
+    for (uint32_t i = 0; i < kernel_operands(d); i++) x[i] = evaluate(c, m, d->operand[i]);
+    if (d->op == OP_DIV && !by_scalar(c, k, n)) {
+        emit_quotients(c->e, x[0], x[1], out, c->vectors);
+        return;
+    }
+    for (uint32_t v = 0; v < c->vectors; v++) {
+        LLVMValueRef each[3] = {x[0] ? x[0][v] : NULL, x[1] ? x[1][v] : NULL, x[2] ? x[2][v] : NULL};
+        out[v] = by_scalar(c, k, n) ? LLVMBuildFMul(c->e->b, each[0], divisor(c, m, d), "") : emit_op(c->e, d->op, each);
+    }
+}
+
+static LLVMValueRef evaluate_leaf(Chain *c, uint32_t m, const KNodeData *d, uint32_t vector) {
+    Emit *e = c->e;
     switch (d->kind) {
-    case K_NUMBER: v = emit_number(e, cv_vector(c->to), d->number); break;
-    case K_SCALAR: v = scalar(c, m, d->index, false); break;
-    case K_LOAD: v = load_field(c, m, d->index, d->detail); break;
-    case K_ENTRY: {
-        LLVMValueRef base = chain_word(c, e->ptr, m, CHAIN_FIELDS + d->index);
-        v = emit_splat(e, cv_load(c->to, e->real, cv_at(c->to, base, emit_i64(e, d->detail))));
-        break;
+    case K_NUMBER: return emit_number(e, cv_vector(c->to), d->number);
+    case K_SCALAR: return scalar(c, m, d->index, false);
+    case K_LOAD: return c->sum ? c->sum[vector] : load_field(c, m, d->index, d->detail);
+    default: { /* K_ENTRY */
+        LLVMValueRef base = chain_word(c, e->ptr, m, CHAIN_FIELDS + d->index), at = emit_i64(e, d->detail);
+        if (c->sum) at = plus(e, at, c->channel);
+        return emit_splat(e, cv_load(c->to, e->real, cv_at(c->to, base, at)));
     }
-    default:
-        if (d->op == OP_ADD && by_scalar(c, k, d->operand[1]))
-            return c->memo[m][n] = add_divided(c, m, d->operand[0], &k->nodes.data[d->operand[1]]);
-        if (d->op == OP_ADD && by_scalar(c, k, d->operand[0]))
-            return c->memo[m][n] = add_divided(c, m, d->operand[1], &k->nodes.data[d->operand[0]]);
-        for (uint32_t i = 0; i < kernel_operands(d); i++) x[i] = evaluate(c, m, d->operand[i]);
-        if (by_scalar(c, k, n))
-            v = LLVMBuildFMul(e->b, x[0], divisor(c, m, d), "");
-        else
-            v = emit_op(e, d->op, x);
     }
-    return c->memo[m][n] = v;
+}
+
+static LLVMValueRef *evaluate(Chain *c, uint32_t m, KNode n) {
+    const KNodeData *d = &chain_kernel(c->e, &c->first[m])->nodes.data[n];
+    if (c->memo[m][n]) return c->memo[m][n];
+    LLVMValueRef *out = ARENA_ARRAY(c->e->arena, LLVMValueRef, c->vectors);
+    if (d->kind == K_OP)
+        evaluate_op(c, m, n, out);
+    else
+        for (uint32_t v = 0; v < c->vectors; v++) out[v] = evaluate_leaf(c, m, d, v);
+    return c->memo[m][n] = out;
 }
 
 /* To the row of every field that is summed and is this register. */
@@ -123,7 +142,7 @@ static void add_to_total(Chain *c, uint32_t m, uint32_t number, KNode n) {
     Emit *e = c->e;
     Op op = chain_kernel(e, &c->first[m])->reductions.data[number].op;
     LLVMTypeRef type = LLVMVectorType(total_type(c, op), e->lanes);
-    LLVMValueRef v = evaluate(c, m, n);
+    LLVMValueRef v = evaluate(c, m, n)[0];
     if (type != cv_vector(c->to)) v = LLVMBuildFPExt(e->b, v, type, "");
     if (c->mask) v = LLVMBuildSelect(e->b, c->mask, v, emit_number(e, type, reduction_start(op)), "");
     LLVMValueRef old = LLVMBuildLoad2(e->b, type, c->total[number], "");
@@ -174,13 +193,14 @@ static void emit_launch_cells(Chain *c, uint32_t m) {
     }
     for (uint32_t i = 0; i < k->reductions.len; i++)
         most = k->reductions.data[i].count > most ? k->reductions.data[i].count : most;
-    c->memo[m] = ARENA_ARRAY(e->arena, LLVMValueRef, k->nodes.len);
+    c->vectors = 1;
+    c->memo[m] = ARENA_ARRAY(e->arena, LLVMValueRef *, k->nodes.len);
     c->values[m] = ARENA_ARRAY(e->arena, LLVMValueRef, channels + 1);
     for (uint32_t channel = 0; channel < most; channel++) {
         for (uint32_t i = 0; i < k->outputs.len; i++) {
             const KOutput *out = &k->outputs.data[i];
             if (out->channel != channel) continue;
-            LLVMValueRef v = evaluate(c, m, out->node);
+            LLVMValueRef v = evaluate(c, m, out->node)[0];
             c->values[m][written_at(c, m, h->outputs[out->field]) + channel] = v;
             store_to_rings(c, h->outputs[out->field], channel, v);
         }
@@ -256,6 +276,93 @@ void emit_chain_cells(Chain *c, LLVMValueRef end) {
 void finish_chain_cells(Chain *c) {
     for (uint32_t m = 0; m < c->members; m++)
         if (c->first[m].kind == H_LAUNCH) finish_totals(c, m);
+}
+
+/* ---- in the tiles of the convolution ---------------------------------------------------------------- */
+
+enum { FINISHER = 1 }; /* the launch's number among the members */
+
+/* Is node b what node a is, for a channel that is so much higher? `same`: by node that was seen, its counterpart. */
+static bool same_way(const Chain *c, KNode a, KNode b, uint32_t higher, KNode *same) {
+    const KNodes *nodes = &chain_kernel(c->e, &c->first[FINISHER])->nodes;
+    const KNodeData *x = &nodes->data[a], *y = &nodes->data[b];
+    if (same[a]) return same[a] == b;
+    same[a] = b;
+    if (x->kind != y->kind) return false;
+    switch (x->kind) {
+    case K_NUMBER: return memcmp(&x->number, &y->number, sizeof x->number) == 0;
+    case K_SCALAR: return x->index == y->index;
+    case K_LOAD:
+        if (c->first[FINISHER].fields[x->index] != c->first[0].dst || x->detail != 0) return false;
+        return x->index == y->index && x->detail + higher == y->detail;
+    case K_ENTRY: return x->index == y->index && x->detail + higher == y->detail;
+    default: break;
+    }
+    if (x->kind != K_OP || x->op != y->op) return false;
+    for (uint32_t i = 0; i < kernel_operands(x); i++)
+        if (!same_way(c, x->operand[i], y->operand[i], higher, same)) return false;
+    return true;
+}
+
+/* The node that is what the launch writes to a channel. */
+static KNode written_node(const Kernel *k, uint32_t channel) {
+    for (uint32_t i = 0; i < k->outputs.len; i++)
+        if (k->outputs.data[i].channel == channel) return k->outputs.data[i].node;
+    return 0;
+}
+
+bool chain_by_channel(const Chain *c) {
+    if (c->members != 3 || c->first[0].kind != H_CONV || c->first[FINISHER].kind != H_LAUNCH || c->last != 2) return false;
+    const Kernel *k = chain_kernel(c->e, &c->first[FINISHER]);
+    if (k->reductions.len || k->written.len != 1 || k->written.data[0] != c->conv[0].p.out) return false;
+    KNode *same = mem_alloc(sizeof *same * k->nodes.len), first = written_node(k, 0);
+    bool all = first != 0;
+    for (uint32_t o = 0; all && o < k->written.data[0]; o++) {
+        memset(same, 0, sizeof *same * k->nodes.len);
+        all = same_way(c, first, written_node(k, o), o, same);
+    }
+    mem_free(same);
+    return all;
+}
+
+/* Context of the tiles: the words, then the numbers of the launch, then their reciprocals. */
+static LLVMValueRef context_at(Emit *e, LLVMValueRef context, uint32_t number) {
+    return bytes_on(e, context, emit_i64(e, 8 + (int64_t)number * e->size));
+}
+
+/* Vectors of channel `channel`, in a tile that sums them. */
+static void finish_channel(const ConvFinish *finish, LLVMValueRef context, LLVMValueRef channel, LLVMValueRef *sum,
+                           uint32_t vectors) {
+    Chain c = *(const Chain *)finish->data;
+    Emit *e = c.e;
+    const Kernel *k = chain_kernel(e, &c.first[FINISHER]);
+    LLVMValueRef *scalars = c.scalars[FINISHER] = ARENA_ARRAY(e->arena, LLVMValueRef, 2 * k->scalars + 1);
+    c.memo[FINISHER] = ARENA_ARRAY(e->arena, LLVMValueRef *, k->nodes.len);
+    c.words = LLVMBuildLoad2(e->b, e->ptr, context, "words");
+    c.sum = sum;
+    c.vectors = vectors;
+    c.channel = channel;
+    for (uint32_t i = 0; i < 2 * k->scalars; i++)
+        scalars[i] = emit_splat(e, LLVMBuildLoad2(e->b, e->real, context_at(e, context, i), ""));
+    e->in_kernel = true;
+    const LLVMValueRef *v = evaluate(&c, FINISHER, written_node(k, 0));
+    e->in_kernel = false;
+    memcpy(sum, v, vectors * sizeof *sum);
+}
+
+void chain_finish(Chain *c, const char *name) {
+    Emit *e = c->e;
+    const Kernel *k = chain_kernel(e, &c->first[FINISHER]);
+    LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(e->context), 8 + 2 * k->scalars * e->size);
+    c->finish = (ConvFinish){.name = name, .data = c, .apply = finish_channel};
+    c->context = emit_variable(e, bytes, "context");
+    LLVMSetAlignment(c->context, 8);
+    LLVMBuildStore(e->b, c->words, c->context);
+    for (uint32_t i = 0; i < k->scalars; i++) {
+        LLVMValueRef x = chain_word(c, e->real, FINISHER, CHAIN_FIELDS + k->fields.len + i);
+        LLVMBuildStore(e->b, x, context_at(e, c->context, i));
+        LLVMBuildStore(e->b, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""), context_at(e, c->context, k->scalars + i));
+    }
 }
 
 void open_chain_cells(Chain *c) {

@@ -45,6 +45,14 @@ typedef struct {
     LLVMValueRef base, y, z, channel;
 } ConvArray;
 
+/* What becomes of the sums of a tile before they are stored: of vectors of a channel. `context` is an argument of the tile. */
+typedef struct ConvFinish {
+    const char *name;
+    void *data;
+    void (*apply)(const struct ConvFinish *finish, LLVMValueRef context, LLVMValueRef channel, LLVMValueRef *sum,
+                  uint32_t vectors);
+} ConvFinish;
+
 /* Everything about one form of a convolution in the function that is being written. */
 typedef struct {
     Emit *e;
@@ -53,6 +61,7 @@ typedef struct {
     bool chained; /* a member of a chain (emit_chain.h): what is read, or made, is there in rows */
     ConvPlan p;
     ConvTile tile;
+    const ConvFinish *finish; /* of a chain; NULL: sums are stored as they are */
     /* sizes, known when the function starts */
     LLVMValueRef n[MAX_RANK], m[MAX_RANK]; /* extents of u and v */
     LLVMValueRef extent[MAX_RANK];         /* of the padded array, split */
@@ -89,9 +98,11 @@ LLVMValueRef conv_packed(CE *c, LLVMValueRef phase, LLVMValueRef block);
 /* Opens a description in a stage, whose sizes are words. */
 void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLVMValueRef words);
 
-/* Of a chain: cells [from, end) of row `y`, whole vectors, of all channels of what FORWARD makes, to `to`, where they begin.
+/* Of a chain: cells [from, end) of row `y`, whole vectors, of all channels of what FORWARD makes, to `to`, where they begin,
+ * as c->finish, with this context, leaves them.
  * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from a ring of padded rows at x. */
-void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to);
+void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
+                     LLVMValueRef context);
 void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef conv_ring_numbers(CE *c);               /* of the padded rows of a unit */
 LLVMValueRef conv_ring_row(CE *c, LLVMValueRef y); /* where in the ring the padded row y stands */
@@ -133,6 +144,7 @@ void conv_copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count
 /* What a unit of the gather works on. */
 typedef struct {
     LLVMValueRef tile, x, offsets, weights, depth, valid;
+    LLVMValueRef context, first; /* of c->finish; the first channel */
     ConvArray to; /* base: of its first channel and plane */
 } ConvGather;
 /* Where a phase of what is made goes. */

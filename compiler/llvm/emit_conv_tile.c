@@ -68,6 +68,11 @@ void conv_sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, 
 
 /* ---- gather --------------------------------------------------------------------------------------- */
 
+/* Parameters of a tile that gathers; the last two for c->finish. */
+enum { G_X, G_OFFSETS, G_WEIGHTS, G_DEPTH, G_OUT, G_APART, G_VALID, G_CONTEXT, G_FIRST, G_COUNT };
+
+static uint32_t gather_params(const CE *c) { return c->finish ? G_COUNT : G_CONTEXT; }
+
 /* Taps along x, one after another in what is read, that a turn adds; it is not to be too much code. */
 static uint32_t line_taps(const CE *c) {
     uint32_t taps = c->conv->size[0];
@@ -82,8 +87,8 @@ static void add_lines(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from
     int64_t apart = (int64_t)c->conv->dilation[0] * (c->form == CONV_TRANSPOSED ? -1 : 1);
     Counting loop;
     LLVMValueRef k = cv_times(c, cv_loop(c, &loop, from, to, 1), taps);
-    LLVMValueRef first = cv_at(c, LLVMGetParam(f, 0), conv_int_at(c, LLVMGetParam(f, 1), k));
-    LLVMValueRef w = cv_at(c, LLVMGetParam(f, 2), cv_times(c, k, channels));
+    LLVMValueRef first = cv_at(c, LLVMGetParam(f, G_X), conv_int_at(c, LLVMGetParam(f, G_OFFSETS), k));
+    LLVMValueRef w = cv_at(c, LLVMGetParam(f, G_WEIGHTS), cv_times(c, k, channels));
     for (uint32_t tap = 0; tap < taps; tap++) {
         for (uint32_t v = 0; v < vectors; v++)
             x[v] = cv_load(c, cv_vector(c), cv_at(c, first, cv_int(c, tap * apart + (int64_t)v * e->lanes)));
@@ -104,23 +109,27 @@ static void add_lines(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from
 static LLVMValueRef gather_tile(CE *c) {
     Emit *e = c->e;
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMTypeRef types[7] = {e->ptr, e->ptr, e->ptr, e->i64, e->ptr, e->i64, e->i64};
+    LLVMTypeRef p = e->ptr, i = e->i64, types[G_COUNT] = {p, p, p, i, p, i, i, p, i};
     uint32_t channels = c->tile.channels, vectors = c->tile.vectors;
-    const char *what = arena_format(e->arena, "tile_%u_%u", channels, vectors);
+    const char *what = arena_format(e->arena, "tile_%u_%u%s", channels, vectors, c->finish ? c->finish->name : "");
     LLVMValueRef f = LLVMGetNamedFunction(e->module, conv_tile_name(c, what)), sum[MOST_SUMS] = {0};
     if (f) return f;
-    f = conv_tile_function(c, what, types, 7);
+    f = conv_tile_function(c, what, types, gather_params(c));
     uint32_t taps = line_taps(c), most = conv_depth(c) / taps;
-    LLVMValueRef lines = taps > 1 ? cv_int(c, most) : LLVMGetParam(f, 3); /* phases have depths of their own */
+    LLVMValueRef lines = taps > 1 ? cv_int(c, most) : LLVMGetParam(f, G_DEPTH); /* phases have depths of their own */
     conv_sum_runs(c, f, vectors, lines, taps, most, add_lines, sum, channels * vectors);
     for (uint32_t o = 0; o < channels; o++) {
         Guard g;
         bool partial = c->p.out % channels != 0 && o > 0;
-        if (partial) cv_when(c, &g, cv_less(c, cv_int(c, o), LLVMGetParam(f, 6)));
-        LLVMValueRef to = cv_at(c, LLVMGetParam(f, 4), cv_times(c, LLVMGetParam(f, 5), o));
-        for (uint32_t v = 0; v < vectors; v++)
-            cv_store(c, LLVMBuildLoad2(e->b, cv_vector(c), sum[o * vectors + v], ""),
-                     cv_at(c, to, cv_int(c, (int64_t)v * e->lanes)));
+        if (partial) cv_when(c, &g, cv_less(c, cv_int(c, o), LLVMGetParam(f, G_VALID)));
+        LLVMValueRef to = cv_at(c, LLVMGetParam(f, G_OUT), cv_times(c, LLVMGetParam(f, G_APART), o));
+        LLVMValueRef made[MOST_SUMS];
+        for (uint32_t v = 0; v < vectors; v++) made[v] = LLVMBuildLoad2(e->b, cv_vector(c), sum[o * vectors + v], "");
+        if (c->finish) {
+            LLVMValueRef channel = cv_plus(c, LLVMGetParam(f, G_FIRST), o);
+            c->finish->apply(c->finish, LLVMGetParam(f, G_CONTEXT), channel, made, vectors);
+        }
+        for (uint32_t v = 0; v < vectors; v++) cv_store(c, made[v], cv_at(c, to, cv_int(c, (int64_t)v * e->lanes)));
         if (partial) cv_end(c, &g);
     }
     LLVMBuildRetVoid(e->b);
@@ -150,9 +159,9 @@ void conv_copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count
 }
 
 static void run_tile(CE *c, const ConvGather *g, LLVMValueRef x, LLVMValueRef to, LLVMValueRef apart) {
-    LLVMValueRef args[7] = {cv_at(c, g->x, x), g->offsets, g->weights, g->depth, to, apart,
-                            g->valid};
-    conv_call_tile(c, g->tile, args, 7);
+    LLVMValueRef args[G_COUNT] = {cv_at(c, g->x, x), g->offsets, g->weights, g->depth, to,
+                                  apart,             g->valid,   g->context, g->first};
+    conv_call_tile(c, g->tile, args, gather_params(c));
 }
 
 static void gather_rows(CE *c, const ConvGather *g, LLVMValueRef from, LLVMValueRef end) {
@@ -270,7 +279,8 @@ static LLVMValueRef chain_tiles(CE *c, ConvGather *g, LLVMValueRef row, LLVMValu
     return LLVMBuildLoad2(c->e->b, c->e->i64, tiles.variable, "");
 }
 
-void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to) {
+void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
+                     LLVMValueRef context) {
     Counting blocks;
     ConvTile usual = c->tile;
     LLVMValueRef zero = cv_int(c, 0), row = cv_mul(c, y, c->padded.y);
@@ -282,7 +292,9 @@ void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end,
         .weights = conv_packed(c, zero, block),
         .depth = conv_phase_depth(c, zero),
         .valid = emit_min(c->e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, usual.channels)),
-        .to = *to};
+        .to = *to,
+        .context = context,
+        .first = first};
     g.to.base = cv_at(c, to->base, cv_mul(c, first, to->channel));
     LLVMValueRef x = from;
     x = chain_tiles(c, &g, row, from, x, end);

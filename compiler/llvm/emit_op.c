@@ -192,7 +192,7 @@ static LLVMValueRef reciprocal_by_estimate(Emit *e, LLVMValueRef b) {
 }
 
 void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where) {
-    LLVMValueRef any = r->where = where;
+    LLVMValueRef any = where;
     if (LLVMGetTypeKind(LLVMTypeOf(where)) == LLVMVectorTypeKind) {
         LLVMTypeRef bits = LLVMIntTypeInContext(e->context, LLVMGetVectorSize(LLVMTypeOf(where)));
         any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, where, bits, ""), LLVMConstNull(bits), "");
@@ -204,38 +204,59 @@ void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where) {
     LLVMPositionBuilderAtEnd(e->b, rare);
 }
 
-LLVMValueRef emit_rare_end(Emit *e, Rare *r, LLVMValueRef usual, LLVMValueRef there) {
-    LLVMValueRef slow = LLVMBuildSelect(e->b, r->where, there, usual, "");
+void emit_rare_end(Emit *e, Rare *r, LLVMValueRef *value, const LLVMValueRef *there, uint32_t count) {
     LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b);
     LLVMBuildBr(e->b, r->go);
     LLVMPositionBuilderAtEnd(e->b, r->go);
-    LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(usual), "");
-    LLVMAddIncoming(phi, (LLVMValueRef[]){usual, slow}, (LLVMBasicBlockRef[]){r->before, from}, 2);
-    return phi;
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(value[i]), "");
+        LLVMAddIncoming(phi, (LLVMValueRef[]){value[i], there[i]}, (LLVMBasicBlockRef[]){r->before, from}, 2);
+        value[i] = phi;
+    }
 }
 
-/* q, but what the divider gives where that is NaN, which is rare: b is 0 or so small that 1/b is too large, a or b is
- * infinite, the quotient is too large. */
-static LLVMValueRef divide_rare(Emit *e, LLVMValueRef a, LLVMValueRef b, LLVMValueRef q) {
+/* Each q, but what the divider gives where that is NaN, which is rare, and so asked of all at once: b is 0 or so small that
+ * 1/b is too large, a or b is infinite, the quotient is too large. */
+static void divide_rare(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q, uint32_t count) {
+    LLVMValueRef where = NULL;
+    for (uint32_t i = 0; i < count; i += 2) {
+        LLVMValueRef here = LLVMBuildFCmp(e->b, LLVMRealUNO, q[i], q[i + 1 < count ? i + 1 : i], "");
+        where = where ? LLVMBuildOr(e->b, where, here, "") : here;
+    }
     Rare rare;
-    emit_rare_begin(e, &rare, LLVMBuildFCmp(e->b, LLVMRealUNO, q, q, ""));
-    return emit_rare_end(e, &rare, q, LLVMBuildFDiv(e->b, a, b, ""));
+    LLVMValueRef there[MOST_QUOTIENTS];
+    emit_rare_begin(e, &rare, where);
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMValueRef wrong = LLVMBuildFCmp(e->b, LLVMRealUNO, q[i], q[i], "");
+        there[i] = LLVMBuildSelect(e->b, wrong, LLVMBuildFDiv(e->b, a[i], b[i], ""), q[i], "");
+    }
+    emit_rare_end(e, &rare, q, there, count);
 }
 
 /* a / b in single precision: with 1/b by a Newton step, one more on the quotient; within 1 ulp, 1.5 where a is so small that
  * its last bits are lost on the way (below 1e-30). */
 static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
-    if (is_one(e, a)) return reciprocal_by_estimate(e, b);
     LLVMValueRef r = newton_step(e, b, estimate(e, b));
     LLVMValueRef minus = LLVMBuildFNeg(e->b, b, ""), first = LLVMBuildFMul(e->b, a, r, "");
     LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, first, a}, 3);
-    return divide_rare(e, a, b, emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, first}, 3));
+    return emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, first}, 3);
+}
+
+void emit_quotients(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q, uint32_t count) {
+    bool estimates = e->in_kernel && e->machine.estimates && !e->machine.exact && !e->plan->f64 && e->lanes == 16;
+    bool inverse = is_one(e, a[0]);
+    for (uint32_t i = 0; i < count; i++)
+        q[i] = !estimates ? LLVMBuildFDiv(e->b, a[i], b[i], "")
+               : inverse  ? reciprocal_by_estimate(e, b[i])
+                          : divide_by_estimate(e, a[i], b[i]);
+    if (estimates && !inverse) divide_rare(e, a, b, q, count);
 }
 
 static LLVMValueRef divide(Emit *e, LLVMValueRef a, LLVMValueRef b) {
-    bool estimates = e->in_kernel && e->machine.estimates && !e->machine.exact && !e->plan->f64 && e->lanes == 16;
-    return estimates ? divide_by_estimate(e, a, b) : LLVMBuildFDiv(e->b, a, b, "");
+    LLVMValueRef q;
+    emit_quotients(e, &a, &b, &q, 1);
+    return q;
 }
 
 LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x) {

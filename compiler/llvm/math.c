@@ -253,8 +253,11 @@ static LLVMValueRef sine(Emit *e, const char *library, LLVMValueRef x, int more)
     if (m.f64) return NULL;
     LLVMValueRef v = turned_sine(&m, x, more), size = emit_intrinsic(e, "llvm.fabs", m.t, &x, 1);
     Rare rare;
-    emit_rare_begin(e, &rare, LLVMBuildFCmp(e->b, LLVMRealUGT, size, num(&m, TURNS_EXACT), ""));
-    return emit_rare_end(e, &rare, v, emit_library(e, library, &x, 1));
+    LLVMValueRef large = LLVMBuildFCmp(e->b, LLVMRealUGT, size, num(&m, TURNS_EXACT), "");
+    emit_rare_begin(e, &rare, large);
+    LLVMValueRef there = LLVMBuildSelect(e->b, large, emit_library(e, library, &x, 1), v, "");
+    emit_rare_end(e, &rare, &v, &there, 1);
+    return v;
 }
 
 static LLVMValueRef math_sin(Emit *e, const LLVMValueRef *x) { return sine(e, "sin", x[0], 0); }
