@@ -207,9 +207,9 @@ static double saved_bytes(const Costs *c, const HFunc *f, const HInstr *h, uint3
     return alone - bytes_together(&t);
 }
 
-/* Scratch of a convolution, for tiles and vectors of any machine: what is read, padded; what is made, before it
- * is folded; packed weights, or sums of chunks. */
-static double conv_bytes(const Costs *c, const HInstr *h) {
+/* Scratch of a convolution, for tiles and vectors of any machine: what is read, padded, if it is not a chain that does; what
+ * is made, before it is folded; packed weights, or sums of chunks. */
+static double conv_bytes(const Costs *c, const HInstr *h, bool chained) {
     const Conv *conv = &c->plan->convs.data[h->index];
     ConvForm form = (ConvForm)h->detail;
     ConvPlan p = conv_plan(conv, form);
@@ -223,7 +223,7 @@ static double conv_bytes(const Costs *c, const HInstr *h) {
         made *= (form == CONV_TRANSPOSED ? all : extent(c, h->grids[1], a) + room) *
                 p.axis[a].made_split;
     }
-    double weights = (double)conv_weights(conv), bytes = (padded + 2 * CONV_TILE) * c->size;
+    double weights = (double)conv_weights(conv), bytes = ((chained ? 0 : padded) + 2 * CONV_TILE) * c->size;
     if (form == CONV_WEIGHTS)
         return bytes + (made + weights * (1 + ceil(2 * v * c->size / CONV_CHUNK))) * c->size;
     double fold = !p.folds ? 0 : p.made_phases > 1 ? 2 * made : made;
@@ -238,11 +238,15 @@ static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, 
     double beyond = (double)last->size[1] - 1, row = channel * last->out, one = 0, rings = 1, sums = 0;
     double tiles = floor(floor(CHAIN_BYTES / (row * c->size)) / (2 * tile));
     double turn = tile * fmax(1, fmin(tiles, CHAIN_TILES)), ring = turn + turn * ceil(beyond / turn);
-    double units = ceil(rows / (turn * ceil(CHAIN_ROWS / turn)));
+    double block = turn * ceil(CHAIN_ROWS / turn), units = ceil(rows / block);
     for (uint32_t m = 0; m <= first->chain; m++) {
         const HInstr *h = &first[m];
         const Conv *conv = h->kind == H_CONV ? &c->plan->convs.data[h->index] : NULL;
-        if (conv && h->detail == CONV_FORWARD) one += conv->out * CHAIN_PART * lanes;
+        if (conv && h->detail == CONV_FORWARD) {
+            double wide = extent(c, h->grids[0], 0) + (double)conv->size[0] - 1;
+            one += conv->out * CHAIN_PART * lanes;
+            one += (block + (double)(last->size[1] + conv->size[1])) * ceil(wide / lanes) * lanes * conv->in;
+        }
         if (!conv || h->detail != CONV_WEIGHTS) continue;
         double cells_apart = fmax(1, fmin(turn, floor(CONV_CHUNK / c->size / fmax(1, extent(c, h->grids[1], 0)))));
         sums += ceil(rows / turn) * ceil(turn / cells_apart) * (double)conv_weights(conv);
@@ -258,7 +262,7 @@ static double chain_bytes(const Costs *c, const HInstr *first) {
     for (uint32_t m = 0; m <= first->chain; m++) {
         if (first[m].kind != H_CONV || first[m].detail == CONV_WEIGHTS) continue;
         last = &first[m];
-        if (last->detail == CONV_FORWARD) bytes += conv_bytes(c, last);
+        if (last->detail == CONV_FORWARD) bytes += conv_bytes(c, last, true);
     }
     const Conv *conv = &c->plan->convs.data[last->index];
     ConvPlan p = conv_plan(conv, CONV_TRANSPOSED);
@@ -272,7 +276,7 @@ static double chain_bytes(const Costs *c, const HInstr *first) {
             most = fmax(most, chain_rows(c, first, conv, all[1], channel, tile, lanes));
             most = fmax(most, chain_rows(c, first, conv, all[1], channel + lanes, tile, lanes));
         }
-    return bytes + (most + all[0] * all[1] * p.out + 8 * weights + 4 * CONV_TILE) * c->size + 16 * (weights + 64);
+    return bytes + (most + CONV_TILE * (first->chain + 1.0) + all[0] * all[1] * p.out + 8 * weights + 4 * CONV_TILE) * c->size + 16 * (weights + 64);
 }
 
 static double slot_bytes(const Costs *c, double bytes) {
@@ -390,7 +394,7 @@ static double most_scratch(const Costs *c, const HFunc *f, const HBlock *block) 
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         if (h->kind == H_CONV && !host_in_chain(block, i))
-            most = fmax(most, slot_bytes(c, conv_bytes(c, h)));
+            most = fmax(most, slot_bytes(c, conv_bytes(c, h, false)));
         if (h->kind == H_CONV && h->chain) most = fmax(most, slot_bytes(c, chain_bytes(c, h)));
         if (h->kind == H_TRIDIAG)
             most = fmax(most, slot_bytes(c, tridiag_bytes(c, h, f->regs.data[h->dst].type.channels)));

@@ -9,8 +9,11 @@
  * make some rows again that another call makes, too. Gradients are summed a chunk of rows at a time, as many as the turns
  * have whoever takes them, and the chunks then in order.
  *
- * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of the
- * transposed one, CONV_FIRST: where the parts are; of gradients, CONV_FIRST: where the rows of their field are, if the
+ * What the convolutions read is padded row by row, too, before rows of a turn read it: as many rows as a unit reads are
+ * there.
+ *
+ * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of those that go
+ * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are; of gradients, CONV_FIRST: where the rows of their field are, if the
  * transposed convolution does not read it, CONV_SCRATCH: where their chunks are. */
 #include "compiler/llvm/emit_chain.h"
 
@@ -167,6 +170,38 @@ static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
     LLVMPositionBuilderAtEnd(e->b, join);
 }
 
+/* Is there a gradient that multiplies what member m pads? */
+static bool pads_for_sums(Chain *c, uint32_t m) {
+    for (uint32_t k = 0; k < c->members; k++)
+        if (has_form(&c->first[k], CONV_WEIGHTS) && padded_for(c, k) == &c->conv[m]) return true;
+    return false;
+}
+
+/* Numbers of the padded rows that a unit reads. */
+static LLVMValueRef unit_numbers(const Chain *c, uint32_t m) {
+    CE *t = c->to;
+    int64_t more = (int64_t)t->conv->size[1] + c->conv[m].conv->size[1];
+    return cv_mul(t, cv_plus(t, t->block, more), c->conv[m].padded.y);
+}
+
+/* The padded rows that a turn reads: of the rows [done, last) of the transposed convolution's array, and of rows [y, end) of
+ * gradients. Where a unit starts, they stand first. */
+static void emit_fill(Chain *c, uint32_t m, LLVMValueRef y, LLVMValueRef done, LLVMValueRef last, LLVMValueRef starts) {
+    CE *t = c->to, *conv = &c->conv[m];
+    Emit *e = c->e;
+    Counting rows;
+    int64_t low = t->p.axis[1].low;
+    LLVMValueRef from = emit_max(e, cv_plus(t, done, -low), cv_int(t, 0));
+    if (pads_for_sums(c, m)) from = emit_min(e, from, y);
+    LLVMValueRef end = cv_plus(t, emit_min(e, cv_plus(t, last, -low), t->m[1]), (int64_t)conv->conv->size[1] - 1);
+    conv->first_row = cv_if(t, starts, from, LLVMBuildLoad2(e->b, e->i64, c->first_row[m], ""));
+    LLVMBuildStore(e->b, conv->first_row, c->first_row[m]);
+    from = cv_if(t, starts, from, LLVMBuildLoad2(e->b, e->i64, c->filled[m], ""));
+    conv_chain_fill(conv, cv_loop(t, &rows, from, end, 1));
+    emit_loop_end(e, &rows);
+    LLVMBuildStore(e->b, emit_max(e, from, end), c->filled[m]);
+}
+
 /* ---- gradients of weights ------------------------------------------------------------------------ */
 
 /* Rows of a chunk, chunks of a turn, and of all. */
@@ -236,13 +271,16 @@ static uint32_t channels_before(const Chain *c, uint32_t m) {
 }
 
 /* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. */
-static void emit_turn(Chain *c, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done) {
+static void emit_turn(Chain *c, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done, LLVMValueRef starts) {
     CE *t = c->to;
     Emit *e = t->e;
     Counting padded, tiles;
     const ConvArray *rows = &c->ring[0].rows;
     LLVMValueRef last = cv_plus(t, end, (int64_t)t->conv->size[1] - 1);
-    LLVMValueRef p = cv_loop(t, &padded, LLVMBuildLoad2(e->b, e->i64, done, ""), last, 1);
+    LLVMValueRef there = LLVMBuildLoad2(e->b, e->i64, done, "");
+    for (uint32_t m = 0; m < c->members; m++)
+        if (has_form(&c->first[m], CONV_FORWARD)) emit_fill(c, m, y, there, last, starts);
+    LLVMValueRef p = cv_loop(t, &padded, there, last, 1);
     emit_padded_row(c, p, cv_mul(t, conv_ring_row(t, p), rows->y));
     emit_loop_end(e, &padded);
     LLVMBuildStore(e->b, last, done);
@@ -259,6 +297,11 @@ static void find_places(Chain *c, LLVMValueRef unit) {
     for (uint32_t m = 0; m < c->members; m++) {
         LLVMValueRef at = cv_int(t, part * channels_before(c, m));
         c->made[m] = (ConvArray){.base = cv_at(t, parts, at), .channel = cv_int(t, part)};
+        if (!has_form(&c->first[m], CONV_FORWARD)) continue;
+        LLVMValueRef rows = chain_word(c, c->e->ptr, m, CONV_MADE);
+        c->conv[m].rows_at = cv_at(t, rows, cv_mul(t, unit, unit_numbers(c, m)));
+        c->filled[m] = emit_variable(c->e, c->e->i64, "filled");
+        c->first_row[m] = emit_variable(c->e, c->e->i64, "first");
     }
     for (uint32_t r = 0; r < c->rings; r++) {
         LLVMValueRef base =
@@ -277,7 +320,8 @@ static void emit_units(Chain *c, LLVMValueRef begin, LLVMValueRef stop) {
     LLVMValueRef done = emit_variable(e, e->i64, "done");
     LLVMBuildStore(e->b, from, done);
     LLVMValueRef y = cv_loop(t, &turns, from, to, 0), next = cv_add(t, y, t->turn);
-    emit_turn(c, y, emit_min(e, next, to), done);
+    LLVMValueRef starts = LLVMBuildICmp(e->b, LLVMIntEQ, cv_rem(t, y, t->block), cv_int(t, 0), "");
+    emit_turn(c, y, emit_min(e, next, to), done, starts);
     turns.step = t->turn;
     emit_loop_end(e, &turns);
 }
@@ -324,10 +368,10 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *nam
 
 /* ---- in the host program ------------------------------------------------------------------------- */
 
-/* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; the parts; rings
- * but the first. */
+/* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; padded rows; the
+ * parts; rings but the first. */
 typedef struct {
-    LLVMValueRef member[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], all;
+    LLVMValueRef member[CHAIN_MEMBERS], rows[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], all;
 } Layout;
 
 static LLVMValueRef lines(Emit *e, LLVMValueRef bytes) {
@@ -346,6 +390,10 @@ static Layout lay_out(const Chain *c) {
         if (has_form(&c->first[m], CONV_WEIGHTS))
             bytes = mul(e, chunks_of(c).all, emit_i64(e, conv_weights(c->conv[m].conv) * e->size));
         at = lines(e, plus(e, at, bytes));
+        if (!has_form(&c->first[m], CONV_FORWARD)) continue;
+        l.rows[m] = at;
+        LLVMValueRef numbers = cv_plus(t, mul(e, unit_numbers(c, m), t->blocks), CONV_TILE);
+        at = lines(e, plus(e, at, mul(e, numbers, size)));
     }
     l.parts = at;
     int64_t part = (int64_t)CHAIN_PART * e->lanes * channels_before(c, c->members) * e->size;
@@ -382,7 +430,7 @@ static void put_conv(HE *h, const Chain *c, const Layout *l, uint32_t m) {
     if (in->detail == CONV_WEIGHTS && ring_of(c, in->args[1]) > 0)
         first = bytes_on(e, h->scratch, l->ring[ring_of(c, in->args[1])]);
     if (in->detail != CONV_WEIGHTS) second = h->regs[in->args[1]].value;
-    if (in->detail != CONV_FORWARD) made = field_place(h, in->dst);
+    made = in->detail == CONV_FORWARD ? bytes_on(e, h->scratch, l->rows[m]) : field_place(h, in->dst);
     LLVMValueRef words[CONV_OPERANDS] = {
         grid_at(e, h->grids, in->grids[0]),   grid_at(e, h->grids, in->grids[1]), first, second, made,
         bytes_on(e, h->scratch, l->member[m])};

@@ -27,6 +27,7 @@ typedef struct {
     ChainRing ring[CHAIN_MEMBERS];
     uint32_t rings;
     LLVMValueRef words, from; /* from: where a part begins */
+    LLVMValueRef filled[CHAIN_MEMBERS], first_row[CHAIN_MEMBERS]; /* variables: padded rows that are there end, and begin */
     LLVMValueRef x, y, mask;  /* cells x … of row y; mask: lanes that are there, or NULL */
     LLVMValueRef *values[CHAIN_MEMBERS], **memo[CHAIN_MEMBERS], *scalars[CHAIN_MEMBERS];
     uint32_t vectors; /* of cells that are worked on together */

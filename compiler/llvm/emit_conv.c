@@ -142,8 +142,12 @@ static void walk(CE *c) {
     LLVMValueRef some = emit_max(e, cv_div(c, numbers, step), cv_int(c, 1));
     c->block = cv_if(c, c->by_rows, rows, cv_mul(c, some, step));
     if (c->tile.rows) c->block = cv_int(c, c->tile.rows);
-    c->turn = c->ring = NULL;
+    c->turn = c->ring = c->rows_at = c->first_row = NULL;
     if (c->chained && c->form == CONV_TRANSPOSED) take_turns(c);
+    if (c->chained && c->form == CONV_FORWARD) { /* a row of all channels stands together */
+        c->padded.channel = whole;
+        c->padded.y = cv_times(c, whole, c->p.in);
+    }
     c->blocks = cv_ceil(c, cv_if(c, c->by_rows, c->made[1], c->flat), c->block);
     c->planes = c->layers = NULL;
     if (!sums) return;
@@ -159,6 +163,7 @@ static void lay_out(CE *c) {
     c->padded.base = at;
     LLVMValueRef numbers = cv_times(c, c->padded.channel, (int64_t)c->p.in * c->p.groups);
     if (c->turn) numbers = cv_mul(c, conv_ring_numbers(c), c->blocks); /* for each unit */
+    if (c->chained && c->form == CONV_FORWARD) numbers = cv_int(c, 0);     /* they are the chain's */
     at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
     c->offsets = at;
     at = cv_plus(c, at, ((int64_t)c->p.made_phases * (depth + 32) * 8 + 63) / 64 * 64);
@@ -329,11 +334,11 @@ static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, bool c
     return f;
 }
 
-/* A chain fills no padded array of what its members make for each other, and gathers by itself. */
+/* A chain fills its padded rows and gathers by itself. */
 static bool has_stage(Emit *e, uint32_t conv, ConvForm form, bool chained, ConvStage stage) {
     ConvPlan p = conv_plan(&e->plan->convs.data[conv], form);
     switch (stage) {
-    case STAGE_FILL: return !chained || form == CONV_FORWARD;
+    case STAGE_FILL: return !chained;
     case STAGE_PACK: return true;
     case STAGE_GATHER: return form != CONV_WEIGHTS && !chained;
     case STAGE_FOLD: return p.folds;

@@ -71,6 +71,7 @@ typedef struct {
     LLVMValueRef block, blocks;  /* rows, or numbers, that a unit walks; how many of them */
     LLVMValueRef planes, layers; /* WEIGHTS: planes that a unit walks; how many such */
     LLVMValueRef turn, ring; /* chained: rows that are made at a time; padded rows that are there, one over another again */
+    LLVMValueRef rows_at, first_row; /* chained, FORWARD: where padded rows stand, and which is the first of them */
     ConvArray padded, copied,
         folded; /* folded: what is made before it is folded, all phases of a channel */
     LLVMValueRef weights, offsets, partial; /* bytes from the start of the scratch */
@@ -104,6 +105,8 @@ void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLV
 void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
                      LLVMValueRef context);
 void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y);
+/* Padded row `row` of all channels of what FORWARD reads, to its place after c->rows_at. */
+void conv_chain_fill(CE *c, LLVMValueRef row);
 LLVMValueRef conv_ring_numbers(CE *c);               /* of the padded rows of a unit */
 LLVMValueRef conv_ring_row(CE *c, LLVMValueRef y); /* where in the ring the padded row y stands */
 

@@ -181,22 +181,11 @@ static void fill_row(CE *c, LLVMValueRef to, LLVMValueRef row, LLVMValueRef phas
         fill_ends(c, to, row, last, c->extent[0], phase, n, factor);
 }
 
-/* A unit: one row of one phase of a channel's padded array. */
-void conv_fill(CE *c, LLVMValueRef unit) {
+/* Row i[1] of plane i[2] of a phase of a channel's padded array, to `to`. */
+static void fill_padded(CE *c, LLVMValueRef channel, LLVMValueRef *i, LLVMValueRef *phase, LLVMValueRef to) {
     Emit *e = c->e;
     bool back = c->form == CONV_TRANSPOSED;
-    LLVMValueRef *n = back ? c->m : c->n, i[MAX_RANK], phase[MAX_RANK], rest = unit;
-    for (uint32_t a = 1; a < MAX_RANK; a++) {
-        i[a] = cv_rem(c, rest, c->extent[a]);
-        rest = cv_div(c, rest, c->extent[a]);
-    }
-    LLVMValueRef phases = cv_int(c, c->p.phases), number = cv_rem(c, rest, phases);
-    LLVMValueRef channel = cv_div(c, rest, phases), bits = number;
-    for (uint32_t a = 0; a < MAX_RANK; a++) {
-        LLVMValueRef split = cv_int(c, c->p.axis[a].split);
-        phase[a] = cv_rem(c, bits, split);
-        bits = cv_div(c, bits, split);
-    }
+    LLVMValueRef *n = back ? c->m : c->n;
     ConvArray from = conv_array(c, back, conv_word(c, CONV_FIRST));
     LLVMValueRef at = cv_mul(c, channel, from.channel), factor = NULL;
     for (uint32_t a = 1; a < c->conv->rank; a++) {
@@ -205,10 +194,6 @@ void conv_fill(CE *c, LLVMValueRef unit) {
         at = cv_add(c, at, cv_mul(c, s.at, a == 1 ? from.y : from.z));
         if (s.factor) factor = factor ? LLVMBuildFMul(e->b, factor, s.factor, "") : s.factor;
     }
-    LLVMValueRef volume = cv_mul(c, c->padded.z, c->extent[2]);
-    LLVMValueRef to = cv_add(c, cv_mul(c, channel, c->padded.channel), cv_mul(c, number, volume));
-    to = cv_add(c, to, cv_add(c, cv_mul(c, i[2], c->padded.z), cv_mul(c, i[1], c->padded.y)));
-    to = cv_at(c, conv_scratch(c, c->padded.base), to);
     LLVMValueRef row = cv_at(c, from.base, at);
     if (!factor) {
         fill_row(c, to, row, phase[0], n[0], NULL);
@@ -224,6 +209,35 @@ void conv_fill(CE *c, LLVMValueRef unit) {
     fill_row(c, to, row, phase[0], n[0], factor);
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, join);
+}
+
+/* A unit: one row of one phase of a channel's padded array. */
+void conv_fill(CE *c, LLVMValueRef unit) {
+    LLVMValueRef i[MAX_RANK], phase[MAX_RANK], rest = unit;
+    for (uint32_t a = 1; a < MAX_RANK; a++) {
+        i[a] = cv_rem(c, rest, c->extent[a]);
+        rest = cv_div(c, rest, c->extent[a]);
+    }
+    LLVMValueRef phases = cv_int(c, c->p.phases), number = cv_rem(c, rest, phases);
+    LLVMValueRef channel = cv_div(c, rest, phases), bits = number;
+    for (uint32_t a = 0; a < MAX_RANK; a++) {
+        LLVMValueRef split = cv_int(c, c->p.axis[a].split);
+        phase[a] = cv_rem(c, bits, split);
+        bits = cv_div(c, bits, split);
+    }
+    LLVMValueRef volume = cv_mul(c, c->padded.z, c->extent[2]);
+    LLVMValueRef to = cv_add(c, cv_mul(c, channel, c->padded.channel), cv_mul(c, number, volume));
+    to = cv_add(c, to, cv_add(c, cv_mul(c, i[2], c->padded.z), cv_mul(c, i[1], c->padded.y)));
+    fill_padded(c, channel, i, phase, cv_at(c, conv_scratch(c, c->padded.base), to));
+}
+
+void conv_chain_fill(CE *c, LLVMValueRef row) {
+    Counting channels;
+    LLVMValueRef zero = cv_int(c, 0), i[MAX_RANK] = {zero, row, zero}, phase[MAX_RANK] = {zero, zero, zero};
+    LLVMValueRef at = cv_mul(c, cv_sub(c, row, c->first_row), c->padded.y);
+    LLVMValueRef channel = cv_loop(c, &channels, zero, cv_int(c, c->p.in), 1);
+    fill_padded(c, channel, i, phase, cv_at(c, c->rows_at, cv_add(c, at, cv_mul(c, channel, c->padded.channel))));
+    emit_loop_end(c->e, &channels);
 }
 
 /* A unit: one row of a channel of v, with zeros up to the length of a padded row. */

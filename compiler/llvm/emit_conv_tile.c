@@ -283,11 +283,11 @@ void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end,
                      LLVMValueRef context) {
     Counting blocks;
     ConvTile usual = c->tile;
-    LLVMValueRef zero = cv_int(c, 0), row = cv_mul(c, y, c->padded.y);
+    LLVMValueRef zero = cv_int(c, 0), row = cv_mul(c, cv_sub(c, y, c->first_row), c->padded.y);
     LLVMValueRef block = cv_loop(c, &blocks, zero, cv_int(c, conv_channel_blocks(c)), 1);
     LLVMValueRef first = cv_times(c, block, usual.channels);
     ConvGather g = {
-        .x = conv_scratch(c, c->padded.base),
+        .x = c->rows_at,
         .offsets = conv_offsets(c, zero),
         .weights = conv_packed(c, zero, block),
         .depth = conv_phase_depth(c, zero),
@@ -493,7 +493,7 @@ void conv_chain_sums(CE *c, CE *from, const ChainRows *rows, LLVMValueRef out) {
     LLVMValueRef block = cv_loop(c, &blocks, zero, cv_int(c, conv_channel_blocks(c)), 1);
     LLVMValueRef first = cv_times(c, block, c->tile.channels);
     LLVMValueRef k = cv_loop(c, &taps, zero, cv_int(c, depth), c->tile.taps), offsets = conv_offsets(from, zero);
-    args[S_X] = cv_at(c, conv_scratch(from, from->padded.base), cv_mul(c, rows->y, from->padded.y));
+    args[S_X] = cv_at(c, from->rows_at, cv_mul(c, cv_sub(c, rows->y, from->first_row), from->padded.y));
     args[S_OFFSETS] = LLVMBuildInBoundsGEP2(c->e->b, c->e->i64, offsets, &k, 1, "");
     args[S_V] = cv_at(c, rows->v.base, cv_mul(c, first, rows->v.channel));
     args[S_V_APART] = rows->v.channel;
