@@ -37,6 +37,43 @@ static int64_t run_cells(const CE *c) {
     return hot < RUN ? hot : RUN;
 }
 
+/* Numbers [from, end). */
+typedef struct {
+    LLVMValueRef from, end;
+} Range;
+
+/* Those of a range for which the row number `from` + number of what is read, of n rows, is there, where it would count 0 else;
+ * all of them if there is none. */
+static Range there_alone(CE *c, Range all, LLVMValueRef from, LLVMValueRef n, int64_t dilation) {
+    Emit *e = c->e;
+    bool back = c->form == CONV_TRANSPOSED;
+    LLVMValueRef d = cv_int(c, dilation), zero = cv_int(c, 0), before = emit_max(e, cv_sub(c, zero, from), zero);
+    Range some = all;
+    if (c->conv->rank != 2) return all;
+    if (back || c->conv->sides[1][0] == SIDE_GHOST) some.from = emit_max(e, all.from, cv_ceil(c, before, d));
+    if (back || c->conv->sides[1][1] == SIDE_GHOST)
+        some.end = emit_min(e, all.end, cv_ceil(c, emit_max(e, cv_sub(c, n, from), zero), d));
+    LLVMValueRef any = cv_less(c, some.from, some.end);
+    return (Range){cv_if(c, any, some.from, all.from), cv_if(c, any, some.end, all.end)};
+}
+
+/* Lines that row y of what is made meets. */
+static Range lines_of(CE *c, LLVMValueRef y) {
+    int64_t taps = c->conv->rank == 2 ? c->conv->size[1] : 1, apart = conv_lines(c) / taps;
+    Range rows = {cv_int(c, 0), cv_int(c, taps)};
+    LLVMValueRef n = c->form == CONV_TRANSPOSED ? c->m[1] : c->n[1];
+    rows = there_alone(c, rows, cv_plus(c, y, -c->p.axis[1].low), n, c->conv->dilation[1]);
+    return (Range){cv_times(c, rows.from, apart), cv_times(c, rows.end, apart)};
+}
+
+/* Rows of [from, end) of v that meet a line. */
+static Range rows_of(CE *c, LLVMValueRef line, LLVMValueRef from, LLVMValueRef end) {
+    int64_t taps = c->conv->rank == 2 ? c->conv->size[1] : 1, apart = conv_lines(c) / taps;
+    LLVMValueRef tap = cv_div(c, line, cv_int(c, apart));
+    LLVMValueRef first = cv_plus(c, cv_times(c, tap, c->conv->dilation[1]), -c->p.axis[1].low);
+    return there_alone(c, (Range){from, end}, first, c->n[1], 1);
+}
+
 /* Rows of v are cut into pieces; some rows (one, where there are several pieces) are a run, `block` rows a chunk. */
 static LLVMValueRef row_pieces(CE *c) { return cv_ceil(c, c->made[0], cv_int(c, run_cells(c))); }
 static LLVMValueRef run_rows(CE *c) {
@@ -186,29 +223,31 @@ static LLVMValueRef gather_tile_last(CE *c, uint32_t cells) {
 }
 
 /* A tile, in runs: of some lines, or of parts of a line. */
-static void gather_runs(CE *c, LLVMValueRef tile, LLVMTypeRef type, LLVMValueRef *args) {
+static void gather_runs(CE *c, LLVMValueRef tile, LLVMTypeRef type, LLVMValueRef *args, const Range *all) {
     Emit *e = c->e;
-    uint32_t line = conv_line(c), lines = conv_lines(c), together = line < RUN ? RUN / line : 1;
+    uint32_t line = conv_line(c), together = line < RUN ? RUN / line : 1;
     uint32_t parts = (line + RUN - 1) / RUN, part = (line + parts - 1) / parts;
     LLVMValueRef zero = cv_int(c, 0), x = args[G_X], run[G_COUNT];
     Counting some, pieces;
-    LLVMValueRef from = cv_loop(c, &some, zero, cv_int(c, lines), together);
+    LLVMValueRef from = cv_loop(c, &some, all->from, all->end, together);
     LLVMValueRef piece = cv_loop(c, &pieces, zero, cv_int(c, line), part);
     run[G_X] = cv_at(c, x, piece);
     run[G_OFFSETS] = LLVMBuildInBoundsGEP2(e->b, e->i64, args[G_OFFSETS], &from, 1, "");
     LLVMValueRef number = cv_add(c, cv_times(c, from, line), piece);
     run[G_WEIGHTS] = cv_at(c, args[G_WEIGHTS], cv_times(c, number, c->tile.channels));
     run[G_OUT] = args[G_OUT];
-    run[G_LINES] = emit_min(e, cv_sub(c, cv_int(c, lines), from), cv_int(c, together));
+    run[G_LINES] = emit_min(e, cv_sub(c, all->end, from), cv_int(c, together));
     run[G_NUMBERS] = emit_min(e, cv_sub(c, cv_int(c, line), piece), cv_int(c, part));
-    run[G_IS_FIRST] = LLVMBuildICmp(e->b, LLVMIntEQ, number, zero, "");
+    LLVMValueRef beyond = LLVMBuildOr(e->b, cv_sub(c, from, all->from), piece, "");
+    run[G_IS_FIRST] = LLVMBuildICmp(e->b, LLVMIntEQ, beyond, zero, "");
     LLVMBuildCall2(e->b, type, tile, run, G_COUNT, "");
     emit_loop_end(e, &pieces);
     emit_loop_end(e, &some);
 }
 
 /* `count` cells of a row, as tiles: big ones, then small ones; the last may make some cells again. */
-static void gather_segment(CE *c, LLVMValueRef x, LLVMValueRef window, LLVMValueRef count, LLVMValueRef *args) {
+static void gather_segment(CE *c, LLVMValueRef x, LLVMValueRef window, LLVMValueRef count, LLVMValueRef *args,
+                           const Range *lines) {
     Emit *e = c->e;
     LLVMValueRef big = gather_tile_last(c, c->tile.cells), small = gather_tile_last(c, c->tile.less);
     int64_t cells = c->tile.cells, less = c->tile.less;
@@ -223,7 +262,7 @@ static void gather_segment(CE *c, LLVMValueRef x, LLVMValueRef window, LLVMValue
     LLVMValueRef from = emit_max(e, emit_min(e, here, cv_sub(c, count, size)), cv_int(c, 0));
     args[G_X] = cv_at(c, x, cv_times(c, from, c->p.in));
     args[G_OUT] = cv_at(c, window, cv_times(c, from, c->tile.channels));
-    gather_runs(c, cv_if(c, is, big, small), LLVMGlobalGetValueType(big), args);
+    gather_runs(c, cv_if(c, is, big, small), LLVMGlobalGetValueType(big), args, lines);
     LLVMBuildStore(e->b, cv_add(c, here, size), at);
     emit_loop_end(e, &loop);
 }
@@ -245,13 +284,14 @@ void conv_gather_last(CE *c, LLVMValueRef unit) {
     to.base = cv_at(c, to.base, cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
     LLVMValueRef x = cv_at(c, conv_scratch(c, c->padded.base),
                            cv_add(c, cv_mul(c, z, c->padded.z), cv_mul(c, y, c->padded.y)));
+    Range lines = lines_of(c, y);
     /* segments of about the same length, whole vectors where it can be */
     LLVMValueRef pieces = cv_ceil(c, c->made[0], cv_int(c, SEGMENT)), lanes = cv_int(c, e->lanes);
     LLVMValueRef length = cv_times(c, cv_ceil(c, cv_ceil(c, c->made[0], pieces), lanes), e->lanes);
     Counting segments;
     LLVMValueRef from = cv_loop(c, &segments, cv_int(c, 0), c->made[0], 0);
     LLVMValueRef count = emit_min(e, cv_sub(c, c->made[0], from), length);
-    gather_segment(c, cv_at(c, x, cv_times(c, from, c->p.in)), window, count, args);
+    gather_segment(c, cv_at(c, x, cv_times(c, from, c->p.in)), window, count, args, &lines);
     ConvArray part = to;
     part.base = cv_at(c, to.base, from);
     conv_to_channels(c, window, c->tile.channels, part, count);
@@ -310,6 +350,8 @@ void conv_sums_last(CE *c, LLVMValueRef unit) {
     LLVMValueRef from = cv_mul(c, chunk, c->block), all = cv_mul(c, c->made[1], c->made[2]);
     LLVMValueRef end = emit_min(e, cv_add(c, from, c->block), all), pieces = row_pieces(c), rows = run_rows(c);
     LLVMValueRef length = cv_ceil(c, c->made[0], pieces);
+    Range some_rows = rows_of(c, line, from, end);
+    from = some_rows.from, end = some_rows.end;
     Counting runs, cells, terms;
     LLVMValueRef row = cv_loop(c, &runs, from, end, 0);
     LLVMValueRef y = cv_rem(c, row, c->made[1]), z = cv_div(c, row, c->made[1]); /* a run stays in a plane */
