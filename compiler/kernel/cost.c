@@ -224,6 +224,9 @@ static double conv_bytes(const Costs *c, const HInstr *h, bool chained) {
                 p.axis[a].made_split;
     }
     double weights = (double)conv_weights(conv), bytes = ((chained ? 0 : padded) + 2 * CONV_TILE) * c->size;
+    bool square = conv->rank == 2 && conv->size[0] == 3 && conv->size[1] == 3; /* emit_conv_winograd.c: points, a row more */
+    if (square && form != CONV_WEIGHTS)
+        bytes += (16.0 * conv->in * conv->out + p.in * (extent(c, h->grids[0], 0) + 16)) * c->size;
     if (form == CONV_WEIGHTS)
         return bytes + (made + weights * (1 + ceil(2 * v * c->size / CONV_CHUNK))) * c->size;
     double fold = !p.folds ? 0 : p.made_phases > 1 ? 2 * made : made;

@@ -84,6 +84,17 @@ static ConvTile tile_last(const TileFor *f, const ConvPlan *p) {
     return t;
 }
 
+/* Minimal filtering pays with taps of 3×3, and has 16 points of all channels on the stack. */
+static ConvTile tile_winograd(const TileFor *f, const ConvPlan *p) {
+    enum { MOST_IN = 1024 };
+    const Conv *c = f->conv;
+    ConvTile t = tile_last(f, p);
+    bool square = c->rank == 2 && c->size[0] == 3 && c->size[1] == 3 && c->dilation[0] == 1 && c->dilation[1] == 1;
+    if (!square || f->form == CONV_WEIGHTS || f->exact || p->in > MOST_IN) return (ConvTile){0};
+    t.winograd = t.channels > 0;
+    return t;
+}
+
 static TileRule *const rules[CONV_WAYS] = {
     [WAY_any] = NULL,
 #define TILE(name, rule, what) [WAY_##name] = rule,
@@ -108,6 +119,8 @@ ConvTile conv_tile(const TileFor *f, ConvWay way) {
 #define LATENCY 4.0 /* cycles until a sum can be added to again */
 #define CALL 20.0   /* of a tile, beside its sums */
 #define MOVE 5.0    /* of a vector, to or from channels last */
+#define READ 32.0   /* of the 16 points of a vector of channels that is read, */
+#define MAKE 24.0   /* of one that is made */
 #define COPY 2.0    /* of a vector, to a padded row */
 
 /* A step adds to `sums` sums; of its loads some are aligned, or of one number for all lanes, others across a line of the
@@ -127,6 +140,9 @@ static double gather_cost(const TileFor *f, const ConvPlan *p, const ConvTile *t
     }
     if (!t->last) return (depth * step(sums, t->channels, t->vectors) + sums + CALL) / sums * blocks + copy;
     sums = t->cells * t->vectors;
+    if (t->winograd) /* of 4 cells: 16 sums over the channels, adding before and after them */
+        return (16 * (in * step(sums, t->cells + t->vectors, 0) + 2 * sums + CALL) / sums + READ * in / out + MAKE) / 4 +
+               MOVE * (1 + in / out);
     return (depth * step(sums, t->cells + t->vectors, 0) + 2 * sums + CALL) / sums + MOVE * (1 + in / out);
 }
 
@@ -152,8 +168,8 @@ ConvWay conv_best_way(const TileFor *f) {
     return best;
 }
 
-ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many, uint32_t lanes) {
-    TileFor f = {&plan->convs.data[conv], form, chained, many, lanes};
+ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many, uint32_t lanes, bool exact) {
+    TileFor f = {&plan->convs.data[conv], form, chained, many, lanes, exact};
     ConvWay given = chained ? WAY_any : (ConvWay)plan->ways.data[conv].of[form];
     return conv_tile(&f, given).channels ? given : conv_best_way(&f);
 }

@@ -10,6 +10,7 @@ typedef struct {
     uint32_t channels, vectors, taps, rows;
     bool last;            /* channels last (emit_conv_last.c): cells × vectors of channels; taps × vectors */
     uint32_t cells, less; /* of a tile of the gather, and of a smaller one */
+    bool winograd;        /* so of the points of minimal filtering (emit_conv_winograd.c) */
 } ConvTile;
 
 /* A form of a convolution on a machine. */
@@ -19,6 +20,7 @@ typedef struct {
     bool chained; /* a member of a chain (compiler/llvm/emit_chain.h) */
     bool many;    /* 32 registers of vectors, else 16 */
     uint32_t lanes;
+    bool exact; /* sums of the products themselves are asked for (Machine.exact) */
 } TileFor;
 
 /* Most taps times channels that one number of a phase gathers. */
@@ -32,6 +34,6 @@ double conv_tile_cost(const TileFor *f, ConvWay way);
 /* The cheapest one by the model. */
 ConvWay conv_best_way(const TileFor *f);
 /* That which the plan gives, if it is one for this form, and in no chain; else the cheapest. */
-ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many, uint32_t lanes);
+ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many, uint32_t lanes, bool exact);
 
 #endif

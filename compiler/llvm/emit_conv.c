@@ -51,8 +51,9 @@ ConvArray conv_array(CE *c, uint32_t which, LLVMValueRef base) {
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
 static ConvTile choose_tile(const Emit *e, uint32_t conv, ConvForm form, bool chained) {
-    TileFor f = {&e->plan->convs.data[conv], form, chained, e->machine.registers >= 32, e->lanes};
-    return conv_tile(&f, conv_way(e->plan, conv, form, chained, f.many, f.lanes));
+    TileFor f = {&e->plan->convs.data[conv], form, chained, e->machine.registers >= 32, e->lanes,
+                 e->machine.exact};
+    return conv_tile(&f, conv_way(e->plan, conv, form, chained, f.many, f.lanes, f.exact));
 }
 
 uint32_t conv_channel_blocks(const CE *c) {

@@ -174,12 +174,22 @@ LLVMValueRef conv_offset_last(CE *c, LLVMValueRef line);                    /* a
 LLVMValueRef conv_packed_last(CE *c, LLVMValueRef block, LLVMValueRef k);   /* of a block's weights for number k */
 /* Copies `count` cells of `channels` channels from an array with channels last. */
 void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to, LLVMValueRef count);
+/* out[p channels + o] = sum over the channels i of x[p in + i] weights[i channels + o], for p < count. */
+void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out, LLVMValueRef count);
+ConvArray conv_last_array(CE *c, LLVMValueRef block); /* what is made of a block of channels */
 void conv_fill_last(CE *c, LLVMValueRef unit);
 void conv_copy_last(CE *c, LLVMValueRef unit);
 void conv_pack_last(CE *c, LLVMValueRef unit);
 void conv_gather_last(CE *c, LLVMValueRef unit);
 void conv_sums_last(CE *c, LLVMValueRef unit);
 void conv_total_last(CE *c, LLVMValueRef unit);
+
+/* ---- minimal filtering (emit_conv_winograd.c) ---- */
+
+int64_t conv_winograd_weights(const CE *c); /* numbers, after the packed ones */
+/* The weights at all points, for channel i of what is read and a vector of channels that are made. */
+void conv_pack_winograd(CE *c, LLVMValueRef vector, LLVMValueRef i);
+void conv_gather_winograd(CE *c, LLVMValueRef unit);
 
 /* ---- short forms ---- */
 

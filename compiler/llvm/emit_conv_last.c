@@ -89,6 +89,7 @@ void conv_walk_last(CE *c) {
     c->planes = c->layers = NULL;
     c->block = cv_int(c, 1);
     c->blocks = cv_mul(c, c->made[1], c->made[2]);
+    if (c->tile.winograd) c->blocks = cv_ceil(c, c->made[1], cv_int(c, 2));
     if (c->form != CONV_WEIGHTS) return;
     LLVMValueRef some = emit_max(e, cv_div(c, cv_int(c, CHUNK_RUNS), row_pieces(c)), cv_int(c, 1));
     c->block = cv_mul(c, some, run_rows(c));
@@ -101,6 +102,7 @@ void conv_lay_out_last(CE *c) {
     uint32_t depth = conv_depth(c);
     c->padded.base = at;
     LLVMValueRef numbers = cv_mul(c, c->padded.z, c->extent[2]);
+    if (c->tile.winograd) numbers = cv_add(c, numbers, c->padded.y); /* the last pair of rows may be one */
     at = cv_add(c, at, room(c, cv_plus(c, numbers, (int64_t)c->tile.cells * c->p.in)));
     c->offsets = at;
     at = cv_plus(c, at, rounded((int64_t)conv_lines(c) * 8));
@@ -112,7 +114,7 @@ void conv_lay_out_last(CE *c) {
         at = cv_add(c, at, room(c, cv_times(c, c->blocks, conv_weights(c->conv))));
     } else {
         c->weights = at;
-        at = cv_plus(c, at, rounded((int64_t)depth * c->p.out * c->e->size));
+        at = cv_plus(c, at, rounded(((int64_t)depth * c->p.out + conv_winograd_weights(c)) * c->e->size));
         c->folded = (ConvArray){.base = at, .y = c->made[0]};
         c->folded.z = cv_mul(c, c->made[0], c->made[1]);
         c->folded.channel = cv_mul(c, c->folded.z, c->made[2]);
@@ -222,10 +224,17 @@ static LLVMValueRef gather_tile_last(CE *c, uint32_t cells) {
     return f;
 }
 
+/* Lines of so many numbers. */
+typedef struct {
+    Range all;
+    uint32_t line;
+} LinesOf;
+
 /* A tile, in runs: of some lines, or of parts of a line. */
-static void gather_runs(CE *c, LLVMValueRef tile, LLVMTypeRef type, LLVMValueRef *args, const Range *all) {
+static void gather_runs(CE *c, LLVMValueRef tile, LLVMTypeRef type, LLVMValueRef *args, const LinesOf *lines) {
     Emit *e = c->e;
-    uint32_t line = conv_line(c), together = line < RUN ? RUN / line : 1;
+    const Range *all = &lines->all;
+    uint32_t line = lines->line, together = line < RUN ? RUN / line : 1;
     uint32_t parts = (line + RUN - 1) / RUN, part = (line + parts - 1) / parts;
     LLVMValueRef zero = cv_int(c, 0), x = args[G_X], run[G_COUNT];
     Counting some, pieces;
@@ -247,7 +256,7 @@ static void gather_runs(CE *c, LLVMValueRef tile, LLVMTypeRef type, LLVMValueRef
 
 /* `count` cells of a row, as tiles: big ones, then small ones; the last may make some cells again. */
 static void gather_segment(CE *c, LLVMValueRef x, LLVMValueRef window, LLVMValueRef count, LLVMValueRef *args,
-                           const Range *lines) {
+                           const LinesOf *lines) {
     Emit *e = c->e;
     LLVMValueRef big = gather_tile_last(c, c->tile.cells), small = gather_tile_last(c, c->tile.less);
     int64_t cells = c->tile.cells, less = c->tile.less;
@@ -267,9 +276,26 @@ static void gather_segment(CE *c, LLVMValueRef x, LLVMValueRef window, LLVMValue
     emit_loop_end(e, &loop);
 }
 
+ConvArray conv_last_array(CE *c, LLVMValueRef block) {
+    ConvArray to = c->p.folds ? c->folded : conv_array(c, c->form == CONV_FORWARD, conv_word(c, CONV_MADE));
+    if (c->p.folds) to.base = conv_scratch(c, to.base);
+    to.base = cv_at(c, to.base, cv_mul(c, cv_times(c, block, c->tile.channels), to.channel));
+    return to;
+}
+
+void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out, LLVMValueRef count) {
+    LLVMValueRef args[G_COUNT] = {[G_OFFSETS] = conv_offset_last(c, cv_int(c, 0)), [G_WEIGHTS] = weights};
+    LinesOf one = {{cv_int(c, 0), cv_int(c, 1)}, c->p.in};
+    gather_segment(c, x, out, count, args, &one);
+}
+
 /* A unit: a row of a block of channels, in segments. */
 void conv_gather_last(CE *c, LLVMValueRef unit) {
     Emit *e = c->e;
+    if (c->tile.winograd) {
+        conv_gather_winograd(c, unit);
+        return;
+    }
     LLVMValueRef blocks = cv_int(c, c->p.out / c->tile.channels);
     LLVMValueRef row = cv_div(c, unit, blocks), block = cv_rem(c, unit, blocks);
     LLVMValueRef y = cv_rem(c, row, c->made[1]), z = cv_div(c, row, c->made[1]);
@@ -278,13 +304,11 @@ void conv_gather_last(CE *c, LLVMValueRef unit) {
     LLVMSetAlignment(window, 64);
     args[G_OFFSETS] = conv_offset_last(c, cv_int(c, 0));
     args[G_WEIGHTS] = conv_packed_last(c, block, cv_int(c, 0));
-    ConvArray to = c->p.folds ? c->folded : conv_array(c, c->form == CONV_FORWARD, conv_word(c, CONV_MADE));
-    if (c->p.folds) to.base = conv_scratch(c, to.base);
-    to.base = cv_at(c, to.base, cv_mul(c, cv_times(c, block, c->tile.channels), to.channel));
+    ConvArray to = conv_last_array(c, block);
     to.base = cv_at(c, to.base, cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
     LLVMValueRef x = cv_at(c, conv_scratch(c, c->padded.base),
                            cv_add(c, cv_mul(c, z, c->padded.z), cv_mul(c, y, c->padded.y)));
-    Range lines = lines_of(c, y);
+    LinesOf lines = {lines_of(c, y), conv_line(c)};
     /* segments of about the same length, whole vectors where it can be */
     LLVMValueRef pieces = cv_ceil(c, c->made[0], cv_int(c, SEGMENT)), lanes = cv_int(c, e->lanes);
     LLVMValueRef length = cv_times(c, cv_ceil(c, cv_ceil(c, c->made[0], pieces), lanes), e->lanes);

@@ -317,6 +317,7 @@ void conv_pack_last(CE *c, LLVMValueRef unit) {
         emit_loop_end(e, &pieces);
     }
     if (rest) pack_taps(c, vector, i, cv_int(c, taps - rest), rest);
+    if (c->tile.winograd) conv_pack_winograd(c, vector, i);
     emit_loop_end(e, &channels);
     cv_end(c, &g);
 }

@@ -159,7 +159,7 @@ int code_run(const Code *code, const CodeArguments *arguments) {
 uint32_t code_conv_way(const Plan *plan, const CodeTarget *target, uint32_t number, uint32_t form) {
     Machine m = machine_of(target);
     uint32_t lanes = m.vector_bits / (plan->f64 ? 64 : 32);
-    return conv_way(plan, number, (ConvForm)form, false, m.registers >= 32, lanes);
+    return conv_way(plan, number, (ConvForm)form, false, m.registers >= 32, lanes, m.exact);
 }
 
 /* ---- texts in the cache ---- */

@@ -407,16 +407,16 @@ Test(code_conv, ways) {
         }
 }
 
-static TileFor tile_for(const Conv *c, ConvForm form, bool chained) { return (TileFor){c, form, chained, true, 16}; }
+static TileFor tile_for(const Conv *c, ConvForm form, bool chained) { return (TileFor){c, form, chained, true, 16, false}; }
 
 /* The model gives every form a way, the cheapest that it has, and the one that is known to be the best of these. */
 Test(code_conv, the_model_chooses) {
     static const struct {
         uint32_t in, out, size;
         const char *best[3]; /* by form */
-    } list[] = {{1, 16, 5, {"channels", "rows", "taps"}},      {64, 64, 3, {"last", "last", "last"}},
-                {128, 64, 3, {"last", "last", "last"}},        {16, 1, 3, {"rows", "channels", "taps"}},
-                {16, 48, 3, {"channels", "channels", "last"}}, {5, 7, 3, {"channels", "channels", "taps"}}};
+    } list[] = {{1, 16, 5, {"channels", "rows", "taps"}},      {64, 64, 3, {"winograd", "winograd", "last"}},
+                {128, 64, 3, {"winograd", "winograd", "last"}},        {16, 1, 3, {"rows", "channels", "taps"}},
+                {16, 48, 3, {"winograd", "winograd", "last"}}, {5, 7, 3, {"channels", "channels", "taps"}}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         for (int form = 0; form < CONV_FORMS; form++) {
             Conv c = {.rank = 2, .in = list[i].in, .out = list[i].out, .groups = 1, .size = {list[i].size, list[i].size, 1},
@@ -427,21 +427,23 @@ Test(code_conv, the_model_chooses) {
                 cr_assert(conv_tile_cost(&f, best) <= conv_tile_cost(&f, (ConvWay)w), "%s", plan_way_name(w));
             cr_expect_str_eq(plan_way_name(best), list[i].best[form], "%u to %u, form %d: %s", c.in, c.out, form,
                              plan_way_name(best));
+            f.exact = true;
+            cr_assert_str_neq(plan_way_name(conv_best_way(&f)), "winograd", "--exact sums the products themselves");
             f = tile_for(&c, (ConvForm)form, true);
             cr_assert(form == CONV_TRANSPOSED || conv_tile(&f, conv_best_way(&f)).channels > 0);
         }
 }
 
 /* What plan_cost says of scratch covers what a run needs, and not much more. */
-Test(code_conv, costs) {
+static void check_costs(uint32_t in, uint32_t out, uint32_t rows) {
     for (int stride = 1; stride <= 2; stride++)
         for (int k = 0; k < 3; k++) {
             static const Op ops[] = {OP_CONV, OP_CONVT, OP_CONVW};
             Conv c = {.rank = 2,
-                      .in = 8,
-                      .out = 12,
+                      .in = in,
+                      .out = out,
                       .groups = 1,
-                      .size = {3, 5, 1},
+                      .size = {3, rows, 1},
                       .dilation = {1, 1, 1}};
             for (int a = 0; a < 2; a++) {
                 c.stride[a] = (uint32_t)stride;
@@ -450,16 +452,16 @@ Test(code_conv, costs) {
             Case s = start(2, (int64_t[]){90, 70});
             ConvId id = graph_conv(s.m, &c);
             GridId coarse = stride == 2 ? graph_coarser(s.m, s.grid) : s.grid;
-            Type u = type_field(s.grid, 8), v = type_field(coarse, 12),
-                 w = type_field(graph_row(s.m, 8 * 12 * 15), 1);
+            Type u = type_field(s.grid, in), v = type_field(coarse, out),
+                 w = type_field(graph_row(s.m, in * out * 3 * rows), 1);
             Node a = input_of(&s, k == 1 ? v : u, 1), b = input_of(&s, k == 2 ? v : w, 2);
             show(&s, graph_add(s.m, s.f, ops[k], (Node[]){a, b}, 2, id, 0, SPAN_NONE));
             prepare(&s, false, 1);
             Arena *arena = arena_new();
             Plan *plan = plan_make(s.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
             PlanCost cost = plan_cost(plan, s.m);
-            cr_expect_eq(cost.flops, 2 * 8 * 12 * 15 * (stride == 1 ? 90.0 * 70 : 45.0 * 35));
-            cr_expect_eq(cost.smallest[1], 2);
+            cr_expect_eq(cost.flops, 2.0 * in * out * 3 * rows * (stride == 1 ? 90.0 * 70 : 45.0 * 35));
+            cr_expect_eq(cost.smallest[1], rows / 2);
             char *error = NULL;
             Code *code = code_load(plan, NULL, NULL, &error);
             CodeArguments args = {.grids = s.run.grids};
@@ -475,6 +477,11 @@ Test(code_conv, costs) {
             arena_free(arena);
             finish(&s);
         }
+}
+
+Test(code_conv, costs) {
+    check_costs(8, 12, 5);
+    check_costs(16, 32, 3);
 }
 
 /* A convolution and its transposes in a loop: states that rotate, results that are convolutions. */
