@@ -118,6 +118,11 @@ typedef struct {
 /* Of a chain: what WEIGHTS sums of these rows and what was padded for `from`, to `out`. */
 void conv_chain_sums(CE *c, CE *from, const ChainRows *rows, LLVMValueRef out);
 
+/* to[i] (+)= ±from[i] for i < count: vectors, then numbers; one of them. */
+typedef enum { ROW_COPY, ROW_NEGATE, ROW_ADD, ROW_SUBTRACT } RowOp;
+void conv_move_row(CE *c, RowOp op, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count);
+void conv_row_step(CE *c, RowOp op, LLVMTypeRef type, LLVMValueRef to, LLVMValueRef from);
+
 /* The bodies of the stages, for one unit. */
 void conv_fill(CE *c, LLVMValueRef unit);
 void conv_copy(CE *c, LLVMValueRef unit);
