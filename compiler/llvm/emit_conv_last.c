@@ -12,6 +12,7 @@
 
 enum {
     RUN = 192,           /* terms that are summed in a row (emit_conv_tile.c) */
+    RUN_OF_POINTS = 64,  /* where what is summed will be added and subtracted (emit_conv_winograd.c) */
     HOT = 1 << 15,       /* bytes of v that stay in the first-level cache while all tiles of WEIGHTS go over them */
     CHUNK_RUNS = 64,     /* runs of a chunk of WEIGHTS */
     SEGMENT = 64,        /* cells whose tiles are made before they are copied to their rows */
@@ -224,18 +225,18 @@ static LLVMValueRef gather_tile_last(CE *c, uint32_t cells) {
     return f;
 }
 
-/* Lines of so many numbers. */
+/* Lines of so many numbers, and terms that are summed in a row. */
 typedef struct {
     Range all;
-    uint32_t line;
+    uint32_t line, run;
 } LinesOf;
 
 /* A tile, in runs: of some lines, or of parts of a line. */
 static void gather_runs(CE *c, LLVMValueRef tile, LLVMTypeRef type, LLVMValueRef *args, const LinesOf *lines) {
     Emit *e = c->e;
     const Range *all = &lines->all;
-    uint32_t line = lines->line, together = line < RUN ? RUN / line : 1;
-    uint32_t parts = (line + RUN - 1) / RUN, part = (line + parts - 1) / parts;
+    uint32_t line = lines->line, most = lines->run, together = line < most ? most / line : 1;
+    uint32_t parts = (line + most - 1) / most, part = (line + parts - 1) / parts;
     LLVMValueRef zero = cv_int(c, 0), x = args[G_X], run[G_COUNT];
     Counting some, pieces;
     LLVMValueRef from = cv_loop(c, &some, all->from, all->end, together);
@@ -285,7 +286,7 @@ ConvArray conv_last_array(CE *c, LLVMValueRef block) {
 
 void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out, LLVMValueRef count) {
     LLVMValueRef args[G_COUNT] = {[G_OFFSETS] = conv_offset_last(c, cv_int(c, 0)), [G_WEIGHTS] = weights};
-    LinesOf one = {{cv_int(c, 0), cv_int(c, 1)}, c->p.in};
+    LinesOf one = {{cv_int(c, 0), cv_int(c, 1)}, c->p.in, RUN_OF_POINTS};
     gather_segment(c, x, out, count, args, &one);
 }
 
@@ -308,7 +309,7 @@ void conv_gather_last(CE *c, LLVMValueRef unit) {
     to.base = cv_at(c, to.base, cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
     LLVMValueRef x = cv_at(c, conv_scratch(c, c->padded.base),
                            cv_add(c, cv_mul(c, z, c->padded.z), cv_mul(c, y, c->padded.y)));
-    LinesOf lines = {lines_of(c, y), conv_line(c)};
+    LinesOf lines = {lines_of(c, y), conv_line(c), RUN};
     /* segments of about the same length, whole vectors where it can be */
     LLVMValueRef pieces = cv_ceil(c, c->made[0], cv_int(c, SEGMENT)), lanes = cv_int(c, e->lanes);
     LLVMValueRef length = cv_times(c, cv_ceil(c, cv_ceil(c, c->made[0], pieces), lanes), e->lanes);
