@@ -138,8 +138,9 @@ typedef struct {
     Program value, vjp;
 } Kernels;
 
-static Program take_program(Emit *e, const Plan *plan, const char *run, const char *workspace) {
+static Program take_program(Emit *e, const Plan *plan, const char *name, const char *run, const char *workspace) {
     e->plan = plan;
+    e->program = name;
     emit_program(e);
     Program p = {plan, LLVMGetNamedFunction(e->module, "pdn_program_run"),
                  LLVMGetNamedFunction(e->module, "pdn_program_workspace")};
@@ -347,10 +348,10 @@ static void emit_kernels(Emit *e, const void *standalone) {
     *inside = (Inside){.build = b, .count = s->m->inputs.len, .swapped = s->swapped};
     inside->data = ARENA_ARRAY(e->arena, LLVMValueRef, s->m->inputs.len + 1);
     Kernels k = {.e = e, .m = s->m, .b = b, .pointer_bits = s->pointer_bits};
-    k.value = take_program(e, s->plan, "pdn_value_run", "pdn_value_workspace");
+    k.value = take_program(e, s->plan, "", "pdn_value_run", "pdn_value_workspace");
     emit_entry(&k);
     if (b->vjp) {
-        k.vjp = take_program(e, b->vjp, "pdn_vjp_run", "pdn_vjp_workspace");
+        k.vjp = take_program(e, b->vjp, "_vjp", "pdn_vjp_run", "pdn_vjp_workspace");
         emit_vjp_entry(&k);
         e->plan = s->plan;
     }

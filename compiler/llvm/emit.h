@@ -17,6 +17,7 @@ typedef struct {
     LLVMModuleRef module;
     LLVMBuilderRef b;
     const Plan *plan;
+    const char *program; /* ends the names of functions that go by numbers of the plan: a module may hold several programs */
     Machine machine;
     bool standalone; /* launches are plain calls; there is no host table */
     struct Inside *inside; /* standalone: what stands behind the inputs (aot.h); else NULL */

@@ -344,7 +344,7 @@ static const char *chain_name(Emit *e, const HInstr *first) {
             }
         }
     }
-    const char *copy = arena_format(e->arena, "%s", name.data);
+    const char *copy = arena_format(e->arena, "%s%s", name.data, e->program);
     text_free(&name);
     return copy;
 }

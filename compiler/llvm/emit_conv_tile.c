@@ -7,7 +7,7 @@ enum { WINDOW = 8 }; /* tiles that are made before they are copied to their rows
 
 const char *conv_tile_name(CE *c, const char *what) {
     uint32_t number = (uint32_t)(c->conv - c->e->plan->convs.data);
-    return arena_format(c->e->arena, "pdn_conv_%u_%s_%s", number, conv_form_names[c->form], what);
+    return arena_format(c->e->arena, "pdn_conv_%u_%s_%s%s", number, conv_form_names[c->form], what, c->e->program);
 }
 
 LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count) {

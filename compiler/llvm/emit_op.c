@@ -381,7 +381,7 @@ LLVMValueRef emit_function(Emit *e, const char *name, LLVMTypeRef type, bool ext
 }
 
 void emit_start(Emit *e, const Plan *plan, const Machine *machine, bool standalone) {
-    *e = (Emit){.plan = plan, .machine = *machine, .standalone = standalone};
+    *e = (Emit){.plan = plan, .program = "", .machine = *machine, .standalone = standalone};
     e->arena = arena_new();
     e->context = LLVMContextCreate();
     e->module = LLVMModuleCreateWithNameInContext("pdn", e->context);
