@@ -87,6 +87,9 @@ typedef struct {
 LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to,
                              LLVMValueRef step, const char *name);
 void emit_loop_end(Emit *e, Counting *c);
+/* if (condition) { … }: begin returns the block where it goes on, and leaves the builder in the body. */
+LLVMBasicBlockRef emit_if_begin(Emit *e, LLVMValueRef condition);
+void emit_if_end(Emit *e, LLVMBasicBlockRef go);
 LLVMValueRef emit_min(Emit *e, LLVMValueRef a, LLVMValueRef b); /* signed integers */
 LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b);
 

@@ -13,8 +13,9 @@
  * there.
  *
  * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of those that go
- * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are; of gradients, CONV_FIRST: where the rows of their field are, if the
- * transposed convolution does not read it, CONV_SCRATCH: where their chunks are. */
+ * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are; of gradients,
+ * CONV_FIRST: where the rows of their field are, if the transposed convolution does not read it, CONV_SCRATCH: where their
+ * chunks are. */
 #include "compiler/llvm/emit_chain.h"
 
 const Kernel *chain_kernel(const Emit *e, const HInstr *h) { return e->plan->kernels.data[h->index]; }
@@ -136,7 +137,6 @@ static void emit_parts(Chain *c) {
         if (!has_form(&c->first[m], CONV_FORWARD)) continue;
         ConvArray to = direct ? c->ring[0].inside : c->made[m];
         if (direct) to.base = cv_at(t, to.base, c->from);
-        if (c->finish.name) c->conv[m].finish = &c->finish;
         conv_chain_part(&c->conv[m], c->y, c->from, end, &to, c->context);
     }
     if (!direct) emit_chain_cells(c, end);

@@ -355,6 +355,7 @@ void chain_finish(Chain *c, const char *name) {
     const Kernel *k = chain_kernel(e, &c->first[FINISHER]);
     LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(e->context), 8 + 2 * k->scalars * e->size);
     c->finish = (ConvFinish){.name = name, .data = c, .apply = finish_channel};
+    c->conv[0].finish = &c->finish;
     c->context = emit_variable(e, bytes, "context");
     LLVMSetAlignment(c->context, 8);
     LLVMBuildStore(e->b, c->words, c->context);

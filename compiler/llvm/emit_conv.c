@@ -17,18 +17,6 @@ void cv_prefetch(CE *c, LLVMValueRef p, int64_t i) {
     emit_intrinsic(c->e, "llvm.prefetch", c->e->ptr, args, 4);
 }
 
-void cv_when(CE *c, Guard *g, LLVMValueRef condition) {
-    LLVMBasicBlockRef then = emit_block(c->e, "then");
-    g->end = emit_block(c->e, "end");
-    LLVMBuildCondBr(c->e->b, condition, then, g->end);
-    LLVMPositionBuilderAtEnd(c->e->b, then);
-}
-
-void cv_end(CE *c, Guard *g) {
-    LLVMBuildBr(c->e->b, g->end);
-    LLVMPositionBuilderAtEnd(c->e->b, g->end);
-}
-
 LLVMValueRef conv_word(CE *c, uint32_t word) {
     return emit_word(c->e, c->e->ptr, c->words, word, "");
 }

@@ -252,11 +252,11 @@ static inline LLVMValueRef cv_loop(CE *c, Counting *k, LLVMValueRef from, LLVMVa
                                    int64_t step) {
     return emit_loop_begin(c->e, k, from, to, emit_i64(c->e, step), "i");
 }
-/* Control flow: if (condition) { … }. */
+/* if (condition) { … } */
 typedef struct {
     LLVMBasicBlockRef end;
 } Guard;
-void cv_when(CE *c, Guard *g, LLVMValueRef condition);
-void cv_end(CE *c, Guard *g);
+static inline void cv_when(CE *c, Guard *g, LLVMValueRef condition) { g->end = emit_if_begin(c->e, condition); }
+static inline void cv_end(CE *c, Guard *g) { emit_if_end(c->e, g->end); }
 
 #endif

@@ -394,9 +394,9 @@ void emit_code(HE *h, const HBlock *block) {
         } else if (in->stays) {
             emit_staying(h, in);
         } else if (in->ahead) {
-            LLVMBasicBlockRef go = begin_if(h->e, LLVMBuildNot(h->e->b, h->last, ""));
+            LLVMBasicBlockRef go = emit_if_begin(h->e, LLVMBuildNot(h->e->b, h->last, ""));
             emit_instruction(h, in);
-            end_if(h->e, go);
+            emit_if_end(h->e, go);
         } else {
             emit_instruction(h, in);
         }

@@ -66,19 +66,6 @@ static inline LLVMValueRef status(Emit *e, PdnStatus s) {
     return LLVMConstInt(e->i32, (unsigned)s, false);
 }
 
-/* Blocks that run if the condition holds, and in any case; the builder is in the first. */
-static inline LLVMBasicBlockRef begin_if(Emit *e, LLVMValueRef condition) {
-    LLVMBasicBlockRef yes = emit_block(e, "if"), go = emit_block(e, "go");
-    LLVMBuildCondBr(e->b, condition, yes, go);
-    LLVMPositionBuilderAtEnd(e->b, yes);
-    return go;
-}
-
-static inline void end_if(Emit *e, LLVMBasicBlockRef go) {
-    LLVMBuildBr(e->b, go);
-    LLVMPositionBuilderAtEnd(e->b, go);
-}
-
 /* ---- emit_host.c ---- */
 
 LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index, const char *name);

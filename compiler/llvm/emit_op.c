@@ -323,6 +323,18 @@ LLVMBasicBlockRef emit_block(Emit *e, const char *name) {
     return LLVMAppendBasicBlockInContext(e->context, current_function(e), name);
 }
 
+LLVMBasicBlockRef emit_if_begin(Emit *e, LLVMValueRef condition) {
+    LLVMBasicBlockRef then = emit_block(e, "then"), go = emit_block(e, "go");
+    LLVMBuildCondBr(e->b, condition, then, go);
+    LLVMPositionBuilderAtEnd(e->b, then);
+    return go;
+}
+
+void emit_if_end(Emit *e, LLVMBasicBlockRef go) {
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
+}
+
 LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to,
                              LLVMValueRef step, const char *name) {
     c->variable = emit_variable(e, e->i64, name);

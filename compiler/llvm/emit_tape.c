@@ -185,9 +185,9 @@ static void push(HE *h, const HLoop *l, const Tape *t, LLVMValueRef i) {
         }
         LLVMValueRef away = LLVMBuildICmp(e->b, LLVMIntNE, h->regs[state].value, to, "");
         away = LLVMBuildAnd(e->b, away, less(e, emit_i64(e, 0), used), "");
-        LLVMBasicBlockRef go = begin_if(e, away); /* else it was made there (tape_places), or is one of the first */
+        LLVMBasicBlockRef go = emit_if_begin(e, away); /* else it was made there (tape_places), or is one of the first */
         emit_copy(h, l->keep_kernel[k], type.grid, h->regs[state].value, to);
-        end_if(e, go);
+        emit_if_end(e, go);
     }
     LLVMBuildStore(e->b, i, position_at(e, t, used));
     LLVMBuildStore(e->b, plus(e, used, emit_i64(e, 1)), t->used);
@@ -247,23 +247,23 @@ void tape_keep(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i) {
     const Tape *t = h->tapes[l->tape];
     if (l->kept == 0) return;
     if (l->stop == NONE) {
-        LLVMBasicBlockRef go = begin_if(e, equal(e, i, load(e, t->next)));
+        LLVMBasicBlockRef go = emit_if_begin(e, equal(e, i, load(e, t->next)));
         push(h, l, t, i);
         set_next(e, t, i, plus(e, v->count, emit_i64(e, 1)));
-        end_if(e, go);
+        emit_if_end(e, go);
         return;
     }
     LLVMValueRef zero = emit_i64(e, 0);
     LLVMValueRef rest = LLVMBuildSRem(e->b, i, load(e, t->stride), "");
     LLVMValueRef full = equal(e, load(e, t->used), t->slots);
-    LLVMBasicBlockRef go = begin_if(e, LLVMBuildAnd(e->b, full, equal(e, rest, zero), ""));
+    LLVMBasicBlockRef go = emit_if_begin(e, LLVMBuildAnd(e->b, full, equal(e, rest, zero), ""));
     thin_out(h, l, t);
-    end_if(e, go);
+    emit_if_end(e, go);
     rest = LLVMBuildSRem(e->b, i, load(e, t->stride), "");
     LLVMValueRef room = less(e, load(e, t->used), t->slots);
-    go = begin_if(e, LLVMBuildAnd(e->b, room, equal(e, rest, zero), ""));
+    go = emit_if_begin(e, LLVMBuildAnd(e->b, room, equal(e, rest, zero), ""));
     push(h, l, t, i);
-    end_if(e, go);
+    emit_if_end(e, go);
 }
 
 /* ---- backwards ------------------------------------------------------------------------------ */
@@ -280,9 +280,9 @@ static LLVMValueRef stay(Emit *e, const Tape *t, LLVMValueRef last, LLVMValueRef
 void emit_staying(HE *h, const HInstr *in) {
     Emit *e = h->e;
     LLVMValueRef *to = &h->regs[in->outputs[0]].value;
-    LLVMBasicBlockRef go = begin_if(e, LLVMBuildNot(e->b, h->stays, ""));
+    LLVMBasicBlockRef go = emit_if_begin(e, LLVMBuildNot(e->b, h->stays, ""));
     emit_instruction(h, in);
-    end_if(e, go);
+    emit_if_end(e, go);
     *to = LLVMBuildSelect(e->b, h->stays, h->regs[in->fields[0]].value, *to, "");
 }
 
@@ -310,10 +310,10 @@ void emit_advance(HE *h, const HLoop *l) {
     Counting c;
     LLVMValueRef i = emit_loop_begin(e, &c, at, t->target, one, "i");
     loop_load(h, l, &v);
-    LLVMBasicBlockRef go = begin_if(e, equal(e, i, load(e, t->next)));
+    LLVMBasicBlockRef go = emit_if_begin(e, equal(e, i, load(e, t->next)));
     push(h, l, t, i);
     set_next(e, t, i, end);
-    end_if(e, go);
+    emit_if_end(e, go);
     loop_step(h, l, &v, i);
     emit_loop_end(e, &c);
     loop_results(h, l, &v);
@@ -323,7 +323,7 @@ static void report_tape(HE *h, const HLoop *l, const Tape *t) {
     Emit *e = h->e;
     if (e->standalone) return;
     LLVMValueRef f = pointer_at(e, e->ptr, h->host, HOST_KEPT, "");
-    LLVMBasicBlockRef go = begin_if(e, LLVMBuildIsNotNull(e->b, f, ""));
+    LLVMBasicBlockRef go = emit_if_begin(e, LLVMBuildIsNotNull(e->b, f, ""));
     LLVMValueRef args[6] = {NULL,
                             LLVMConstInt(e->i32, l->number, false),
                             load(e, t->steps),
@@ -331,7 +331,7 @@ static void report_tape(HE *h, const HLoop *l, const Tape *t) {
                             load(e, t->again),
                             mul(e, t->slots, t->per)};
     host_call(h, HOST_KEPT, e->none, args, 6);
-    end_if(e, go);
+    emit_if_end(e, go);
 }
 
 void emit_back(HE *h, const HLoop *l) {
@@ -356,9 +356,9 @@ void emit_back(HE *h, const HLoop *l) {
     loop_step(h, l, &v, target);
     if (t->base) { /* a state kept before this very step is done with */
         LLVMValueRef last = minus(e, load(e, t->used), one);
-        LLVMBasicBlockRef go = begin_if(e, equal(e, load(e, position_at(e, t, last)), target));
+        LLVMBasicBlockRef go = emit_if_begin(e, equal(e, load(e, position_at(e, t, last)), target));
         LLVMBuildStore(e->b, last, t->used);
-        end_if(e, go);
+        emit_if_end(e, go);
     }
     report_progress(h, l, minus(e, steps, target), steps);
     LLVMBuildBr(e->b, head);
