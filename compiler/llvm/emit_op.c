@@ -233,12 +233,12 @@ static void divide_rare(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, L
     emit_rare_end(e, &rare, q, there, count);
 }
 
-/* a / b in single precision: with 1/b by a Newton step, one more on the quotient; within 1 ulp, 1.5 where a is so small that
- * its last bits are lost on the way (below 1e-30). */
+/* a / b in single precision: by the estimate of 1/b, then a Newton step on the quotient; within 1 ulp, so that quotients that
+ * are numbers are exact; 1.5 where a is below 1e-30. Of a below 2^-126, which has lost bits itself, the rest is rounded as a was: the result
+ * is within 1 ulp of that of a numerator that is half a unit of its last place away. */
 static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
-    LLVMValueRef r = newton_step(e, b, estimate(e, b));
-    LLVMValueRef minus = LLVMBuildFNeg(e->b, b, ""), first = LLVMBuildFMul(e->b, a, r, "");
+    LLVMValueRef r = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""), first = LLVMBuildFMul(e->b, a, r, "");
     LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, first, a}, 3);
     return emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, first}, 3);
 }
