@@ -3,7 +3,8 @@
  *
  * The fields between have many channels and nobody else wants them. So they never exist as a whole: a few of their rows at a
  * time stand in the scratch (compiler/llvm/emit_chain.c). The members stand one after another: convolutions, launches,
- * the one transposed convolution, gradients of weights. */
+ * the one transposed convolution, gradients of weights, and the launch that alone reads what the transposed convolution makes, such
+ * as u - τ(…): of that, too, there are rows only. */
 #include "compiler/kernel/plan_ir.h"
 
 #include <string.h>
@@ -173,6 +174,14 @@ static bool joins(const Chain *c, const HInstr *h) {
     }
 }
 
+static const HInstr *transposed(const Chain *c) {
+    for (uint32_t m = 0; m < c->count; m++)
+        if (is_conv(c->plan, c->member[m], CONV_TRANSPOSED)) return c->member[m];
+    return NULL;
+}
+
+static HReg summed(const Chain *c) { return transposed(c) ? transposed(c)->dst : NONE; }
+
 /* Do all fields between stay among the members? */
 static bool whole(const Chain *c) {
     if (!is_there(c, CONV_TRANSPOSED)) return false;
@@ -184,25 +193,60 @@ static bool whole(const Chain *c) {
     return true;
 }
 
-/* Where it stands among the members. */
-static uint32_t rank_of(const HInstr *h) {
-    if (h->kind == H_LAUNCH) return 1;
-    return h->detail == CONV_FORWARD ? 0 : h->detail == CONV_TRANSPOSED ? 2 : 3;
+typedef struct {
+    const Chain *chain;
+    bool made_there; /* but for what is summed */
+} Others;
+
+static void note_other(void *context, HReg reg, bool written) {
+    Others *o = context;
+    for (uint32_t m = 0; m < o->chain->count && !written && reg != summed(o->chain); m++)
+        o->made_there = o->made_there || look_at(o->chain, o->chain->member[m], reg).made_there;
 }
+
+/* May it be the last of the chain: a launch that alone reads what the transposed convolution makes? */
+static bool ends(const Chain *c, const HInstr *h) {
+    const HInstr *t = transposed(c);
+    if (h->kind != H_LAUNCH || !t || c->count == MOST_MEMBERS || h->grids[0] != t->grids[0]) return false;
+    const Kernel *k = kernel_of(c->plan, h);
+    if (!pointwise(k) || k->reductions.len || !look_at(c, h, t->dst).reads) return false;
+    for (uint32_t i = 0; i < k->fields.len; i++)
+        if (h->fields[i] == t->dst && k->fields.data[i].grid != 0) return false;
+    for (uint32_t o = 0; o < k->written.len; o++)
+        if (k->written.data[o] > MOST_CHANNELS) return false;
+    Others others = {.chain = c};
+    host_visit(h, c->plan, note_other, &others);
+    Chain with = *c;
+    with.member[with.count++] = h;
+    return !others.made_there && read_inside(&with, t->dst);
+}
+
+/* Where it stands among the members, of which one makes `sum`. */
+typedef enum { RANK_FORWARD, RANK_LAUNCH, RANK_TRANSPOSED, RANK_WEIGHTS, RANK_END, RANKS } Rank;
+
+static Rank rank_of(const Chain *c, const HInstr *h) {
+    if (h->kind == H_LAUNCH) return look_at(c, h, summed(c)).reads ? RANK_END : RANK_LAUNCH;
+    return h->detail == CONV_FORWARD ? RANK_FORWARD : h->detail == CONV_TRANSPOSED ? RANK_TRANSPOSED : RANK_WEIGHTS;
+}
+
+static bool in_rows(const HFunc *f, HReg reg) { return f->regs.data[reg].place == PLACE_ROWS; }
 
 bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t left) {
     if (first->chain == 0) return true;
     if (first->chain > left || first->chain >= MOST_MEMBERS || !is_conv(plan, first, CONV_FORWARD)) return false;
     Chain c = {.plan = plan, .f = f, .member = {first}, .count = 1};
-    for (uint32_t m = 1; m <= first->chain; m++) {
+    bool end = false;
+    for (uint32_t m = 1; m <= first->chain && !end; m++) {
         if (first[m].chain + m != first->chain || (first[m].kind != H_LAUNCH && first[m].kind != H_CONV)) return false;
-        if (!joins(&c, &first[m]) || rank_of(&first[m]) < rank_of(&first[m - 1])) return false;
+        end = m == first->chain && ends(&c, &first[m]);
+        if (end) break;
+        if (!joins(&c, &first[m]) || rank_of(&c, &first[m]) < rank_of(&c, &first[m - 1])) return false;
         c.member[c.count++] = &first[m];
     }
     for (uint32_t m = 0; m < c.count; m++)
         for (uint32_t i = 0; i < makes(plan, c.member[m]); i++)
-            if (f->regs.data[made(c.member[m], i)].place != PLACE_ROWS) return false;
-    return whole(&c);
+            if (!in_rows(f, made(c.member[m], i))) return false;
+    return whole(&c) && end == in_rows(f, summed(&c));
 }
 
 /* ---- finding them ------------------------------------------------------------------------------- */
@@ -271,16 +315,42 @@ static bool find_members(Search *s) {
     return false;
 }
 
+/* The launch that ends the chain, if there is one: what stands before it and needs what members make goes after it. */
+static bool find_end(Search *s) {
+    const HInstr *code = s->block->code.data + s->first;
+    uint32_t left = s->block->code.len - s->first;
+    for (uint32_t k = 1; k < left && k < FAR; k++) {
+        const HInstr *h = &code[k];
+        if (k < s->end && s->part[k] != AFTER) continue;
+        if (host_is_loop(h->kind) || !may_move(h) || h->kind == H_SCATTER || host_in_chain(s->block, s->first + k)) return false;
+        bool late = h->kind == H_EFFECT || (s->after.count && needs(&s->after, h));
+        if (!late && ends(&s->chain, h)) {
+            s->part[k] = MEMBER;
+            s->chain.member[s->chain.count++] = h;
+            if (s->end <= k) s->end = k + 1;
+            return true;
+        }
+        if (k < s->end) continue;
+        s->part[k] = late || needs(&s->chain, h) ? AFTER : BEFORE;
+        if (s->part[k] == BEFORE) continue;
+        if (s->after.count == MOST_MEMBERS) return false;
+        s->after.member[s->after.count++] = h;
+    }
+    return false;
+}
+
 /* What stands among the members goes before them, or after them if it needs what they make. */
 static void move_together(HBlock *block, const Search *s) {
-    HInstr old[FAR], *to = block->code.data + s->first;
+    HInstr old[FAR], *code = block->code.data + s->first, *to = code;
+    Chain moved = s->chain;
     memcpy(old, to, sizeof *old * s->end);
     for (uint32_t k = 0; k < s->end; k++)
         if (s->part[k] == BEFORE) *to++ = old[k];
     uint32_t left = s->chain.count;
-    for (uint32_t rank = 0; rank < 4; rank++)
+    for (uint32_t m = 0; m < s->chain.count; m++) moved.member[m] = old + (s->chain.member[m] - code);
+    for (Rank rank = 0; rank < RANKS; rank++)
         for (uint32_t k = 0; k < s->end; k++) {
-            if (s->part[k] != MEMBER || rank_of(&old[k]) != rank) continue;
+            if (s->part[k] != MEMBER || rank_of(&moved, &old[k]) != rank) continue;
             *to = old[k];
             to++->chain = --left;
         }
@@ -298,6 +368,7 @@ static void chain_block(Plan *plan, HFunc *f, HBlock *block) {
         for (uint32_t m = 0; m < s.chain.count; m++)
             for (uint32_t k = 0; k < makes(plan, s.chain.member[m]); k++)
                 f->regs.data[made(s.chain.member[m], k)].place = PLACE_ROWS;
+        if (find_end(&s)) f->regs.data[summed(&s.chain)].place = PLACE_ROWS;
         move_together(block, &s);
     }
 }

@@ -250,6 +250,7 @@ static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, 
             one += conv->out * CHAIN_PART * lanes;
             one += (block + (double)(last->size[1] + conv->size[1])) * ceil(wide / lanes) * lanes * conv->in;
         }
+        if (m == first->chain && !conv) one += turn * channel * last->in; /* turns of what the launch reads */
         if (!conv || h->detail != CONV_WEIGHTS) continue;
         double cells_apart = fmax(1, fmin(turn, floor(CONV_CHUNK / c->size / fmax(1, extent(c, h->grids[1], 0)))));
         sums += ceil(rows / turn) * ceil(turn / cells_apart) * (double)conv_weights(conv);

@@ -9,18 +9,21 @@
  * make some rows again that another call makes, too. Gradients are summed a chunk of rows at a time, as many as the turns
  * have whoever takes them, and the chunks then in order.
  *
+ * The rows that a launch ends go through it turn by turn (emit_chain_end.c).
+ *
  * What the convolutions read is padded row by row, too, before rows of a turn read it: as many rows as a unit reads are
  * there.
  *
  * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of those that go
- * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are; of gradients,
+ * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are, CONV_MADE: what is made, or
+ * where the turns are; of gradients,
  * CONV_FIRST: where the rows of their field are, if the transposed convolution does not read it, CONV_SCRATCH: where their
  * chunks are. */
 #include "compiler/llvm/emit_chain.h"
 
 const Kernel *chain_kernel(const Emit *e, const HInstr *h) { return e->plan->kernels.data[h->index]; }
 
-static uint32_t launch_words(const Kernel *k) { return CHAIN_FIELDS + k->fields.len + k->scalars; }
+static uint32_t launch_words(const Kernel *k) { return CHAIN_FIELDS + k->fields.len + k->scalars + k->written.len; }
 
 static uint32_t convs_before(const HInstr *first, uint32_t m) {
     uint32_t count = 0;
@@ -73,9 +76,10 @@ static void add_ring(Chain *c, HReg reg, uint32_t m) {
 
 /* Who is what; the transposed convolution has the first ring. */
 static void find_members(Chain *c, Emit *e, const HInstr *first) {
-    *c = (Chain){.e = e, .first = first, .members = first->chain + 1};
+    *c = (Chain){.e = e, .first = first, .members = first->chain + 1, .end = NONE};
     for (uint32_t m = 0; m < c->members; m++)
         if (has_form(&first[m], CONV_TRANSPOSED)) c->last = m;
+    if (first[c->members - 1].kind == H_LAUNCH) c->end = c->members - 1;
     add_ring(c, first[c->last].args[0], c->last);
     for (uint32_t m = 0; m < c->members; m++)
         if (has_form(&first[m], CONV_WEIGHTS)) add_ring(c, first[m].args[1], m);
@@ -128,7 +132,7 @@ static void emit_parts(Chain *c) {
     CE *t = c->to;
     Emit *e = c->e;
     Counting parts;
-    bool direct = c->members == 2 || c->finish.name;
+    bool direct = c->members == 2 + (c->end != NONE) || c->finish.name;
     LLVMValueRef all = cv_times(t, cv_ceil(t, t->m[0], cv_int(t, e->lanes)), e->lanes);
     if (!direct) start_chain_cells(c);
     c->from = cv_loop(t, &parts, cv_int(t, 0), all, (int64_t)CHAIN_PART * e->lanes);
@@ -270,8 +274,10 @@ static uint32_t channels_before(const Chain *c, uint32_t m) {
     return channels;
 }
 
-/* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. */
-static void emit_turn(Chain *c, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done, LLVMValueRef starts) {
+/* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. `turn`: the unit's place, if a
+ * launch reads them. */
+static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done,
+                      LLVMValueRef starts) {
     CE *t = c->to;
     Emit *e = t->e;
     Counting padded, tiles;
@@ -284,8 +290,10 @@ static void emit_turn(Chain *c, LLVMValueRef y, LLVMValueRef end, LLVMValueRef d
     emit_padded_row(c, p, cv_mul(t, conv_ring_row(t, p), rows->y));
     emit_loop_end(e, &padded);
     LLVMBuildStore(e->b, last, done);
-    conv_chain_tile(t, rows->base, cv_loop(t, &tiles, y, end, t->tile.rows));
+    ConvArray to = c->end == NONE ? conv_made_array(t, cv_int(t, 0)) : *turn;
+    conv_chain_tile(t, rows->base, cv_loop(t, &tiles, y, end, t->tile.rows), &to, c->end == NONE ? NULL : y);
     emit_loop_end(e, &tiles);
+    if (c->end != NONE) end_rows(c, turn, y, end);
     emit_sums(c, y, end);
 }
 
@@ -316,12 +324,14 @@ static void emit_units(Chain *c, LLVMValueRef begin, LLVMValueRef stop) {
     Emit *e = t->e;
     Counting turns;
     find_places(c, begin);
+    ConvArray turn = {.base = NULL};
+    if (c->end != NONE) turn = chain_turn(c, begin);
     LLVMValueRef from = cv_mul(t, begin, t->block), to = emit_min(e, cv_mul(t, stop, t->block), t->made[1]);
     LLVMValueRef done = emit_variable(e, e->i64, "done");
     LLVMBuildStore(e->b, from, done);
     LLVMValueRef y = cv_loop(t, &turns, from, to, 0), next = cv_add(t, y, t->turn);
     LLVMValueRef starts = LLVMBuildICmp(e->b, LLVMIntEQ, cv_rem(t, y, t->block), cv_int(t, 0), "");
-    emit_turn(c, y, emit_min(e, next, to), done, starts);
+    emit_turn(c, &turn, y, emit_min(e, next, to), done, starts);
     turns.step = t->turn;
     emit_loop_end(e, &turns);
 }
@@ -360,7 +370,25 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *nam
         chain_finish(&c, name);
     else
         open_chain_cells(&c);
+    if (c.end != NONE) open_chain_end(&c);
     emit_units(&c, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, back);
+    return f;
+}
+
+/* void waiting(words, begin, end): rows of the launch that ends the chain. */
+static LLVMValueRef waiting_function(Emit *e, const HInstr *first, const char *chain) {
+    const char *name = arena_format(e->arena, "%s_waiting", chain);
+    LLVMValueRef f = LLVMGetNamedFunction(e->module, name);
+    if (f) return f;
+    Chain c;
+    Counting units;
+    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
+    f = begin_function(&c, e, first, name);
+    open_chain_end(&c);
+    end_waiting(&c, cv_loop(c.to, &units, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1));
+    emit_loop_end(e, &units);
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, back);
     return f;
@@ -369,9 +397,9 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *nam
 /* ---- in the host program ------------------------------------------------------------------------- */
 
 /* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; padded rows; the
- * parts; rings but the first. */
+ * parts; rings but the first; turns of what is made. */
 typedef struct {
-    LLVMValueRef member[CHAIN_MEMBERS], rows[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], all;
+    LLVMValueRef member[CHAIN_MEMBERS], rows[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], turns, all;
 } Layout;
 
 static LLVMValueRef lines(Emit *e, LLVMValueRef bytes) {
@@ -402,6 +430,8 @@ static Layout lay_out(const Chain *c) {
         l.ring[r] = at;
         at = lines(e, plus(e, at, mul(e, mul(e, conv_ring_numbers(t), t->blocks), size)));
     }
+    l.turns = at;
+    if (c->end != NONE) at = lines(e, plus(e, at, mul(e, mul(e, chain_turn_numbers(c), t->blocks), size)));
     l.all = at;
     return l;
 }
@@ -431,13 +461,15 @@ static void put_conv(HE *h, const Chain *c, const Layout *l, uint32_t m) {
         first = bytes_on(e, h->scratch, l->ring[ring_of(c, in->args[1])]);
     if (in->detail != CONV_WEIGHTS) second = h->regs[in->args[1]].value;
     made = in->detail == CONV_FORWARD ? bytes_on(e, h->scratch, l->rows[m]) : field_place(h, in->dst);
+    if (in->detail == CONV_TRANSPOSED && c->end != NONE) made = bytes_on(e, h->scratch, l->turns);
     LLVMValueRef words[CONV_OPERANDS] = {
         grid_at(e, h->grids, in->grids[0]),   grid_at(e, h->grids, in->grids[1]), first, second, made,
         bytes_on(e, h->scratch, l->member[m])};
     for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
 }
 
-static void put_launch(HE *h, const HInstr *in, uint32_t word) {
+/* `writes`: to whole fields. */
+static void put_launch(HE *h, const HInstr *in, uint32_t word, bool writes) {
     Emit *e = h->e;
     const Kernel *k = chain_kernel(e, in);
     put_word(h, word + CHAIN_GRID, grid_at(e, h->grids, in->grids[0]));
@@ -451,6 +483,8 @@ static void put_launch(HE *h, const HInstr *in, uint32_t word) {
         put_word(h, word + CHAIN_FIELDS + k->fields.len + i,
                  in->scalars[i] == NONE ? to_real(e, constant_f64(h, in->scalar_constant[i]))
                                         : h->regs[in->scalars[i]].value);
+    for (uint32_t i = 0; writes && i < k->written.len; i++)
+        put_word(h, word + CHAIN_FIELDS + k->fields.len + k->scalars + i, field_place(h, in->outputs[i]));
 }
 
 static LLVMValueRef chain_work(HE *h, const Chain *c) {
@@ -466,7 +500,7 @@ static LLVMValueRef chain_work(HE *h, const Chain *c) {
     return work;
 }
 
-/* Stages of convolutions that come before the chain, or after it. */
+/* Stages of convolutions that come before the chain, or after it; the launch that ends a chain sees to what is made. */
 static void launch_stages(HE *h, const Chain *c, LLVMValueRef words, bool after) {
     for (uint32_t m = 0; m < c->members; m++) {
         const HInstr *in = &c->first[m];
@@ -476,7 +510,7 @@ static void launch_stages(HE *h, const Chain *c, LLVMValueRef words, bool after)
         uint32_t count = emit_conv_launches(h->e, in, true, grid_at(h->e, h->grids, in->grids[0]),
                                             grid_at(h->e, h->grids, in->grids[1]), h->words, stages);
         for (uint32_t i = 0; i < count; i++)
-            if (stages[i].folds == after) launch(h, stages[i].function, stages[i].units, stages[i].work);
+            if (stages[i].folds == after && !(after && c->end != NONE)) launch(h, stages[i].function, stages[i].units, stages[i].work);
     }
     h->words = words;
 }
@@ -508,7 +542,7 @@ void emit_chain(HE *h, const HInstr *first) {
     Layout l = lay_out(&c);
     for (uint32_t m = 0; m < c.members; m++) {
         if (first[m].kind == H_LAUNCH) {
-            put_launch(h, &first[m], words_before(e->plan, first, m));
+            put_launch(h, &first[m], words_before(e->plan, first, m), m == c.end);
             continue;
         }
         h->words = words_at(e, words, CONV_LAUNCH_WORDS * convs_before(first, m));
@@ -518,5 +552,7 @@ void emit_chain(HE *h, const HInstr *first) {
     launch_stages(h, &c, words, false);
     launch(h, chain_function(e, first, name), c.to->blocks, chain_work(h, &c));
     launch_stages(h, &c, words, true);
+    if (c.end != NONE && end_waits(&c))
+        launch(h, waiting_function(e, first, name), emit_i64(e, END_UNITS), end_work(h, &c));
     launch_totals(h, &c, name);
 }

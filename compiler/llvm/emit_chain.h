@@ -1,6 +1,7 @@
 /* emit_chain: what the two files that emit chains share. Private to compiler/llvm.
  *
- * emit_chain.c has rows and turns, emit_chain_cells.c the pointwise launches. */
+ * emit_chain.c has rows and turns, emit_chain_end.c the rows of the launch that ends a chain, emit_chain_cells.c the cells of
+ * pointwise launches. */
 #ifndef PDN_LLVM_EMIT_CHAIN_H
 #define PDN_LLVM_EMIT_CHAIN_H
 
@@ -21,6 +22,7 @@ typedef struct {
     Emit *e;
     const HInstr *first;
     uint32_t members, last;        /* last: the transposed convolution */
+    uint32_t end;                  /* the launch that reads what that makes; NONE: there is none */
     CE conv[CHAIN_MEMBERS];        /* by member */
     CE *to;                        /* of the transposed convolution */
     ConvArray made[CHAIN_MEMBERS]; /* the parts, by member */
@@ -30,6 +32,7 @@ typedef struct {
     LLVMValueRef filled[CHAIN_MEMBERS], first_row[CHAIN_MEMBERS]; /* variables: padded rows that are there end, and begin */
     LLVMValueRef x, y, mask;  /* cells x … of row y; mask: lanes that are there, or NULL */
     LLVMValueRef *values[CHAIN_MEMBERS], **memo[CHAIN_MEMBERS], *scalars[CHAIN_MEMBERS];
+    ConvArray row;   /* what the transposed convolution makes, for the launch that reads it: the cells of row y */
     uint32_t vectors; /* of cells that are worked on together */
     LLVMValueRef total[CHAIN_TOTALS]; /* variables, of the launch that has totals */
     ConvFinish finish;                /* its only launch, in the tiles of its only convolution; name NULL: it does not do */
@@ -40,7 +43,7 @@ typedef struct {
 const Kernel *chain_kernel(const Emit *e, const HInstr *h);
 /* A word of member m. */
 LLVMValueRef chain_word(const Chain *c, LLVMTypeRef type, uint32_t m, uint32_t word);
-enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS }; /* words of a launch; then its numbers */
+enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS }; /* words of a launch; then its numbers, what it writes */
 
 /* ---- emit_chain_cells.c ---- */
 
@@ -53,5 +56,22 @@ void open_chain_cells(Chain *c); /* where the function begins */
 void start_chain_cells(Chain *c);
 void emit_chain_cells(Chain *c, LLVMValueRef end); /* cells [c->from, end), or as many of these as there are */
 void finish_chain_cells(Chain *c);
+/* Row c->y of the launch that ends the chain, from c->row. */
+void open_chain_end(Chain *c); /* where a function begins */
+void emit_chain_end(Chain *c);
+
+/* ---- emit_chain_end.c: the launch that ends a chain, by rows ---- */
+
+/* Of the places for a turn of a unit: numbers; one of them. */
+LLVMValueRef chain_turn_numbers(const Chain *c);
+ConvArray chain_turn(Chain *c, LLVMValueRef unit);
+/* Rows [y, end) of what the transposed convolution makes, which stand in `turn`: the launch for those that are finished; others,
+ * which are near the ends or ghosts, go to the scratch. */
+void end_rows(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end);
+/* Does the launch have rows that wait for others? These are done after all units, in as many units, by the body. */
+bool end_waits(const Chain *c);
+enum { END_UNITS = 2 };
+void end_waiting(Chain *c, LLVMValueRef unit);
+LLVMValueRef end_work(HE *h, const Chain *c);
 
 #endif

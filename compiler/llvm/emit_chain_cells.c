@@ -14,15 +14,28 @@ static uint32_t written_at(const Chain *c, uint32_t m, HReg reg) {
     return NONE;
 }
 
+static LLVMValueRef masked(Emit *e, const char *name, LLVMTypeRef v, LLVMValueRef *args) {
+    LLVMTypeRef types[2] = {v, e->ptr};
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, 2);
+    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->context, id, types, 2), f, args, 4, "");
+}
+
 static LLVMValueRef load_there(Chain *c, LLVMValueRef at) {
     Emit *e = c->e;
     LLVMTypeRef v = cv_vector(c->to);
     if (!c->mask) return cv_load(c->to, v, at);
     LLVMValueRef args[4] = {at, LLVMConstInt(e->i32, e->size, false), c->mask, LLVMConstNull(v)};
-    LLVMTypeRef types[2] = {v, e->ptr};
-    unsigned id = LLVMLookupIntrinsicID("llvm.masked.load", 16);
-    LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, 2);
-    return LLVMBuildCall2(e->b, LLVMIntrinsicGetType(e->context, id, types, 2), f, args, 4, "");
+    return masked(e, "llvm.masked.load", v, args);
+}
+
+static void store_there(Chain *c, LLVMValueRef v, LLVMValueRef at) {
+    Emit *e = c->e;
+    LLVMValueRef args[4] = {v, at, LLVMConstInt(e->i32, e->size, false), c->mask};
+    if (c->mask)
+        masked(e, "llvm.masked.store", cv_vector(c->to), args);
+    else
+        cv_store(c->to, v, at);
 }
 
 /* Is the register made by a convolution before member m? NONE: by none. */
@@ -38,20 +51,29 @@ static LLVMValueRef load_made(Chain *c, uint32_t conv, uint32_t channel) {
     return cv_load(t, cv_vector(t), cv_at(t, row, cv_sub(t, c->x, c->from)));
 }
 
+/* The cells of a channel of a field as a whole, on the grid of member m. */
+static LLVMValueRef cells_at(Chain *c, uint32_t m, LLVMValueRef base, uint32_t channel) {
+    CE *t = c->to;
+    Emit *e = c->e;
+    LLVMValueRef grid = chain_word(c, e->ptr, m, CHAIN_GRID);
+    LLVMValueRef at = cv_times(t, emit_word(e, e->i64, grid, GRID_CHANNEL, "channel"), channel);
+    at = cv_add(t, at, cv_mul(t, c->y, emit_word(e, e->i64, grid, GRID_STRIDE + 1, "y")));
+    return cv_at(t, base, cv_add(t, at, c->x));
+}
+
 /* A channel of a field that member m reads, at the cells. */
 static LLVMValueRef load_field(Chain *c, uint32_t m, uint32_t field, uint32_t channel) {
     CE *t = c->to;
     Emit *e = c->e;
     HReg reg = c->first[m].fields[field];
+    if (m == c->end && reg == c->first[c->last].dst)
+        return cv_load(t, cv_vector(t), cv_at(t, c->row.base, cv_add(t, cv_times(t, c->row.channel, channel), c->x)));
     if (convolution_of(c, reg) != NONE) return load_made(c, convolution_of(c, reg), channel);
     for (uint32_t k = 0; k < m; k++) {
         uint32_t at = written_at(c, k, reg);
         if (at != NONE) return c->values[k][at + channel];
     }
-    LLVMValueRef grid = chain_word(c, e->ptr, m, CHAIN_GRID), base = chain_word(c, e->ptr, m, CHAIN_FIELDS + field);
-    LLVMValueRef at = cv_times(t, emit_word(e, e->i64, grid, GRID_CHANNEL, "channel"), channel);
-    at = cv_add(t, at, cv_mul(t, c->y, emit_word(e, e->i64, grid, GRID_STRIDE + 1, "y")));
-    return load_there(c, cv_at(t, base, cv_add(t, at, c->x)));
+    return load_there(c, cells_at(c, m, chain_word(c, e->ptr, m, CHAIN_FIELDS + field), channel));
 }
 
 /* A number that member m is given, in all lanes; or its reciprocal. */
@@ -211,7 +233,7 @@ static void emit_launch_cells(Chain *c, uint32_t m) {
 
 /* All launches at some cells. */
 static void emit_cells_of(Chain *c) {
-    for (uint32_t m = 0; m < c->members; m++) {
+    for (uint32_t m = 0; m < c->last; m++) {
         const HInstr *h = &c->first[m];
         if (h->kind == H_LAUNCH) emit_launch_cells(c, m);
         if (h->kind != H_CONV || h->detail != CONV_FORWARD) continue;
@@ -222,7 +244,7 @@ static void emit_cells_of(Chain *c) {
 }
 
 static bool reads_outside(const Chain *c) {
-    for (uint32_t m = 0; m < c->members; m++) {
+    for (uint32_t m = 0; m < c->last; m++) {
         const Kernel *k = c->first[m].kind == H_LAUNCH ? chain_kernel(c->e, &c->first[m]) : NULL;
         if (k && k->reductions.len) return true;
         for (KNode n = 1; k && n < k->nodes.len; n++) {
@@ -237,12 +259,12 @@ static bool reads_outside(const Chain *c) {
 }
 
 void start_chain_cells(Chain *c) {
-    for (uint32_t m = 0; m < c->members; m++)
+    for (uint32_t m = 0; m < c->last; m++)
         if (c->first[m].kind == H_LAUNCH) start_totals(c, m);
 }
 
 /* The cells of a last vector that are there. */
-static void emit_last_cells(Chain *c, LLVMValueRef n) {
+static void emit_last_cells(Chain *c, LLVMValueRef n, void (*body)(Chain *)) {
     CE *t = c->to;
     Emit *e = c->e;
     Guard g;
@@ -251,30 +273,34 @@ static void emit_last_cells(Chain *c, LLVMValueRef n) {
     cv_when(t, &g, cv_less(t, c->x, n));
     LLVMValueRef left = emit_splat(e, cv_sub(t, n, c->x));
     c->mask = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMConstVector(lane, e->lanes), left, "");
-    emit_cells_of(c);
+    body(c);
     c->mask = NULL;
     cv_end(t, &g);
 }
 
-void emit_chain_cells(Chain *c, LLVMValueRef end) {
+/* Cells [from, n), in whole vectors; beyond n there is room for them, or there is not. */
+static void emit_vectors(Chain *c, LLVMValueRef from, LLVMValueRef n, bool room, void (*body)(Chain *)) {
     CE *t = c->to;
     Emit *e = c->e;
     Counting cells;
-    bool outside = reads_outside(c); /* rows of the chain have room for whole vectors; others and totals do not */
-    LLVMValueRef n = emit_min(e, end, t->m[0]);
     e->in_kernel = true;
-    c->x = cv_loop(t, &cells, c->from, outside ? cv_plus(t, n, 1 - (int64_t)e->lanes) : n, e->lanes);
-    emit_cells_of(c);
+    c->x = cv_loop(t, &cells, from, room ? n : cv_plus(t, n, 1 - (int64_t)e->lanes), e->lanes);
+    body(c);
     emit_loop_end(e, &cells);
-    if (outside) {
+    if (!room) {
         c->x = LLVMBuildLoad2(e->b, e->i64, cells.variable, "");
-        emit_last_cells(c, n);
+        emit_last_cells(c, n, body);
     }
     e->in_kernel = false;
 }
 
+void emit_chain_cells(Chain *c, LLVMValueRef end) {
+    LLVMValueRef n = emit_min(c->e, end, c->to->m[0]);
+    emit_vectors(c, c->from, n, !reads_outside(c), emit_cells_of); /* rows of the chain have room */
+}
+
 void finish_chain_cells(Chain *c) {
-    for (uint32_t m = 0; m < c->members; m++)
+    for (uint32_t m = 0; m < c->last; m++)
         if (c->first[m].kind == H_LAUNCH) finish_totals(c, m);
 }
 
@@ -312,7 +338,8 @@ static KNode written_node(const Kernel *k, uint32_t channel) {
 }
 
 bool chain_by_channel(const Chain *c) {
-    if (c->members != 3 || c->first[0].kind != H_CONV || c->first[FINISHER].kind != H_LAUNCH || c->last != 2) return false;
+    if (c->last != 2 || c->members != 3 + (c->end != NONE) || c->first[0].kind != H_CONV || c->first[FINISHER].kind != H_LAUNCH)
+        return false;
     const Kernel *k = chain_kernel(c->e, &c->first[FINISHER]);
     if (k->reductions.len || k->written.len != 1 || k->written.data[0] != c->conv[0].p.out) return false;
     KNode *same = mem_alloc(sizeof *same * k->nodes.len), first = written_node(k, 0);
@@ -366,18 +393,42 @@ void chain_finish(Chain *c, const char *name) {
     }
 }
 
+static void open_launch(Chain *c, uint32_t m) {
+    Emit *e = c->e;
+    const Kernel *k = chain_kernel(e, &c->first[m]);
+    c->scalars[m] = ARENA_ARRAY(e->arena, LLVMValueRef, 2 * k->scalars + 1);
+    for (uint32_t i = 0; i < k->scalars; i++) {
+        LLVMValueRef x = chain_word(c, e->real, m, CHAIN_FIELDS + k->fields.len + i);
+        c->scalars[m][i] = emit_splat(e, x);
+        c->scalars[m][k->scalars + i] = emit_splat(e, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""));
+    }
+}
+
 void open_chain_cells(Chain *c) {
     Emit *e = c->e;
-    for (uint32_t m = 0; m < c->members; m++) {
+    for (uint32_t m = 0; m < c->last; m++) {
         if (c->first[m].kind != H_LAUNCH) continue;
         const Kernel *k = chain_kernel(e, &c->first[m]);
-        c->scalars[m] = ARENA_ARRAY(e->arena, LLVMValueRef, 2 * k->scalars + 1);
-        for (uint32_t i = 0; i < k->scalars; i++) {
-            LLVMValueRef x = chain_word(c, e->real, m, CHAIN_FIELDS + k->fields.len + i);
-            c->scalars[m][i] = emit_splat(e, x);
-            c->scalars[m][k->scalars + i] = emit_splat(e, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""));
-        }
+        open_launch(c, m);
         for (uint32_t i = 0; i < k->reductions.len; i++)
             c->total[i] = emit_variable(e, LLVMVectorType(total_type(c, k->reductions.data[i].op), e->lanes), "total");
     }
 }
+
+/* ---- the launch that ends the chain -------------------------------------------------------------------- */
+
+void open_chain_end(Chain *c) { open_launch(c, c->end); }
+
+static void emit_end_cells(Chain *c) {
+    const Kernel *k = chain_kernel(c->e, &c->first[c->end]);
+    c->vectors = 1;
+    c->memo[c->end] = ARENA_ARRAY(c->e->arena, LLVMValueRef *, k->nodes.len);
+    for (uint32_t i = 0; i < k->outputs.len; i++) {
+        const KOutput *out = &k->outputs.data[i];
+        uint32_t word = CHAIN_FIELDS + k->fields.len + k->scalars + out->field;
+        LLVMValueRef v = evaluate(c, c->end, out->node)[0];
+        store_there(c, v, cells_at(c, c->end, chain_word(c, c->e->ptr, c->end, word), out->channel));
+    }
+}
+
+void emit_chain_end(Chain *c) { emit_vectors(c, cv_int(c->to, 0), c->to->n[0], false, emit_end_cells); }

@@ -101,10 +101,14 @@ void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLV
 
 /* Of a chain: cells [from, end) of row `y`, whole vectors, of all channels of what FORWARD makes, to `to`, where they begin,
  * as c->finish, with this context, leaves them.
- * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from a ring of padded rows at x. */
+ * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from a ring of padded rows at x, to `to`, where row `first`
+ * begins. */
 void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
                      LLVMValueRef context);
-void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y);
+void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to, LLVMValueRef first);
+/* Rows [from, end) of all channels that TRANSPOSED makes, in c->folded, with the ghosts that belong to their cells. */
+void conv_chain_fold(CE *c, LLVMValueRef from, LLVMValueRef end);
+void conv_fold_row(CE *c, LLVMValueRef row); /* the ghosts of a row along x, which begins with them */
 /* Padded row `row` of all channels of what FORWARD reads, to its place after c->rows_at. */
 void conv_chain_fill(CE *c, LLVMValueRef row);
 LLVMValueRef conv_ring_numbers(CE *c);               /* of the padded rows of a unit */
@@ -154,6 +158,7 @@ typedef struct {
     LLVMValueRef tile, x, offsets, weights, depth, valid;
     LLVMValueRef context, first; /* of c->finish; the first channel */
     ConvArray to; /* base: of its first channel and plane */
+    LLVMValueRef from; /* the row that begins there; NULL: 0 */
 } ConvGather;
 /* Where a phase of what is made goes. */
 ConvArray conv_made_array(CE *c, LLVMValueRef phase);

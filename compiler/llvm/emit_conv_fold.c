@@ -77,8 +77,7 @@ typedef struct {
     LLVMValueRef from, end;
 } FoldRows;
 
-/* The ghosts of a row along x. */
-static void fold_row(CE *c, LLVMValueRef row) {
+void conv_fold_row(CE *c, LLVMValueRef row) {
     for (int side = 0; side < 2; side++) {
         bool minus = c->conv->sides[0][side] == SIDE_ODD;
         LLVMValueRef ghost, cell;
@@ -101,7 +100,7 @@ static void fold_ghost_rows(CE *c, const FoldRows *f, LLVMValueRef plane) {
         LLVMValueRef after = LLVMBuildICmp(c->e->b, LLVMIntSGE, y, f->from, "");
         cv_when(c, &g, LLVMBuildAnd(c->e->b, after, cv_less(c, y, f->end), ""));
         LLVMValueRef row = cv_at(c, plane, cv_mul(c, ghost, f->x->y));
-        fold_row(c, row);
+        conv_fold_row(c, row);
         RowOp op = c->conv->sides[1][side] == SIDE_ODD ? ROW_SUBTRACT : ROW_ADD;
         LLVMValueRef inside = cv_int(c, c->p.axis[0].ghost[0]);
         conv_move_row(c, op, cv_at(c, cv_at(c, plane, cv_mul(c, cell, f->x->y)), inside), cv_at(c, row, inside), c->n[0]);
@@ -133,6 +132,27 @@ LLVMValueRef conv_fold_blocks(CE *c) {
     return c->p.made_phases > 1 ? cv_int(c, 1) : cv_ceil(c, c->n[1], cv_int(c, FOLD_ROWS));
 }
 
+/* Ghosts along x and y of the rows of the block, and of the rows that stand for some of them. */
+static void fold_rows(CE *c, const FoldRows *f) {
+    Counting kz, ky;
+    LLVMValueRef zero = cv_int(c, 0), planes = cv_plus(c, c->n[2], c->p.axis[2].ghost[0] + c->p.axis[2].ghost[1]);
+    LLVMValueRef z = cv_loop(c, &kz, zero, planes, 1), plane = cv_mul(c, z, f->x->z);
+    conv_fold_row(c, cv_at(c, row_inside(c, f, cv_loop(c, &ky, f->from, f->end, 1)), plane));
+    emit_loop_end(c->e, &ky);
+    fold_ghost_rows(c, f, cv_at(c, f->x->base, plane));
+    emit_loop_end(c->e, &kz);
+}
+
+void conv_chain_fold(CE *c, LLVMValueRef from, LLVMValueRef end) {
+    Counting channels;
+    ConvArray x = c->folded;
+    FoldRows f = {.x = &x, .from = from, .end = end};
+    LLVMValueRef o = cv_loop(c, &channels, cv_int(c, 0), cv_int(c, c->p.out), 1);
+    x.base = cv_at(c, conv_scratch(c, c->folded.base), cv_mul(c, o, x.channel));
+    fold_rows(c, &f);
+    emit_loop_end(c->e, &channels);
+}
+
 /* A unit: a block of rows of a channel. */
 void conv_fold(CE *c, LLVMValueRef unit) {
     ConvArray x = c->folded, to = conv_array(c, 0, conv_word(c, CONV_MADE));
@@ -146,16 +166,11 @@ void conv_fold(CE *c, LLVMValueRef unit) {
         f.end = emit_min(c->e, cv_plus(c, f.from, FOLD_ROWS), c->n[1]);
     }
     Counting kz, ky;
-    LLVMValueRef planes = cv_plus(c, c->n[2], c->p.axis[2].ghost[0] + c->p.axis[2].ghost[1]);
-    LLVMValueRef z = cv_loop(c, &kz, zero, planes, 1), plane = cv_mul(c, z, x.z);
-    fold_row(c, cv_at(c, row_inside(c, &f, cv_loop(c, &ky, f.from, f.end, 1)), plane));
-    emit_loop_end(c->e, &ky);
-    fold_ghost_rows(c, &f, cv_at(c, x.base, plane));
-    emit_loop_end(c->e, &kz);
+    fold_rows(c, &f);
     LLVMValueRef y = cv_loop(c, &ky, f.from, f.end, 1), row = row_inside(c, &f, y);
     row = cv_at(c, row, cv_int(c, c->p.axis[0].ghost[0]));
     fold_planes(c, &f, row);
-    z = cv_loop(c, &kz, zero, c->n[2], 1);
+    LLVMValueRef z = cv_loop(c, &kz, zero, c->n[2], 1);
     LLVMValueRef from = cv_mul(c, cv_plus(c, z, c->p.axis[2].ghost[0]), x.z);
     LLVMValueRef at = cv_add(c, cv_mul(c, channel, to.channel), cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
     conv_move_row(c, ROW_COPY, cv_at(c, to.base, at), cv_at(c, row, from), c->n[0]);

@@ -133,7 +133,8 @@ static void emit_row_tile(CE *c, const ConvGather *g, const RowTile *t, LLVMValu
     LLVMValueRef from = emit_max(e, at, zero), end = cv_if(c, t->last, c->made[0], cv_add(c, at, width));
     LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntSGE, at, zero, "");
     LLVMValueRef direct = LLVMBuildAnd(e->b, inside, LLVMBuildNot(e->b, t->last, ""), "");
-    LLVMValueRef to = cv_at(c, g->to.base, cv_mul(c, y, g->to.y)), args[R_COUNT];
+    LLVMValueRef args[R_COUNT], row_of = g->from ? cv_sub(c, y, g->from) : y;
+    LLVMValueRef to = cv_at(c, g->to.base, cv_mul(c, row_of, g->to.y));
     args[R_X] = cv_at(c, g->x, t->x);
     args[R_OFFSETS] = g->offsets;
     args[R_WEIGHTS] = g->weights;
@@ -193,14 +194,13 @@ void conv_gather_rows(CE *c, const ConvGather *g, LLVMValueRef y) {
     emit_loop_end(e, &tiles);
 }
 
-void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y) {
+void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to, LLVMValueRef first) {
     Counting channels;
     LLVMValueRef zero = cv_int(c, 0);
-    ConvGather g = {.offsets = conv_offsets(c, zero), .x = x};
+    ConvGather g = {.offsets = conv_offsets(c, zero), .x = x, .to = *to, .from = first};
     LLVMValueRef o = cv_loop(c, &channels, zero, cv_int(c, c->p.out), 1);
     g.weights = conv_packed(c, zero, o);
-    g.to = conv_made_array(c, zero);
-    g.to.base = cv_at(c, g.to.base, cv_mul(c, o, g.to.channel));
+    g.to.base = cv_at(c, to->base, cv_mul(c, o, to->channel));
     conv_gather_rows(c, &g, y);
     emit_loop_end(c->e, &channels);
 }

@@ -257,10 +257,11 @@ Test(code_conv, chains) {
                      c.m, c.f, OP_SUB, u,
                      graph_binary(c.m, c.f, OP_DIV, back, graph_const(c.m, c.f, 50), SPAN_NONE),
                      SPAN_NONE));
+        if (trial % 3 == 0) show(&c, graph_binary(c.m, c.f, OP_MUL, u, back, SPAN_NONE));
         prepare(&c, false, 1);
         Arena *arena = arena_new();
         Plan *plan = plan_make(c.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
-        cr_expect(mentions(plan, trial % 5 ? "chain 2" : "chain 1"), "%s: no chain",
+        cr_expect(mentions(plan, trial % 5 ? "chain 3" : "chain 2"), "%s: no chain, or it does not end in the launch",
                   describe(&conv, extent));
         if (trial < 8) reads_back(plan, arena);
         covers_scratch(&c, plan, describe(&conv, extent));
@@ -294,18 +295,51 @@ Test(code_conv, chains_backwards) {
         Node v = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE);
         Node h = graph_add(c.m, c.f, OP_CONV, (Node[]){g, w}, 2, id, 0, SPAN_NONE);
         Node flux = flux_of(&c, v, NODE_NONE, 1), slope = graph_binary(c.m, c.f, OP_MUL, h, flux, SPAN_NONE);
-        show(&c, graph_add(c.m, c.f, OP_CONVT, (Node[]){slope, w}, 2, id, 0, SPAN_NONE));
+        Node back = graph_add(c.m, c.f, OP_CONVT, (Node[]){slope, w}, 2, id, 0, SPAN_NONE);
+        show(&c, trial % 2 ? graph_binary(c.m, c.f, OP_SUB, g, back, SPAN_NONE) : back);
         show(&c, graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, slope, slope, SPAN_NONE), SPAN_NONE));
         show(&c, graph_add(c.m, c.f, OP_CONVW, (Node[]){g, flux}, 2, id, 0, SPAN_NONE));
         show(&c, graph_add(c.m, c.f, OP_CONVW, (Node[]){u, slope}, 2, id, 0, SPAN_NONE));
         prepare(&c, false, 1);
         Arena *arena = arena_new();
         Plan *plan = plan_make(c.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
-        cr_expect(mentions(plan, "chain 5"), "%s: no chain", describe(&conv, extent));
+        cr_expect(mentions(plan, trial % 2 ? "chain 6" : "chain 5"), "%s: no chain", describe(&conv, extent));
         covers_scratch(&c, plan, describe(&conv, extent));
         if (trial == 0) reads_back(plan, arena);
         arena_free(arena);
         check(&c, describe(&conv, extent));
+    }
+}
+
+/* A launch ends a chain if it alone reads what the transposed convolution makes, and nothing that waits for the whole chain. */
+Test(code_conv, ends_of_chains) {
+    static const struct {
+        const char *what, *chain;
+    } list[] = {{"a launch that waits for nothing", "chain 3"},
+                {"what is made is a result, too", "chain 2"},
+                {"the launch reads a total of the chain", "chain 2"},
+                {"the launch makes a total", "chain 2"},
+                {"the launch reads neighbours", "chain 2"}};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        Conv conv = {.rank = 2, .in = 1, .out = 4, .groups = 1, .size = {5, 3, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+        for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = SIDE_EVEN;
+        Case c = start(2, (int64_t[]){37, 50});
+        ConvId id = graph_conv(c.m, &conv);
+        Node u = input_of(&c, type_field(c.grid, 1), 1), w = input_of(&c, type_field(graph_row(c.m, 60), 1), 2);
+        Node v = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE), t = flux_of(&c, v, NODE_NONE, 1);
+        Node back = graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE), factor = graph_const(c.m, c.f, 0.1);
+        if (i == 1) show(&c, back);
+        if (i == 2) factor = graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, t, t, SPAN_NONE), SPAN_NONE);
+        Node made = graph_binary(c.m, c.f, OP_SUB, u, graph_binary(c.m, c.f, OP_MUL, back, factor, SPAN_NONE), SPAN_NONE);
+        if (i == 4) made = graph_add(c.m, c.f, OP_STENCIL, &back, 1, laplacian(&c, SIDE_EVEN), 0, SPAN_NONE);
+        show(&c, i == 3 ? graph_unary(c.m, c.f, OP_SUM, made, SPAN_NONE) : made);
+        Arena *arena = arena_new();
+        prepare(&c, false, 1);
+        Plan *plan = plan_make(c.m, &(PlanOptions){.fma = true}, arena);
+        cr_expect(mentions(plan, list[i].chain), "%s: no %s", list[i].what, list[i].chain);
+        cr_expect(i == 0 || !mentions(plan, "chain 3"), "%s: it ends the chain", list[i].what);
+        arena_free(arena);
+        check(&c, list[i].what);
     }
 }
 
@@ -485,7 +519,7 @@ Test(code_conv, costs) {
 }
 
 /* A convolution and its transposes in a loop: states that rotate, results that are convolutions. */
-Test(code_conv, in_loops_and_as_results) {
+static void loop_of_convolutions(bool residual) {
     Conv conv = {.rank = 2,
                  .in = 1,
                  .out = 4,
@@ -506,7 +540,8 @@ Test(code_conv, in_loops_and_as_results) {
     Node back = graph_add(c.m, body, OP_CONVT, (Node[]){t, k}, 2, id, 0, SPAN_NONE);
     Node slope = graph_add(c.m, body, OP_CONVW, (Node[]){x, t}, 2, id, 0, SPAN_NONE);
     Node small = graph_binary(c.m, body, OP_MUL, slope, graph_const(c.m, body, 1e-4), SPAN_NONE);
-    vec_push(&graph_get(c.m, body)->results, back);
+    Node next = graph_binary(c.m, body, OP_SUB, x, graph_binary(c.m, body, OP_MUL, back, graph_const(c.m, body, 0.05), SPAN_NONE), SPAN_NONE);
+    vec_push(&graph_get(c.m, body)->results, residual ? next : back);
     vec_push(&graph_get(c.m, body)->results, graph_binary(c.m, body, OP_SUB, k, small, SPAN_NONE));
     Loop loop = {.body = body, .states = 2, .stride = 1};
     Node steps = graph_const(c.m, c.f, 5);
@@ -514,7 +549,12 @@ Test(code_conv, in_loops_and_as_results) {
                        SPAN_NONE);
     show(&c, graph_result(c.m, c.f, l, 0));
     show(&c, graph_result(c.m, c.f, l, 1));
-    check(&c, "convolutions in a loop");
+    check(&c, residual ? "residual blocks in a loop" : "convolutions in a loop");
+}
+
+Test(code_conv, in_loops_and_as_results) {
+    loop_of_convolutions(false);
+    loop_of_convolutions(true);
 }
 
 Test(code_conv, plans_read_back) {
