@@ -228,6 +228,7 @@ void executables_free(Execution *x) {
     for (uint32_t i = 0; i < x->programs.len; i++) code_free((Code *)x->programs.data[i]->code);
     vec_free(&x->programs);
     for (uint32_t i = 0; i < x->kept.len; i++) free(x->kept.data[i]);
+    free(x->workspace.memory);
     vec_free(&x->kept);
     vec_free(&x->told);
 }
@@ -411,7 +412,6 @@ int run_experiment(Execution *x) {
     if (o->interpret) {
         status = run_interpreted(&r, NULL, 0, NULL);
     } else {
-        Workspace w = {0};
         const Executable *p = executable_get(x, m->main);
         const void **inputs = calloc(m->inputs.len + 1, sizeof *inputs);
         PdnStack *stacks = calloc(m->inputs.len + 1, sizeof *stacks);
@@ -421,8 +421,7 @@ int run_experiment(Execution *x) {
             inputs[i] = m->inputs.data[i].type.kind == TYPE_STACK ? (const void *)&stacks[i]
                                                                   : x->inputs[i].data;
         }
-        status = p ? run_executable(&r, p, inputs, NULL, &w) : 1;
-        free(w.memory);
+        status = p ? run_executable(&r, p, inputs, NULL, &x->workspace) : 1;
         free(inputs);
         free(stacks);
     }

@@ -11,6 +11,12 @@
 
 typedef struct Executable Executable; /* a function of the module, compiled: engine.c */
 
+/* Scratch memory of runs, kept from one to the next. */
+typedef struct {
+    void *memory;
+    uint64_t bytes;
+} Workspace;
+
 /* One run of one experiment or test. */
 typedef struct {
     Session *session;
@@ -30,6 +36,7 @@ typedef struct {
     int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
     PdnThreads *threads; /* as many as --threads says, else the machine has */
     PdnRooms *rooms;     /* as for pdn_relay */
+    Workspace workspace; /* of the experiment, which may run several times */
     VEC(void *) kept; /* memory of values that tasks gave */
     VEC(uint64_t) told; /* loops of which --time has told what they kept: function and number */
     struct Profile *profile; /* where times are added; NULL: nothing is timed */
@@ -126,11 +133,6 @@ void inputs_free(Execution *x);
 
 /* ---- engine.c: machine code, or the interpreter ---- */
 bool engine_has_fma(void);
-/* Scratch memory of runs, kept from one to the next. */
-typedef struct {
-    void *memory;
-    uint64_t bytes;
-} Workspace;
 /* Grids of the module with all extents; those of `grid` (GRID_NONE: none) are `extent`. From calloc. */
 PdnGrid *describe_grids(const Module *m, GridId grid, const int64_t *extent);
 /* The function compiled, once; NULL after a message, and where it is interpreted. */
