@@ -33,10 +33,10 @@ typedef struct {
     int64_t low, high;
 } Span;
 
-/* Rows are those of the slowest axis, lines those of the one below: columns in 2D. */
+/* Rows are those of the slowest axis, lines those of the one below: columns in 2D. In 1D, rows are the units of a launch. */
 typedef struct {
     const PdnRelay *relay;
-    int64_t rows, lines, line_bytes, grain; /* strips are multiples of `grain` lines */
+    int64_t rows, lines, row_bytes, line_bytes, grain; /* strips are multiples of `grain` lines */
     int64_t block, strips, strip, parts;
     int64_t lead[PDN_RELAY_STAGES],
         halo[PDN_RELAY_STAGES];     /* rows that a stage is ahead; lines on either side */
@@ -45,7 +45,7 @@ typedef struct {
     bool always;
     int64_t most_halo, beside; /* lines beside a strip: of stages; nobody's */
     PdnGrid grid;              /* strides of rings */
-    int64_t ring_bytes;
+    int64_t ring_row, ring_bytes;
     Room *room;                /* as many as threads */
     atomic_flag *taken;        /* of each: by a thread */
     int rooms;
@@ -88,8 +88,7 @@ static Span cut(int64_t low, int64_t high, int64_t rows) {
 /* Tells who reads or makes a field where it is: as if all its rows and lines stood there. */
 static void point(Unit *u, int64_t field, int64_t stage, int64_t word, int64_t first_row) {
     const Blocking *b = u->blocking;
-    int64_t size = b->relay->size, rank = b->relay->fields[field].rank;
-    int64_t row = b->grid.stride[rank - 1] * size, from = first_row < 0 ? 0 : first_row;
+    int64_t row = b->ring_row, from = first_row < 0 ? 0 : first_row;
     int64_t origin = (u->left - b->most_halo - b->beside) * b->line_bytes;
     char *base = u->rings + 2 * b->ring[field] * b->ring_bytes;
     u->words[stage][word] = (int64_t)(intptr_t)base + (from % b->places - from) * row - origin;
@@ -137,26 +136,23 @@ static void run_unit(Unit *u, int64_t low, int64_t high) {
 
 enum { SEAM = 4 /* margins of rows: half of them before the end, half after it */ };
 
-static int64_t row_bytes(const Blocking *b) {
-    const PdnGrid *grid = &b->relay->grids[b->relay->fields[0].grid];
-    return grid->stride[b->relay->fields[0].rank - 1] * b->relay->size;
-}
-
 static char *in_seam(const Blocking *b, int64_t field) {
     int64_t before = 0;
     for (int64_t i = 0; i < field; i++) before += b->relay->fields[i].channels;
-    return b->seam + before * SEAM * b->margin * row_bytes(b);
+    return b->seam + before * SEAM * b->margin * b->row_bytes;
 }
 
 /* Copies so many margins of rows at either end of a whole field to the middle of its rows in the seam, or back. */
 static void copy_seam(const Blocking *b, int64_t field, int64_t whole, int64_t margins, bool back) {
     const PdnHandOver *f = &b->relay->fields[field];
-    int64_t half = margins * b->margin * row_bytes(b);
-    int64_t channel = b->relay->grids[f->grid].channel_stride * b->relay->size;
+    int64_t half = margins * b->margin * b->row_bytes;
+    const PdnGrid *grid = &b->relay->grids[f->grid];
+    int64_t channel = grid->channel_stride * b->relay->size, axis = f->rank - 1;
+    int64_t all = grid->extent[axis] * grid->stride[axis] * b->relay->size;
     for (int64_t c = 0; c < f->channels; c++) {
         char *first = (char *)(intptr_t)whole + c * channel; /* NOLINT: a word holds a pointer */
-        char *last = first + b->rows * row_bytes(b) - half;
-        char *middle = in_seam(b, field) + (c * SEAM + SEAM / 2) * b->margin * row_bytes(b);
+        char *last = first + all - half;
+        char *middle = in_seam(b, field) + (c * SEAM + SEAM / 2) * b->margin * b->row_bytes;
         memcpy(back ? last : middle - half, back ? middle - half : last, (size_t)half);
         memcpy(back ? first : middle, back ? middle : first, (size_t)half);
     }
@@ -178,8 +174,8 @@ static void run_seam(const Blocking *b) {
     const PdnRelay *r = b->relay;
     int64_t words[PDN_RELAY_WORDS], rows = SEAM * b->margin, last = r->fields[0].rank - 1;
     PdnGrid grid = r->grids[r->fields[0].grid];
-    grid.extent[last] = grid.high[last] = rows;
-    grid.channel_stride = rows * grid.stride[last];
+    grid.channel_stride = rows * b->row_bytes / r->size;
+    grid.extent[last] = grid.high[last] = grid.channel_stride / grid.stride[last];
     for (int64_t i = 0, done = -1; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i]; /* those of a field stand together */
         if (r->fields[reading->field].stage >= 0 || reading->field == done) continue;
@@ -208,7 +204,7 @@ static bool make_seam(Blocking *b) {
     for (int64_t i = 0; i < r->fields_count; i++) channels += r->fields[i].channels;
     int64_t rows = SEAM * b->margin;
     if (rows + 2 > b->rows || (!b->always && rows * channels > b->rows)) return false;
-    b->seam = malloc((size_t)(rows * channels * row_bytes(b)));
+    b->seam = malloc((size_t)(rows * channels * b->row_bytes));
     return b->seam != NULL;
 }
 
@@ -298,7 +294,8 @@ static void lay_out(Blocking *b, int64_t strip) {
     if (b->always) b->block = 1;
     b->ring_bytes = b->places * row;
     b->grid = b->relay->grids[b->relay->fields[0].grid];
-    b->grid.stride[rank - 1] = row / size;
+    b->ring_row = row;
+    if (rank > 1) b->grid.stride[rank - 1] = row / size;
     b->grid.channel_stride = 2 * b->ring_bytes / size;
 }
 
@@ -327,12 +324,13 @@ static bool arrange(Blocking *b, int threads, int64_t cache) {
     const PdnGrid *grid = &r->grids[r->fields[0].grid];
     int64_t rank = r->fields[0].rank;
     b->rows = r->stages[0].rows;
-    b->lines = grid->extent[rank - 2];
-    b->line_bytes = grid->stride[rank - 2] * r->size;
+    b->row_bytes = (rank > 1 ? grid->stride[rank - 1] : PDN_UNIT_CELLS) * r->size;
+    b->lines = rank > 1 ? grid->extent[rank - 2] : 1;
+    b->line_bytes = rank > 1 ? grid->stride[rank - 2] * r->size : b->row_bytes;
     b->grain = rank == 2 ? VECTOR / r->size : 1;
     b->beside = rank == 2 ? BESIDE / r->size : 0;
     count_rings(b);
-    if (!b->always && grid->stride[rank - 1] * b->rows * r->size < cache / 2)
+    if (!b->always && b->row_bytes * b->rows < cache / 2)
         return false; /* stays there, anyway */
     bool may_strip = measure(b);
     if (!choose_strips(b, cache / 4 * 3, may_strip)) return false;

@@ -54,8 +54,11 @@ typedef struct {
 
 typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
-/* Launches that may run together, row by row (pdn_relay): stages, in order. Their units are rows of their grids, of
- * which all have as many, or the coarser one half as many, rounded up. Words are of 8 bytes. */
+/* Cells of a unit of a launch in one dimension. */
+#define PDN_UNIT_CELLS 4096
+
+/* Launches that may run together, row by row (pdn_relay): stages, in order. Their units are rows of their grids (in 1D,
+ * of PDN_UNIT_CELLS cells), of which all have as many, or the coarser one half as many, rounded up. Words are of 8 bytes. */
 enum { PDN_RELAY_STAGES = 12, PDN_RELAY_FIELDS = 32, PDN_RELAY_READINGS = 64, PDN_RELAY_WORDS = 64 };
 
 /* Some lines of the rows of a launch: columns in 2D, rows of a plane in 3D; and whose strides fields have, in the order of the words. */

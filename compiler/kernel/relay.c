@@ -146,7 +146,7 @@ static bool looks_at(const Kernel *k, uint32_t axis) {
 /* A launch of a step: rows of one grid by rows near by; the ends of the slowest axis may be neighbours. */
 static bool may_repeat(const Plan *plan, const HInstr *h, GridId grid) {
     const Kernel *k = plan->kernels.data[h->index];
-    return fits(plan, h) && k->rank > 1 && k->fields.len + k->written.len <= PDN_PART_FIELDS && h->grids[0] == grid &&
+    return fits(plan, h) && k->fields.len + k->written.len <= PDN_PART_FIELDS && h->grids[0] == grid &&
            k->reductions.len == 0 && only_loads(k);
 }
 

@@ -43,7 +43,7 @@ typedef struct {
 } KernelWords;
 KernelWords kernel_words(const Kernel *k);
 
-enum { BLOCK_X = 4096, BLOCK_Z = 32 }; /* cells a unit in 1D; planes a unit in 3D */
+enum { BLOCK_X = PDN_UNIT_CELLS, BLOCK_Z = 32 }; /* cells a unit in 1D; planes a unit in 3D */
 
 /* PdnGrid, in words. */
 enum {

@@ -39,8 +39,15 @@ static const Kernel *kernel_of(const Tables *t, uint32_t stage) {
     return t->h->e->plan->kernels.data[t->stage[stage].in->index];
 }
 
+/* As PdnReading.reach. */
+static int64_t rows_reach(const Kernel *k) {
+    int64_t cells = kernel_reach(k, k->rank - 1);
+    return k->rank > 1 ? cells : (cells + BLOCK_X - 1) / BLOCK_X;
+}
+
 /* As PdnReading.side. */
 static int64_t lines_reach(const Kernel *k) {
+    if (k->rank == 1) return -1;
     uint32_t axis = k->rank - 2;
     return kernel_goes_round(k, axis) ? -1 : kernel_reach(k, axis);
 }
@@ -54,7 +61,7 @@ static bool note_readings(Tables *t, uint32_t name) {
         for (uint32_t i = 0; i < k->fields.len; i++) {
             if (t->stage[s].reads[i] != name) continue;
             int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + i,
-                                            kernel_reach(k, k->rank - 1), lines_reach(k)};
+                                            rows_reach(k), lines_reach(k)};
             for (uint32_t w = 0; w < READING_WORDS; w++)
                 vec_push(&t->readings, emit_i64(t->h->e, words[w]));
             any = true;

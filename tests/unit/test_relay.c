@@ -225,6 +225,10 @@ static StencilId step_stencil(Case *c, uint32_t rank, uint32_t channels, const S
         taps[i].offset[2] = taps[i].offset[1];
         taps[i].offset[1] = i == 2 ? 1 : 0;
     }
+    for (uint32_t i = 0; i < 5 && rank == 1; i++) { /* all along x: 0 1 2 -2 -1 */
+        taps[i].offset[0] += i == 2 ? 1 : taps[i].offset[1];
+        taps[i].offset[1] = 0;
+    }
     for (uint32_t a = 0; a < rank; a++)
         s.sides[a][0] = s.sides[a][1] = sides[a];
     return graph_stencil(c->m, &s);
@@ -310,4 +314,14 @@ Test(relay, steps_in_3d)
         for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
             for (int kind = 0; kind < 3; kind++)
                 compiled_loop(&(StepsCase){3, 1 + (uint32_t)(kind == 0 && i == 1), {sizes[i][0], sizes[i][1], sizes[i][2]}, {SIDE_EVEN, side, kind == 2 ? SIDE_ODD : side == SIDE_ODD ? SIDE_PERIODIC : SIDE_EVEN}, kind, 7, 3 + i});
+}
+
+/* Units of 4096 cells: some, of which the last is whole or not; so many that the ends can be neighbours; one. */
+Test(relay, steps_in_1d)
+{
+    static const int64_t sizes[] = {3 * 4096 + 17, 9 * 4096, 77 * 4096 + 5, 90};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
+            for (int kind = 0; kind < 3; kind++)
+                compiled_loop(&(StepsCase){1, 1 + (uint32_t)(kind != 1 && i == 1), {sizes[i], 1, 1}, {side}, kind, 7 + (int)i, 3 + i});
 }
