@@ -18,7 +18,7 @@ def rival(program, cells, steps, threads):
 
 
 def ours(pdn, name, cells, rank, steps, threads):
-    done = run([pdn, "bench", f"{HERE}/{name}.pdn", f"cells={cells}", f"steps={steps}", "--repeat", "1", "--json",
+    done = run([pdn, "bench", f"{HERE}/{name}.pdn", f"cells={cells}", f"steps={steps}", "--repeat", "3", "--json",
                 "--threads", str(threads)])
     took = sum(row["seconds"] for row in json.loads(done.output.splitlines()[0])["rows"] if row["scheme"])
     return cells**rank * steps / took
