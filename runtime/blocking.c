@@ -9,10 +9,8 @@
  * A ring is mapped twice, one behind the other, so that a window of its rows is always one piece, whatever row it begins with.
  *
  * M. Wittmann, G. Hager, J. Treibig, G. Wellein: Leveraging shared caches for parallel temporal blocking of stencil codes, 2010. */
-#include "runtime/blocking.h"
-#include "runtime/rooms.h"
+#include "runtime/blocking_parts.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,34 +23,9 @@ enum {
     LEAST_GRAINS = 4,    /* of a strip */
     BLOCK_BYTES = 40960, /* of a stage's rows, between changes from one to the next */
     PARTS_EACH = 4,      /* units of a thread */
-    BEYOND =
-        8, /* parts, and strips, have so many times the rows that they compute beyond themselves */
+    BEYOND = 8, /* parts, and strips, have so many times the rows that they compute beyond themselves */
+    EDGES = 16, /* so many times the lines that an edge needs must be there */
 };
-
-typedef struct {
-    int64_t low, high;
-} Span;
-
-/* Rows are those of the slowest axis, lines those of the one below: columns in 2D. In 1D, rows are the units of a launch. */
-typedef struct {
-    const PdnRelay *relay;
-    int64_t rows, lines, row_bytes, line_bytes, grain; /* strips are multiples of `grain` lines */
-    int64_t block, strips, strip, parts;
-    int64_t lead[PDN_RELAY_STAGES],
-        halo[PDN_RELAY_STAGES];     /* rows that a stage is ahead; lines on either side */
-    int64_t ring[PDN_RELAY_FIELDS]; /* number of a field's first ring */
-    int64_t rings, places;          /* places: of rows in a ring */
-    bool always;
-    int64_t most_halo, beside; /* lines beside a strip: of stages; nobody's */
-    PdnGrid grid;              /* strides of rings */
-    int64_t ring_row, ring_bytes;
-    Room *room;                /* as many as threads */
-    atomic_flag *taken;        /* of each: by a thread */
-    int rooms;
-    /* Where rows are read across the ends: rows nearer to them than this are made apart (`run_seam`). */
-    int64_t margin;
-    char *seam;
-} Blocking;
 
 /* ---- rings ---------------------------------------------------------------------------------- */
 
@@ -72,15 +45,6 @@ static int find_room(Blocking *b) {
 
 /* ---- a unit: a strip of a part ----------------------------------------------------------------- */
 
-typedef struct {
-    const Blocking *blocking;
-    char *rings;
-    int64_t left, right;            /* lines */
-    int64_t done[PDN_RELAY_STAGES]; /* rows below are made */
-    PdnPart part[PDN_RELAY_STAGES];
-    int64_t words[PDN_RELAY_STAGES][PDN_RELAY_WORDS];
-} Unit;
-
 static Span cut(int64_t low, int64_t high, int64_t rows) {
     return (Span){low < 0 ? 0 : low, high > rows ? rows : high};
 }
@@ -89,138 +53,81 @@ static Span cut(int64_t low, int64_t high, int64_t rows) {
 static void point(Unit *u, int64_t field, int64_t stage, int64_t word, int64_t first_row) {
     const Blocking *b = u->blocking;
     int64_t row = b->ring_row, from = first_row < 0 ? 0 : first_row;
-    int64_t origin = (u->left - b->most_halo - b->beside) * b->line_bytes;
+    int64_t origin = u->first_line * b->line_bytes;
     char *base = u->rings + 2 * b->ring[field] * b->ring_bytes;
     u->words[stage][word] = (int64_t)(intptr_t)base + (from % b->places - from) * row - origin;
     u->part[stage].strides[word - b->relay->stages[stage].fields_word] = &b->grid;
 }
 
+/* Does the unit have rows of the field in a ring? */
+static bool in_ring(const Unit *u, int64_t field) { return u->edge || u->blocking->relay->fields[field].own; }
+
 static void advance(Unit *u, int64_t stage, int64_t end) {
     const PdnRelay *r = u->blocking->relay;
     if (end <= u->done[stage]) return;
     for (int64_t i = 0; i < r->fields_count; i++)
-        if (r->fields[i].stage == stage && r->fields[i].own)
+        if (r->fields[i].stage == stage && in_ring(u, i))
             point(u, i, stage, r->fields[i].word, u->done[stage]);
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
-        if (reading->stage == stage && r->fields[reading->field].own)
+        if (reading->stage == stage && in_ring(u, reading->field))
             point(u, reading->field, stage, reading->word, u->done[stage] - reading->reach);
     }
     r->stages[stage].kernel(u->words[stage], u->done[stage], end);
+    if (u->edge) edge_copy_out(u, stage, u->done[stage], end);
     u->done[stage] = end;
 }
 
-static void run_unit(Unit *u, int64_t low, int64_t high) {
+/* Stages begin with the rows that the unit's first rows need. */
+static void open_stages(Unit *u) {
     const Blocking *b = u->blocking;
     const PdnRelay *r = b->relay;
-    int64_t ahead = 0;
+    const PdnGrid *grid = u->edge ? &b->edge_grid : &r->grids[r->fields[0].grid];
     for (int64_t s = 0; s < r->stages_count; s++) {
-        Span lines = cut(u->left - b->halo[s], u->right + b->halo[s], b->lines);
+        Span lines = cut(u->left - b->halo[s], u->right + b->halo[s], u->edge ? 4 * b->edge : b->lines);
         memcpy(u->words[s], r->stages[s].words, sizeof(int64_t) * (size_t)r->stages[s].words_count);
+        if (u->edge) u->words[s][0] = (int64_t)(intptr_t)grid; /* a launch's first word is its grid */
         u->words[s][r->stages[s].part_word] = (int64_t)(intptr_t)&u->part[s];
         u->part[s].from = lines.low;
         u->part[s].to = lines.high;
-        for (int i = 0; i < PDN_PART_FIELDS; i++) u->part[s].strides[i] = &r->grids[r->fields[0].grid];
-        u->done[s] = low < b->lead[s] ? 0 : low - b->lead[s];
-        if (b->lead[s] > ahead) ahead = b->lead[s];
+        for (int i = 0; i < PDN_PART_FIELDS; i++) u->part[s].strides[i] = grid;
+        u->done[s] = most(u->low - b->lead[s], 0);
     }
+    for (int64_t i = 0; i < r->fields_count; i++) u->copied[i] = most(u->low - b->input_lead[i], 0);
+}
+
+static void run_unit(Unit *u) {
+    const Blocking *b = u->blocking;
+    int64_t ahead = 0, stages = b->relay->stages_count;
+    u->first_line = u->edge ? -b->beside : u->left - b->most_halo - b->beside;
+    open_stages(u);
+    for (int64_t s = 0; s < stages; s++) ahead = most(ahead, b->lead[s]);
     /* begins so far below that the first rows are made one after the other, as all others */
-    for (int64_t y = low - 2 * ahead; y < high;) {
-        y = y + b->block < high ? y + b->block : high;
-        for (int64_t s = 0; s < r->stages_count; s++)
-            advance(u, s, cut(0, y + b->lead[s], b->rows).high);
+    for (int64_t y = u->low - 2 * ahead; y < u->high;) {
+        y = least(y + b->block, u->high);
+        if (u->edge) edge_copy_in(u, y);
+        for (int64_t s = 0; s < stages; s++) advance(u, s, least(y + b->lead[s], b->rows));
     }
 }
 
-/* ---- the seam ------------------------------------------------------------------------------------ */
-
-enum { SEAM = 4 /* margins of rows: half of them before the end, half after it */ };
-
-static char *in_seam(const Blocking *b, int64_t field) {
-    int64_t before = 0;
-    for (int64_t i = 0; i < field; i++) before += b->relay->fields[i].channels;
-    return b->seam + before * SEAM * b->margin * b->row_bytes;
-}
-
-/* Copies so many margins of rows at either end of a whole field to the middle of its rows in the seam, or back. */
-static void copy_seam(const Blocking *b, int64_t field, int64_t whole, int64_t margins, bool back) {
-    const PdnHandOver *f = &b->relay->fields[field];
-    int64_t half = margins * b->margin * b->row_bytes;
-    const PdnGrid *grid = &b->relay->grids[f->grid];
-    int64_t channel = grid->channel_stride * b->relay->size, axis = f->rank - 1;
-    int64_t all = grid->extent[axis] * grid->stride[axis] * b->relay->size;
-    for (int64_t c = 0; c < f->channels; c++) {
-        char *first = (char *)(intptr_t)whole + c * channel; /* NOLINT: a word holds a pointer */
-        char *last = first + all - half;
-        char *middle = in_seam(b, field) + (c * SEAM + SEAM / 2) * b->margin * b->row_bytes;
-        memcpy(back ? last : middle - half, back ? middle - half : last, (size_t)half);
-        memcpy(back ? first : middle, back ? middle : first, (size_t)half);
-    }
-}
-
-/* Tells a stage where its fields are in the seam. */
-static void point_to_seam(const Blocking *b, int64_t stage, int64_t *words) {
-    const PdnRelay *r = b->relay;
-    for (int64_t i = 0; i < r->readings_count; i++)
-        if (r->readings[i].stage == stage)
-            words[r->readings[i].word] = (int64_t)(intptr_t)in_seam(b, r->readings[i].field);
-    for (int64_t i = 0; i < r->fields_count; i++)
-        if (r->fields[i].stage == stage) words[r->fields[i].word] = (int64_t)(intptr_t)in_seam(b, i);
-}
-
-/* The rows at the ends, and some more on either side of them, as a grid of their own, on which stages follow each other. What is
- * wrong at that grid's ends has not come as far as the rows that are wanted when the last stage is done. */
-static void run_seam(const Blocking *b) {
-    const PdnRelay *r = b->relay;
-    int64_t words[PDN_RELAY_WORDS], rows = SEAM * b->margin, last = r->fields[0].rank - 1;
-    PdnGrid grid = r->grids[r->fields[0].grid];
-    grid.channel_stride = rows * b->row_bytes / r->size;
-    grid.extent[last] = grid.high[last] = grid.channel_stride / grid.stride[last];
-    for (int64_t i = 0, done = -1; i < r->readings_count; i++) {
-        const PdnReading *reading = &r->readings[i]; /* those of a field stand together */
-        if (r->fields[reading->field].stage >= 0 || reading->field == done) continue;
-        copy_seam(b, reading->field, r->stages[reading->stage].words[reading->word], SEAM / 2, false);
-        done = reading->field;
-    }
-    for (int64_t s = 0; s < r->stages_count; s++) {
-        memcpy(words, r->stages[s].words, sizeof(int64_t) * (size_t)r->stages[s].words_count);
-        words[0] = (int64_t)(intptr_t)&grid; /* a launch's first word is its grid */
-        point_to_seam(b, s, words);
-        r->stages[s].kernel(words, 0, rows);
-    }
-    for (int64_t i = 0; i < r->fields_count; i++)
-        if (r->fields[i].stage >= 0 && !r->fields[i].own)
-            copy_seam(b, i, r->stages[r->fields[i].stage].words[r->fields[i].word], 1, true);
-}
-
-/* How near to the ends rows are for which others beyond them are needed; false: too many. */
-static bool make_seam(Blocking *b) {
-    const PdnRelay *r = b->relay;
-    int64_t channels = 0;
-    for (int64_t i = 0; i < r->readings_count; i++) {
-        int64_t margin = b->lead[r->readings[i].stage] + r->readings[i].reach;
-        if (margin > b->margin) b->margin = margin;
-    }
-    for (int64_t i = 0; i < r->fields_count; i++) channels += r->fields[i].channels;
-    int64_t rows = SEAM * b->margin;
-    if (rows + 2 > b->rows || (!b->always && rows * channels > b->rows)) return false;
-    b->seam = malloc((size_t)(rows * channels * b->row_bytes));
-    return b->seam != NULL;
-}
+static int64_t strips_with_edge(const Blocking *b) { return b->strips + (b->edge > 0); }
 
 static void run_units(const void *arguments, int64_t begin, int64_t end) {
     Blocking *b = *(Blocking *const *)arguments;
     int room = find_room(b);
     Unit u = {.blocking = b, .rings = b->room[room].base};
     for (int64_t i = begin; i < end; i++) {
-        int64_t part = i / b->strips, strip = i % b->strips, rows = b->rows - 2 * b->margin;
+        int64_t all = strips_with_edge(b), part = i / all, strip = i % all, rows = b->rows - 2 * b->margin;
         if (part == b->parts) {
             run_seam(b);
             break;
         }
-        u.left = strip * b->strip;
-        u.right = strip + 1 == b->strips ? b->lines : u.left + b->strip;
-        run_unit(&u, b->margin + rows * part / b->parts, b->margin + rows * (part + 1) / b->parts);
+        u.edge = strip == b->strips;
+        u.left = u.edge ? b->edge : b->edge + strip * b->strip;
+        u.right = u.edge ? 3 * b->edge : strip + 1 == b->strips ? b->lines - b->edge : u.left + b->strip;
+        u.low = b->margin + rows * part / b->parts;
+        u.high = b->margin + rows * (part + 1) / b->parts;
+        run_unit(&u);
     }
     atomic_flag_clear(&b->taken[room]);
 }
@@ -236,33 +143,37 @@ static bool makes_whole(const PdnRelay *r, int64_t stage) {
     return false;
 }
 
-/* How far a stage is ahead of the last, and how many lines more it makes, by those that read it; false: somebody reads all lines, so that
- * there are no strips. */
-static bool measure_stage(Blocking *b, int64_t stage) {
+/* How far a stage is ahead of the last, and how many lines more it makes, by those that read it. */
+static void measure_stage(Blocking *b, int64_t stage) {
     const PdnRelay *r = b->relay;
-    bool strips = true;
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
         if (r->fields[reading->field].stage != stage) continue;
-        strips = strips && reading->side >= 0;
         int64_t lead = b->lead[reading->stage] + reading->reach, halo = b->halo[reading->stage] + reading->side;
         if (lead > b->lead[stage]) b->lead[stage] = lead;
         if (halo > b->halo[stage]) b->halo[stage] = halo;
     }
     /* what stands in a whole field, others read, too: not even the lines that only fill a vector may be wrong */
     if (makes_whole(r, stage)) b->halo[stage] = up(b->halo[stage], b->grain);
-    return strips;
 }
 
-static bool measure(Blocking *b) {
+/* Returns how near to the ends lines are for which others beyond them are needed. */
+static int64_t measure(Blocking *b) {
     const PdnRelay *r = b->relay;
-    bool strips = true;
-    for (int64_t s = r->stages_count; s-- > 0;) strips = measure_stage(b, s) && strips;
+    int64_t edge = 0;
+    for (int64_t s = r->stages_count; s-- > 0;) measure_stage(b, s);
     for (int64_t s = 0; s < r->stages_count; s++) {
-        b->halo[s] = strips ? up(b->halo[s], b->grain) : 0;
-        if (b->halo[s] > b->most_halo) b->most_halo = b->halo[s];
+        b->halo[s] = up(b->halo[s], b->grain);
+        b->most_halo = most(b->most_halo, b->halo[s]);
     }
-    return strips;
+    for (int64_t i = 0; i < r->readings_count; i++) {
+        const PdnReading *reading = &r->readings[i];
+        edge = most(edge, up(b->halo[reading->stage] + reading->side, b->grain));
+        if (r->fields[reading->field].stage >= 0) continue;
+        int64_t *lead = &b->input_lead[reading->field];
+        *lead = most(*lead, b->lead[reading->stage] + reading->reach);
+    }
+    return edge;
 }
 
 /* Most rows of a field that are wanted at a time. */
@@ -271,21 +182,24 @@ static int64_t window(const Blocking *b) {
     int64_t most = 0;
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
-        int64_t from = r->fields[reading->field].stage;
-        int64_t rows = from < 0 ? 0 : b->lead[from] - b->lead[reading->stage] + reading->reach;
+        int64_t from = r->fields[reading->field].stage, lead = from < 0 ? b->input_lead[reading->field] : b->lead[from];
+        int64_t rows = from < 0 && !b->edge ? 0 : lead - b->lead[reading->stage] + reading->reach;
         if (rows > most) most = rows;
     }
     return most + b->block;
 }
 
-/* Strips of so many lines, and the layout of rings for them. */
-static void lay_out(Blocking *b, int64_t strip) {
-    int64_t rank = b->relay->fields[0].rank, size = b->relay->size, least = LEAST_GRAINS * b->grain;
+/* Strips of so many lines, but for the edge, and the layout of rings for them. */
+static void lay_out(Blocking *b, int64_t strip, int64_t edge) {
+    int64_t rank = b->relay->fields[0].rank, size = b->relay->size, narrow = LEAST_GRAINS * b->grain;
+    int64_t inner = b->lines - 2 * edge;
+    b->edge = edge;
     b->strip = strip;
-    b->strips = (b->lines + strip - 1) / strip;
-    if (b->strips > 1 && b->lines - (b->strips - 1) * strip < least)
+    b->strips = (inner + strip - 1) / strip;
+    if (b->strips > 1 && inner - (b->strips - 1) * strip < narrow)
         b->strips--; /* the last one is longer */
-    int64_t widest = (b->strips > 1 ? strip + least : b->lines) + 2 * (b->most_halo + b->beside);
+    int64_t widest = (b->strips > 1 ? strip + narrow : inner) + 2 * (b->most_halo + b->beside);
+    widest = most(widest, 4 * edge + 2 * b->beside);
     int64_t row = up(widest * b->line_bytes, ROW_ALIGN);
     if (row >= 16 * PAGE) row = up(row, PAGE);
     b->block = row > BLOCK_BYTES ? 1 : BLOCK_BYTES / row;
@@ -300,16 +214,22 @@ static void lay_out(Blocking *b, int64_t strip) {
 }
 
 /* The widest strips whose rings fit into so many bytes; false: none that are worth it. */
-static bool choose_strips(Blocking *b, int64_t bytes, bool may_strip) {
-    int64_t least = up(LEAST_STRIP / b->line_bytes, b->grain);
-    if (least < BEYOND * b->most_halo) least = BEYOND * b->most_halo;
-    for (int64_t n = 1;; n++) {
-        int64_t strip =
-            b->always && may_strip ? LEAST_GRAINS * b->grain : up((b->lines + n - 1) / n, b->grain);
-        if (n > 1 && (!may_strip || strip < least)) return false;
-        lay_out(b, strip);
-        if (b->always || b->rings * b->ring_bytes <= bytes) return true;
+static bool choose_strips(Blocking *b, int64_t bytes, int64_t edge) {
+    int64_t narrowest = most(up(LEAST_STRIP / b->line_bytes, b->grain), BEYOND * b->most_halo), inner = b->lines - 2 * edge;
+    bool may_strip = b->relay->fields[0].rank > 1 && !(b->relay->round & PDN_ROUND_WHOLE_LINES) &&
+                     b->lines >= (b->always ? 4 * edge + LEAST_GRAINS * b->grain : EDGES * edge);
+    if (b->always && may_strip) {
+        lay_out(b, LEAST_GRAINS * b->grain, edge);
+        return true;
     }
+    b->most_halo = may_strip ? b->most_halo : 0;
+    lay_out(b, up(b->lines, b->grain), 0);
+    for (int64_t n = 2; !b->always && b->own_rings * b->ring_bytes > bytes; n++) {
+        int64_t strip = up((inner + n - 1) / n, b->grain);
+        if (!may_strip || strip < narrowest) return false;
+        lay_out(b, strip, edge);
+    }
+    return true;
 }
 
 static void count_rings(Blocking *b) {
@@ -317,6 +237,7 @@ static void count_rings(Blocking *b) {
         b->ring[i] = b->rings;
         if (b->relay->fields[i].own) b->rings += b->relay->fields[i].channels;
     }
+    b->own_rings = b->rings;
 }
 
 static bool arrange(Blocking *b, int threads, int64_t cache) {
@@ -332,22 +253,23 @@ static bool arrange(Blocking *b, int threads, int64_t cache) {
     count_rings(b);
     if (!b->always && b->row_bytes * b->rows < cache / 2)
         return false; /* stays there, anyway */
-    bool may_strip = measure(b);
-    if (!choose_strips(b, cache / 4 * 3, may_strip)) return false;
-    int64_t units = threads > 1 ? threads * PARTS_EACH : 1,
-            most = b->rows / ((b->always ? 0 : 2 * BEYOND) * b->lead[0] + 1);
-    b->parts = (units + b->strips - 1) / b->strips;
-    if (b->parts > most) b->parts = most < 1 ? 1 : most;
+    int64_t edge = measure(b);
+    if (!choose_strips(b, cache / 4 * 3, r->round & PDN_ROUND_LINES ? edge : 0)) return false;
+    if (b->edge) edge_open(b);
+    int64_t units = threads > 1 ? threads * PARTS_EACH : 1, parts = (units + b->strips - 1) / b->strips;
+    int64_t many = b->rows / ((b->always ? 0 : 2 * BEYOND) * b->lead[0] + 1);
+    b->parts = parts > many ? most(many, 1) : parts;
     return b->always || b->strips * b->parts >= threads;
 }
 
 static bool run_blocked(Blocking *b, PdnRooms *rooms, int threads, PdnLaunch *launch, void *context) {
     const PdnRelay *r = b->relay;
     int64_t work = 0;
-    if (r->round && !make_seam(b)) return false;
+    bool seam = r->round & PDN_ROUND_ROWS;
+    if (seam && !make_seam(b)) return false;
     if (!take_rooms(b, rooms, threads)) return false;
     for (int64_t s = 0; s < r->stages_count; s++) work += r->stages[s].work;
-    launch(context, run_units, &b, b->strips * b->parts + (r->round ? 1 : 0), work);
+    launch(context, run_units, &b, strips_with_edge(b) * b->parts + (seam ? 1 : 0), work);
     rooms_give(rooms, b->rooms, b->room);
     return true;
 }

@@ -78,7 +78,7 @@ typedef struct PdnStage {
     int64_t part_word, fields_word;
 } PdnStage;
 
-/* A field that a stage makes and later ones read; where they read across the ends of the slowest axis also one that no stage makes: stage -1. */
+/* A field that a stage makes and later ones read; where they read across ends also one that no stage makes: stage -1. */
 typedef struct PdnHandOver {
     int64_t stage, word; /* which stage; which of its words points to the field */
     int64_t grid;        /* of PdnRelay.grids */
@@ -87,10 +87,13 @@ typedef struct PdnHandOver {
 } PdnHandOver;
 
 /* Who reads it: which of its words points to it, and how many rows beyond its own, on either side,
- * and lines of them (less than 0: all). */
+ * and lines of them. */
 typedef struct PdnReading {
     int64_t field, stage, word, reach, side;
 } PdnReading;
+
+/* Ends of the slowest axis; of the one below, which may be cut; of that, which may not. */
+enum PdnRound { PDN_ROUND_ROWS = 1, PDN_ROUND_LINES = 2, PDN_ROUND_WHOLE_LINES = 4 };
 
 typedef struct PdnRelay {
     const PdnStage *stages;
@@ -102,7 +105,7 @@ typedef struct PdnRelay {
     const PdnGrid *grids;
     int64_t size;  /* bytes of a number */
     int64_t whole; /* not 0: fields that are `own` have no place; grids are one; together or not at all */
-    int64_t round; /* not 0: stages read across the ends of the slowest axis; a whole relay alone */
+    int64_t round; /* which ends stages read across, of a `whole` relay: some of PdnRound */
 } PdnRelay;
 
 #define PDN_MEMORY_DEFAULT (INT64_C(1) << 28) /* bytes for PdnHost.memory; also of standalone kernels */

@@ -357,8 +357,8 @@ bool host_may_be_ahead(const Plan *plan, const HBlock *block, uint32_t i);
 bool conv_by_rows(const Conv *conv);
 /* How many steps of the loop could be taken in one relay; 0: not more than one. */
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *loop);
-/* Do its launches read across the ends of the slowest axis? */
-bool steps_go_round(const Plan *plan, const HLoop *loop);
+/* Which ends do its launches read across? PdnRelay.round. */
+uint32_t steps_round(const Plan *plan, const HLoop *loop);
 /* Along an axis: how many cells beyond its own the kernel reads; does it read cells at the other end of the grid? */
 int32_t kernel_reach(const Kernel *kernel, uint32_t axis);
 bool kernel_goes_round(const Kernel *kernel, uint32_t axis);

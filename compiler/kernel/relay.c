@@ -165,12 +165,19 @@ static bool made_in(const Plan *plan, const HBlock *body, HReg reg) {
     return false;
 }
 
-bool steps_go_round(const Plan *plan, const HLoop *l) {
+uint32_t steps_round(const Plan *plan, const HLoop *l) {
+    uint32_t round = 0;
+    bool looks = false;
     for (uint32_t i = 0; i < l->body->code.len; i++) {
         const HInstr *h = &l->body->code.data[i];
-        if (h->kind == H_LAUNCH && kernel_goes_round(plan->kernels.data[h->index], plan->kernels.data[h->index]->rank - 1)) return true;
+        if (h->kind != H_LAUNCH) continue;
+        const Kernel *k = plan->kernels.data[h->index];
+        if (kernel_goes_round(k, k->rank - 1)) round |= PDN_ROUND_ROWS;
+        if (k->rank > 1 && kernel_goes_round(k, k->rank - 2)) round |= PDN_ROUND_LINES;
+        looks = looks || (k->rank > 1 && looks_at(k, k->rank - 2));
     }
-    return false;
+    /* lines at the ends are made on a grid of their own, too */
+    return round & PDN_ROUND_LINES && looks ? (round & PDN_ROUND_ROWS) | PDN_ROUND_WHOLE_LINES : round;
 }
 
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
@@ -198,7 +205,7 @@ uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
         looks = looks || looks_at(k, k->rank - 1);
     }
     /* rows at the ends are made on a grid of their own then (runtime/blocking.c) */
-    if (!made || (looks && steps_go_round(plan, l))) return 0;
+    if (!made || (looks && steps_round(plan, l) & PDN_ROUND_ROWS)) return 0;
     uint32_t steps = plan->grid_rank[grid] == 3 ? STEPS_3D : STEPS;
     while (steps > 1 && (steps * launches > PDN_RELAY_STAGES || steps * fields + readings > PDN_RELAY_FIELDS ||
                          steps * readings > PDN_RELAY_READINGS))

@@ -18,7 +18,8 @@ typedef struct {
     HE *h;
     const Stage *stage;
     uint32_t count;
-    bool whole, round;   /* as of PdnRelay */
+    bool whole;          /* as of PdnRelay, */
+    uint32_t round;      /* as that */
     LLVMValueRef stages; /* filled as the program runs; the others are constants */
     VEC(LLVMValueRef) fields, readings;
 } Tables;
@@ -47,9 +48,7 @@ static int64_t rows_reach(const Kernel *k) {
 
 /* As PdnReading.side. */
 static int64_t lines_reach(const Kernel *k) {
-    if (k->rank == 1) return -1;
-    uint32_t axis = k->rank - 2;
-    return kernel_goes_round(k, axis) ? -1 : kernel_reach(k, axis);
+    return k->rank == 1 ? 0 : kernel_reach(k, k->rank - 2);
 }
 
 /* The readings of an output by later stages; are there any? */
@@ -322,7 +321,7 @@ static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef
     bool *read = ARENA_ARRAY(e->arena, bool, s->count);
     uint32_t words_count = 0;
     for (uint32_t i = 0; i < s->count; i++) read[i] = note_fields(t, i);
-    if (t->round) note_outside(t, s);
+    if (t->round & (PDN_ROUND_ROWS | PDN_ROUND_LINES)) note_outside(t, s);
     for (uint32_t i = 0; i < now.launches; i++) words_count += kernel_words(kernel_of(t, i)).count;
     LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, (uint64_t)together * words_count), "words");
     for (uint32_t i = 0; i < l->states; i++) {
@@ -359,7 +358,7 @@ static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, uint32_t toget
     loop_load(h, l, v);
     LLVMValueRef *places = pick_places(&s), first = plus(e, i, LLVMBuildFPToSI(e->b, v->start, e->i64, ""));
     Tables t = new_tables(h, s.stages, s.count, true);
-    t.round = steps_go_round(e->plan, l);
+    t.round = steps_round(e->plan, l);
     put_steps(&s, &t, together, first, places);
     LLVMBuildCondBr(e->b, run_relay(&t), done, exit);
     LLVMPositionBuilderAtEnd(e->b, done);

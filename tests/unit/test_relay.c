@@ -316,6 +316,19 @@ Test(relay, steps_in_3d)
                 compiled_loop(&(StepsCase){3, 1 + (uint32_t)(kind == 0 && i == 1), {sizes[i][0], sizes[i][1], sizes[i][2]}, {SIDE_EVEN, side, kind == 2 ? SIDE_ODD : side == SIDE_ODD ? SIDE_PERIODIC : SIDE_EVEN}, kind, 7, 3 + i});
 }
 
+/* Ends of the axis that is cut into strips are neighbours: those lines are a strip of their own. */
+Test(relay, strips_across_the_ends)
+{
+    static const int64_t sizes[][4] = {{2, 300, 30}, {2, 333, 90}, {3, 20, 40, 9}, {3, 9, 33, 42}, {3, 17, 61, 50}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int other = 0; other < 2; other++)
+            for (int kind = 0; kind < 3; kind++) {
+                uint32_t rank = (uint32_t)sizes[i][0];
+                SideKind slowest = other ? SIDE_PERIODIC : SIDE_ODD;
+                compiled_loop(&(StepsCase){rank, 1 + (uint32_t)(i % 2), {sizes[i][1], sizes[i][2], sizes[i][3]}, {rank == 2 ? SIDE_PERIODIC : SIDE_EVEN, rank == 2 ? slowest : SIDE_PERIODIC, slowest}, kind, 11, 3 + i});
+            }
+}
+
 /* Units of 4096 cells: some, of which the last is whole or not; so many that the ends can be neighbours; one. */
 Test(relay, steps_in_1d)
 {

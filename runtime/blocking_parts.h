@@ -1,0 +1,71 @@
+/* blocking_parts: what the files of time blocking share. Private to runtime.
+ *
+ * blocking.c has the strips and how they are chosen, blocking_ends.c what is made apart where ends are neighbours. */
+#ifndef PDN_BLOCKING_PARTS_H
+#define PDN_BLOCKING_PARTS_H
+
+#include "runtime/blocking.h"
+#include "runtime/rooms.h"
+
+#include <stdatomic.h>
+
+typedef struct {
+    int64_t low, high;
+} Span;
+
+/* Rows are those of the slowest axis, lines those of the one below: columns in 2D. In 1D, rows are the units of a launch. */
+typedef struct {
+    const PdnRelay *relay;
+    int64_t rows, lines, row_bytes, line_bytes, grain; /* strips are multiples of `grain` lines */
+    int64_t block, strips, strip, parts;
+    int64_t lead[PDN_RELAY_STAGES],
+        halo[PDN_RELAY_STAGES];     /* rows that a stage is ahead; lines on either side */
+    int64_t ring[PDN_RELAY_FIELDS]; /* number of a field's first ring */
+    int64_t rings, places;          /* places: of rows in a ring */
+    int64_t own_rings;              /* those of fields that are nowhere else: the first */
+    bool always;
+    int64_t most_halo, beside; /* lines beside a strip: of stages; nobody's */
+    PdnGrid grid;              /* strides of rings */
+    int64_t ring_row, ring_bytes;
+    Room *room;                /* as many as threads */
+    atomic_flag *taken;        /* of each: by a thread */
+    int rooms;
+    /* Where rows are read across the ends: rows nearer to them than this are made apart (`run_seam`). */
+    int64_t margin;
+    char *seam;
+    /* Where strips are cut and lines are read across the ends: lines nearer to them than this are a strip of their own; the grid that
+     * this is cut from. */
+    int64_t edge;
+    PdnGrid edge_grid;
+    int64_t input_lead[PDN_RELAY_FIELDS]; /* of fields that no stage makes: rows that it is copied ahead */
+} Blocking;
+
+/* A strip of a part of the rows. */
+typedef struct {
+    const Blocking *blocking;
+    char *rings;
+    bool edge;                      /* the strip of the lines at the ends, of b->edge_grid */
+    int64_t left, right, low, high; /* lines; rows */
+    int64_t first_line;             /* where rings begin */
+    int64_t copied[PDN_RELAY_FIELDS]; /* edge: rows below are copied */
+    int64_t done[PDN_RELAY_STAGES]; /* rows below are made */
+    PdnPart part[PDN_RELAY_STAGES];
+    int64_t words[PDN_RELAY_STAGES][PDN_RELAY_WORDS];
+} Unit;
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* ---- blocking_ends.c ---- */
+
+/* Rows at the ends, made apart: how near to the ends rows are for which others beyond them are needed, and memory for them; false: too many. */
+bool make_seam(Blocking *b);
+void run_seam(const Blocking *b);
+
+/* Lines at the ends: where the strip of these reads and writes whole fields it has rings instead. Rows below y of what is read are
+ * copied to them, with what is needed beyond; rows [from, end) that a stage made are copied from them. */
+void edge_open(Blocking *b);
+void edge_copy_in(Unit *u, int64_t y);
+void edge_copy_out(const Unit *u, int64_t stage, int64_t from, int64_t end);
+
+#endif
