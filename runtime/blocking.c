@@ -24,7 +24,7 @@ enum {
     BLOCK_BYTES = 40960, /* of a stage's rows, between changes from one to the next */
     PARTS_EACH = 4,      /* units of a thread */
     BEYOND = 8, /* parts, and strips, have so many times the rows that they compute beyond themselves */
-    EDGES = 16, /* so many times the lines that an edge needs must be there */
+    EDGES = 16, /* so many times the lines, or rows, that are needed beyond an end must be there */
 };
 
 /* ---- rings ---------------------------------------------------------------------------------- */
@@ -60,7 +60,7 @@ static void point(Unit *u, int64_t field, int64_t stage, int64_t word, int64_t f
 }
 
 /* Does the unit have rows of the field in a ring? */
-static bool in_ring(const Unit *u, int64_t field) { return u->edge || u->blocking->relay->fields[field].own; }
+static bool in_ring(const Unit *u, int64_t field) { return at_ends(u) || u->blocking->relay->fields[field].own; }
 
 static void advance(Unit *u, int64_t stage, int64_t end) {
     const PdnRelay *r = u->blocking->relay;
@@ -74,7 +74,7 @@ static void advance(Unit *u, int64_t stage, int64_t end) {
             point(u, reading->field, stage, reading->word, u->done[stage] - reading->reach);
     }
     r->stages[stage].kernel(u->words[stage], u->done[stage], end);
-    if (u->edge) edge_copy_out(u, stage, u->done[stage], end);
+    if (at_ends(u)) ends_copy_out(u, stage, u->done[stage], end);
     u->done[stage] = end;
 }
 
@@ -82,15 +82,15 @@ static void advance(Unit *u, int64_t stage, int64_t end) {
 static void open_stages(Unit *u) {
     const Blocking *b = u->blocking;
     const PdnRelay *r = b->relay;
-    const PdnGrid *grid = u->edge ? &b->edge_grid : &r->grids[r->fields[0].grid];
+    ends_frame(u);
     for (int64_t s = 0; s < r->stages_count; s++) {
         Span lines = cut(u->left - b->halo[s], u->right + b->halo[s], u->edge ? 4 * b->edge : b->lines);
         memcpy(u->words[s], r->stages[s].words, sizeof(int64_t) * (size_t)r->stages[s].words_count);
-        if (u->edge) u->words[s][0] = (int64_t)(intptr_t)grid; /* a launch's first word is its grid */
+        u->words[s][0] = (int64_t)(intptr_t)&u->frame; /* a launch's first word is its grid */
         u->words[s][r->stages[s].part_word] = (int64_t)(intptr_t)&u->part[s];
         u->part[s].from = lines.low;
         u->part[s].to = lines.high;
-        for (int i = 0; i < PDN_PART_FIELDS; i++) u->part[s].strides[i] = grid;
+        for (int i = 0; i < PDN_PART_FIELDS; i++) u->part[s].strides[i] = &u->frame;
         u->done[s] = most(u->low - b->lead[s], 0);
     }
     for (int64_t i = 0; i < r->fields_count; i++) u->copied[i] = most(u->low - b->input_lead[i], 0);
@@ -105,28 +105,39 @@ static void run_unit(Unit *u) {
     /* begins so far below that the first rows are made one after the other, as all others */
     for (int64_t y = u->low - 2 * ahead; y < u->high;) {
         y = least(y + b->block, u->high);
-        if (u->edge) edge_copy_in(u, y);
-        for (int64_t s = 0; s < stages; s++) advance(u, s, least(y + b->lead[s], b->rows));
+        if (at_ends(u)) ends_copy_in(u, y);
+        for (int64_t s = 0; s < stages; s++) advance(u, s, least(y + b->lead[s], u->rows));
     }
 }
 
-static int64_t strips_with_edge(const Blocking *b) { return b->strips + (b->edge > 0); }
+/* Units of the seam, those of the edge, and all. */
+static int64_t seam_units(const Blocking *b) { return b->margin ? b->strips + (b->edge > 0) : 0; }
+static int64_t edge_units(const Blocking *b) { return b->edge ? b->parts : 0; }
+static int64_t all_units(const Blocking *b) { return b->strips * b->parts + seam_units(b) + edge_units(b); }
+
+/* Unit number i. Those at ends are small; they stand evenly among the others, so that threads share them, too. */
+static void choose_unit(Unit *u, int64_t i) {
+    const Blocking *b = u->blocking;
+    int64_t seams = seam_units(b), small = seams + edge_units(b), all = all_units(b), before = i * small / all;
+    bool at_end = (i + 1) * small / all > before;
+    int64_t k = at_end ? before : i - before, inner = b->rows - 2 * b->margin;
+    int64_t part = at_end ? (k < seams ? b->parts : k - seams) : k / b->strips;
+    int64_t strip = at_end ? (k < seams ? k : b->strips) : k % b->strips;
+    u->edge = strip == b->strips;
+    u->seam = part == b->parts;
+    u->left = u->edge ? b->edge : b->edge + strip * b->strip;
+    u->right = u->edge ? 3 * b->edge : strip + 1 == b->strips ? b->lines - b->edge : u->left + b->strip;
+    u->rows = u->seam ? 4 * b->margin : b->rows;
+    u->low = b->margin + (u->seam ? 0 : inner * part / b->parts);
+    u->high = u->seam ? 3 * b->margin : b->margin + inner * (part + 1) / b->parts;
+}
 
 static void run_units(const void *arguments, int64_t begin, int64_t end) {
     Blocking *b = *(Blocking *const *)arguments;
     int room = find_room(b);
     Unit u = {.blocking = b, .rings = b->room[room].base};
     for (int64_t i = begin; i < end; i++) {
-        int64_t all = strips_with_edge(b), part = i / all, strip = i % all, rows = b->rows - 2 * b->margin;
-        if (part == b->parts) {
-            run_seam(b);
-            break;
-        }
-        u.edge = strip == b->strips;
-        u.left = u.edge ? b->edge : b->edge + strip * b->strip;
-        u.right = u.edge ? 3 * b->edge : strip + 1 == b->strips ? b->lines - b->edge : u.left + b->strip;
-        u.low = b->margin + rows * part / b->parts;
-        u.high = b->margin + rows * (part + 1) / b->parts;
+        choose_unit(&u, i);
         run_unit(&u);
     }
     atomic_flag_clear(&b->taken[room]);
@@ -157,10 +168,10 @@ static void measure_stage(Blocking *b, int64_t stage) {
     if (makes_whole(r, stage)) b->halo[stage] = up(b->halo[stage], b->grain);
 }
 
-/* Returns how near to the ends lines are for which others beyond them are needed. */
+/* Finds all of that; returns how near to the ends lines are for which others beyond them are needed. */
 static int64_t measure(Blocking *b) {
     const PdnRelay *r = b->relay;
-    int64_t edge = 0;
+    int64_t edge = 0, margin = 0;
     for (int64_t s = r->stages_count; s-- > 0;) measure_stage(b, s);
     for (int64_t s = 0; s < r->stages_count; s++) {
         b->halo[s] = up(b->halo[s], b->grain);
@@ -172,8 +183,13 @@ static int64_t measure(Blocking *b) {
         if (r->fields[reading->field].stage >= 0) continue;
         int64_t *lead = &b->input_lead[reading->field];
         *lead = most(*lead, b->lead[reading->stage] + reading->reach);
+        margin = most(margin, *lead);
     }
-    return edge;
+    if (r->round & PDN_ROUND_ROWS) {
+        b->margin = margin;
+        b->most_halo = most(b->most_halo, edge); /* so much there is of what is read, too */
+    }
+    return r->round & PDN_ROUND_LINES ? edge : 0;
 }
 
 /* Most rows of a field that are wanted at a time. */
@@ -183,7 +199,7 @@ static int64_t window(const Blocking *b) {
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
         int64_t from = r->fields[reading->field].stage, lead = from < 0 ? b->input_lead[reading->field] : b->lead[from];
-        int64_t rows = from < 0 && !b->edge ? 0 : lead - b->lead[reading->stage] + reading->reach;
+        int64_t rows = from < 0 && !b->edge && !b->margin ? 0 : lead - b->lead[reading->stage] + reading->reach;
         if (rows > most) most = rows;
     }
     return most + b->block;
@@ -254,10 +270,12 @@ static bool arrange(Blocking *b, int threads, int64_t cache) {
     if (!b->always && b->row_bytes * b->rows < cache / 2)
         return false; /* stays there, anyway */
     int64_t edge = measure(b);
-    if (!choose_strips(b, cache / 4 * 3, r->round & PDN_ROUND_LINES ? edge : 0)) return false;
-    if (b->edge) edge_open(b);
+    if (b->rows < (b->always ? 4 * b->margin + 2 : EDGES * b->margin)) return false;
+    if (!choose_strips(b, cache / 4 * 3, edge)) return false;
+    if (b->edge || b->margin) ends_open(b);
     int64_t units = threads > 1 ? threads * PARTS_EACH : 1, parts = (units + b->strips - 1) / b->strips;
     int64_t many = b->rows / ((b->always ? 0 : 2 * BEYOND) * b->lead[0] + 1);
+    while (b->strips * parts % threads) parts++;
     b->parts = parts > many ? most(many, 1) : parts;
     return b->always || b->strips * b->parts >= threads;
 }
@@ -265,11 +283,9 @@ static bool arrange(Blocking *b, int threads, int64_t cache) {
 static bool run_blocked(Blocking *b, PdnRooms *rooms, int threads, PdnLaunch *launch, void *context) {
     const PdnRelay *r = b->relay;
     int64_t work = 0;
-    bool seam = r->round & PDN_ROUND_ROWS;
-    if (seam && !make_seam(b)) return false;
     if (!take_rooms(b, rooms, threads)) return false;
     for (int64_t s = 0; s < r->stages_count; s++) work += r->stages[s].work;
-    launch(context, run_units, &b, strips_with_edge(b) * b->parts + (seam ? 1 : 0), work);
+    launch(context, run_units, &b, all_units(b), work);
     rooms_give(rooms, b->rooms, b->room);
     return true;
 }
@@ -281,7 +297,6 @@ bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *r
     if (relay->fields_count == 0 || !arrange(&b, threads, cache)) return false;
     PdnRooms *own = rooms ? NULL : pdn_rooms_new();
     bool done = (rooms || own) && run_blocked(&b, rooms ? rooms : own, threads, launch, context);
-    free(b.seam);
     free(b.room);
     free(b.taken);
     pdn_rooms_free(own);

@@ -30,24 +30,22 @@ typedef struct {
     Room *room;                /* as many as threads */
     atomic_flag *taken;        /* of each: by a thread */
     int rooms;
-    /* Where rows are read across the ends: rows nearer to them than this are made apart (`run_seam`). */
-    int64_t margin;
-    char *seam;
-    /* Where strips are cut and lines are read across the ends: lines nearer to them than this are a strip of their own; the grid that
-     * this is cut from. */
-    int64_t edge;
-    PdnGrid edge_grid;
-    int64_t input_lead[PDN_RELAY_FIELDS]; /* of fields that no stage makes: rows that it is copied ahead */
+    /* Where rows are read across the ends: those nearer to them than this are a part of their own. Where strips are cut and lines are
+     * read across the ends: those nearer to them are a strip. */
+    int64_t margin, edge;
+    int64_t input_lead[PDN_RELAY_FIELDS]; /* of fields that no stage makes: rows that they are copied ahead there */
 } Blocking;
 
 /* A strip of a part of the rows. */
 typedef struct {
     const Blocking *blocking;
     char *rings;
-    bool edge;                      /* the strip of the lines at the ends, of b->edge_grid */
-    int64_t left, right, low, high; /* lines; rows */
+    bool edge, seam;                /* the strip of the lines, the part of the rows at the ends */
+    PdnGrid frame;                  /* what stages see */
+    int64_t left, right, low, high; /* lines; rows of it */
+    int64_t rows;                   /* that it has */
     int64_t first_line;             /* where rings begin */
-    int64_t copied[PDN_RELAY_FIELDS]; /* edge: rows below are copied */
+    int64_t copied[PDN_RELAY_FIELDS]; /* at ends: rows below are copied */
     int64_t done[PDN_RELAY_STAGES]; /* rows below are made */
     PdnPart part[PDN_RELAY_STAGES];
     int64_t words[PDN_RELAY_STAGES][PDN_RELAY_WORDS];
@@ -56,16 +54,13 @@ typedef struct {
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* ---- blocking_ends.c ---- */
+/* ---- blocking_ends.c: units of an edge or a seam ---- */
 
-/* Rows at the ends, made apart: how near to the ends rows are for which others beyond them are needed, and memory for them; false: too many. */
-bool make_seam(Blocking *b);
-void run_seam(const Blocking *b);
-
-/* Lines at the ends: where the strip of these reads and writes whole fields it has rings instead. Rows below y of what is read are
- * copied to them, with what is needed beyond; rows [from, end) that a stage made are copied from them. */
-void edge_open(Blocking *b);
-void edge_copy_in(Unit *u, int64_t y);
-void edge_copy_out(const Unit *u, int64_t stage, int64_t from, int64_t end);
+static inline bool at_ends(const Unit *u) { return u->edge || u->seam; }
+void ends_open(Blocking *b); /* gives whole fields rings, too */
+void ends_frame(Unit *u);    /* sets u->frame */
+/* Before stages go on to row y: what they read of whole fields, to rings. After stage `stage` made rows [from, end): to whole fields. */
+void ends_copy_in(Unit *u, int64_t y);
+void ends_copy_out(const Unit *u, int64_t stage, int64_t from, int64_t end);
 
 #endif
