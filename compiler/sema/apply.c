@@ -115,6 +115,8 @@ static bool bind_arguments(Elab *e, const char *owner, const ParamList *params,
                 Diagnostic *d = report(e, TOO_MANY_ARGUMENTS, a->span, owner, params->count,
                                        params->count == 1 ? "" : "s");
                 if (params->count) diag_note(d, params->items[0].span, "its parameters stand here");
+                if (params->count == 1 && values[0]->kind == VALUE_NODE && a->value->kind == VALUE_NODE)
+                    diag_help(d, "the state of a system is one argument, a list: [u, v]");
                 return false;
             }
         }
