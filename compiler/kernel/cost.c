@@ -227,8 +227,10 @@ static double conv_bytes(const Costs *c, const HInstr *h, bool chained) {
     bool square = conv->rank == 2 && conv->size[0] == 3 && conv->size[1] == 3; /* emit_conv_winograd.c: points, a row more */
     if (square && form != CONV_WEIGHTS)
         bytes += (16.0 * conv->in * conv->out + p.in * (extent(c, h->grids[0], 0) + 16)) * c->size;
-    if (form == CONV_WEIGHTS)
-        return bytes + (made + weights * (1 + ceil(2 * v * c->size / CONV_CHUNK))) * c->size;
+    if (form == CONV_WEIGHTS) {
+        double chunks = 1 + ceil(2 * v * c->size / CONV_CHUNK), each = square ? 16.0 / 9 * weights : weights;
+        return bytes + (made + each * chunks) * c->size;
+    }
     double fold = !p.folds ? 0 : p.made_phases > 1 ? 2 * made : made;
     return bytes + (fold + 8 * weights / p.out + 2 * weights) * c->size +
            16 * (weights / p.out + 64 * p.made_phases);

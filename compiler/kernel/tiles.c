@@ -67,8 +67,8 @@ static ConvTile tile_of_taps(const TileFor *f, const ConvPlan *p) {
     return (ConvTile){.channels = channels, .vectors = 1, .taps = (depth + parts - 1) / parts};
 }
 
-/* Where channels are whole vectors on both sides. */
-static ConvTile tile_last(const TileFor *f, const ConvPlan *p) {
+/* Where channels are whole vectors on both sides; lines of so many numbers are whole tiles of WEIGHTS. */
+static ConvTile tile_of_lines(const TileFor *f, const ConvPlan *p, uint32_t line) {
     /* vectors; sums; cells, and those of a smaller tile, of which rows of powers of 2 and of 10 are whole numbers */
     static const struct {
         uint32_t vectors, terms, cells, less;
@@ -78,19 +78,22 @@ static ConvTile tile_last(const TileFor *f, const ConvPlan *p) {
     for (w = f->many ? wide : narrow; p->out / f->lanes % w->vectors;) w++;
     ConvTile t = {.last = true, .vectors = w->vectors, .cells = w->cells, .less = w->less, .taps = w->terms};
     t.channels = t.vectors * f->lanes;
-    uint32_t line = p->in * (f->conv->dilation[0] == 1 ? f->conv->size[0] : 1);
     if (line % t.taps) t.taps = t.taps * 2 / 3;
     if (line % t.taps) t.taps = 4;
     return t;
+}
+
+static ConvTile tile_last(const TileFor *f, const ConvPlan *p) {
+    return tile_of_lines(f, p, p->in * (f->conv->dilation[0] == 1 ? f->conv->size[0] : 1));
 }
 
 /* Minimal filtering pays with taps of 3×3, and has the points of a segment on the stack. */
 static ConvTile tile_winograd(const TileFor *f, const ConvPlan *p) {
     enum { MOST_IN = 512 }; /* of these: 440 KB of f64 */
     const Conv *c = f->conv;
-    ConvTile t = tile_last(f, p);
+    ConvTile t = tile_of_lines(f, p, p->in);
     bool square = c->rank == 2 && c->size[0] == 3 && c->size[1] == 3 && c->dilation[0] == 1 && c->dilation[1] == 1;
-    if (!square || f->form == CONV_WEIGHTS || f->exact || p->in > MOST_IN) return (ConvTile){0};
+    if (!square || f->exact || p->in > MOST_IN) return (ConvTile){0};
     t.winograd = t.channels > 0;
     return t;
 }
@@ -148,7 +151,9 @@ static double gather_cost(const TileFor *f, const ConvPlan *p, const ConvTile *t
 
 static double sums_cost(const TileFor *f, const ConvPlan *p, const ConvTile *t) {
     double depth = conv_gathered(f->conv, f->form), in = p->in, out = p->out;
-    double tiles = ceil(depth / t->taps);
+    double tiles = ceil(depth / t->taps), terms = t->taps * t->vectors;
+    if (t->winograd) /* of 4 cells: 16 products with the channels, and adding before them */
+        return (16 * in / terms * step(terms, t->taps + t->vectors, 0) + READ * in / out + MAKE) / 4 + MOVE * (1 + in / out);
     if (t->last) return tiles / t->vectors * step(t->taps * t->vectors, t->taps + t->vectors, 0) + MOVE * (1 + in / out);
     double blocks = ceil(out / t->channels);
     return tiles * blocks / out * step(t->taps * t->channels, t->channels, t->taps) + COPY * in / out;

@@ -185,6 +185,9 @@ LLVMValueRef conv_packed_last(CE *c, LLVMValueRef block, LLVMValueRef k);   /* o
 /* Copies `count` cells of `channels` channels from an array with channels last. */
 void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to, LLVMValueRef count);
 /* out[p channels + o] = sum over the channels i of x[p in + i] weights[i channels + o], for p < count. */
+/* out[k p.out + o] (+)= the sum over p < count of x[p in + k] v[p tile.channels + o], for all k < in; (+)= but where it is `first`. */
+void conv_outer_last(CE *c, LLVMValueRef x, LLVMValueRef v, LLVMValueRef out, LLVMValueRef count, LLVMValueRef first);
+int64_t conv_partial_last(const CE *c); /* numbers of a chunk of WEIGHTS */
 void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out, LLVMValueRef count);
 ConvArray conv_last_array(CE *c, LLVMValueRef block); /* what is made of a block of channels */
 void conv_fill_last(CE *c, LLVMValueRef unit);
@@ -200,6 +203,9 @@ int64_t conv_winograd_weights(const CE *c); /* numbers, after the packed ones */
 /* The weights at all points, for channel i of what is read and a vector of channels that are made. */
 void conv_pack_winograd(CE *c, LLVMValueRef vector, LLVMValueRef i);
 void conv_gather_winograd(CE *c, LLVMValueRef unit);
+/* Of WEIGHTS: numbers of the sums of a chunk, which are more than the weights; a unit. */
+int64_t conv_winograd_sums(const CE *c);
+void conv_sums_winograd(CE *c, LLVMValueRef unit);
 
 /* ---- short forms ---- */
 

@@ -90,10 +90,12 @@ void conv_walk_last(CE *c) {
     c->planes = c->layers = NULL;
     c->block = cv_int(c, 1);
     c->blocks = cv_mul(c, c->made[1], c->made[2]);
-    if (c->tile.winograd) c->blocks = cv_ceil(c, c->made[1], cv_int(c, 2));
-    if (c->form != CONV_WEIGHTS) return;
+    bool sums = c->form == CONV_WEIGHTS;
+    if (c->tile.winograd && !sums) c->blocks = cv_ceil(c, c->made[1], cv_int(c, 2));
+    if (!sums) return;
     LLVMValueRef some = emit_max(e, cv_div(c, cv_int(c, CHUNK_RUNS), row_pieces(c)), cv_int(c, 1));
     c->block = cv_mul(c, some, run_rows(c));
+    if (c->tile.winograd) c->block = cv_times(c, cv_ceil(c, c->block, cv_int(c, 2)), 2); /* pairs of rows */
     c->blocks = cv_ceil(c, c->blocks, c->block);
     c->layers = cv_int(c, 1);
 }
@@ -112,7 +114,7 @@ void conv_lay_out_last(CE *c) {
         c->copied.z = cv_mul(c, c->copied.y, c->made[1]);
         at = cv_add(c, at, room(c, cv_mul(c, c->copied.z, c->made[2])));
         c->partial = at;
-        at = cv_add(c, at, room(c, cv_times(c, c->blocks, conv_weights(c->conv))));
+        at = cv_add(c, at, room(c, cv_times(c, c->blocks, conv_partial_last(c))));
     } else {
         c->weights = at;
         at = cv_plus(c, at, rounded(((int64_t)depth * c->p.out + conv_winograd_weights(c)) * c->e->size));
@@ -134,7 +136,7 @@ LLVMValueRef conv_units_last(CE *c, ConvStage stage) {
     case STAGE_PACK: return cv_int(c, sums ? 1 : 1 + vectors);
     case STAGE_GATHER: return sums ? NULL : cv_times(c, c->blocks, blocks);
     case STAGE_FOLD: return c->p.folds ? cv_times(c, conv_fold_blocks(c), c->p.out) : NULL;
-    case STAGE_SUMS: return sums ? cv_times(c, c->blocks, blocks * conv_lines(c)) : NULL;
+    case STAGE_SUMS: return sums ? cv_times(c, c->blocks, c->tile.winograd ? blocks : blocks * conv_lines(c)) : NULL;
     case STAGE_TOTAL: return sums ? cv_int(c, vectors * c->p.in) : NULL;
     default: return NULL;
     }
@@ -342,7 +344,8 @@ static LLVMValueRef sums_tile_last(CE *c) {
     LLVMValueRef x0 = cv_at(c, LLVMGetParam(f, S_X), cv_mul(c, r, LLVMGetParam(f, S_X_ROW)));
     LLVMValueRef v0 = cv_at(c, LLVMGetParam(f, S_V), cv_mul(c, r, LLVMGetParam(f, S_V_ROW)));
     LLVMValueRef cell = cv_loop(c, &cells, cv_int(c, 0), LLVMGetParam(f, S_CELLS), 1);
-    LLVMValueRef x = cv_at(c, x0, cv_times(c, cell, c->p.in)), here = cv_at(c, v0, cv_times(c, cell, c->p.out));
+    int64_t v_cell = c->tile.winograd ? c->tile.channels : c->p.out;
+    LLVMValueRef x = cv_at(c, x0, cv_times(c, cell, c->p.in)), here = cv_at(c, v0, cv_times(c, cell, v_cell));
     for (uint32_t k = 0; k < vectors; k++)
         v[k] = cv_load(c, cv_vector(c), cv_at(c, here, cv_int(c, (int64_t)k * e->lanes)));
     for (uint32_t t = 0; t < terms; t++) {
@@ -360,9 +363,30 @@ static LLVMValueRef sums_tile_last(CE *c) {
     return f;
 }
 
+int64_t conv_partial_last(const CE *c) {
+    return c->tile.winograd ? conv_winograd_sums(c) : conv_weights(c->conv);
+}
+
+void conv_outer_last(CE *c, LLVMValueRef x, LLVMValueRef v, LLVMValueRef out, LLVMValueRef count, LLVMValueRef first) {
+    Counting terms;
+    LLVMValueRef tile = sums_tile_last(c), zero = cv_int(c, 0), args[S_COUNT] = {[S_X_ROW] = zero, [S_V] = v, [S_V_ROW] = zero};
+    LLVMValueRef k = cv_loop(c, &terms, zero, cv_int(c, c->p.in), c->tile.taps);
+    args[S_X] = cv_at(c, x, k);
+    args[S_ROWS] = cv_int(c, 1);
+    args[S_CELLS] = count;
+    args[S_OUT] = cv_at(c, out, cv_times(c, k, c->p.out));
+    args[S_IS_FIRST] = first;
+    LLVMBuildCall2(c->e->b, LLVMGlobalGetValueType(tile), tile, args, S_COUNT, "");
+    emit_loop_end(c->e, &terms);
+}
+
 /* A unit: a line of taps, for a block of channels of v, over a chunk of rows. */
 void conv_sums_last(CE *c, LLVMValueRef unit) {
     Emit *e = c->e;
+    if (c->tile.winograd) {
+        conv_sums_winograd(c, unit);
+        return;
+    }
     LLVMValueRef tile = sums_tile_last(c), zero = cv_int(c, 0), args[S_COUNT];
     LLVMValueRef lines = cv_int(c, conv_lines(c)), blocks = cv_int(c, c->p.out / c->tile.channels);
     LLVMValueRef line = cv_rem(c, unit, lines), rest = cv_div(c, unit, lines);

@@ -332,7 +332,7 @@ static LLVMValueRef sum_chunks(CE *c, LLVMValueRef at) {
     LLVMBuildStore(e->b, LLVMConstNull(wide), sum);
     Counting k;
     LLVMValueRef chunk = cv_loop(c, &k, cv_int(c, 0), c->blocks, 1);
-    LLVMValueRef x = cv_load(c, cv_vector(c), cv_at(c, at, cv_times(c, chunk, conv_weights(c->conv))));
+    LLVMValueRef x = cv_load(c, cv_vector(c), cv_at(c, at, cv_times(c, chunk, conv_partial_last(c))));
     if (e->size == 4) x = LLVMBuildFPExt(e->b, x, wide, "");
     LLVMBuildStore(e->b, LLVMBuildFAdd(e->b, LLVMBuildLoad2(e->b, wide, sum, ""), x, ""), sum);
     emit_loop_end(e, &k);
