@@ -1,14 +1,16 @@
 /* blocking.c: steps of explicit loops, several at a time (temporal blocking).
  *
- * The stages of a `whole` relay, the launches of some steps, make a few rows (in 3D: planes) each as soon as those that they read
- * are there, so that memory is gone through once for all steps. Fields between them exist as some rows each, in rings. Where rows
- * are too wide for these to stay in the second-level cache, the axis below the slowest is cut into strips, of which each stage makes
- * a few lines more on either side, as its later stages need them. Strips and parts of the rows are shared by threads; what two of them make, both
- * make with the same bits.
+ * The stages of a `whole` relay, the launches of some steps, make a few rows (in 3D planes, in 1D units of a launch) each as
+ * soon as those that they read are there, so that memory is gone through once for all steps. Fields between them exist as
+ * some rows each, in rings. Where rows are too wide for these to stay in the second-level cache, the axis below the slowest
+ * is cut into strips, of which each stage makes a few lines more on either side, as its later stages need them. Strips and
+ * parts of the rows are shared by threads; what two of them make, both make with the same bits.
  *
- * A ring is mapped twice, one behind the other, so that a window of its rows is always one piece, whatever row it begins with.
+ * A ring is mapped twice, one behind the other, so that a window of its rows is always one piece, whatever row it begins
+ * with.
  *
- * M. Wittmann, G. Hager, J. Treibig, G. Wellein: Leveraging shared caches for parallel temporal blocking of stencil codes, 2010. */
+ * M. Wittmann, G. Hager, J. Treibig, G. Wellein: Leveraging shared caches for parallel temporal blocking of stencil codes,
+ * 2010. */
 #include "runtime/blocking_parts.h"
 
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /* blocking_ends.c: time blocking where ends of an axis are neighbours.
  *
- * Parts and strips keep away from such ends, so that nothing in them reads across. Rows near the ends of the slowest axis are a part of their
- * own, the seam; lines near the ends of the axis below a strip, the edge. Their units see a grid that begins twice as far before the end
- * as cells are needed, and goes on as far after it: what they read of whole fields is copied to rings, where cells beyond the end stand behind
- * those before it, and what they make is copied from there. */
+ * Parts and strips keep away from such ends, so that nothing in them reads across. Rows near the ends of the slowest axis are
+ * a part of their own, the seam; lines near the ends of the axis below a strip, the edge. Their units see a grid that begins
+ * twice as far before the end as cells are needed, and goes on as far after it: what they read of whole fields is copied to
+ * rings, where cells beyond the end stand behind those before it, and what they make is copied from there. In 1D, whose last
+ * row may be short, the seam makes some cells that the last part makes, too, with the same bits. */
 #include "runtime/blocking_parts.h"
 
 #include <string.h>

@@ -13,7 +13,8 @@ typedef struct {
     int64_t low, high;
 } Span;
 
-/* Rows are those of the slowest axis, lines those of the one below: columns in 2D. In 1D, rows are the units of a launch. */
+/* Rows are those of the slowest axis, lines those of the one below: columns in 2D. In 1D, rows are the units of a launch,
+ * of PDN_UNIT_CELLS cells. */
 typedef struct {
     const PdnRelay *relay;
     int64_t rows, lines, row_bytes, line_bytes, grain; /* strips are multiples of `grain` lines */
@@ -59,7 +60,8 @@ static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline bool at_ends(const Unit *u) { return u->edge || u->seam; }
 void ends_open(Blocking *b); /* gives whole fields rings, too */
 void ends_frame(Unit *u);    /* sets u->frame */
-/* Before stages go on to row y: what they read of whole fields, to rings. After stage `stage` made rows [from, end): to whole fields. */
+/* Before stages go on to row y: what they read of whole fields, to rings. After stage `stage` made rows [from, end): to whole
+ * fields. */
 void ends_copy_in(Unit *u, int64_t y);
 void ends_copy_out(const Unit *u, int64_t stage, int64_t from, int64_t end);
 

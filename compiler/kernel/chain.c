@@ -3,8 +3,8 @@
  *
  * The fields between have many channels and nobody else wants them. So they never exist as a whole: a few of their rows at a
  * time stand in the scratch (compiler/llvm/emit_chain.c). The members stand one after another: convolutions, launches,
- * the one transposed convolution, gradients of weights, and the launch that alone reads what the transposed convolution makes, such
- * as u - τ(…): of that, too, there are rows only. */
+ * the one transposed convolution, gradients of weights, and the launch that alone reads what the transposed convolution
+ * makes, such as u - τ(…): of that, too, there are rows only. */
 #include "compiler/kernel/plan_ir.h"
 
 #include <string.h>
@@ -236,7 +236,7 @@ bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t
     if (first->chain > left || first->chain >= MOST_MEMBERS || !is_conv(plan, first, CONV_FORWARD)) return false;
     Chain c = {.plan = plan, .f = f, .member = {first}, .count = 1};
     bool end = false;
-    for (uint32_t m = 1; m <= first->chain && !end; m++) {
+    for (uint32_t m = 1; m <= first->chain; m++) {
         if (first[m].chain + m != first->chain || (first[m].kind != H_LAUNCH && first[m].kind != H_CONV)) return false;
         end = m == first->chain && ends(&c, &first[m]);
         if (end) break;
@@ -322,7 +322,8 @@ static bool find_end(Search *s) {
     for (uint32_t k = 1; k < left && k < FAR; k++) {
         const HInstr *h = &code[k];
         if (k < s->end && s->part[k] != AFTER) continue;
-        if (host_is_loop(h->kind) || !may_move(h) || h->kind == H_SCATTER || host_in_chain(s->block, s->first + k)) return false;
+        if (host_is_loop(h->kind) || !may_move(h) || h->kind == H_SCATTER) return false;
+        if (host_in_chain(s->block, s->first + k)) return false;
         bool late = h->kind == H_EFFECT || (s->after.count && needs(&s->after, h));
         if (!late && ends(&s->chain, h)) {
             s->part[k] = MEMBER;

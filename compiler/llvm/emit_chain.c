@@ -15,10 +15,9 @@
  * there.
  *
  * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of those that go
- * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are, CONV_MADE: what is made, or
- * where the turns are; of gradients,
- * CONV_FIRST: where the rows of their field are, if the transposed convolution does not read it, CONV_SCRATCH: where their
- * chunks are. */
+ * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are, CONV_MADE: what is
+ * made, or where the turns are; of gradients, CONV_FIRST: where the rows of their field are, if the transposed convolution
+ * does not read it, CONV_SCRATCH: where their chunks are. */
 #include "compiler/llvm/emit_chain.h"
 
 const Kernel *chain_kernel(const Emit *e, const HInstr *h) { return e->plan->kernels.data[h->index]; }
@@ -274,8 +273,8 @@ static uint32_t channels_before(const Chain *c, uint32_t m) {
     return channels;
 }
 
-/* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. `turn`: the unit's place, if a
- * launch reads them. */
+/* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. `turn`: the unit's place,
+ * if a launch reads them. */
 static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done,
                       LLVMValueRef starts) {
     CE *t = c->to;
@@ -500,7 +499,7 @@ static LLVMValueRef chain_work(HE *h, const Chain *c) {
     return work;
 }
 
-/* Stages of convolutions that come before the chain, or after it; the launch that ends a chain sees to what is made. */
+/* Stages of convolutions that come before the chain, or after it. */
 static void launch_stages(HE *h, const Chain *c, LLVMValueRef words, bool after) {
     for (uint32_t m = 0; m < c->members; m++) {
         const HInstr *in = &c->first[m];
@@ -510,7 +509,7 @@ static void launch_stages(HE *h, const Chain *c, LLVMValueRef words, bool after)
         uint32_t count = emit_conv_launches(h->e, in, true, grid_at(h->e, h->grids, in->grids[0]),
                                             grid_at(h->e, h->grids, in->grids[1]), h->words, stages);
         for (uint32_t i = 0; i < count; i++)
-            if (stages[i].folds == after && !(after && c->end != NONE)) launch(h, stages[i].function, stages[i].units, stages[i].work);
+            if (stages[i].folds == after) launch(h, stages[i].function, stages[i].units, stages[i].work);
     }
     h->words = words;
 }
@@ -551,8 +550,9 @@ void emit_chain(HE *h, const HInstr *first) {
     }
     launch_stages(h, &c, words, false);
     launch(h, chain_function(e, first, name), c.to->blocks, chain_work(h, &c));
-    launch_stages(h, &c, words, true);
-    if (c.end != NONE && end_waits(&c))
+    if (c.end == NONE)
+        launch_stages(h, &c, words, true);
+    else if (end_waits(&c))
         launch(h, waiting_function(e, first, name), emit_i64(e, END_UNITS), end_work(h, &c));
     launch_totals(h, &c, name);
 }

@@ -1,7 +1,7 @@
 /* emit_chain: what the two files that emit chains share. Private to compiler/llvm.
  *
- * emit_chain.c has rows and turns, emit_chain_end.c the rows of the launch that ends a chain, emit_chain_cells.c the cells of
- * pointwise launches. */
+ * emit_chain.c has rows and turns, emit_chain_end.c the rows of the launch that ends a chain, emit_chain_cells.c the cells
+ * of pointwise launches. */
 #ifndef PDN_LLVM_EMIT_CHAIN_H
 #define PDN_LLVM_EMIT_CHAIN_H
 
@@ -65,8 +65,8 @@ void emit_chain_end(Chain *c);
 /* Of the places for a turn of a unit: numbers; one of them. */
 LLVMValueRef chain_turn_numbers(const Chain *c);
 ConvArray chain_turn(Chain *c, LLVMValueRef unit);
-/* Rows [y, end) of what the transposed convolution makes, which stand in `turn`: the launch for those that are finished; others,
- * which are near the ends or ghosts, go to the scratch. */
+/* Rows [y, end) of what the transposed convolution makes, which stand in `turn`: the launch for those that are finished;
+ * others, which are near the ends or ghosts, go to the scratch. */
 void end_rows(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end);
 /* Does the launch have rows that wait for others? These are done after all units, in as many units, by the body. */
 bool end_waits(const Chain *c);

@@ -338,8 +338,8 @@ static KNode written_node(const Kernel *k, uint32_t channel) {
 }
 
 bool chain_by_channel(const Chain *c) {
-    if (c->last != 2 || c->members != 3 + (c->end != NONE) || c->first[0].kind != H_CONV || c->first[FINISHER].kind != H_LAUNCH)
-        return false;
+    if (c->last != 2 || c->members != 3 + (c->end != NONE)) return false;
+    if (c->first[0].kind != H_CONV || c->first[FINISHER].kind != H_LAUNCH) return false;
     const Kernel *k = chain_kernel(c->e, &c->first[FINISHER]);
     if (k->reductions.len || k->written.len != 1 || k->written.data[0] != c->conv[0].p.out) return false;
     KNode *same = mem_alloc(sizeof *same * k->nodes.len), first = written_node(k, 0);

@@ -1,8 +1,9 @@
 /* The launch that ends a chain, such as u - τ(…): by rows, as the transposed convolution makes them.
  *
- * A turn's rows are made to a place of its unit, where they are still in the first-level caches when the launch reads them. A row is finished
- * when its ghosts along x are folded; but cells near the ends of y stand for ghosts, too, of rows that this unit or
- * another one makes. Such rows, and those of ghosts, go to the scratch of the convolution, and are done when all units are over. */
+ * A turn's rows are made to a place of its unit, where they are still in the nearest caches when the launch reads them. A
+ * row is finished when its ghosts along x are folded; but cells near the ends of y stand for ghosts, too, of rows that this
+ * unit or another one makes. Such rows, and those of ghosts, go to the scratch of the convolution, and are done when all
+ * units are over. */
 #include "compiler/llvm/emit_chain.h"
 
 LLVMValueRef chain_turn_numbers(const Chain *c) {

@@ -185,7 +185,7 @@ LLVMValueRef conv_packed_last(CE *c, LLVMValueRef block, LLVMValueRef k);   /* o
 /* Copies `count` cells of `channels` channels from an array with channels last. */
 void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to, LLVMValueRef count);
 /* out[p channels + o] = sum over the channels i of x[p in + i] weights[i channels + o], for p < count. */
-/* out[k p.out + o] (+)= the sum over p < count of x[p in + k] v[p tile.channels + o], for all k < in; (+)= but where it is `first`. */
+/* out[k p.out + o] += the sum over p < count of x[p in + k] v[p tile.channels + o], for all k < in; = where it is `first`. */
 void conv_outer_last(CE *c, LLVMValueRef x, LLVMValueRef v, LLVMValueRef out, LLVMValueRef count, LLVMValueRef first);
 int64_t conv_partial_last(const CE *c); /* numbers of a chunk of WEIGHTS */
 void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out, LLVMValueRef count);

@@ -25,7 +25,8 @@ static LLVMValueRef halve(CE *c, LLVMValueRef a) {
     return LLVMBuildFMul(c->e->b, a, emit_number(c->e, cv_vector(c), 0.5), "");
 }
 
-/* Bᵀ d, G g, Aᵀ m, A v, Gᵀ s, for vectors `apart` from each other, in place; G makes four of three, A of two; Aᵀ two of four, Gᵀ three. */
+/* Bᵀ d, G g, Aᵀ m, A v, Gᵀ s, for vectors `apart` from each other, in place; G makes four of three, A of two; Aᵀ two of four,
+ * Gᵀ three. */
 static void read_side(CE *c, LLVMValueRef *d, uint32_t apart) {
     LLVMValueRef d0 = d[0], d1 = d[apart], d2 = d[2 * apart], d3 = d[3 * apart];
     d[0] = sub(c, d0, d2);
@@ -193,8 +194,10 @@ void conv_gather_winograd(CE *c, LLVMValueRef unit) {
 
 int64_t conv_winograd_sums(const CE *c) { return (int64_t)POINTS * c->p.in * c->p.out; }
 
-/* Vectors of blocks [0, count) of what the gradient comes from, whose first cell is at v: `rows` rows and `cells` cells; beyond these it is 0. */
-static void meet_points(CE *c, const Points *p, LLVMValueRef v, LLVMValueRef rows, LLVMValueRef cells, LLVMValueRef count) {
+/* Blocks [0, count) of what the gradient comes from, whose first cell is at v: of `rows` rows and `cells` cells; beyond these
+ * it is 0. */
+static void meet_points(CE *c, const Points *p, LLVMValueRef v, LLVMValueRef rows, LLVMValueRef cells,
+                        LLVMValueRef count) {
     Counting blocks, channels;
     int64_t made = c->tile.channels;
     LLVMValueRef zero = emit_number(c->e, cv_vector(c), 0), point[POINTS];
@@ -256,7 +259,8 @@ static void fill_points(CE *c, const Points *p, const Chunk *k, LLVMValueRef y, 
     here.rows = cv_sub(c, c->extent[1], y);
     here.cells = cv_sub(c, c->extent[0], x);
     read_points(c, &here, cv_at(c, conv_scratch(c, c->padded.base), read), count);
-    meet_points(c, &here, cv_at(c, conv_scratch(c, c->copied.base), met), cv_sub(c, k->end, y), cv_sub(c, c->made[0], x), count);
+    met = cv_at(c, conv_scratch(c, c->copied.base), met);
+    meet_points(c, &here, met, cv_sub(c, k->end, y), cv_sub(c, c->made[0], x), count);
 }
 
 /* Segments are a part of a pair of rows, or some pairs. */

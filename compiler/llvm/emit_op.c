@@ -233,9 +233,9 @@ static void divide_rare(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, L
     emit_rare_end(e, &rare, q, there, count);
 }
 
-/* a / b in single precision: by the estimate of 1/b, then a Newton step on the quotient; within 1 ulp, so that quotients that
- * are numbers are exact; 1.5 where a is below 1e-30. Of a below 2^-126, which has lost bits itself, the rest is rounded as a was: the result
- * is within 1 ulp of that of a numerator that is half a unit of its last place away. */
+/* a / b in single precision: by the estimate of 1/b, then a Newton step on the quotient; within 1 ulp, so that quotients
+ * that are numbers are exact; 1.5 where a is below 1e-30. Of a below 2^-126, which has lost bits itself, the rest is rounded
+ * as a was: the result is within 1 ulp of that of a numerator that is half a unit of its last place away. */
 static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
     LLVMValueRef r = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""), first = LLVMBuildFMul(e->b, a, r, "");
