@@ -22,7 +22,7 @@ enum {
 static LLVMValueRef add(CE *c, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFAdd(c->e->b, a, b, ""); }
 static LLVMValueRef sub(CE *c, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(c->e->b, a, b, ""); }
 static LLVMValueRef halve(CE *c, LLVMValueRef a) {
-    return LLVMBuildFMul(c->e->b, a, emit_number(c->e, cv_vector(c), 0.5), "");
+    return LLVMBuildFMul(c->e->b, a, emit_number(c->e, LLVMTypeOf(a), 0.5), "");
 }
 
 /* Bᵀ d, G g, Aᵀ m, A v, Gᵀ s, for vectors `apart` from each other, in place; G makes four of three, A of two; Aᵀ two of four,
@@ -69,18 +69,24 @@ static LLVMValueRef weights_at(CE *c, LLVMValueRef block, LLVMValueRef point, LL
     return cv_at(c, conv_scratch(c, c->weights), cv_add(c, direct, cv_times(c, at, c->tile.channels)));
 }
 
+/* In double: what is rounded of a weight is wrong in all cells in the same way, and so in every sum over these. */
 void conv_pack_winograd(CE *c, LLVMValueRef vector, LLVMValueRef i) {
     Emit *e = c->e;
+    LLVMTypeRef wide = LLVMVectorType(e->f64, e->lanes);
     LLVMValueRef vectors = cv_int(c, c->tile.vectors), g[POINTS];
     LLVMValueRef block = cv_div(c, vector, vectors), lane = cv_times(c, cv_rem(c, vector, vectors), e->lanes);
     for (uint32_t y = 0; y < 3; y++)
         for (uint32_t x = 0; x < 3; x++) {
             LLVMValueRef from = conv_packed_last(c, block, cv_plus(c, i, (int64_t)(3 * y + x) * c->p.in));
-            g[SIDE * y + x] = cv_load(c, cv_vector(c), cv_at(c, from, lane));
+            LLVMValueRef weight = cv_load(c, cv_vector(c), cv_at(c, from, lane));
+            g[SIDE * y + x] = e->size == 4 ? LLVMBuildFPExt(e->b, weight, wide, "") : weight;
         }
     for (uint32_t x = 0; x < 3; x++) weigh_side(c, g + x, SIDE);
     for (uint32_t y = 0; y < SIDE; y++) weigh_side(c, g + SIDE * y, 1);
-    for (uint32_t p = 0; p < POINTS; p++) cv_store(c, g[p], cv_at(c, weights_at(c, block, cv_int(c, p), i), lane));
+    for (uint32_t p = 0; p < POINTS; p++) {
+        LLVMValueRef weight = e->size == 4 ? LLVMBuildFPTrunc(e->b, g[p], cv_vector(c), "") : g[p];
+        cv_store(c, weight, cv_at(c, weights_at(c, block, cv_int(c, p), i), lane));
+    }
 }
 
 /* ---- a segment of 2×2 blocks of two rows -------------------------------------------------------- */
