@@ -92,7 +92,7 @@ typedef struct PdnReading {
     int64_t field, stage, word, reach, side;
 } PdnReading;
 
-/* Ends of the slowest axis; of the one below, which may be cut; of that, which may not. */
+/* Those of the slowest axis; those of the one below; these, and others stop there, so that it must not be cut. */
 enum PdnRound { PDN_ROUND_ROWS = 1, PDN_ROUND_LINES = 2, PDN_ROUND_WHOLE_LINES = 4 };
 
 typedef struct PdnRelay {

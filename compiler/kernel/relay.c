@@ -165,24 +165,43 @@ static bool made_in(const Plan *plan, const HBlock *body, HReg reg) {
     return false;
 }
 
-uint32_t steps_round(const Plan *plan, const HLoop *l) {
-    uint32_t round = 0;
-    bool looks = false;
+/* Does it read beyond a side of the axis that is no other end? */
+static bool stops_at(const Kernel *k, uint32_t axis) {
+    for (KNode n = 1; n < k->nodes.len; n++) {
+        const KNodeData *d = &k->nodes.data[n];
+        if (d->kind != K_SHIFT && d->kind != K_UNSHIFT) continue;
+        if (d->offset[axis] && d->sides[axis][d->offset[axis] > 0] != SIDE_PERIODIC) return true;
+    }
+    return false;
+}
+
+/* Of the launches of a loop along the axis so many below the slowest: does one read across the ends; does one, too, ask where they
+ * are? Cells at the ends are made on a grid in whose middle these are (runtime/blocking_ends.c), which suits the first alone. */
+typedef struct {
+    bool round, fixed;
+} Ends;
+
+static Ends ends_of(const Plan *plan, const HLoop *l, uint32_t below) {
+    Ends ends = {0};
     for (uint32_t i = 0; i < l->body->code.len; i++) {
         const HInstr *h = &l->body->code.data[i];
-        if (h->kind != H_LAUNCH) continue;
-        const Kernel *k = plan->kernels.data[h->index];
-        if (kernel_goes_round(k, k->rank - 1)) round |= PDN_ROUND_ROWS;
-        if (k->rank > 1 && kernel_goes_round(k, k->rank - 2)) round |= PDN_ROUND_LINES;
-        looks = looks || (k->rank > 1 && looks_at(k, k->rank - 2));
+        const Kernel *k = h->kind == H_LAUNCH ? plan->kernels.data[h->index] : NULL;
+        if (!k || k->rank <= below) continue;
+        uint32_t axis = k->rank - 1 - below;
+        ends.round = ends.round || kernel_goes_round(k, axis);
+        ends.fixed = ends.fixed || looks_at(k, axis) || stops_at(k, axis);
     }
-    /* lines at the ends are made on a grid of their own, too */
-    return round & PDN_ROUND_LINES && looks ? (round & PDN_ROUND_ROWS) | PDN_ROUND_WHOLE_LINES : round;
+    return ends;
+}
+
+uint32_t steps_round(const Plan *plan, const HLoop *l) {
+    Ends rows = ends_of(plan, l, 0), lines = ends_of(plan, l, 1);
+    uint32_t round = rows.round ? PDN_ROUND_ROWS : 0;
+    return lines.round ? round | (lines.fixed ? PDN_ROUND_WHOLE_LINES : PDN_ROUND_LINES) : round;
 }
 
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
     uint32_t launches = 0, fields = 0, readings = 0, made = 0, channels = 0;
-    bool looks = false;
     GridId grid = GRID_NONE;
     if (l->tape != NONE || l->stop != NONE || l->collected) return 0;
     for (uint32_t s = 0; s < l->states; s++) {
@@ -202,10 +221,9 @@ uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
         launches++;
         fields += k->written.len;
         readings += k->fields.len;
-        looks = looks || looks_at(k, k->rank - 1);
     }
-    /* rows at the ends are made on a grid of their own then (runtime/blocking.c) */
-    if (!made || (looks && steps_round(plan, l) & PDN_ROUND_ROWS)) return 0;
+    Ends rows = ends_of(plan, l, 0);
+    if (!made || (rows.round && rows.fixed)) return 0;
     uint32_t steps = plan->grid_rank[grid] == 3 ? STEPS_3D : STEPS;
     while (steps > 1 && (steps * launches > PDN_RELAY_STAGES || steps * fields + readings > PDN_RELAY_FIELDS ||
                          steps * readings > PDN_RELAY_READINGS))

@@ -184,10 +184,10 @@ LLVMValueRef conv_offset_last(CE *c, LLVMValueRef line);                    /* a
 LLVMValueRef conv_packed_last(CE *c, LLVMValueRef block, LLVMValueRef k);   /* of a block's weights for number k */
 /* Copies `count` cells of `channels` channels from an array with channels last. */
 void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to, LLVMValueRef count);
-/* out[p channels + o] = sum over the channels i of x[p in + i] weights[i channels + o], for p < count. */
 /* out[k p.out + o] += the sum over p < count of x[p in + k] v[p tile.channels + o], for all k < in; = where it is `first`. */
 void conv_outer_last(CE *c, LLVMValueRef x, LLVMValueRef v, LLVMValueRef out, LLVMValueRef count, LLVMValueRef first);
 int64_t conv_partial_last(const CE *c); /* numbers of a chunk of WEIGHTS */
+/* out[p channels + o] = sum over the channels i of x[p in + i] weights[i channels + o], for p < count. */
 void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out, LLVMValueRef count);
 ConvArray conv_last_array(CE *c, LLVMValueRef block); /* what is made of a block of channels */
 void conv_fill_last(CE *c, LLVMValueRef unit);

@@ -18,8 +18,8 @@ typedef struct {
     HE *h;
     const Stage *stage;
     uint32_t count;
-    bool whole;          /* as of PdnRelay, */
-    uint32_t round;      /* as that */
+    bool whole;          /* as PdnRelay.whole */
+    uint32_t round;      /* as PdnRelay.round */
     LLVMValueRef stages; /* filled as the program runs; the others are constants */
     VEC(LLVMValueRef) fields, readings;
 } Tables;

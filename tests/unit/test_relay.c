@@ -238,7 +238,7 @@ typedef struct {
     uint32_t rank, channels;
     int64_t extent[3];
     SideKind sides[3];
-    enum { ONE_STATE, A_PAST, TWO_FIELDS } kind;
+    enum { ONE_STATE, A_PAST, TWO_FIELDS, TWO_KINDS_OF_SIDES } kind;
     int steps;
     uint64_t seed;
 } StepsCase;
@@ -259,7 +259,9 @@ static void compiled_loop(const StepsCase *t)
                         graph_binary(c.m, body, OP_MUL, p[0], graph_const(c.m, body, 1e-3), SPAN_NONE), SPAN_NONE);
     if (states > 1)
         next = graph_binary(c.m, body, OP_SUB, next, graph_binary(c.m, body, OP_MUL, p[2], graph_const(c.m, body, 0.25), SPAN_NONE), SPAN_NONE);
-    Node other = t->kind == TWO_FIELDS ? graph_add(c.m, body, OP_STENCIL, &p[2], 1, id, 0, SPAN_NONE) : p[1];
+    static const SideKind even[3] = {SIDE_EVEN, SIDE_EVEN, SIDE_EVEN};
+    StencilId second = t->kind == TWO_KINDS_OF_SIDES ? step_stencil(&c, t->rank, t->channels, even, false) : id;
+    Node other = t->kind >= TWO_FIELDS ? graph_add(c.m, body, OP_STENCIL, &p[2], 1, second, 0, SPAN_NONE) : p[1];
     vec_push(&graph_get(c.m, body)->results, next);
     if (states > 1)
         vec_push(&graph_get(c.m, body)->results, other);
@@ -327,6 +329,18 @@ Test(relay, strips_across_the_ends)
                 SideKind slowest = other ? SIDE_PERIODIC : SIDE_ODD;
                 compiled_loop(&(StepsCase){rank, 1 + (uint32_t)(i % 2), {sizes[i][1], sizes[i][2], sizes[i][3]}, {rank == 2 ? SIDE_PERIODIC : SIDE_EVEN, rank == 2 ? slowest : SIDE_PERIODIC, slowest}, kind, 11, 3 + i});
             }
+}
+
+/* One field goes round where another one stops. */
+Test(relay, steps_of_two_kinds_of_sides)
+{
+    static const int64_t sizes[][4] = {{1, 77 * 4096 + 5, 1, 1}, {2, 300, 90, 1}, {3, 17, 61, 50}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (uint32_t axis = 0; axis < sizes[i][0]; axis++) {
+            StepsCase t = {(uint32_t)sizes[i][0], 1, {sizes[i][1], sizes[i][2], sizes[i][3]}, {SIDE_EVEN, SIDE_EVEN, SIDE_EVEN}, TWO_KINDS_OF_SIDES, 10, 4};
+            t.sides[axis] = SIDE_PERIODIC;
+            compiled_loop(&t);
+        }
 }
 
 /* Units of 4096 cells: some, of which the last is whole or not; so many that the ends can be neighbours; one. */
