@@ -81,7 +81,7 @@ LLVMValueRef emit_tree(Emit *e, Op op);
 
 /* for (i = from; i < to; i += step) { … }: begin returns i and leaves the builder in the body. */
 typedef struct {
-    LLVMBasicBlockRef head, done;
+    LLVMBasicBlockRef head, done; /* NULL: it has one turn */
     LLVMValueRef variable, step;
 } Counting;
 LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to,

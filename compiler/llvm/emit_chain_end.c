@@ -61,13 +61,13 @@ void end_rows(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end)
     ConvArray row = *turn;
     row.base = cv_at(t, turn->base, cv_mul(t, cv_sub(t, r, y), turn->y));
     c->y = cv_plus(t, r, -t->p.axis[1].ghost[0]);
+    fold_row(c, &row);
     LLVMBasicBlockRef finished = emit_block(e, "finished"), later = emit_block(e, "later"), join = emit_block(e, "join");
     int64_t wait = waiting(c);
     LLVMValueRef inner = cv_sub(t, t->n[1], cv_int(t, 2 * wait)), at = cv_plus(t, c->y, -wait);
     inner = emit_max(e, inner, cv_int(t, 0));
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, at, inner, ""), finished, later);
     LLVMPositionBuilderAtEnd(e->b, finished);
-    fold_row(c, &row);
     end_row(c, &row);
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, later);

@@ -106,7 +106,7 @@ void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLV
 void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
                      LLVMValueRef context);
 void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to, LLVMValueRef first);
-/* Rows [from, end) of all channels that TRANSPOSED makes, in c->folded, with the ghosts that belong to their cells. */
+/* The rows of ghosts that belong to rows [from, end) of all channels that TRANSPOSED makes, in c->folded, where ghosts along x are folded. */
 void conv_chain_fold(CE *c, LLVMValueRef from, LLVMValueRef end);
 void conv_fold_row(CE *c, LLVMValueRef row); /* the ghosts of a row along x, which begins with them */
 /* Padded row `row` of all channels of what FORWARD reads, to its place after c->rows_at. */

@@ -75,6 +75,7 @@ static void ghost_cells(CE *c, uint32_t a, int side, LLVMValueRef j, LLVMValueRe
 typedef struct {
     const ConvArray *x;
     LLVMValueRef from, end;
+    bool folded; /* along x, all rows are already */
 } FoldRows;
 
 void conv_fold_row(CE *c, LLVMValueRef row) {
@@ -100,7 +101,7 @@ static void fold_ghost_rows(CE *c, const FoldRows *f, LLVMValueRef plane) {
         LLVMValueRef after = LLVMBuildICmp(c->e->b, LLVMIntSGE, y, f->from, "");
         cv_when(c, &g, LLVMBuildAnd(c->e->b, after, cv_less(c, y, f->end), ""));
         LLVMValueRef row = cv_at(c, plane, cv_mul(c, ghost, f->x->y));
-        conv_fold_row(c, row);
+        if (!f->folded) conv_fold_row(c, row);
         RowOp op = c->conv->sides[1][side] == SIDE_ODD ? ROW_SUBTRACT : ROW_ADD;
         LLVMValueRef inside = cv_int(c, c->p.axis[0].ghost[0]);
         conv_move_row(c, op, cv_at(c, cv_at(c, plane, cv_mul(c, cell, f->x->y)), inside), cv_at(c, row, inside), c->n[0]);
@@ -146,10 +147,10 @@ static void fold_rows(CE *c, const FoldRows *f) {
 void conv_chain_fold(CE *c, LLVMValueRef from, LLVMValueRef end) {
     Counting channels;
     ConvArray x = c->folded;
-    FoldRows f = {.x = &x, .from = from, .end = end};
+    FoldRows f = {.x = &x, .from = from, .end = end, .folded = true};
     LLVMValueRef o = cv_loop(c, &channels, cv_int(c, 0), cv_int(c, c->p.out), 1);
     x.base = cv_at(c, conv_scratch(c, c->folded.base), cv_mul(c, o, x.channel));
-    fold_rows(c, &f);
+    fold_ghost_rows(c, &f, x.base);
     emit_loop_end(c->e, &channels);
 }
 

@@ -335,11 +335,20 @@ void emit_if_end(Emit *e, LLVMBasicBlockRef go) {
     LLVMPositionBuilderAtEnd(e->b, go);
 }
 
+/* Is it known that the loop has one turn? Then there is no loop: blocks are what takes time to compile. */
+static bool turns_once(LLVMValueRef from, LLVMValueRef to, LLVMValueRef step) {
+    if (!LLVMIsAConstantInt(from) || !LLVMIsAConstantInt(to) || !LLVMIsAConstantInt(step)) return false;
+    int64_t turns = LLVMConstIntGetSExtValue(to) - LLVMConstIntGetSExtValue(from);
+    return turns > 0 && turns <= LLVMConstIntGetSExtValue(step);
+}
+
 LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueRef to,
                              LLVMValueRef step, const char *name) {
     c->variable = emit_variable(e, e->i64, name);
     c->step = step;
+    c->head = NULL;
     LLVMBuildStore(e->b, from, c->variable);
+    if (turns_once(from, to, step)) return from;
     c->head = emit_block(e, "head");
     c->done = emit_block(e, "done");
     LLVMBasicBlockRef body = emit_block(e, "body");
@@ -354,6 +363,7 @@ LLVMValueRef emit_loop_begin(Emit *e, Counting *c, LLVMValueRef from, LLVMValueR
 void emit_loop_end(Emit *e, Counting *c) {
     LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, c->variable, "");
     LLVMBuildStore(e->b, LLVMBuildNSWAdd(e->b, i, c->step, ""), c->variable);
+    if (!c->head) return;
     LLVMBuildBr(e->b, c->head);
     LLVMPositionBuilderAtEnd(e->b, c->done);
 }
