@@ -47,10 +47,6 @@ static int find_room(Blocking *b) {
 
 /* ---- a unit: a strip of a part ----------------------------------------------------------------- */
 
-static Span cut(int64_t low, int64_t high, int64_t rows) {
-    return (Span){low < 0 ? 0 : low, high > rows ? rows : high};
-}
-
 /* Tells who reads or makes a field where it is: as if all its rows and lines stood there. */
 static void point(Unit *u, int64_t field, int64_t stage, int64_t word, int64_t first_row) {
     const Blocking *b = u->blocking;
@@ -86,12 +82,11 @@ static void open_stages(Unit *u) {
     const PdnRelay *r = b->relay;
     ends_frame(u);
     for (int64_t s = 0; s < r->stages_count; s++) {
-        Span lines = cut(u->left - b->halo[s], u->right + b->halo[s], u->edge ? 4 * b->edge : b->lines);
         memcpy(u->words[s], r->stages[s].words, sizeof(int64_t) * (size_t)r->stages[s].words_count);
         u->words[s][0] = (int64_t)(intptr_t)&u->frame; /* a launch's first word is its grid */
         u->words[s][r->stages[s].part_word] = (int64_t)(intptr_t)&u->part[s];
-        u->part[s].from = lines.low;
-        u->part[s].to = lines.high;
+        u->part[s].from = most(u->left - b->halo[s], 0);
+        u->part[s].to = least(u->right + b->halo[s], u->edge ? 4 * b->edge : b->lines);
         for (int i = 0; i < PDN_PART_FIELDS; i++) u->part[s].strides[i] = &u->frame;
         u->done[s] = most(u->low - b->lead[s], 0);
     }

@@ -9,10 +9,6 @@
 
 #include <stdatomic.h>
 
-typedef struct {
-    int64_t low, high;
-} Span;
-
 /* Rows are those of the slowest axis, lines those of the one below: columns in 2D. In 1D, rows are the units of a launch,
  * of PDN_UNIT_CELLS cells. */
 typedef struct {

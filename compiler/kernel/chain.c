@@ -113,12 +113,13 @@ static bool read_inside(const Chain *c, HReg reg) {
 /* Does the instruction read what a member makes? `numbers`: other things than fields between. */
 typedef struct {
     const Chain *chain;
+    HReg but; /* this is not asked for */
     bool fields, others;
 } Needs;
 
 static void note_need(void *context, HReg reg, bool written) {
     Needs *n = context;
-    if (written) return;
+    if (written || reg == n->but) return;
     if (between(n->chain, reg)) {
         n->fields = true;
         return;
@@ -127,11 +128,13 @@ static void note_need(void *context, HReg reg, bool written) {
         n->others = n->others || look_at(n->chain, n->chain->member[m], reg).made_there;
 }
 
-static Needs needs_of(const Chain *c, const HInstr *h) {
-    Needs n = {.chain = c};
+static Needs needs_but(const Chain *c, const HInstr *h, HReg but) {
+    Needs n = {.chain = c, .but = but};
     host_visit(h, c->plan, note_need, &n);
     return n;
 }
+
+static Needs needs_of(const Chain *c, const HInstr *h) { return needs_but(c, h, NONE); }
 
 /* What a gradient of weights multiplies is padded for a member, too. */
 static bool padded_for(const Chain *c, const HInstr *h) {
@@ -142,11 +145,13 @@ static bool padded_for(const Chain *c, const HInstr *h) {
     return false;
 }
 
-static bool is_there(const Chain *c, ConvForm form) {
+static const HInstr *transposed(const Chain *c) {
     for (uint32_t m = 0; m < c->count; m++)
-        if (is_conv(c->plan, c->member[m], form)) return true;
-    return false;
+        if (is_conv(c->plan, c->member[m], CONV_TRANSPOSED)) return c->member[m];
+    return NULL;
 }
+
+static HReg summed(const Chain *c) { return transposed(c) ? transposed(c)->dst : NONE; }
 
 static bool launch_joins(const Chain *c, const HInstr *h) {
     const Kernel *k = kernel_of(c->plan, h);
@@ -169,39 +174,20 @@ static bool joins(const Chain *c, const HInstr *h) {
     switch (h->detail) {
     case CONV_FORWARD: return is_conv(c->plan, h, CONV_FORWARD) && !first && !second;
     case CONV_TRANSPOSED:
-        return is_conv(c->plan, h, CONV_TRANSPOSED) && first && !second && !is_there(c, CONV_TRANSPOSED);
+        return is_conv(c->plan, h, CONV_TRANSPOSED) && first && !second && !transposed(c);
     default: return is_conv(c->plan, h, CONV_WEIGHTS) && !first && second && padded_for(c, h);
     }
 }
 
-static const HInstr *transposed(const Chain *c) {
-    for (uint32_t m = 0; m < c->count; m++)
-        if (is_conv(c->plan, c->member[m], CONV_TRANSPOSED)) return c->member[m];
-    return NULL;
-}
-
-static HReg summed(const Chain *c) { return transposed(c) ? transposed(c)->dst : NONE; }
-
 /* Do all fields between stay among the members? */
 static bool whole(const Chain *c) {
-    if (!is_there(c, CONV_TRANSPOSED)) return false;
+    if (!transposed(c)) return false;
     for (uint32_t m = 0; m < c->count; m++)
         for (uint32_t i = 0; i < makes(c->plan, c->member[m]); i++) {
             HReg reg = made(c->member[m], i);
             if (c->f->regs.data[reg].type.channels > MOST_CHANNELS || !read_inside(c, reg)) return false;
         }
     return true;
-}
-
-typedef struct {
-    const Chain *chain;
-    bool made_there; /* but for what is summed */
-} Others;
-
-static void note_other(void *context, HReg reg, bool written) {
-    Others *o = context;
-    for (uint32_t m = 0; m < o->chain->count && !written && reg != summed(o->chain); m++)
-        o->made_there = o->made_there || look_at(o->chain, o->chain->member[m], reg).made_there;
 }
 
 /* May it be the last of the chain: a launch that alone reads what the transposed convolution makes? */
@@ -214,14 +200,13 @@ static bool ends(const Chain *c, const HInstr *h) {
         if (h->fields[i] == t->dst && k->fields.data[i].grid != 0) return false;
     for (uint32_t o = 0; o < k->written.len; o++)
         if (k->written.data[o] > MOST_CHANNELS) return false;
-    Others others = {.chain = c};
-    host_visit(h, c->plan, note_other, &others);
+    Needs n = needs_but(c, h, t->dst);
     Chain with = *c;
     with.member[with.count++] = h;
-    return !others.made_there && read_inside(&with, t->dst);
+    return !n.fields && !n.others && read_inside(&with, t->dst);
 }
 
-/* Where it stands among the members, of which one makes `sum`. */
+/* Where it stands among the members. */
 typedef enum { RANK_FORWARD, RANK_LAUNCH, RANK_TRANSPOSED, RANK_WEIGHTS, RANK_END, RANKS } Rank;
 
 static Rank rank_of(const Chain *c, const HInstr *h) {

@@ -24,14 +24,17 @@ int32_t kernel_reach(const Kernel *k, uint32_t axis) {
     return k->low[axis] > k->high[axis] ? k->low[axis] : k->high[axis];
 }
 
-bool kernel_goes_round(const Kernel *k, uint32_t axis) {
+/* Does it read beyond a side of the axis that is the other end, or one that is not? */
+static bool reads_beyond(const Kernel *k, uint32_t axis, bool periodic) {
     for (KNode n = 1; n < k->nodes.len; n++) {
         const KNodeData *d = &k->nodes.data[n];
-        if (d->kind != K_SHIFT && d->kind != K_UNSHIFT) continue;
-        if (d->offset[axis] && d->sides[axis][d->offset[axis] > 0] == SIDE_PERIODIC) return true;
+        if ((d->kind != K_SHIFT && d->kind != K_UNSHIFT) || !d->offset[axis]) continue;
+        if ((d->sides[axis][d->offset[axis] > 0] == SIDE_PERIODIC) == periodic) return true;
     }
     return false;
 }
+
+bool kernel_goes_round(const Kernel *k, uint32_t axis) { return reads_beyond(k, axis, true); }
 
 static bool reads_finer_cells_only(const Kernel *k, uint32_t field) {
     for (KNode n = 1; n < k->nodes.len; n++) {
@@ -165,16 +168,6 @@ static bool made_in(const Plan *plan, const HBlock *body, HReg reg) {
     return false;
 }
 
-/* Does it read beyond a side of the axis that is no other end? */
-static bool stops_at(const Kernel *k, uint32_t axis) {
-    for (KNode n = 1; n < k->nodes.len; n++) {
-        const KNodeData *d = &k->nodes.data[n];
-        if (d->kind != K_SHIFT && d->kind != K_UNSHIFT) continue;
-        if (d->offset[axis] && d->sides[axis][d->offset[axis] > 0] != SIDE_PERIODIC) return true;
-    }
-    return false;
-}
-
 /* Of the launches of a loop along the axis so many below the slowest: does one read across the ends; does one, too, ask where they
  * are? Cells at the ends are made on a grid in whose middle these are (runtime/blocking_ends.c), which suits the first alone. */
 typedef struct {
@@ -189,7 +182,7 @@ static Ends ends_of(const Plan *plan, const HLoop *l, uint32_t below) {
         if (!k || k->rank <= below) continue;
         uint32_t axis = k->rank - 1 - below;
         ends.round = ends.round || kernel_goes_round(k, axis);
-        ends.fixed = ends.fixed || looks_at(k, axis) || stops_at(k, axis);
+        ends.fixed = ends.fixed || looks_at(k, axis) || reads_beyond(k, axis, false);
     }
     return ends;
 }

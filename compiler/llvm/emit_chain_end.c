@@ -57,7 +57,7 @@ void end_rows(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end)
     CE *t = c->to;
     Emit *e = c->e;
     Counting rows;
-    LLVMValueRef r = cv_loop(t, &rows, y, end, 1), outer = c->y;
+    LLVMValueRef r = cv_loop(t, &rows, y, end, 1);
     ConvArray row = *turn;
     row.base = cv_at(t, turn->base, cv_mul(t, cv_sub(t, r, y), turn->y));
     c->y = cv_plus(t, r, -t->p.axis[1].ghost[0]);
@@ -75,7 +75,6 @@ void end_rows(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end)
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, join);
     emit_loop_end(e, &rows);
-    c->y = outer;
 }
 
 void end_waiting(Chain *c, LLVMValueRef unit) {

@@ -199,12 +199,11 @@ void conv_total_last(CE *c, LLVMValueRef unit);
 
 /* ---- minimal filtering (emit_conv_winograd.c) ---- */
 
-int64_t conv_winograd_weights(const CE *c); /* numbers, after the packed ones */
+/* Numbers at all points, of weights, which stand after the packed ones, or of the sums of a chunk of WEIGHTS. */
+int64_t conv_winograd_numbers(const CE *c);
 /* The weights at all points, for channel i of what is read and a vector of channels that are made. */
 void conv_pack_winograd(CE *c, LLVMValueRef vector, LLVMValueRef i);
 void conv_gather_winograd(CE *c, LLVMValueRef unit);
-/* Of WEIGHTS: numbers of the sums of a chunk, which are more than the weights; a unit. */
-int64_t conv_winograd_sums(const CE *c);
 void conv_sums_winograd(CE *c, LLVMValueRef unit);
 
 /* ---- short forms ---- */

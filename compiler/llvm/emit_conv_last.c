@@ -117,7 +117,7 @@ void conv_lay_out_last(CE *c) {
         at = cv_add(c, at, room(c, cv_times(c, c->blocks, conv_partial_last(c))));
     } else {
         c->weights = at;
-        at = cv_plus(c, at, rounded(((int64_t)depth * c->p.out + conv_winograd_weights(c)) * c->e->size));
+        at = cv_plus(c, at, rounded(((int64_t)depth * c->p.out + conv_winograd_numbers(c)) * c->e->size));
         c->folded = (ConvArray){.base = at, .y = c->made[0]};
         c->folded.z = cv_mul(c, c->made[0], c->made[1]);
         c->folded.channel = cv_mul(c, c->folded.z, c->made[2]);
@@ -364,7 +364,7 @@ static LLVMValueRef sums_tile_last(CE *c) {
 }
 
 int64_t conv_partial_last(const CE *c) {
-    return c->tile.winograd ? conv_winograd_sums(c) : conv_weights(c->conv);
+    return c->tile.winograd ? conv_winograd_numbers(c) : conv_weights(c->conv);
 }
 
 void conv_outer_last(CE *c, LLVMValueRef x, LLVMValueRef v, LLVMValueRef out, LLVMValueRef count, LLVMValueRef first) {

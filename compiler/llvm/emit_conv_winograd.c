@@ -59,7 +59,7 @@ static void gather_side(CE *c, LLVMValueRef *s, uint32_t apart) {
     s[2 * apart] = add(c, sum, s[3 * apart]);
 }
 
-int64_t conv_winograd_weights(const CE *c) { return c->tile.winograd ? (int64_t)POINTS * c->p.in * c->p.out : 0; }
+int64_t conv_winograd_numbers(const CE *c) { return c->tile.winograd ? (int64_t)POINTS * c->p.in * c->p.out : 0; }
 
 /* Where the weights of a block of channels stand, at a point, for channel i of what is read. */
 static LLVMValueRef weights_at(CE *c, LLVMValueRef block, LLVMValueRef point, LLVMValueRef i) {
@@ -106,7 +106,7 @@ typedef struct {
 } Points;
 
 /* Where the first of the channels of block t stand, of so many. */
-static LLVMValueRef place_of(CE *c, const Points *p, LLVMValueRef t, int64_t channels) {
+static LLVMValueRef block_at(CE *c, const Points *p, LLVMValueRef t, int64_t channels) {
     return cv_times(c, p->before ? cv_add(c, p->before, t) : t, channels);
 }
 
@@ -131,7 +131,7 @@ static void read_points(CE *c, const Points *p, LLVMValueRef x, LLVMValueRef cou
     Counting blocks, channels;
     LLVMValueRef t = cv_loop(c, &blocks, cv_int(c, 0), count, 1), d[POINTS];
     LLVMValueRef i = cv_loop(c, &channels, cv_int(c, 0), cv_int(c, c->p.in), c->e->lanes);
-    LLVMValueRef from = cv_at(c, x, i), to = cv_at(c, p->read, cv_add(c, place_of(c, p, t, c->p.in), i));
+    LLVMValueRef from = cv_at(c, x, i), to = cv_at(c, p->read, cv_add(c, block_at(c, p, t, c->p.in), i));
     for (uint32_t k = 0; k < POINTS; k++) d[k] = cv_load(c, cv_vector(c), cv_at(c, from, cell_at(c, p, t, k)));
     for (uint32_t k = 0; k < SIDE; k++) read_side(c, d + k, SIDE);
     for (uint32_t k = 0; k < SIDE; k++) read_side(c, d + SIDE * k, 1);
@@ -198,8 +198,6 @@ void conv_gather_winograd(CE *c, LLVMValueRef unit) {
 
 /* ---- the gradient by the weights ------------------------------------------------------------------ */
 
-int64_t conv_winograd_sums(const CE *c) { return (int64_t)POINTS * c->p.in * c->p.out; }
-
 /* Blocks [0, count) of what the gradient comes from, whose first cell is at v: of `rows` rows and `cells` cells; beyond these
  * it is 0. */
 static void meet_points(CE *c, const Points *p, LLVMValueRef v, LLVMValueRef rows, LLVMValueRef cells,
@@ -209,7 +207,7 @@ static void meet_points(CE *c, const Points *p, LLVMValueRef v, LLVMValueRef row
     LLVMValueRef zero = emit_number(c->e, cv_vector(c), 0), point[POINTS];
     LLVMValueRef t = cv_loop(c, &blocks, cv_int(c, 0), count, 1);
     LLVMValueRef o = cv_loop(c, &channels, cv_int(c, 0), cv_int(c, made), c->e->lanes);
-    LLVMValueRef to = cv_at(c, p->made, cv_add(c, place_of(c, p, t, made), o));
+    LLVMValueRef to = cv_at(c, p->made, cv_add(c, block_at(c, p, t, made), o));
     for (uint32_t k = 0; k < 4; k++) {
         LLVMValueRef row = cv_int(c, k / 2), cell = cv_plus(c, cv_times(c, t, 2), k % 2);
         LLVMValueRef there = LLVMBuildAnd(c->e->b, cv_less(c, row, rows), cv_less(c, cell, cells), "");
@@ -301,7 +299,7 @@ void conv_sums_winograd(CE *c, LLVMValueRef unit) {
     p.made = array(c, POINTS * p.most * channels, "met");
     Chunk k = {.first = cv_mul(c, chunk, c->block), .channel = cv_times(c, block, channels)};
     k.end = emit_min(e, cv_add(c, k.first, c->block), c->made[1]);
-    k.sums = cv_at(c, conv_scratch(c, c->partial), cv_add(c, cv_times(c, chunk, conv_winograd_sums(c)), k.channel));
+    k.sums = cv_at(c, conv_scratch(c, c->partial), cv_add(c, cv_times(c, chunk, conv_winograd_numbers(c)), k.channel));
     add_segments(c, &p, &k);
     gather_taps(c, k.sums);
 }
