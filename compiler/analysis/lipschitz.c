@@ -12,14 +12,23 @@
 #include <math.h>
 #include <string.h>
 
-enum { OCTAVES = 120, MOST_PIECES = 6000 };
+enum { OCTAVES = 120, MOST_CUTS = 6000 };
 static const double UNBOUNDED =
     0x1p60; /* a slope that grows like a root of s or faster reaches this on the line */
 
 typedef struct {
     double low, high; /* of s */
     Interval value;
+    bool cut;
 } Piece;
+
+/* Pieces by one end of their bounds, the worst first: a binary heap. What was cut stays in it until
+ * it is met at the top. */
+typedef struct {
+    double end;
+    uint32_t piece;
+} Ranked;
+typedef VEC(Ranked) Ranking;
 
 typedef struct {
     Module *module;
@@ -29,6 +38,7 @@ typedef struct {
     bool ratio;              /* bound function / s, else slope */
     bool jumps;              /* a jump was met */
     VEC(Piece) pieces;
+    Ranking by_high, by_low; /* by_low: of the ends negated */
 } Line;
 
 /* At a piece too small to be cut, both branches of a choice that is open must agree. */
@@ -70,14 +80,40 @@ static double size_of(Interval v) {
     return isnan(size) ? INFINITY : size;
 }
 
+static void rank(Ranking *r, double end, uint32_t piece) {
+    vec_push(r, ((Ranked){end, piece}));
+    uint32_t at = r->len - 1;
+    for (; at && r->data[(at - 1) / 2].end < end; at = (at - 1) / 2) r->data[at] = r->data[(at - 1) / 2];
+    r->data[at] = (Ranked){end, piece};
+}
+
+static void drop_worst(Ranking *r) {
+    Ranked last = vec_pop(r);
+    uint32_t at = 0;
+    for (uint32_t below; (below = 2 * at + 1) < r->len; at = below) {
+        if (below + 1 < r->len && r->data[below + 1].end > r->data[below].end) below++;
+        if (r->data[below].end <= last.end) break;
+        r->data[at] = r->data[below];
+    }
+    if (r->len) r->data[at] = last;
+}
+
+static uint32_t worst(const Line *l, Ranking *r) {
+    while (l->pieces.data[r->data[0].piece].cut) drop_worst(r);
+    return r->data[0].piece;
+}
+
 static void add_piece(Line *l, double low, double high) {
-    Piece p = {low, high, evaluate(l, low, high)};
+    Piece p = {.low = low, .high = high, .value = evaluate(l, low, high)};
     bool slopes =
         !l->ratio || (low <= 0 && high >= 0); /* away from 0 a ratio needs no continuity */
     if (slopes && choice_is_open(l) && high - low <= 1e-9 * (1e-3 + fabs(low)))
         check_choices(l, high - low);
     else if (slopes && choice_is_open(l))
         p.value = interval_all(); /* cut it */
+    if (isnan(p.value.low) || isnan(p.value.high)) p.value = interval_all();
+    rank(&l->by_high, p.value.high, l->pieces.len);
+    rank(&l->by_low, -p.value.low, l->pieces.len);
     vec_push(&l->pieces, p);
 }
 
@@ -89,32 +125,31 @@ static bool bound_line(Line *l, Interval *out) {
         add_piece(l, -ldexp(1, k + 1), -ldexp(1, k));
     }
     Interval reached = {INFINITY, -INFINITY};
-    for (;;) {
-        uint32_t worst_high = 0, worst_low = 0, worst;
-        for (uint32_t i = 1; i < l->pieces.len; i++) {
-            if (l->pieces.data[i].value.high > l->pieces.data[worst_high].value.high)
-                worst_high = i;
-            if (l->pieces.data[i].value.low < l->pieces.data[worst_low].value.low) worst_low = i;
-        }
-        *out =
-            (Interval){l->pieces.data[worst_low].value.low, l->pieces.data[worst_high].value.high};
+    for (int cuts = 0;; cuts++) {
+        uint32_t highest = worst(l, &l->by_high), lowest = worst(l, &l->by_low);
+        *out = (Interval){l->pieces.data[lowest].value.low, l->pieces.data[highest].value.high};
         double slack = 1e-9 * fmax(fabs(reached.low), fabs(reached.high));
         bool high_done = out->high <= reached.high + slack,
              low_done = out->low >= reached.low - slack;
-        if ((high_done && low_done) || l->pieces.len >= MOST_PIECES || l->jumps) break;
-        worst = high_done ? worst_low : worst_high;
-        Piece p = l->pieces.data[worst];
-        double middle = 0.5 * p.low + 0.5 * p.high;
-        if (!(middle > p.low && middle < p.high)) break;
-        l->pieces.data[worst] = vec_last(&l->pieces);
-        l->pieces.len--;
+        if ((high_done && low_done) || cuts >= MOST_CUTS || l->jumps) break;
+        Piece *p = &l->pieces.data[high_done ? lowest : highest];
+        double low = p->low, high = p->high, middle = 0.5 * low + 0.5 * high;
+        if (!(middle > low && middle < high)) break;
+        p->cut = true;
         Interval at = evaluate(l, middle, middle);
         if (!isnan(at.low) && size_of(at) < INFINITY && (middle != 0 || !l->ratio))
             reached = interval_hull(reached, at);
-        add_piece(l, p.low, middle);
-        add_piece(l, middle, p.high);
+        add_piece(l, low, middle);
+        add_piece(l, middle, high);
     }
     return !l->jumps && isfinite(out->low) && isfinite(out->high);
+}
+
+static void line_free(Line *l) {
+    mem_free(l->range);
+    vec_free(&l->pieces);
+    vec_free(&l->by_high);
+    vec_free(&l->by_low);
 }
 
 /* Ops whose values jump, so that slopes say nothing. Comparisons may choose (where), not count. */
@@ -186,8 +221,7 @@ double lipschitz_bound(Module *module, FuncId func, Arena *arena) {
             l.range = mem_alloc(sizeof *l.range * graph_get(module, both)->nodes.len);
             Interval slopes;
             if (bound_line(&l, &slopes) && size_of(slopes) < UNBOUNDED) bound = size_of(slopes);
-            mem_free(l.range);
-            vec_free(&l.pieces);
+            line_free(&l);
             map_free(&known);
             map_free(&other);
         }
@@ -222,8 +256,7 @@ bool sector_scalar(Module *module, FuncId func, Node flux, Node s, Interval *sec
         evaluate(&l, 0, 0);
         at_zero = l.range[phi];
         ok = at_zero.low == 0 && at_zero.high == 0 && bound_line(&l, sector);
-        mem_free(l.range);
-        vec_free(&l.pieces);
+        line_free(&l);
         map_free(&other);
     }
     operator_release(module, mark);
