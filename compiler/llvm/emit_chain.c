@@ -138,7 +138,7 @@ static void emit_parts(Chain *c) {
     LLVMValueRef end = emit_min(e, cv_plus(t, c->from, (int64_t)CHAIN_PART * e->lanes), all);
     for (uint32_t m = 0; m < c->members; m++) {
         if (!has_form(&c->first[m], CONV_FORWARD)) continue;
-        ConvArray to = direct ? c->ring[0].inside : c->made[m];
+        ConvArray to = direct ? c->ring[0].row : c->made[m];
         if (direct) to.base = cv_at(t, to.base, c->from);
         conv_chain_part(&c->conv[m], c->y, c->from, end, &to, c->context);
     }
@@ -147,28 +147,25 @@ static void emit_parts(Chain *c) {
     if (!direct) finish_chain_cells(c);
 }
 
-/* Row `p` of the padded array of the transposed convolution, which stands `at` numbers after the start of each ring. */
+/* Row `p` of the padded array of the transposed convolution, which stands `at` numbers after the start of each ring: its
+ * cells, and some zeros after them. */
 static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
     Emit *e = c->e;
     CE *t = c->to;
-    int64_t low[2] = {t->p.axis[0].low, t->p.axis[1].low};
-    c->y = cv_plus(t, p, -low[1]);
+    int64_t zeros = (int64_t)t->conv->size[0] - 1;
+    c->y = cv_plus(t, p, -t->p.axis[1].low);
     LLVMBasicBlockRef live = emit_block(e, "live"), dead = emit_block(e, "dead"), join = emit_block(e, "join");
-    ConvArray row = c->ring[0].rows;
-    row.base = cv_at(t, row.base, at);
+    for (uint32_t r = 0; r < c->rings; r++) {
+        c->ring[r].row = c->ring[r].rows;
+        c->ring[r].row.base = cv_at(t, c->ring[r].rows.base, at);
+    }
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, c->y, t->m[1], ""), live, dead);
     LLVMPositionBuilderAtEnd(e->b, live);
-    clear_cells(t, &row, cv_int(t, 0), cv_int(t, low[0]));
-    for (uint32_t r = 0; r < c->rings; r++) {
-        c->ring[r].inside = c->ring[r].rows;
-        c->ring[r].inside.base = cv_at(t, c->ring[r].rows.base, cv_plus(t, at, low[0]));
-    }
     emit_parts(c);
-    LLVMValueRef end = cv_plus(t, t->m[0], low[0]);
-    clear_cells(t, &row, end, cv_sub(t, t->extent[0], end));
+    clear_cells(t, &c->ring[0].row, t->m[0], cv_int(t, zeros));
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, dead);
-    clear_cells(t, &row, cv_int(t, 0), t->extent[0]);
+    clear_cells(t, &c->ring[0].row, cv_int(t, 0), cv_plus(t, t->m[0], zeros));
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, join);
 }
@@ -234,7 +231,7 @@ static void emit_sums(Chain *c, LLVMValueRef y, LLVMValueRef end) {
         LLVMValueRef stop = emit_min(t->e, emit_min(t->e, cv_add(t, rows.y, k.rows), end), t->m[1]);
         rows.count = emit_max(t->e, cv_sub(t, stop, rows.y), cv_int(t, 0));
         LLVMValueRef at = cv_mul(t, conv_ring_row(t, cv_plus(t, rows.y, t->p.axis[1].low)), ring->y);
-        rows.v.base = cv_at(t, ring->base, cv_plus(t, at, t->p.axis[0].low));
+        rows.v.base = cv_at(t, ring->base, at);
         LLVMValueRef number = cv_add(t, cv_mul(t, cv_div(t, y, t->turn), k.each), i);
         LLVMValueRef to =
             cv_at(t, chain_word(c, c->e->ptr, m, CONV_SCRATCH), cv_times(t, number, conv_weights(c->conv[m].conv)));

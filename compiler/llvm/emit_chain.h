@@ -13,8 +13,8 @@ enum { CHAIN_MEMBERS = 9, CHAIN_TOTALS = 32 };
 /* Rows of a field that is summed. */
 typedef struct {
     HReg reg;
-    uint32_t member;        /* the first that reads it */
-    ConvArray rows, inside; /* inside: the cells of the row that is made now */
+    uint32_t member;     /* the first that reads it */
+    ConvArray rows, row; /* row: the one that is made now */
 } ChainRing;
 
 /* A chain in the function that is being written. */

@@ -149,7 +149,7 @@ static LLVMValueRef *evaluate(Chain *c, uint32_t m, KNode n) {
 /* To the row of every field that is summed and is this register. */
 static void store_to_rings(Chain *c, HReg reg, uint32_t channel, LLVMValueRef v) {
     for (uint32_t r = 0; r < c->rings; r++) {
-        const ConvArray *to = &c->ring[r].inside;
+        const ConvArray *to = &c->ring[r].row;
         if (c->ring[r].reg != reg) continue;
         LLVMValueRef row = cv_at(c->to, to->base, cv_times(c->to, to->channel, channel));
         cv_store(c->to, v, cv_at(c->to, row, c->x));

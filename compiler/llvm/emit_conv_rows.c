@@ -65,7 +65,7 @@ static LLVMValueRef head_at(CE *c, LLVMValueRef f, uint32_t kx, uint32_t h) {
 static void store_made(CE *c, LLVMValueRef (*s)[2 * MOST_VECTORS], uint32_t count, uint32_t from, uint32_t end,
                        LLVMValueRef to) {
     Emit *e = c->e;
-    LLVMValueRef none = LLVMGetPoison(cv_vector(c)), made = NULL;
+    LLVMValueRef none = emit_number(e, cv_vector(c), 0), made = NULL; /* sums beyond the last: of what is not there */
     for (uint32_t v = from; v < end; v++) {
         for (uint32_t kx = 0; kx < c->conv->size[0]; kx++) {
             uint32_t at = v + kx / e->lanes;
@@ -120,6 +120,9 @@ static LLVMValueRef tile_of(CE *c, LLVMValueRef vectors) {
     return tile;
 }
 
+/* Zeros before the cells of a padded row that are not stored: rows of a chain begin with the cells. */
+static int64_t zeros_left_out(const CE *c) { return c->ring ? c->p.axis[0].low : 0; }
+
 /* A tile of a row, from number x on of what is read. At the ends of the row it makes numbers that are not of it, and
  * goes through the window. */
 typedef struct {
@@ -129,7 +132,7 @@ typedef struct {
 static void emit_row_tile(CE *c, const ConvGather *g, const RowTile *t, LLVMValueRef y, LLVMValueRef row) {
     Emit *e = c->e;
     LLVMValueRef lag = cv_int(c, (int64_t)head_vectors(c) * e->lanes), zero = cv_int(c, 0);
-    LLVMValueRef width = cv_times(c, t->vectors, e->lanes), at = cv_sub(c, t->x, lag);
+    LLVMValueRef width = cv_times(c, t->vectors, e->lanes), at = cv_sub(c, cv_plus(c, t->x, zeros_left_out(c)), lag);
     LLVMValueRef from = emit_max(e, at, zero), end = cv_if(c, t->last, c->made[0], cv_add(c, at, width));
     LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntSGE, at, zero, "");
     LLVMValueRef direct = LLVMBuildAnd(e->b, inside, LLVMBuildNot(e->b, t->last, ""), "");
@@ -170,6 +173,15 @@ static LLVMValueRef list_rows(CE *c, LLVMValueRef y) {
     return list;
 }
 
+/* Where a row begins with cells, what comes before them is 0. */
+static void clear_heads(CE *c, LLVMValueRef heads) {
+    Counting vectors;
+    int64_t count = (int64_t)c->tile.rows * c->conv->size[0] * head_vectors(c);
+    LLVMValueRef i = cv_loop(c, &vectors, cv_int(c, 0), cv_int(c, count * c->e->lanes), c->e->lanes);
+    cv_store(c, emit_number(c->e, cv_vector(c), 0), cv_at(c, heads, i));
+    emit_loop_end(c->e, &vectors);
+}
+
 /* The vectors of a row are shared out evenly among its tiles. */
 void conv_gather_rows(CE *c, const ConvGather *g, LLVMValueRef y) {
     Emit *e = c->e;
@@ -179,7 +191,9 @@ void conv_gather_rows(CE *c, const ConvGather *g, LLVMValueRef y) {
                  .rows = list_rows(c, y)};
     Counting tiles, rows;
     LLVMValueRef valid = emit_min(e, cv_sub(c, c->made[1], y), cv_int(c, c->tile.rows));
-    LLVMValueRef all = cv_ceil(c, cv_plus(c, c->made[0], (int64_t)nx - 1), cv_int(c, e->lanes));
+    LLVMValueRef all = c->ring ? c->m[0] : cv_plus(c, c->made[0], (int64_t)nx - 1);
+    if (c->ring) clear_heads(c, t.heads);
+    all = cv_ceil(c, all, cv_int(c, e->lanes));
     LLVMValueRef count = cv_ceil(c, all, cv_int(c, most)), each = cv_div(c, all, count);
     LLVMValueRef more = cv_rem(c, all, count);
     LLVMValueRef i = cv_loop(c, &tiles, cv_int(c, 0), count, 1);
