@@ -446,6 +446,7 @@ static int do_each(Running *r, const Action *a, const void *const *values, const
 int effect_happens(Running *r, uint32_t number, const void *const *values, const int64_t *frames) {
     Execution *x = r->x;
     const Action *a = &x->what->actions.data[number];
+    if (each_turn(r)) return 1;
     pdn_progress_end(&x->progress);
     x->progress_loop = -1;
     switch (a->kind) {

@@ -99,7 +99,7 @@ static void host_conv_norm(void *context, const PdnConvShape *shape, const void 
 
 static int host_unconverged(void *context, uint32_t number, double residual, double tolerance, double steps) {
     const Running *r = context;
-    return missed_note(r->x, number, residual, tolerance, steps);
+    return each_turn(r) || missed_note(r->x, number, residual, tolerance, steps);
 }
 
 /* The values that a TASK node of the running function is given. */
@@ -233,7 +233,7 @@ void executables_free(Execution *x) {
     vec_free(&x->told);
 }
 
-static bool make_room(Execution *x, Workspace *w, uint64_t bytes) {
+bool workspace_grow(Execution *x, Workspace *w, uint64_t bytes) {
     if (w->memory && w->bytes >= bytes) return true;
     free(w->memory);
     *w = (Workspace){0};
@@ -261,13 +261,13 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
                     .relay = host_relay};
     CodeArguments arguments = {
         .host = &host, .grids = r->grids, .inputs = inputs, .outputs = outputs};
-    if (!make_room(x, w, code_workspace(p->code, &arguments))) return 1;
+    if (!workspace_grow(x, w, code_workspace(p->code, &arguments))) return 1;
     arguments.workspace = w->memory;
     Meter *meter = x->profile ? meter_start(x->profile, r, &host, p->plan) : NULL;
     if (meter) arguments.host = meter_host(meter);
     int status = code_run(p->code, &arguments);
     if (meter) meter_stop(meter);
-    if (status != PDN_OK && status != PDN_ERROR_STOPPED)
+    if (status != PDN_OK && status != PDN_ERROR_STOPPED && !each_turn(r))
         diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
                     status == PDN_ERROR_ARGUMENT
                         ? "a number of steps is negative or not a number, or a film or an array of parameters "

@@ -66,6 +66,7 @@ typedef struct {
     int beside;    /* others that run at the same time and have as much of the memory */
     struct Meeting *meeting; /* of a batch, and which of its samples this is; NULL: it is alone */
     int64_t sample;
+    struct Turns *turns; /* of a batch of a loop over data, of whose samples this is one; NULL: it is alone */
     Reports *reports; /* of a loop over data; NULL: a report is printed at once */
     const char *
         turn; /* of loops over data: "_0002" of sample 2, in the names of what it saves; NULL: of none */
@@ -143,12 +144,17 @@ int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const
 /* Bytes of workspace that a run of it needs, where states that gradients go back through have so much memory; as code_workspace.
  * 0: it is not compiled. */
 uint64_t run_bytes(Running *r, const HostValue *arguments, uint32_t count, int64_t memory);
+/* Room for so many bytes; false after a message. */
+bool workspace_grow(Execution *x, Workspace *w, uint64_t bytes);
 int run_experiment(Execution *x);
 /* Whose the function is: "": the experiment's; "train net", "for each". From the session's arena. */
 const char *program_name(const Execution *x, FuncId func);
 void executables_free(Execution *x);
 
 /* ---- each.c ---- */
+/* Waits until it is the turn of a sample of a batch to do what is seen of it: the samples before it are over. Nonzero: one
+ * of these has stopped the loop. */
+int each_turn(const Running *r);
 /* A loop over data: its body for every sample. values: of the effect. Nonzero stops. */
 int each_sample(Running *r, const EachTask *task, const HostValue *values);
 /* The arguments of a body: fields of the sample, then values of the task. From the arena. */
