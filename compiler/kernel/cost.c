@@ -207,6 +207,25 @@ static double saved_bytes(const Costs *c, const HFunc *f, const HInstr *h, uint3
     return alone - bytes_together(&t);
 }
 
+/* Of so many steps of a loop in a row, as emit_steps_together takes them. */
+static double saved_by_steps(const Costs *c, const HFunc *f, const HInstr *h, double steps) {
+    double saved = 0;
+    for (uint32_t n = h->loop->together; n > 1; n /= 2) {
+        double times = floor(steps / n);
+        if (times > 0) saved += times * saved_bytes(c, f, h, n);
+        steps -= times * n;
+    }
+    return saved;
+}
+
+/* Of all steps of a loop: from one that a film keeps to the next. */
+static double saved_by_loop(const Costs *c, const HFunc *f, const HInstr *h, double steps) {
+    const HLoop *l = h->loop;
+    double stride = l->collected ? c->plan->constants.data[l->stride_constant] : steps;
+    if (stride >= steps) return saved_by_steps(c, f, h, steps);
+    return floor(steps / stride) * saved_by_steps(c, f, h, stride) + saved_by_steps(c, f, h, fmod(steps, stride));
+}
+
 /* Scratch of a convolution, for tiles and vectors of any machine: what is read, padded, if it is not a chain that does; what
  * is made, before it is folded; packed weights, or sums of chunks. */
 static double conv_bytes(const Costs *c, const HInstr *h, bool chained) {
@@ -320,10 +339,7 @@ static void walk_loop(Costs *c, const HFunc *f, const HInstr *h, double times) {
     }
     c->together = outer || (h->kind == H_LOOP && l->together);
     walk(c, f, l->body, times * steps);
-    for (uint32_t n = l->together; n > 1 && !outer; n /= 2) { /* as emit_steps_together takes them */
-        c->cost.together -= times * floor(steps / n) * saved_bytes(c, f, h, n);
-        steps = fmod(steps, n);
-    }
+    if (h->kind == H_LOOP && l->together && !outer) c->cost.together -= times * saved_by_loop(c, f, h, steps);
     c->together = outer;
 }
 

@@ -196,7 +196,7 @@ uint32_t steps_round(const Plan *plan, const HLoop *l) {
 uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
     uint32_t launches = 0, fields = 0, readings = 0, made = 0, channels = 0;
     GridId grid = GRID_NONE;
-    if (l->tape != NONE || l->stop != NONE || l->collected) return 0;
+    if (l->tape != NONE || l->stop != NONE) return 0;
     for (uint32_t s = 0; s < l->states; s++) {
         Type t = f->regs.data[l->param[s]].type;
         if (t.kind == TYPE_STACK || t.kind == TYPE_TUPLE) return 0;

@@ -125,6 +125,7 @@ typedef struct {
     LLVMValueRef *stack, *frames; /* base; variable */
     LLVMValueRef last;            /* i1, of the step at hand; NULL: not known */
     bool keeps;                   /* it writes its tape */
+    LLVMValueRef refused;         /* variable: numbers of steps that do not pay together, as bits */
 } LoopValues;
 
 void emit_loop(HE *h, const HLoop *l);
@@ -146,8 +147,8 @@ LLVMValueRef pick_buffer(HE *h, const HLoop *l, uint32_t number);
 
 /* The launch and those after it that may run together with it. */
 void emit_relay(HE *h, const HInstr *first);
-/* As many steps of the loop as the host takes together; the others are left. */
-void emit_steps_together(HE *h, const HLoop *l, LoopValues *v);
+/* As many steps of the loop, before step number i64 `end`, as the host takes together; the others are left. */
+void emit_steps_together(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef end);
 
 /* ---- emit_chain.c ---- */
 

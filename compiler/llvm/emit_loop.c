@@ -105,6 +105,7 @@ void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef tota
     LLVMPositionBuilderAtEnd(e->b, go);
 }
 
+/* The states after so many steps, if the film keeps them. */
 static void collect_states(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef done) {
     Emit *e = h->e;
     if (l->collected == 0) return;
@@ -112,8 +113,10 @@ static void collect_states(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef do
     LLVMValueRef rest = LLVMBuildSRem(e->b, done, v->stride, "");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, rest, emit_i64(e, 0), ""), take, go);
     LLVMPositionBuilderAtEnd(e->b, take);
-    for (uint32_t i = 0; i < l->collected; i++)
-        push_frame(h, l, v, i, h->regs[l->next[l->collect[i]]].value);
+    for (uint32_t i = 0; i < l->collected; i++) {
+        LLVMTypeRef type = reg_type(e, h->f->regs.data[l->param[l->collect[i]]].type);
+        push_frame(h, l, v, i, LLVMBuildLoad2(e->b, type, v->state[l->collect[i]], "state"));
+    }
     LLVMBuildBr(e->b, go);
     LLVMPositionBuilderAtEnd(e->b, go);
 }
@@ -198,6 +201,22 @@ static void loop_iteration(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockR
                     head);
 }
 
+/* Steps together up to the next one that the film keeps; if they come so far, on to `head`. */
+static void emit_stretch(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockRef head) {
+    Emit *e = h->e;
+    LLVMBasicBlockRef kept = emit_block(e, "kept"), left = emit_block(e, "left");
+    LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, "");
+    LLVMValueRef next = mul(e, plus(e, LLVMBuildSDiv(e->b, i, v->stride, ""), emit_i64(e, 1)), v->stride);
+    LLVMValueRef end = emit_min(e, next, v->count);
+    emit_steps_together(h, l, v, end);
+    LLVMValueRef done = LLVMBuildLoad2(e->b, e->i64, v->i, "");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, done, end, ""), kept, left);
+    LLVMPositionBuilderAtEnd(e->b, kept);
+    collect_states(h, l, v, done);
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, left);
+}
+
 /* A number of steps found at run time must be one. */
 static void check_count(HE *h, const HLoop *l) {
     Emit *e = h->e;
@@ -219,7 +238,12 @@ void emit_loop(HE *h, const HLoop *l) {
     start_stacks(h, l, &v);
     if (l->tape != NONE) tape_start(h, l, &v);
     v.keeps = l->tape != NONE;
-    if (l->together && !e->standalone) emit_steps_together(h, l, &v);
+    bool together = l->together && !e->standalone;
+    if (together) {
+        v.refused = emit_variable(e, e->i64, "refused");
+        LLVMBuildStore(e->b, emit_i64(e, 0), v.refused);
+    }
+    if (together && !l->collected) emit_steps_together(h, l, &v, v.count);
     LLVMBasicBlockRef head = emit_block(e, "loop"), body = emit_block(e, "step"),
                       exit = emit_block(e, "end");
     LLVMBuildBr(e->b, head);
@@ -228,6 +252,7 @@ void emit_loop(HE *h, const HLoop *l) {
         LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildLoad2(e->b, e->i64, v.i, ""), v.count, "");
     LLVMBuildCondBr(e->b, more, body, exit);
     LLVMPositionBuilderAtEnd(e->b, body);
+    if (together && l->collected) emit_stretch(h, l, &v, head);
     loop_iteration(h, l, &v, head, exit);
     LLVMPositionBuilderAtEnd(e->b, exit);
     loop_results(h, l, &v);

@@ -344,23 +344,29 @@ static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef
     }
 }
 
-/* Takes so many steps together, as long as there are as many. */
-static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, uint32_t together) {
+/* Takes so many steps together, as long as there are as many and it pays. */
+static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef end, uint32_t together) {
     Emit *e = h->e;
     Steps s = name_steps(h, l, together);
     LLVMBasicBlockRef head = emit_block(e, "together"), body = emit_block(e, "steps"), done = emit_block(e, "taken"),
-                      exit = emit_block(e, "apart");
+                      refused = emit_block(e, "refused"), exit = emit_block(e, "apart");
     LLVMBuildBr(e->b, head);
     LLVMPositionBuilderAtEnd(e->b, head);
     LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, ""), after = plus(e, i, emit_i64(e, together));
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLE, after, v->count, ""), body, exit);
+    LLVMValueRef mask = LLVMBuildLoad2(e->b, e->i64, v->refused, ""), bit = emit_i64(e, (int64_t)1 << together);
+    LLVMValueRef pays = LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, mask, bit, ""), emit_i64(e, 0), "");
+    pays = LLVMBuildAnd(e->b, pays, LLVMBuildICmp(e->b, LLVMIntSLE, after, end, ""), "");
+    LLVMBuildCondBr(e->b, pays, body, exit);
     LLVMPositionBuilderAtEnd(e->b, body);
     loop_load(h, l, v);
     LLVMValueRef *places = pick_places(&s), first = plus(e, i, LLVMBuildFPToSI(e->b, v->start, e->i64, ""));
     Tables t = new_tables(h, s.stages, s.count, true);
     t.round = steps_round(e->plan, l);
     put_steps(&s, &t, together, first, places);
-    LLVMBuildCondBr(e->b, run_relay(&t), done, exit);
+    LLVMBuildCondBr(e->b, run_relay(&t), done, refused);
+    LLVMPositionBuilderAtEnd(e->b, refused);
+    LLVMBuildStore(e->b, LLVMBuildOr(e->b, mask, bit, ""), v->refused);
+    LLVMBuildBr(e->b, exit);
     LLVMPositionBuilderAtEnd(e->b, done);
     for (uint32_t k = 0; k < l->states; k++) LLVMBuildStore(e->b, h->regs[l->param[k]].value, v->state[k]);
     LLVMBuildStore(e->b, after, v->i);
@@ -369,6 +375,6 @@ static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, uint32_t toget
     LLVMPositionBuilderAtEnd(e->b, exit);
 }
 
-void emit_steps_together(HE *h, const HLoop *l, LoopValues *v) {
-    for (uint32_t count = l->together; count > 1; count /= 2) emit_some_steps(h, l, v, count);
+void emit_steps_together(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef end) {
+    for (uint32_t count = l->together; count > 1; count /= 2) emit_some_steps(h, l, v, end, count);
 }

@@ -243,8 +243,9 @@ typedef struct {
     uint64_t seed;
 } StepsCase;
 
-/* Some steps at once, and what is left of them, against the interpreter and against one step after the other. */
-static void compiled_loop(const StepsCase *t)
+/* Some steps at once, and what is left of them, against the interpreter and against one step after the other. Of the states there
+ * is a film, if it has a stride. */
+static void compiled_film(const StepsCase *t, int stride)
 {
     Case c = start(t->rank, t->extent);
     uint32_t states = t->kind == ONE_STATE ? 1 : 2;
@@ -265,12 +266,14 @@ static void compiled_loop(const StepsCase *t)
     vec_push(&graph_get(c.m, body)->results, next);
     if (states > 1)
         vec_push(&graph_get(c.m, body)->results, other);
-    Node loop = loop_of(&c, body, t->steps, (Node[]){u, v}, states, 0, (Loop){.start = 3, .stride = 1});
+    Node loop = loop_of(&c, body, t->steps, (Node[]){u, v}, states, 0, (Loop){.start = 3, .stride = stride ? stride : 1, .collect = (uint32_t[]){0, 1}, .collected = stride ? states : 0});
     for (uint32_t i = 0; i < states; i++)
         show(&c, graph_result(c.m, c.f, loop, i));
+    for (uint32_t i = 0; stride && i < states; i++) /* behind the states and the number of steps */
+        show(&c, graph_result(c.m, c.f, loop, states + 1 + i));
     char what[160];
-    snprintf(what, sizeof what, "%uD %lldx%lldx%lld, %u channels, sides %d %d, kind %d, %d steps", t->rank, (long long)t->extent[0], (long long)t->extent[1],
-             (long long)t->extent[2], t->channels, (int)t->sides[0], (int)t->sides[1], (int)t->kind, t->steps);
+    snprintf(what, sizeof what, "%uD %lldx%lldx%lld, %u channels, sides %d %d, kind %d, %d steps, film %d", t->rank, (long long)t->extent[0], (long long)t->extent[1],
+             (long long)t->extent[2], t->channels, (int)t->sides[0], (int)t->sides[1], (int)t->kind, t->steps, stride);
     for (int threads = 1; threads <= 3; threads++) {
         double d = differ(&c, true, threads);
         cr_expect(d >= 0 && d <= 1e-12, "%s: off by %g", what, d);
@@ -284,6 +287,8 @@ static void compiled_loop(const StepsCase *t)
     vec_free(&together);
     finish(&c);
 }
+
+static void compiled_loop(const StepsCase *t) { compiled_film(t, 0); }
 
 Test(relay, steps_of_loops)
 {
@@ -351,4 +356,16 @@ Test(relay, steps_in_1d)
         for (SideKind side = SIDE_PERIODIC; side <= SIDE_GHOST; side++)
             for (int kind = 0; kind < 3; kind++)
                 compiled_loop(&(StepsCase){1, 1 + (uint32_t)(kind != 1 && i == 1), {sizes[i], 1, 1}, {side}, kind, 7 + (int)i, 3 + i});
+}
+
+/* Steps together end where the film keeps a state, whatever is left then. */
+Test(relay, steps_with_films)
+{
+    for (int stride = 1; stride <= 14; stride += stride < 4 ? 1 : 5)
+        for (int kind = 0; kind < 3; kind++) {
+            compiled_film(&(StepsCase){2, 1, {100, 41}, {SIDE_EVEN, SIDE_ODD}, kind, 3 * stride + 2 * kind, 5}, stride);
+            compiled_film(&(StepsCase){2, 2, {90, 70}, {SIDE_PERIODIC, SIDE_PERIODIC}, kind, 27, 6}, stride);
+            compiled_film(&(StepsCase){1, 1, {9 * 4096 + 3, 1, 1}, {SIDE_GHOST}, kind, 21, 7}, stride);
+        }
+    compiled_film(&(StepsCase){3, 1, {20, 13, 24}, {SIDE_EVEN, SIDE_PERIODIC, SIDE_EVEN}, A_PAST, 13, 8}, 6);
 }
