@@ -1,8 +1,10 @@
 /* Loops over data. */
-#include "compiler/driver/execute.h"
+#include "compiler/driver/profile.h"
 
 #include <inttypes.h>
 #include <string.h>
+
+enum { TRIED = 2 }; /* samples that run alone, until it is known how long they take */
 
 uint64_t draw_seed(const Execution *x, uint64_t draw) {
     return hash_mix((uint64_t)x->session->options->seed, draw + 1);
@@ -32,6 +34,8 @@ typedef struct {
     const EachTask *task;
     const HostValue *values;
     Workspace *workspaces; /* as many as samples run at once */
+    int alone;             /* so many samples ran alone, */
+    double least;          /* in so many seconds at least */
     Reports reports;
     const PdnBatch *batch; /* that runs side by side */
     Turns turns;
@@ -156,9 +160,9 @@ static void run_some(const void *argument, int64_t begin, int64_t end) {
         }
 }
 
-static int run_side_by_side(Each *each, const PdnBatch *batch, int threads) {
+static int run_side_by_side(Each *each, const PdnBatch *batch, int64_t from, int threads) {
     Turns *t = &each->turns;
-    *t = (Turns){.done = calloc((size_t)batch->count, sizeof *t->done)};
+    *t = (Turns){.next = from, .turn = from, .done = calloc((size_t)batch->count, sizeof *t->done)};
     if (!t->done) abort();
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->changed, NULL);
@@ -170,18 +174,30 @@ static int run_side_by_side(Each *each, const PdnBatch *batch, int threads) {
     return t->stopped;
 }
 
-/* Samples of a batch on a thread each, where there are enough of them and memory for so many; else the threads share the
- * launches of each. */
+/* The threads share the launches of a sample. */
+static int run_alone(Each *each, const PdnBatch *batch, int64_t i) {
+    Sample s = open_place(each, batch, i);
+    if (!each->alone && !each->outer->x->session->options->interpret) (void)executable_get(each->outer->x, s.running.func);
+    double start = profile_seconds();
+    int status = run_func(&s.running, s.arguments, s.count, NULL, &each->workspaces[0]);
+    double took = profile_seconds() - start;
+    if (!each->alone++ || took < each->least) each->least = took;
+    close_sample(&s);
+    return status;
+}
+
+/* Samples of a batch on a thread each, where there are enough of them that take long enough, and memory for so many. */
 static int run_batch(Each *each, const PdnBatch *batch) {
-    Execution *x = each->outer->x;
-    int status = 0, threads = pdn_threads_most(each->outer->threads);
-    if (threads > 1 && batch->count >= threads && !x->session->options->interpret && takes_turns(each) &&
-        make_room(each, batch, threads))
-        return run_side_by_side(each, batch, threads);
+    static const double worth = 50e-6; /* seconds of a sample; to take turns may need some 10 */
+    const Execution *x = each->outer->x;
+    int threads = pdn_threads_most(each->outer->threads), status = 0;
+    bool may = threads > 1 && !x->session->options->interpret && takes_turns(each);
     for (int64_t i = 0; i < batch->count && status == 0; i++) {
-        Sample s = open_place(each, batch, i);
-        status = run_func(&s.running, s.arguments, s.count, NULL, &each->workspaces[0]);
-        close_sample(&s);
+        if (may && each->alone >= TRIED && each->least > worth && batch->count - i >= threads) {
+            if (make_room(each, batch, threads)) return run_side_by_side(each, batch, i, threads);
+            may = false;
+        }
+        status = run_alone(each, batch, i);
     }
     return status;
 }
