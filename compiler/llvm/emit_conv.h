@@ -102,7 +102,7 @@ void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLV
 /* Of a chain: cells [from, end) of row `y`, whole vectors, of all channels of what FORWARD makes, to `to`, where they begin,
  * as c->finish, with this context, leaves them.
  * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from a ring of padded rows at x, to `to`, where row `first`
- * begins. */
+ * begins. Rows of the ring begin with their cells, the zeros before these are left out; after them stand as many as a filter reads. */
 void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
                      LLVMValueRef context);
 void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to, LLVMValueRef first);
