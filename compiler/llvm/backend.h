@@ -13,6 +13,7 @@ typedef struct {
         estimates; /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */
     bool exact;    /* as CodeTarget.exact */
     bool streams;  /* has stores that pass by the caches (x86-64) */
+    bool flushes;  /* has a register that makes results below the least normal number 0, and may use it (x86-64) */
     bool native;   /* this machine and its own CPU */
     const char *cpu, *features; /* for LLVM; NULL: the CPU's own */
 } Machine;
@@ -32,7 +33,7 @@ typedef struct {
     int64_t (*workspace)(const CodeRun *run);
 } CodeEntry;
 
-#define CODE_BACKEND_VERSION 6
+#define CODE_BACKEND_VERSION 7
 typedef struct {
     uint32_t version;
     /* The program as an object file, from mem_alloc. */

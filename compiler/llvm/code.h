@@ -15,7 +15,7 @@ typedef struct {
     const char *cpu;      /* NULL: this machine's; "x86-64" … */
     const char *features; /* NULL: the cpu's own */
     int optimise;         /* 0 to 3 */
-    bool exact;           /* divisions are rounded correctly, functions are the maths library's, convolutions direct sums: slower */
+    bool exact;           /* divisions are rounded correctly, functions are the maths library's, convolutions direct sums, results below the least normal number kept: slower */
     int threads;          /* that compile, at most; what they make does not depend on it */
 } CodeTarget;
 

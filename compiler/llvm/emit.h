@@ -23,6 +23,7 @@ typedef struct {
     struct Inside *inside; /* standalone: what stands behind the inputs (aot.h); else NULL */
     LLVMTypeRef real, f64, i64, i32, i1, ptr, none;
     bool in_kernel;              /* else in host code, where divisions are exact */
+    bool estimated;              /* in the kernel that is being written, one is by an estimate */
     uint32_t size, lanes;        /* bytes of a number, numbers in a vector */
     LLVMValueRef *kernels;       /* by Plan.kernels */
     KernelUse *use;              /* likewise */
@@ -55,6 +56,11 @@ enum {
     GRID_WORDS = 19
 };
 
+/* ---- emit_floats.c ---- */
+
+/* Of a kernel that is written: from the end of its first block on, results below the least normal number are 0. */
+void emit_flush(Emit *e, LLVMValueRef f);
+
 /* ---- emit_op.c ---- */
 
 LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x);
@@ -65,6 +71,9 @@ LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
                             const LLVMValueRef *args, uint32_t count);
 LLVMValueRef emit_real(Emit *e, double value);
 LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar);             /* to a vector of e->lanes */
+/* 1/x, by way of a variable, where the kernel begins: it may be below the least normal number, and is not to move behind
+ * emit_flush. */
+LLVMValueRef emit_reciprocal(Emit *e, LLVMValueRef x, LLVMValueRef variable);
 LLVMValueRef emit_number(Emit *e, LLVMTypeRef like, double value); /* scalar or vector constant */
 LLVMValueRef emit_i64(Emit *e, int64_t value);
 LLVMValueRef emit_word(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t word,

@@ -99,6 +99,7 @@ static void open_members(Chain *c, LLVMValueRef words) {
 static LLVMValueRef begin_function(Chain *c, Emit *e, const HInstr *first, const char *name) {
     LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
+    e->estimated = false;
     find_members(c, e, first);
     open_members(c, LLVMGetParam(f, 0));
     return f;
@@ -369,6 +370,7 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *nam
     if (c.end != NONE) open_chain_end(&c);
     emit_units(&c, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
     LLVMBuildRetVoid(e->b);
+    emit_flush(e, f);
     LLVMPositionBuilderAtEnd(e->b, back);
     return f;
 }
@@ -386,6 +388,7 @@ static LLVMValueRef waiting_function(Emit *e, const HInstr *first, const char *c
     end_waiting(&c, cv_loop(c.to, &units, LLVMGetParam(f, 1), LLVMGetParam(f, 2), 1));
     emit_loop_end(e, &units);
     LLVMBuildRetVoid(e->b);
+    emit_flush(e, f);
     LLVMPositionBuilderAtEnd(e->b, back);
     return f;
 }

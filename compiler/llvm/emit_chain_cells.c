@@ -389,7 +389,7 @@ void chain_finish(Chain *c, const char *name) {
     for (uint32_t i = 0; i < k->scalars; i++) {
         LLVMValueRef x = chain_word(c, e->real, FINISHER, CHAIN_FIELDS + k->fields.len + i);
         LLVMBuildStore(e->b, x, context_at(e, c->context, i));
-        LLVMBuildStore(e->b, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""), context_at(e, c->context, k->scalars + i));
+        LLVMBuildStore(e->b, emit_reciprocal(e, x, emit_variable(e, e->real, "reciprocal")), context_at(e, c->context, k->scalars + i));
     }
 }
 
@@ -400,7 +400,7 @@ static void open_launch(Chain *c, uint32_t m) {
     for (uint32_t i = 0; i < k->scalars; i++) {
         LLVMValueRef x = chain_word(c, e->real, m, CHAIN_FIELDS + k->fields.len + i);
         c->scalars[m][i] = emit_splat(e, x);
-        c->scalars[m][k->scalars + i] = emit_splat(e, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""));
+        c->scalars[m][k->scalars + i] = emit_splat(e, emit_reciprocal(e, x, emit_variable(e, e->real, "reciprocal")));
     }
 }
 

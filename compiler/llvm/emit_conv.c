@@ -320,6 +320,8 @@ static LLVMValueRef stage_function(Emit *e, uint32_t conv, ConvForm form, bool c
     (c.tile.last ? last_bodies : bodies)[stage](&c, unit);
     emit_loop_end(e, &units);
     LLVMBuildRetVoid(e->b);
+    e->estimated = false; /* there is no division */
+    emit_flush(e, f);
     return f;
 }
 

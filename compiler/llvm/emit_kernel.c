@@ -565,6 +565,7 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
     KE ke = {.e = e, .k = k, .words = kernel_words(k), .args = LLVMGetParam(f, 0), .in_parts = e->use[number].in_parts};
     ke.many_rows = ke.in_parts || e->use[number].alone;
     e->in_kernel = true;
+    e->estimated = false;
     ke.ends_done = ends_fold(&ke);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     load_arguments(&ke);
@@ -575,6 +576,7 @@ LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
     if (ke.stream && k->outputs.len)
         LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, false, "");
     LLVMBuildRetVoid(e->b);
+    emit_flush(e, f);
     e->in_kernel = false;
     forget(&ke);
     vec_free(&ke.values);

@@ -22,6 +22,13 @@ LLVMValueRef emit_number(Emit *e, LLVMTypeRef like, double value) {
     return LLVMConstVector(items, lanes);
 }
 
+LLVMValueRef emit_reciprocal(Emit *e, LLVMValueRef x, LLVMValueRef variable) {
+    LLVMSetVolatile(LLVMBuildStore(e->b, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""), variable), true);
+    LLVMValueRef y = LLVMBuildLoad2(e->b, e->real, variable, "");
+    LLVMSetVolatile(y, true);
+    return y;
+}
+
 LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar) {
     LLVMTypeRef vector = LLVMVectorType(LLVMTypeOf(scalar), e->lanes);
     LLVMValueRef poison = LLVMGetPoison(vector);
@@ -250,7 +257,9 @@ void emit_quotients(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMV
         q[i] = !estimates ? LLVMBuildFDiv(e->b, a[i], b[i], "")
                : inverse  ? reciprocal_by_estimate(e, b[i])
                           : divide_by_estimate(e, a[i], b[i]);
-    if (estimates && !inverse) divide_rare(e, a, b, q, count);
+    if (!estimates || inverse) return;
+    divide_rare(e, a, b, q, count);
+    e->estimated = true;
 }
 
 static LLVMValueRef divide(Emit *e, LLVMValueRef a, LLVMValueRef b) {

@@ -586,9 +586,10 @@ static LLVMValueRef reciprocal(KE *ke, uint32_t scalar) {
     Emit *e = ke->e;
     if (!ke->reciprocals[scalar]) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+        LLVMValueRef place = emit_variable(e, e->real, "reciprocal");
         LLVMPositionBuilderBefore(e->b, LLVMGetBasicBlockTerminator(
                                             LLVMGetEntryBasicBlock(LLVMGetBasicBlockParent(here))));
-        ke->reciprocals[scalar] = LLVMBuildFDiv(e->b, emit_real(e, 1), ke->scalars[scalar], "");
+        ke->reciprocals[scalar] = emit_reciprocal(e, ke->scalars[scalar], place);
         LLVMPositionBuilderAtEnd(e->b, here);
     }
     return ke->reciprocals[scalar];

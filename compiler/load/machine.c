@@ -30,6 +30,12 @@ static bool has(const char *features, const char *feature) {
     return features && strstr(features, feature) != NULL;
 }
 
+/* What all processors of x86-64 have. */
+static void x86(Machine *m) {
+    m->streams = true;
+    m->flushes = !m->exact;
+}
+
 #if defined(__x86_64__)
 static void this_x86(Machine *m) {
     __builtin_cpu_init();
@@ -39,7 +45,7 @@ static void this_x86(Machine *m) {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
         m->vector_bits = 512;
     m->estimates = m->vector_bits == 512 && __builtin_cpu_is("intel");
-    m->streams = true;
+    x86(m);
 }
 #endif
 
@@ -55,7 +61,7 @@ static void named_x86(const CodeTarget *target, Machine *m) {
     if (m->vector_bits == 512 && has(target->features, "-avx512")) m->vector_bits = 256;
     m->fma = m->vector_bits >= 256;
     m->estimates = m->vector_bits == 512 && !(target->cpu && starts(target->cpu, "znver"));
-    m->streams = true;
+    x86(m);
 }
 
 /* 32 registers of vectors come with AVX-512 and with AArch64. */
