@@ -36,7 +36,7 @@ typedef struct {
     Node s, function, slope; /* slope: NODE_NONE where not wanted */
     Interval *range;         /* scratch */
     bool ratio;              /* bound function / s, else slope */
-    bool jumps;              /* a jump was met */
+    bool jumps;              /* a jump was met, or a pole */
     VEC(Piece) pieces;
     Ranking by_high, by_low; /* by_low: of the ends negated */
 } Line;
@@ -103,14 +103,32 @@ static uint32_t worst(const Line *l, Ranking *r) {
     return r->data[0].piece;
 }
 
+/* May an op have a pole on the piece? There a function may jump from one infinity to the other, and what is made of that by
+ * an outer function, or chosen by it, has slopes on both sides that say nothing of it. */
+static bool has_pole(const Line *l) {
+    const Func *f = graph_get(l->module, l->func);
+    for (Node n = 1; n <= l->function; n++) {
+        Op op = graph_node(f, n)->op;
+        if (op == OP_TAN && size_of(l->range[n]) == INFINITY) return true;
+        if (op != OP_DIV && op != OP_POW) continue;
+        Interval base = l->range[graph_operand(f, n, op == OP_DIV)];
+        bool inverse = op == OP_DIV || l->range[graph_operand(f, n, 1)].low < 0;
+        if (inverse && base.low <= 0 && base.high >= 0) return true;
+    }
+    return false;
+}
+
 static void add_piece(Line *l, double low, double high) {
     Piece p = {.low = low, .high = high, .value = evaluate(l, low, high)};
     bool slopes =
         !l->ratio || (low <= 0 && high >= 0); /* away from 0 a ratio needs no continuity */
-    if (slopes && choice_is_open(l) && high - low <= 1e-9 * (1e-3 + fabs(low)))
+    bool small = high - low <= 1e-9 * (1e-3 + fabs(low)), pole = slopes && has_pole(l);
+    bool open = pole || (slopes && choice_is_open(l));
+    if (open && small && !pole)
         check_choices(l, high - low);
-    else if (slopes && choice_is_open(l))
+    else if (open)
         p.value = interval_all(); /* cut it */
+    l->jumps = l->jumps || (pole && small);
     if (isnan(p.value.low) || isnan(p.value.high)) p.value = interval_all();
     rank(&l->by_high, p.value.high, l->pieces.len);
     rank(&l->by_low, -p.value.low, l->pieces.len);

@@ -407,6 +407,6 @@ const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest)
     const Value *scaled = lipschitz_scaled(e, frame, rest->span);
     if (scaled) return scaled;
     Diagnostic *d = report(e, NO_LIPSCHITZ, rest->span, operator_name(e, op));
-    diag_help(d, "its derivative could not be bounded over all arguments");
+    diag_help(d, "its derivative could not be bounded over all arguments, or a division by 0 may make it jump");
     return value_error(e);
 }
