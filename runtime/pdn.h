@@ -149,6 +149,9 @@ typedef struct PdnHost {
     /* Who calls: compiled code puts the number of its instruction here before it calls any of these (PlanPlace in
      * compiler/kernel/plan.h), of launches that may run together that of the first, of steps of a loop that of the loop. */
     uint64_t place;
+    /* Threads that share a launch, at most, whose parts begin no nearer to each other than an eighth of a thread's share of the
+     * units (or one). 0: not known; parts may be of one unit. There is scratch for so many parts at once. */
+    int64_t threads;
 } PdnHost;
 
 /* ---- threads ------------------------------------------------------------------- */

@@ -256,6 +256,7 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
                     .batch_mean = host_batch_mean,
                     .conv_norm = host_conv_norm,
                     .memory = x->memory / (1 + r->beside),
+                    .threads = pdn_threads_most(r->threads),
                     .kept = x->session->options->time ? host_kept : NULL,
                     .unconverged = host_unconverged,
                     .relay = host_relay};
@@ -310,7 +311,7 @@ uint64_t run_bytes(Running *r, const HostValue *arguments, uint32_t count, int64
     const Executable *p = executable_get(r->x, r->func);
     if (!p) return 0;
     Inputs i = inputs_of(arguments, count);
-    const PdnHost host = {.context = r, .memory = memory};
+    const PdnHost host = {.context = r, .memory = memory, .threads = pdn_threads_most(r->threads)};
     uint64_t bytes = code_workspace(p->code, &(CodeArguments){.host = &host, .grids = r->grids, .inputs = i.inputs});
     free_inputs(i);
     return bytes;

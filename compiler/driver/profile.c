@@ -210,6 +210,7 @@ Meter *meter_start(Profile *p, Running *r, const PdnHost *host, const Plan *plan
                         .batch_mean = timed_batch_mean,
                         .conv_norm = timed_conv_norm,
                         .memory = host->memory,
+                        .threads = host->threads,
                         .kept = host->kept ? pass_kept : NULL,
                         .unconverged = pass_unconverged,
                         .relay = timed_relay};

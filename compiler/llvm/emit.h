@@ -30,6 +30,7 @@ typedef struct {
     LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
     LLVMTypeRef kernel_type;
     LLVMValueRef *convs; /* by Plan.convs, form and stage (emit_conv.h) */
+    LLVMValueRef threads;         /* i64, in host code: PdnHost.threads */
     uint32_t means;               /* over batches: so many were written */
     LLVMValueRef advance;         /* the helper that places kept states; NULL: not made yet */
     LLVMValueRef trees[OP_COUNT]; /* helpers that combine the partial results of a reduction */

@@ -14,10 +14,12 @@
  * What the convolutions read is padded row by row, too, before rows of a turn read it: as many rows as a unit reads are
  * there.
  *
- * Words of the launch: those of each convolution among the members, in order, then those of the launches. Of those that go
- * forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts are, CONV_MADE: what is
- * made, or where the turns are; of gradients, CONV_FIRST: where the rows of their field are, if the transposed convolution
- * does not read it, CONV_SCRATCH: where their chunks are. */
+ * All of these stand in the scratch once for each call that may run at a time, which are fewer than the units: a place for each.
+ *
+ * Words of the launch: those of each convolution among the members, in order, then those of the launches, then the number of
+ * places. Of those that go forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts
+ * are, behind which stands its ring, CONV_MADE: what is made, or where the turns are; of gradients, CONV_FIRST: where the rows of
+ * their field are, if the transposed convolution does not read it, CONV_SCRATCH: where their chunks are. */
 #include "compiler/llvm/emit_chain.h"
 
 const Kernel *chain_kernel(const Emit *e, const HInstr *h) { return e->plan->kernels.data[h->index]; }
@@ -42,7 +44,7 @@ uint32_t chain_words(const Plan *plan, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         uint32_t words = host_is_loop(h->kind) ? chain_words(plan, h->loop->body) : 0;
-        if (h->chain && !(i > 0 && block->code.data[i - 1].chain)) words = words_before(plan, h, h->chain + 1);
+        if (h->chain && !(i > 0 && block->code.data[i - 1].chain)) words = words_before(plan, h, h->chain + 1) + 1;
         most = words > most ? words : most;
     }
     return most;
@@ -294,25 +296,33 @@ static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValue
     emit_sums(c, y, end);
 }
 
-static void find_places(Chain *c, LLVMValueRef unit) {
+/* The place of a call that begins with this unit. */
+static LLVMValueRef place_of(const Chain *c, LLVMValueRef unit) {
+    uint32_t word = words_before(c->e->plan, c->first, c->members);
+    LLVMValueRef places = emit_word(c->e, c->e->i64, c->words, word, "places");
+    return cv_div(c->to, cv_mul(c->to, unit, places), c->to->blocks);
+}
+
+static void find_places(Chain *c, LLVMValueRef place) {
     CE *t = c->to;
-    int64_t part = (int64_t)CHAIN_PART * c->e->lanes;
+    int64_t part = (int64_t)CHAIN_PART * c->e->lanes, numbers = part * channels_before(c, c->members);
+    uint32_t word = words_before(c->e->plan, c->first, c->members);
     LLVMValueRef parts = chain_word(c, c->e->ptr, c->last, CONV_FIRST);
-    parts = cv_at(t, parts, cv_times(t, unit, part * channels_before(c, c->members)));
+    LLVMValueRef first_ring = cv_at(t, parts, cv_times(t, emit_word(c->e, c->e->i64, c->words, word, "places"), numbers));
+    parts = cv_at(t, parts, cv_times(t, place, numbers));
     for (uint32_t m = 0; m < c->members; m++) {
         LLVMValueRef at = cv_int(t, part * channels_before(c, m));
         c->made[m] = (ConvArray){.base = cv_at(t, parts, at), .channel = cv_int(t, part)};
         if (!has_form(&c->first[m], CONV_FORWARD)) continue;
         LLVMValueRef rows = chain_word(c, c->e->ptr, m, CONV_MADE);
-        c->conv[m].rows_at = cv_at(t, rows, cv_mul(t, unit, unit_numbers(c, m)));
+        c->conv[m].rows_at = cv_at(t, rows, cv_mul(t, place, unit_numbers(c, m)));
         c->filled[m] = emit_variable(c->e, c->e->i64, "filled");
         c->first_row[m] = emit_variable(c->e, c->e->i64, "first");
     }
     for (uint32_t r = 0; r < c->rings; r++) {
-        LLVMValueRef base =
-            r ? chain_word(c, c->e->ptr, c->ring[r].member, CONV_FIRST) : conv_scratch(t, t->padded.base);
+        LLVMValueRef base = r ? chain_word(c, c->e->ptr, c->ring[r].member, CONV_FIRST) : first_ring;
         c->ring[r].rows = t->padded;
-        c->ring[r].rows.base = cv_at(t, base, cv_mul(t, unit, conv_ring_numbers(t)));
+        c->ring[r].rows.base = cv_at(t, base, cv_mul(t, place, conv_ring_numbers(t)));
     }
 }
 
@@ -320,9 +330,10 @@ static void emit_units(Chain *c, LLVMValueRef begin, LLVMValueRef stop) {
     CE *t = c->to;
     Emit *e = t->e;
     Counting turns;
-    find_places(c, begin);
+    LLVMValueRef place = place_of(c, begin);
+    find_places(c, place);
     ConvArray turn = {.base = NULL};
-    if (c->end != NONE) turn = chain_turn(c, begin);
+    if (c->end != NONE) turn = chain_turn(c, place);
     LLVMValueRef from = cv_mul(t, begin, t->block), to = emit_min(e, cv_mul(t, stop, t->block), t->made[1]);
     LLVMValueRef done = emit_variable(e, e->i64, "done");
     LLVMBuildStore(e->b, from, done);
@@ -396,10 +407,18 @@ static LLVMValueRef waiting_function(Emit *e, const HInstr *first, const char *c
 /* ---- in the host program ------------------------------------------------------------------------- */
 
 /* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; padded rows; the
- * parts; rings but the first; turns of what is made. */
+ * parts and the first ring; the other rings; turns of what is made; so many of each but the first. */
 typedef struct {
-    LLVMValueRef member[CHAIN_MEMBERS], rows[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], turns, all;
+    LLVMValueRef member[CHAIN_MEMBERS], rows[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], turns, all, places;
 } Layout;
+
+/* As many as parts of a launch may run at once; no more than there are units. */
+static LLVMValueRef count_places(const Chain *c) {
+    Emit *e = c->e;
+    LLVMValueRef units = c->to->blocks, most = emit_min(e, cv_times(c->to, e->threads, 8), units);
+    if (e->standalone) return emit_i64(e, 1); /* launches are one call */
+    return cv_if(c->to, LLVMBuildICmp(e->b, LLVMIntEQ, e->threads, emit_i64(e, 0), ""), units, most);
+}
 
 static LLVMValueRef lines(Emit *e, LLVMValueRef bytes) {
     return LLVMBuildAnd(e->b, plus(e, bytes, emit_i64(e, 63)), emit_i64(e, -64), "");
@@ -408,7 +427,7 @@ static LLVMValueRef lines(Emit *e, LLVMValueRef bytes) {
 static Layout lay_out(const Chain *c) {
     Emit *e = c->e;
     CE *t = c->to;
-    Layout l;
+    Layout l = {.places = count_places(c)};
     LLVMValueRef at = emit_i64(e, 0), size = emit_i64(e, e->size);
     for (uint32_t m = 0; m < c->members; m++) {
         if (c->first[m].kind != H_CONV) continue;
@@ -419,18 +438,19 @@ static Layout lay_out(const Chain *c) {
         at = lines(e, plus(e, at, bytes));
         if (!has_form(&c->first[m], CONV_FORWARD)) continue;
         l.rows[m] = at;
-        LLVMValueRef numbers = cv_plus(t, mul(e, unit_numbers(c, m), t->blocks), CONV_TILE);
+        LLVMValueRef numbers = cv_plus(t, mul(e, unit_numbers(c, m), l.places), CONV_TILE);
         at = lines(e, plus(e, at, mul(e, numbers, size)));
     }
     l.parts = at;
-    int64_t part = (int64_t)CHAIN_PART * e->lanes * channels_before(c, c->members) * e->size;
-    at = lines(e, plus(e, at, cv_times(t, t->blocks, part)));
+    int64_t part = (int64_t)CHAIN_PART * e->lanes * channels_before(c, c->members);
+    LLVMValueRef numbers = mul(e, cv_plus(t, conv_ring_numbers(t), part), l.places);
+    at = lines(e, plus(e, at, mul(e, cv_plus(t, numbers, CONV_TILE), size)));
     for (uint32_t r = 1; r < c->rings; r++) {
         l.ring[r] = at;
-        at = lines(e, plus(e, at, mul(e, mul(e, conv_ring_numbers(t), t->blocks), size)));
+        at = lines(e, plus(e, at, mul(e, cv_plus(t, mul(e, conv_ring_numbers(t), l.places), CONV_TILE), size)));
     }
     l.turns = at;
-    if (c->end != NONE) at = lines(e, plus(e, at, mul(e, mul(e, chain_turn_numbers(c), t->blocks), size)));
+    if (c->end != NONE) at = lines(e, plus(e, at, mul(e, mul(e, chain_turn_numbers(c), l.places), size)));
     l.all = at;
     return l;
 }
@@ -548,6 +568,7 @@ void emit_chain(HE *h, const HInstr *first) {
         put_conv(h, &c, &l, m);
         h->words = words;
     }
+    put_word(h, words_before(e->plan, first, c.members), l.places);
     launch_stages(h, &c, words, false);
     launch(h, chain_function(e, first, name), c.to->blocks, chain_work(h, &c));
     if (c.end == NONE)

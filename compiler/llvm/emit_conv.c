@@ -151,8 +151,7 @@ static void lay_out(CE *c) {
     uint32_t depth = conv_depth(c), blocks = c->p.groups * conv_channel_blocks(c);
     c->padded.base = at;
     LLVMValueRef numbers = cv_times(c, c->padded.channel, (int64_t)c->p.in * c->p.groups);
-    if (c->turn) numbers = cv_mul(c, conv_ring_numbers(c), c->blocks); /* for each unit */
-    if (c->chained && c->form == CONV_FORWARD) numbers = cv_int(c, 0);     /* they are the chain's */
+    if (c->chained && c->form != CONV_WEIGHTS) numbers = cv_int(c, 0); /* they are the chain's */
     at = cv_add(c, at, lines(c, cv_times(c, cv_plus(c, numbers, CONV_TILE), e->size)));
     c->offsets = at;
     at = cv_plus(c, at, ((int64_t)c->p.made_phases * (depth + 32) * 8 + 63) / 64 * 64);

@@ -509,6 +509,7 @@ static void emit_host(Emit *e, uint32_t number) {
     h.words = emit_variable(e, LLVMArrayType2(e->i64, most_words(e->plan)), "words");
     h.top = emit_variable(e, e->ptr, "top");
     LLVMValueRef base = LLVMGetParam(h.function, 1);
+    e->threads = host_number(&h, HOST_THREADS);
     LLVMValueRef fixed = lay_out(e, f, h.grids, base, h.slots, h.partials, &h.scratch);
     LLVMBuildStore(e->b, bytes_on(e, base, fixed), h.top);
     for (uint32_t i = 0; i < f->params.len; i++)
@@ -626,6 +627,7 @@ static void emit_size(Emit *e, uint32_t number) {
     h.inputs = pointer_at(e, e->ptr, h.run, RUN_INPUTS, "inputs");
     h.constants = pointer_at(e, e->ptr, h.run, RUN_CONSTANTS, "constants");
     h.regs = ARENA_ARRAY(e->arena, Reg, f->regs.len + 1);
+    e->threads = host_number(&h, HOST_THREADS);
     LLVMValueRef fixed = lay_out(e, f, h.grids, NULL, NULL, NULL, NULL);
     LLVMBuildRet(e->b, plus(e, fixed, size_block(&h, &f->body)));
 }

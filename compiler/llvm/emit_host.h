@@ -23,7 +23,8 @@ enum {
     HOST_KEPT,
     HOST_UNCONVERGED,
     HOST_RELAY,
-    HOST_PLACE
+    HOST_PLACE,
+    HOST_THREADS
 };
 
 typedef struct {
@@ -142,6 +143,11 @@ void report_progress(HE *h, const HLoop *l, LLVMValueRef done, LLVMValueRef tota
 
 /* Of a loop whose fields are all of one pool: the buffer number `number` of those that no state points to. */
 LLVMValueRef pick_buffer(HE *h, const HLoop *l, uint32_t number);
+
+/* ---- emit_tape.c ---- */
+
+/* A number of the host table, i64; 0 where there is none. */
+LLVMValueRef host_number(HE *h, uint32_t word);
 
 /* ---- emit_relay.c ---- */
 

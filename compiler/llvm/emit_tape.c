@@ -107,16 +107,19 @@ static LLVMValueRef slot_size(HE *h, const HLoop *l, LLVMValueRef *offset) {
     return at;
 }
 
-static LLVMValueRef memory_of(HE *h) {
+LLVMValueRef host_number(HE *h, uint32_t word) {
     Emit *e = h->e;
-    LLVMValueRef standard = emit_i64(e, PDN_MEMORY_DEFAULT);
-    if (e->standalone) return standard;
-    LLVMValueRef none = emit_variable(e, LLVMArrayType2(e->i64, HOST_MEMORY + 1), "none"),
-                 last = emit_i64(e, HOST_MEMORY);
+    if (e->standalone) return emit_i64(e, 0);
+    LLVMValueRef none = emit_variable(e, LLVMArrayType2(e->i64, word + 1), "none"), last = emit_i64(e, word);
     LLVMBuildStore(e->b, emit_i64(e, 0), LLVMBuildInBoundsGEP2(e->b, e->i64, none, &last, 1, ""));
     LLVMValueRef host = pointer_at(e, e->ptr, h->run, RUN_HOST, "host");
     host = LLVMBuildSelect(e->b, LLVMBuildIsNull(e->b, host, ""), none, host, "");
-    LLVMValueRef bytes = emit_word(e, e->i64, host, HOST_MEMORY, "memory");
+    return emit_word(e, e->i64, host, word, "");
+}
+
+static LLVMValueRef memory_of(HE *h) {
+    Emit *e = h->e;
+    LLVMValueRef standard = emit_i64(e, PDN_MEMORY_DEFAULT), bytes = host_number(h, HOST_MEMORY);
     return LLVMBuildSelect(e->b, less(e, emit_i64(e, 0), bytes), bytes, standard, "");
 }
 
