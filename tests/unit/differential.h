@@ -143,7 +143,8 @@ static inline char *run_code(Run *r, const Code *code)
                     .random = run_random,
                     .batch_mean = r->batch_mean,
                     .conv_norm = run_conv_norm,
-                    .relay = run_relay};
+                    .relay = run_relay,
+                    .threads = r->threads < 1 ? 1 : r->threads};
     void **inputs = run_inputs(r);
     CodeArguments a = {&host, r->grids, (const void *const *)inputs, NULL, NULL};
     uint64_t bytes = code_workspace(code, &a);

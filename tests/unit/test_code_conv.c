@@ -363,6 +363,21 @@ Test(code_conv, chains_of_wide_rows) {
     check(&c, "a chain of wide rows");
 }
 
+/* More units than calls that may run at once, each with a place of its own in the scratch. */
+Test(code_conv, chains_of_many_units) {
+    Conv conv = {.rank = 2, .in = 1, .out = 5, .groups = 1, .size = {3, 3, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+    for (int64_t rows = 470; rows < 2000; rows += 509) {
+        Case c = start(2, (int64_t[]){21, rows});
+        for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = a ? SIDE_EVEN : SIDE_ODD;
+        ConvId id = graph_conv(c.m, &conv);
+        Node u = input_of(&c, type_field(c.grid, 1), 1), w = input_of(&c, type_field(graph_row(c.m, 45), 1), 2);
+        Node t = flux_of(&c, graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE), NODE_NONE, 1);
+        Node v = graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE);
+        show(&c, graph_binary(c.m, c.f, OP_SUB, u, v, SPAN_NONE));
+        check(&c, "a chain of many units");
+    }
+}
+
 /* What else reads the field between, or is no transposed convolution of it alone, makes no chain. */
 Test(code_conv, no_chains) {
     for (int kind = 0; kind < 3; kind++) {
