@@ -111,7 +111,7 @@ static int bench_one(Session *s, Elaborated *what, bool several) {
 int command_bench(Options *options) {
     if (!pipeline_check(options)) return 2;
     if (options->interpret) {
-        fprintf(stderr, "pdn bench: --interpret: compiled programs are timed\n");
+        fprintf(stderr, "pdn bench: --interpret is given, but only compiled programs are timed\nTry: pdn bench --help\n");
         return 2;
     }
     Session s;

@@ -1,8 +1,12 @@
 #include "compiler/driver/options.h"
 
+#include <limits.h>
 #include <popt.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NOT_GIVEN LONG_MIN /* a number on the command line, before it is checked */
 
 #define END                                                                                        \
     { NULL, 0, 0, NULL, 0, NULL, NULL }
@@ -33,7 +37,9 @@ static void run_table(Options *o, struct poptOption *t) {
         {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
          "effort of the code generator, 0 to 3 (default: 2)", "N"},
         {"exact", 0, POPT_ARG_NONE, &o->exact, 0,
-         "divisions rounded correctly, functions of the maths library, direct sums of convolutions: slower", NULL},
+         "divisions rounded correctly, functions of the maths library, direct sums of convolutions, small numbers kept: "
+         "slower",
+         NULL},
         {"cache", 0, POPT_ARG_STRING, &o->cache, 0,
          "folder of compiled programs (default: ~/.cache/pdn)", "DIR"},
         {"no-cache", 0, POPT_ARG_NONE, &o->no_cache, 0, "compile anew", NULL},
@@ -72,7 +78,9 @@ static void build_table(Options *o, struct poptOption *t) {
         {"optimise", 0, POPT_ARG_INT, &o->optimise, 0,
          "effort of the code generator, 0 to 3 (default: 2)", "N"},
         {"exact", 0, POPT_ARG_NONE, &o->exact, 0,
-         "divisions rounded correctly, functions of the maths library, direct sums of convolutions: slower", NULL},
+         "divisions rounded correctly, functions of the maths library, direct sums of convolutions, small numbers kept: "
+         "slower",
+         NULL},
         {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0,
          "print what a pass left and stop (`help` lists them)", "PASS"},
         {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error",
@@ -124,8 +132,14 @@ static void bench_table(Options *o, struct poptOption *t) {
     memcpy(t, table, sizeof table);
 }
 
-static bool wrong(const Command *c, const char *what, const char *why) {
-    fprintf(stderr, "pdn %s: %s: %s\nTry: pdn %s --help\n", c->name, what, why, c->name);
+/* A sentence about what was given. */
+__attribute__((format(printf, 2, 3))) static bool wrong(const Command *c, const char *format, ...) {
+    va_list arguments;
+    fprintf(stderr, "pdn %s: ", c->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nTry: pdn %s --help\n", c->name);
     return false;
 }
 
@@ -155,16 +169,24 @@ static bool asks_for_list(const Options *o) {
     return false;
 }
 
+/* What was not given becomes 0, which stands for the default; it cannot be given. */
+static bool check_count(const Command *c, const char *option, long most, long *count) {
+    if (*count == NOT_GIVEN) *count = 0;
+    else if (*count < 1 || *count > most)
+        return wrong(c, "%s is %ld, but must be from 1 to %ld", option, *count, most);
+    return true;
+}
+
 static bool check_values(const Command *c, Options *o) {
     if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "f64") != 0)
-        return wrong(c, "--precision", "f32 and f64 are");
-    if (o->optimise < 0 || o->optimise > 3) return wrong(c, "--optimise", "0 to 3 are");
-    if (o->threads < 0 || o->threads > 1024) return wrong(c, "--threads", "1 to 1024 are");
+        return wrong(c, "--precision is '%s', but must be f32 or f64", o->precision);
+    if (o->optimise < 0 || o->optimise > 3)
+        return wrong(c, "--optimise is %d, but must be from 0 to 3", o->optimise);
+    if (!check_count(c, "--threads", 1024, &o->threads) || !check_count(c, "--repeat", 1000, &o->repeat)) return false;
     if (o->memory_text && !size_read(o->memory_text, &o->memory))
-        return wrong(c, "--memory", "a size such as 512M or 2G is");
-    if (o->repeat < 0 || o->repeat > 1000) return wrong(c, "--repeat", "1 to 1000 are");
-    if (o->seed < 0) return wrong(c, "--seed", "a seed is not negative");
-    if (!o->file && !asks_for_list(o)) return wrong(c, "FILE", "a program is needed");
+        return wrong(c, "--memory is '%s', but must be a size such as 512M or 2G", o->memory_text);
+    if (o->seed < 0) return wrong(c, "--seed is %ld, but must not be negative", o->seed);
+    if (!o->file && !asks_for_list(o)) return wrong(c, "no FILE is given, but a program is needed");
     return true;
 }
 
@@ -204,7 +226,7 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
                                          {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
                                          END,
                                      };
-    *o = (Options){.optimise = 2};
+    *o = (Options){.optimise = 2, .threads = NOT_GIVEN, .repeat = NOT_GIVEN};
     run_table(o, tables[0]);
     build_table(o, tables[1]);
     format_table(o, tables[2]);
@@ -233,7 +255,7 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
     } else if (got < -1) {
         const char *option = poptBadOption(context, POPT_BADOPTION_NOALIAS);
         bool later = got == POPT_ERROR_BADOPT && is_later(option);
-        wrong(c, option, later ? "not executed by this version" : poptStrerror(got));
+        wrong(c, "%s: %s", option, later ? "not executed by this version" : poptStrerror(got));
         result = OPTIONS_WRONG;
     } else {
         const char **rest = poptGetArgs(context);

@@ -71,6 +71,13 @@ def command_line():
                       ["build", "heat.pdn"], ["bench", "heat.pdn", "--interpret"], ["bench", "heat.pdn", "--repeat", "-1"]):
         status, out, err, _ = pdn(*arguments)
         check(f"exit status 2: {arguments}", status == 2 and err.strip() and not out, status, err)
+    for option, value, right in (("--repeat", "0", "must be from 1 to 1000"), ("--repeat", "1001", "must be from 1 to 1000"),
+                                 ("--threads", "0", "must be from 1 to 1024"), ("--threads", "-1", "must be from 1 to 1024"),
+                                 ("--optimise", "4", "must be from 0 to 3"), ("--seed", "-1", "must not be negative"),
+                                 ("--memory", "lots", "must be a size such as"), ("--precision", "f16", "must be f32 or f64")):
+        status, out, err, _ = pdn("bench", "heat.pdn", option, value)
+        check(f"{option} {value}", status == 2 and not out and f"{option} is " in err and value in err and right in err,
+              status, err)
     status, _, err, _ = pdn("rnu")
     check("a verb that is nearly right", "run" in err, err)
     program("heat.pdn", HEAT)
