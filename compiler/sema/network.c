@@ -142,8 +142,11 @@ static bool load_parameter(Elab *e, Parameter *p, const Instance *within, const 
         if (there)
             report(e, LOAD_AXES, span, path, name, there->rank,
                    p->depth >= 0 ? "several convolutions has 4 to 6" : "a convolution has 3 to 5");
-        else if (file)
-            report(e, LOAD_LACKS, span, path, name);
+        else if (file) { /* of no shape that is known: it is asked for to be told what is there */
+            PdnError error = {{0}};
+            pdn_tensors_get(file, name, PDN_F32, 0, NULL, NULL, &error);
+            report(e, FILE_UNREADABLE, span, error.message);
+        }
         else
             report(e, NOT_SETTLED, span, name);
         return false;
