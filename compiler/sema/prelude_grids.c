@@ -116,6 +116,19 @@ const Value *prelude_image(Elab *e, const BuiltinInfo *info, const Arguments *a)
     return source_field(e, path, &g, rank == 3 ? (uint32_t)shape[0] : 1, a->span);
 }
 
+/* No field has so many axes; `on` is its grid, where that was given, else it has `wanted` axes. */
+static void array_rank(Elab *e, const Value *v, const char *path, int rank, int wanted, const Grid *on) {
+    const char *right = wanted < 1 || wanted > MAX_RANK
+                            ? arena_format(e->arena, "has 1 to %d", MAX_RANK + 1)
+                            : arena_format(e->arena, "on a grid of %d has %d or %d", wanted, wanted, wanted + 1);
+    Diagnostic *d = report(e, ARRAY_RANK, v->span, path, rank, rank == 1 ? "axis" : "axes", right);
+    const char *shape = "";
+    for (uint32_t i = 0; on && i < on->rank; i++)
+        shape = arena_format(e->arena, "%lld%s%s", (long long)on->extent[i], i ? " x " : "", shape);
+    if (on) shape = arena_format(e->arena, " (%s)", shape);
+    diag_help(d, "a field of one channel has the shape of its grid%s, one of c channels a first axis of c", shape);
+}
+
 const Value *prelude_array(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     const Value *v = check_path(e, argument_get(e, info, a, 0));
     const Value *grid = argument_get(e, info, a, 1), *asked = argument_get(e, info, a, 2);
@@ -135,10 +148,7 @@ const Value *prelude_array(Elab *e, const BuiltinInfo *info, const Arguments *a)
     if (on && !wanted) wanted = on->rank;
     if (!wanted) wanted = rank == 3 ? 2 : rank == 4 ? 3 : rank;
     if (rank < 1 || wanted > MAX_RANK || (rank != wanted && rank != wanted + 1)) {
-        Diagnostic *d = report(e, ARRAY_RANK, v->span, path, rank, (int)wanted);
-        diag_help(
-            d,
-            "a field of one channel has the shape of its grid, one of c channels a first axis of c");
+        array_rank(e, v, path, rank, (int)wanted, on);
         return value_error(e);
     }
     Grid g = {.rank = (uint32_t)wanted, .spacing = {1, 1, 1}};

@@ -38,7 +38,11 @@ def files():
     numpy.save("one.npy", numpy.zeros(4))
     run = ("run", "program.pdn")
     expect("NOT_A_PICTURE", "and a picture has 2", experiment('print "m": mean(image("one.npy"))'), *run)
-    expect("ARRAY_RANK", "which is no field on a grid", experiment('print "m": mean(array("five.npy"))'), *run)
+    expect("ARRAY_RANK", "has 5 axes, and a field has 1 to 4", experiment('print "m": mean(array("five.npy"))'), *run)
+    for where in ("G", "rank = 1"):
+        expect("ARRAY_RANK", "has 5 axes, and a field on a grid of 1 has 1 or 2",
+               experiment(f'print "m": mean(array("five.npy", {where}))'), *run)
+    expect("ARRAY_RANK", "the shape of its grid (8)", experiment('print "m": mean(array("five.npy", G))'), *run)
     expect("ARRAY_GRID", "does not have the shape of the grid", experiment('print "m": mean(array("one.npy", G))'), *run)
 
 
