@@ -27,8 +27,10 @@ void suggest_name(Unit *u, Diagnostic *d, const Env *env, Name wanted) {
     const char *near = diag_nearest(names_text(u->context.names, wanted), all.data, all.len);
     if (near) diag_help(d, "did you mean '%s'?", near);
     vec_free(&all);
-    if (near) return;
-    const char *text = names_text(u->context.names, wanted);
+    if (!near) suggest_module(u, d, names_text(u->context.names, wanted));
+}
+
+bool suggest_module(Unit *u, Diagnostic *d, const char *name) {
     static const struct {
         const char *module, *names;
     } modules[] = {
@@ -40,10 +42,14 @@ void suggest_name(Unit *u, Diagnostic *d, const Env *env, Name wanted) {
         {"solvers", " fixed_point jacobi gauss_seidel cg bicgstab gmres newton tridiagonal two_grid v_cycle w_cycle "
                     "full_multigrid fas "},
     };
-    const char *padded = arena_format(u->arena, " %s ", text);
+    const char *padded = arena_format(u->arena, " %s ", name);
+    bool found = false;
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
-        if (strstr(modules[i].names, padded))
+        if (strstr(modules[i].names, padded)) {
             diag_help(d, "it stands in a module: use %s", modules[i].module);
+            found = true;
+        }
+    return found;
 }
 
 /* ---- expressions ------------------------------------------------------------------ */

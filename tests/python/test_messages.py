@@ -55,6 +55,13 @@ def builds():
     operators = "operator ok(u) = u\noperator scaled(a = 2)(u) = a * u\noperator words(u) = \"text\"\noperator σ2(u) = 2 * u\n"
     build = ("build", "program.pdn")
     expect("NO_DEFINITION", "defines no operator 'kk'", operators, *build, "kk")
+    expect("NO_DEFINITION", "did you mean 'scaled'?", operators, *build, "scald")
+    expect("NO_DEFINITION", "use diffusion", operators, *build, "perona_malik")
+    expect("NO_DEFINITION", "the program defines ok, scaled, words", operators, *build, "e")  # the number e is no operator
+    run = operators + 'experiment e { print "x": 1 }\n'
+    expect("NOT_A_KERNEL", "'e' is an experiment", run, *build, "e")
+    expect("NOT_A_KERNEL", "pdn run program.pdn e", run, *build, "e")
+    expect("NOT_A_KERNEL", "the program defines ok, scaled, words", run, *build, "e")
     expect("NO_CONFIGURATION", "the configuration of 'scaled' has no 'b'", operators, *build, "scaled", "b=3")
     expect("KERNEL_RESULT", "a kernel returns fields and numbers", operators, *build, "words")
     expect("NOT_A_C_NAME", "is no name in C", operators, *build, "σ2")
