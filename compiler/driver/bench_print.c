@@ -125,7 +125,8 @@ static void put_ending(const Bench *b, const ProfileRow *all) {
     printf(
         "\n  limit: the time that the arithmetic takes at %.4g GFLOP/s (multiply-adds on vectors of %d bits), or the\n"
         "  memory at %.3g GB/s (read and written by a copy of 128 MiB), whichever is longer, in parts of the time that it\n"
-        "  took; both were measured now, with as many threads. More than 100 %%: it was in the caches.\n",
+        "  took; both were measured now, with as many threads, the arithmetic between the runs (median). More than 100 %%: it\n"
+        "  was in the caches.\n",
         1e-9 * b->rates.flops, b->rates.vector_bits, 1e-9 * b->rates.bytes);
     printf(
         "  Timing itself takes about %.2g %% of the time. Memory: %.4g MB at most.\n  Processor time before it ran:",

@@ -1,5 +1,6 @@
 #include "compiler/driver/rates.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 enum {
     TRIES = 7,
+    WARM = 4,          /* tries of arithmetic: the first is slower, as the clock changes for wide vectors */
     CHAINS = 12,       /* a multiply-add takes some four cycles, and two start in one */
     ROUNDS = 16384,    /* of all chains, a unit: about 30 microseconds */
     UNITS = 64,        /* a thread */
@@ -114,36 +116,33 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static double best_time(PdnThreads *threads, PdnKernel *kernel, const void *arguments,
-                        int64_t units) {
-    double best = 1e300;
-    for (int i = 0; i < TRIES; i++) {
+double rates_flops(PdnThreads *threads, PdnType type, int *vector_bits) {
+    Unit *unit = unit_for(type, vector_bits);
+    int64_t units = (int64_t)UNITS * pdn_threads_most(threads);
+    double numbers = *vector_bits / (type == PDN_F32 ? 32.0 : 64.0), best = 0;
+    for (int i = 0; i < WARM; i++) {
         double start = now();
-        pdn_threads_run(threads, kernel, arguments, units, PDN_MUCH_WORK);
-        double took = now() - start;
-        if (took < best) best = took;
+        pdn_threads_run(threads, run_arithmetic, &unit, units, PDN_MUCH_WORK);
+        best = fmax(best, 2.0 * CHAINS * ROUNDS * numbers * (double)units / (now() - start));
     }
     return best;
 }
 
-bool rates_measure(PdnThreads *threads, PdnType type, int vector_bits, Rates *rates) {
-    Unit *unit = unit_for(type, &vector_bits);
-    int64_t units = (int64_t)UNITS * pdn_threads_most(threads), pieces = ARRAY / PIECE;
-    double numbers = vector_bits / (type == PDN_F32 ? 32.0 : 64.0);
-    *rates = (Rates){.vector_bits = vector_bits};
-    rates->flops = 2.0 * CHAINS * ROUNDS * numbers * (double)units /
-                   best_time(threads, run_arithmetic, &unit, units);
-    Copying c = {.copy = copy_for(vector_bits)};
+double rates_bytes(PdnThreads *threads, int vector_bits) {
+    int64_t pieces = ARRAY / PIECE;
     char *from = aligned_alloc(64, ARRAY);
-    c.from = from;
-    c.to = aligned_alloc(64, ARRAY);
-    bool there = pdn_memory_available() > 4 * (int64_t)ARRAY && c.to && from;
-    if (there) {
+    Copying c = {.copy = copy_for(vector_bits), .to = aligned_alloc(64, ARRAY), .from = from};
+    double best = 0;
+    if (pdn_memory_available() > 4 * (int64_t)ARRAY && c.to && from) {
         pdn_threads_run(threads, touch, from, pieces, PDN_MUCH_WORK);
         pdn_threads_run(threads, touch, c.to, pieces, PDN_MUCH_WORK);
-        rates->bytes = 2.0 * ARRAY / best_time(threads, run_copy, &c, pieces);
+        for (int i = 0; i < TRIES; i++) {
+            double start = now();
+            pdn_threads_run(threads, run_copy, &c, pieces, PDN_MUCH_WORK);
+            best = fmax(best, 2.0 * ARRAY / (now() - start));
+        }
     }
     free(from);
     free(c.to);
-    return there;
+    return best;
 }

@@ -12,8 +12,12 @@ typedef struct {
     int vector_bits; /* of both */
 } Rates;
 
-/* With all of these threads, each part the best of several short tries: a fifth of a second or so. `vector_bits`: those
- * of the code that it is compared with. False: there is no memory for the arrays; bytes is 0 then. */
-bool rates_measure(PdnThreads *threads, PdnType type, int vector_bits, Rates *rates);
+/* With all of these threads, and vectors as those of the code that it is compared with. */
+
+/* Flops a second, the best of a few short tries in some milliseconds. It wanders with the processor's clock: to compare it with a time, ask before
+ * and after, as often as for the time. Sets vector_bits of the code to those that it had. */
+double rates_flops(PdnThreads *threads, PdnType type, int *vector_bits);
+/* Bytes a second, the best of several tries: a fifth of a second or so. 0: there is no memory for the arrays. */
+double rates_bytes(PdnThreads *threads, int vector_bits);
 
 #endif
