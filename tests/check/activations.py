@@ -143,7 +143,8 @@ def outside(number, precision):
 
 def judge(programs, what, size, found, expected, allowed, precision):
     programs.checked += 1
-    tiny = mp.mpf(float(np.finfo(precision).tiny)) * max(1, size)  # below the normal numbers 0 will do, times the argument
+    # below the normal numbers 0 will do, of what is between, too, times the argument and a factor
+    tiny = 2 * mp.mpf(float(np.finfo(precision).tiny)) * max(1, size)
     if outside(expected, precision):
         good = np.isinf(found) and (found > 0) == (expected > 0)
     else:
@@ -186,7 +187,7 @@ def main():
                 for found, way in ways:
                     for row, what in enumerate(("value", "slope, forward", "slope", "by parameter, forward",
                                                 "by parameter")[:len(truth.rows)]):
-                        judge(programs, f"{name}({float(x):.9g}), {word}{way}, {what}", min(abs(float(x)), 1e17),
+                        judge(programs, f"{name}({float(x):.9g}), {word}{way}, {what}", min(abs(float(x)), 1e17 if word == "f32" else 1e100),
                               found[row][i], *truth.rows[row], precision)
     programs.end()
 
