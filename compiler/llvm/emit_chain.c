@@ -296,19 +296,21 @@ static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValue
     emit_sums(c, y, end);
 }
 
+/* How many places there are. */
+static LLVMValueRef places_of(const Chain *c) {
+    return emit_word(c->e, c->e->i64, c->words, words_before(c->e->plan, c->first, c->members), "places");
+}
+
 /* The place of a call that begins with this unit. */
 static LLVMValueRef place_of(const Chain *c, LLVMValueRef unit) {
-    uint32_t word = words_before(c->e->plan, c->first, c->members);
-    LLVMValueRef places = emit_word(c->e, c->e->i64, c->words, word, "places");
-    return cv_div(c->to, cv_mul(c->to, unit, places), c->to->blocks);
+    return cv_div(c->to, cv_mul(c->to, unit, places_of(c)), c->to->blocks);
 }
 
 static void find_places(Chain *c, LLVMValueRef place) {
     CE *t = c->to;
     int64_t part = (int64_t)CHAIN_PART * c->e->lanes, numbers = part * channels_before(c, c->members);
-    uint32_t word = words_before(c->e->plan, c->first, c->members);
     LLVMValueRef parts = chain_word(c, c->e->ptr, c->last, CONV_FIRST);
-    LLVMValueRef first_ring = cv_at(t, parts, cv_times(t, emit_word(c->e, c->e->i64, c->words, word, "places"), numbers));
+    LLVMValueRef first_ring = cv_at(t, parts, cv_times(t, places_of(c), numbers));
     parts = cv_at(t, parts, cv_times(t, place, numbers));
     for (uint32_t m = 0; m < c->members; m++) {
         LLVMValueRef at = cv_int(t, part * channels_before(c, m));
@@ -415,8 +417,8 @@ typedef struct {
 /* As many as parts of a launch may run at once; no more than there are units. */
 static LLVMValueRef count_places(const Chain *c) {
     Emit *e = c->e;
-    LLVMValueRef units = c->to->blocks, most = emit_min(e, cv_times(c->to, e->threads, 8), units);
     if (e->standalone) return emit_i64(e, 1); /* launches are one call */
+    LLVMValueRef units = c->to->blocks, most = emit_min(e, cv_times(c->to, e->threads, 8), units);
     return cv_if(c->to, LLVMBuildICmp(e->b, LLVMIntEQ, e->threads, emit_i64(e, 0), ""), units, most);
 }
 
