@@ -94,6 +94,11 @@ void map_set(Map *map, uint64_t key, uint32_t value);
 void map_copy(Map *to, const Map *from); /* `to` is empty before */
 void map_free(Map *map);
 
+/* ---- clocks -------------------------------------------------------------- */
+
+double clock_seconds(void);     /* since some moment; never goes back */
+double clock_cpu_seconds(void); /* of this process, all threads */
+
 /* Edit distance (Damerau-Levenshtein, adjacent swaps) of two strings, at most `limit`+1. */
 uint32_t edit_distance(const char *a, const char *b, uint32_t limit);
 

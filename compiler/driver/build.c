@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -111,6 +112,16 @@ static bool in_c_library(const char *name) {
     return found;
 }
 
+__attribute__((format(printf, 1, 2))) static bool refuse(const char *reason, ...) {
+    va_list values;
+    va_start(values, reason);
+    fputs("pdn build: ", stderr);
+    vfprintf(stderr, reason, values);
+    fputs("\nTry: pdn build --help\n", stderr);
+    va_end(values);
+    return false;
+}
+
 static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
     *k = (KernelOptions){.overrides = o->overrides.data,
                          .count = o->overrides.len,
@@ -121,19 +132,13 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
                      .conv_norm = pdn_conv_norm_into,
                      .target = {o->target, o->cpu, o->features, o->optimise, o->exact,
                                 o->threads ? (int)o->threads : pdn_threads_available()}};
-    const char *wrong = NULL;
-    if (o->words.len != 1)
-        wrong = "one NAME is needed, of the definition to build";
-    else if (!kernel_size(o->size ? o->size : "?x?", k))
-        wrong = "--size: such as 512x512 or ?x?, of up to three axes";
-    else if (!kernel_spacing(o->spacing ? o->spacing : "1", k))
-        wrong = "--spacing: a positive number, or one an axis such as 0.5x1";
-    else if (o->emit && !read_emit(o->emit, &b->emit))
-        wrong = "--emit: obj, header, shared, llvm and asm are";
-    if (wrong) {
-        fprintf(stderr, "pdn build: %s\nTry: pdn build --help\n", wrong);
-        return false;
-    }
+    if (o->words.len != 1) return refuse("one NAME is needed, of the definition to build");
+    if (!kernel_size(o->size ? o->size : "?x?", k))
+        return refuse("--size is '%s', but must be cells an axis such as 512x512 or ?x?, of up to three axes", o->size);
+    if (!kernel_spacing(o->spacing ? o->spacing : "1", k))
+        return refuse("--spacing is '%s', but must be a positive number, or one an axis such as 0.5x1", o->spacing);
+    if (o->emit && !read_emit(o->emit, &b->emit))
+        return refuse("--emit is '%s', but must be of obj, header, shared, llvm and asm, such as obj,header", o->emit);
     b->name = o->words.data[0];
     return true;
 }

@@ -178,9 +178,9 @@ static int run_side_by_side(Each *each, const PdnBatch *batch, int64_t from, int
 static int run_alone(Each *each, const PdnBatch *batch, int64_t i) {
     Sample s = open_place(each, batch, i);
     if (!each->alone && !each->outer->x->session->options->interpret) (void)executable_get(each->outer->x, s.running.func);
-    double start = profile_seconds();
+    double start = clock_seconds();
     int status = run_func(&s.running, s.arguments, s.count, NULL, &each->workspaces[0]);
-    double took = profile_seconds() - start;
+    double took = clock_seconds() - start;
     if (!each->alone++ || took < each->least) each->least = took;
     close_sample(&s);
     return status;

@@ -6,7 +6,6 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #define PATIENCE 5.0 /* seconds */
 
@@ -15,12 +14,6 @@ typedef struct {
     double deadline, largest;
     NanOrigin origin;
 } Trace;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool is_finite(const Array *a, double largest, bool *nan) {
     if (a->type.kind == TYPE_TUPLE) return true;
@@ -45,7 +38,7 @@ static int inspect(void *context, FuncId func, Node node, const Array *value,
     const Module *m = t->running->x->what->module;
     const NodeData *d = graph_node(graph_get(m, func), node);
     bool nan = false;
-    t->origin.late = now() > t->deadline;
+    t->origin.late = clock_seconds() > t->deadline;
     if (t->origin.late) return 1;
     bool given = d->op == OP_PARAM && func != t->running->func; /* of a body or a callee: was seen before */
     if (given || d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESULT || is_finite(value, t->largest, &nan)) return 0;
@@ -100,7 +93,7 @@ static NanOrigin trace(const Running *r, const Array *args) {
     for (uint32_t g = 1; g < m->grids.len; g++)
         memcpy(extents[g], r->grids[g].extent, sizeof extents[g]);
     Trace t = {.running = r,
-               .deadline = now() + PATIENCE,
+               .deadline = clock_seconds() + PATIENCE,
                .largest = x->type == PDN_F32 ? FLT_MAX : DBL_MAX};
     EvalOptions options = {.inputs = inputs,
                            .extents = (const int64_t(*)[MAX_RANK])extents,

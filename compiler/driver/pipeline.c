@@ -5,19 +5,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void session_open(Session *s, const Options *options) {
     *s = (Session){
         .options = options, .arena = arena_new(), .names = names_new(), .sources = sources_new()};
     s->diagnostics = diagnostics_new(s->sources, 0);
-    s->started = s->last = cpu_seconds();
+    s->started = s->last = clock_cpu_seconds();
 }
 
 static void print_diagnostics(Session *s) {
@@ -62,7 +55,7 @@ bool session_f64(const Session *s) {
 }
 
 void session_time(Session *s, const char *stage) {
-    double now = cpu_seconds();
+    double now = clock_cpu_seconds();
     if (s->options->time) fprintf(stderr, "%-20s %9.3f ms\n", stage, 1e3 * (now - s->last));
     vec_push(&s->stages, ((Stage){stage, now - s->last}));
     s->last = now;

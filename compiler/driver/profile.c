@@ -1,13 +1,6 @@
 #include "compiler/driver/profile.h"
 
 #include <string.h>
-#include <time.h>
-
-double profile_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void profile_open(Profile *p) {
     *p = (Profile){0};
@@ -81,9 +74,9 @@ static Tally *here(Meter *m) { return &m->tally[m->host.place]; }
 static void timed_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t units,
                          int64_t work) {
     Meter *m = context;
-    double start = profile_seconds();
+    double start = clock_seconds();
     m->inner->launch(m->inner->context, kernel, arguments, units, work);
-    count(m, here(m), kernel, profile_seconds() - start);
+    count(m, here(m), kernel, clock_seconds() - start);
 }
 
 /* The end of the stages from m->next on that run together and are so much work: all of them, if no number of them is. */
@@ -101,9 +94,9 @@ static void timed_leg(void *context, PdnKernel *kernel, const void *arguments, i
     if (m->next >= m->relay->stages_count) m->next = m->relay->stages_count - 1; /* more launches than stages */
     bool alone = arguments == m->relay->stages[m->next].words;
     int64_t end = alone ? m->next + 1 : group_end(m, work);
-    double start = profile_seconds();
+    double start = clock_seconds();
     m->inner->launch(m->inner->context, kernel, arguments, units, work);
-    double took = profile_seconds() - start;
+    double took = clock_seconds() - start;
     (void)plan_stages(m->plan, place, stages);
     count(m,
           alone ? &m->tally[stages[m->next]]
@@ -122,25 +115,25 @@ static bool timed_relay(void *context, const PdnRelay *relay) {
 
 static void timed_random(void *context, int kind, uint64_t stream, void *to, int64_t numbers) {
     Meter *m = context;
-    double start = profile_seconds();
+    double start = clock_seconds();
     m->inner->random(m->inner->context, kind, stream, to, numbers);
-    count(m, here(m), NULL, profile_seconds() - start);
+    count(m, here(m), NULL, clock_seconds() - start);
 }
 
 static void timed_conv_norm(void *context, const PdnConvShape *shape, const void *weights,
                             const void *cotangent, void *result) {
     Meter *m = context;
-    double start = profile_seconds();
+    double start = clock_seconds();
     m->inner->conv_norm(m->inner->context, shape, weights, cotangent, result);
-    count(m, here(m), NULL, profile_seconds() - start);
+    count(m, here(m), NULL, clock_seconds() - start);
 }
 
 static int timed_batch_mean(void *context, uint64_t place, void *data, int64_t numbers,
                             const int64_t *extent) {
     Meter *m = context;
-    double start = profile_seconds();
+    double start = clock_seconds();
     int status = m->inner->batch_mean(m->inner->context, place, data, numbers, extent);
-    count(m, here(m), NULL, profile_seconds() - start);
+    count(m, here(m), NULL, clock_seconds() - start);
     return status;
 }
 
@@ -153,7 +146,7 @@ static double seconds_inside(Profile *p) {
 
 /* Effects and tasks run other programs, whose time is theirs. */
 static void count_around(Meter *m, double start, double before) {
-    double took = profile_seconds() - start, theirs = seconds_inside(m->profile) - before;
+    double took = clock_seconds() - start, theirs = seconds_inside(m->profile) - before;
     count(m, here(m), NULL, took);
     if (theirs > took) theirs = took;
     here(m)->seconds -= theirs;
@@ -162,7 +155,7 @@ static void count_around(Meter *m, double start, double before) {
 
 static int timed_effect(void *context, uint32_t number, const void *const *values) {
     Meter *m = context;
-    double start = profile_seconds(), before = seconds_inside(m->profile);
+    double start = clock_seconds(), before = seconds_inside(m->profile);
     int status = m->inner->effect(m->inner->context, number, values);
     count_around(m, start, before);
     return status;
@@ -171,7 +164,7 @@ static int timed_effect(void *context, uint32_t number, const void *const *value
 static int timed_task(void *context, uint32_t number, const void *const *values,
                       void *const *results) {
     Meter *m = context;
-    double start = profile_seconds(), before = seconds_inside(m->profile);
+    double start = clock_seconds(), before = seconds_inside(m->profile);
     int status = m->inner->task(m->inner->context, number, values, results);
     count_around(m, start, before);
     return status;
@@ -217,7 +210,7 @@ Meter *meter_start(Profile *p, Running *r, const PdnHost *host, const Plan *plan
     size_t bytes = sizeof *m->tally * (plan_places(plan) + 1);
     m->tally = mem_alloc(bytes);
     memset(m->tally, 0, bytes);
-    m->started = profile_seconds();
+    m->started = clock_seconds();
     return m;
 }
 
@@ -264,7 +257,7 @@ void meter_stop(Meter *m) {
     Profile *p = m->profile;
     const Module *module = m->running->x->what->module;
     const PdnGrid *grids = m->running->grids;
-    double took = profile_seconds() - m->started;
+    double took = clock_seconds() - m->started;
     Tally outside = {.passes = 1, .seconds = took - m->inside};
     pthread_mutex_lock(&p->lock);
     ProfileRow row = {.program = program_of(p, m)};

@@ -44,6 +44,4 @@ Meter *meter_start(Profile *p, Running *r, const PdnHost *host, const Plan *plan
 const PdnHost *meter_host(const Meter *m);
 void meter_stop(Meter *m); /* adds it to the profile, and is freed */
 
-double profile_seconds(void); /* of a clock */
-
 #endif

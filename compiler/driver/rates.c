@@ -1,10 +1,10 @@
 #include "compiler/driver/rates.h"
+#include "compiler/base/base.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -110,20 +110,14 @@ static void touch(const void *arguments, int64_t begin, int64_t end) {
 
 /* ---- both --------------------------------------------------------------------------------------- */
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 double rates_flops(PdnThreads *threads, PdnType type, int *vector_bits) {
     Unit *unit = unit_for(type, vector_bits);
     int64_t units = (int64_t)UNITS * pdn_threads_most(threads);
     double numbers = *vector_bits / (type == PDN_F32 ? 32.0 : 64.0), best = 0;
     for (int i = 0; i < WARM; i++) {
-        double start = now();
+        double start = clock_seconds();
         pdn_threads_run(threads, run_arithmetic, &unit, units, PDN_MUCH_WORK);
-        best = fmax(best, 2.0 * CHAINS * ROUNDS * numbers * (double)units / (now() - start));
+        best = fmax(best, 2.0 * CHAINS * ROUNDS * numbers * (double)units / (clock_seconds() - start));
     }
     return best;
 }
@@ -137,9 +131,9 @@ double rates_bytes(PdnThreads *threads, int vector_bits) {
         pdn_threads_run(threads, touch, from, pieces, PDN_MUCH_WORK);
         pdn_threads_run(threads, touch, c.to, pieces, PDN_MUCH_WORK);
         for (int i = 0; i < TRIES; i++) {
-            double start = now();
+            double start = clock_seconds();
             pdn_threads_run(threads, run_copy, &c, pieces, PDN_MUCH_WORK);
-            best = fmax(best, 2.0 * ARRAY / (now() - start));
+            best = fmax(best, 2.0 * ARRAY / (clock_seconds() - start));
         }
     }
     free(from);

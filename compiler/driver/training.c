@@ -5,13 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- layout ------------------------------------------------------------------------------ */
 
@@ -289,7 +282,7 @@ static int add_row(const Course *c, double loss) {
                          .step = c->step,
                          .loss = loss,
                          .rate = pdn_optimiser_rate(c->optimiser, c->step - 1, c->steps),
-                         .seconds = seconds_now() - c->started};
+                         .seconds = clock_seconds() - c->started};
     PdnError error = {{0}};
     return pdn_history_add(t->x->history, &row, &error) == PDN_OK ? 0 : history_failed(t, &error);
 }
@@ -304,7 +297,7 @@ static int write_history(Training *t) {
  * so that training takes 20 times as long as writing does; at the end, always. */
 static int keep(Course *c, Keeping *k) {
     Training *t = c->t;
-    double now = seconds_now();
+    double now = clock_seconds();
     if (t->x->test || (!t->task->epochs && !c->done && now - k->written < 20 * k->cost)) return 0;
     if (write_history(t)) return 1;
     PdnError error = {{0}};
@@ -312,7 +305,7 @@ static int keep(Course *c, Keeping *k) {
     k->checkpoint.step = c->step;
     if (pdn_checkpoint_write(k->path, &k->checkpoint, &error) != PDN_OK)
         return !file_failed(t, &error);
-    k->written = seconds_now();
+    k->written = clock_seconds();
     k->cost = k->written - now;
     return 0;
 }
@@ -434,7 +427,7 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
                 .optimiser = optimiser,
                 .step = k.checkpoint.step,
                 .epoch = k.checkpoint.epoch,
-                .started = seconds_now() - (t->x->history ? pdn_history_seconds(t->x->history) : 0),
+                .started = clock_seconds() - (t->x->history ? pdn_history_seconds(t->x->history) : 0),
                 .steps = all_steps(t)};
     c.done = c.step >= c.steps || pdn_optimiser_converged(optimiser);
     int status = t->task->data < 0 ? run_steps(&c, &k) : open_loader(&c) || run_epochs(&c, &k);

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- scratch memory: as many workspaces as samples run at once ------------------------------- */
 
@@ -85,11 +84,7 @@ static bool all_finite(const Training *t, const void *gradient) {
 }
 
 /* For estimates of work: a clock, at about three of a processor's cycles a nanosecond. */
-static int64_t cycles(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return ((int64_t)t.tv_sec * 1000000000 + t.tv_nsec) * 3;
-}
+static int64_t cycles(void) { return (int64_t)(clock_seconds() * 3e9); }
 
 /* Runs the step for one sample: loss and status of it are set, its gradient is in the sum. */
 static void run_sample(Training *t, int64_t sample, PdnThreads *threads) {

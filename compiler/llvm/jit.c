@@ -11,12 +11,9 @@
 
 #ifdef PDN_TIME_STAGES
 #include <stdio.h>
-#include <time.h>
 static void stage(const char *name) {
     static double last;
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    double now = (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+    double now = 1e3 * clock_cpu_seconds();
     fprintf(stderr, "  %-10s %.2f ms\n", name, now - last);
     last = now;
 }

@@ -79,6 +79,11 @@ def command_line():
         status, out, err, _ = pdn("bench", "heat.pdn", option, value)
         check(f"{option} {value}", status == 2 and not out and f"{option} is " in err and value in err and right in err,
               status, err)
+    for option, value, right in (("--size", "12x", "cells an axis"), ("--size", "1x2x3x4", "up to three axes"),
+                                 ("--spacing", "0", "a positive number"), ("--emit", "obj,odd", "obj, header, shared")):
+        status, out, err, _ = pdn("build", "heat.pdn", "heat", option, value)
+        check(f"{option} {value}", status == 2 and not out and f"{option} is '{value}', but must be " in err and right in err,
+              status, err)
     status, _, err, _ = pdn("rnu")
     check("a verb that is nearly right", "run" in err, err)
     program("heat.pdn", HEAT)
