@@ -25,7 +25,8 @@ enum {
     LEAST_GRAINS = 4,    /* of a strip */
     BLOCK_BYTES = 40960, /* of a stage's rows, between changes from one to the next */
     PARTS_EACH = 4,      /* units of a thread */
-    BEYOND = 8, /* parts, and strips, have so many times the rows that they compute beyond themselves */
+    /* parts, and strips, have so many times the rows that they compute beyond themselves */
+    BEYOND = 8,
     EDGES = 16, /* so many times the lines, or rows, that are needed beyond an end must be there */
 };
 
@@ -34,7 +35,8 @@ enum {
 static bool take_rooms(Blocking *b, PdnRooms *rooms, int count) {
     b->room = calloc((size_t)count, sizeof *b->room);
     b->taken = calloc((size_t)count, sizeof *b->taken);
-    if (b->room && b->taken && rooms_take(rooms, b->ring_bytes, b->rings, count, b->room)) b->rooms = count;
+    if (b->room && b->taken && rooms_take(rooms, b->ring_bytes, b->rings, count, b->room))
+        b->rooms = count;
     for (int i = 0; i < b->rooms; i++) atomic_flag_clear(&b->taken[i]);
     return b->rooms > 0;
 }
@@ -58,7 +60,9 @@ static void point(Unit *u, int64_t field, int64_t stage, int64_t word, int64_t f
 }
 
 /* Does the unit have rows of the field in a ring? */
-static bool in_ring(const Unit *u, int64_t field) { return at_ends(u) || u->blocking->relay->fields[field].own; }
+static bool in_ring(const Unit *u, int64_t field) {
+    return at_ends(u) || u->blocking->relay->fields[field].own;
+}
 
 static void advance(Unit *u, int64_t stage, int64_t end) {
     const PdnRelay *r = u->blocking->relay;
@@ -110,12 +114,15 @@ static void run_unit(Unit *u) {
 /* Units of the seam, those of the edge, and all. */
 static int64_t seam_units(const Blocking *b) { return b->margin ? b->strips + (b->edge > 0) : 0; }
 static int64_t edge_units(const Blocking *b) { return b->edge ? b->parts : 0; }
-static int64_t all_units(const Blocking *b) { return b->strips * b->parts + seam_units(b) + edge_units(b); }
+static int64_t all_units(const Blocking *b) {
+    return b->strips * b->parts + seam_units(b) + edge_units(b);
+}
 
 /* Unit number i. Those at ends are small; they stand evenly among the others, so that threads share them, too. */
 static void choose_unit(Unit *u, int64_t i) {
     const Blocking *b = u->blocking;
-    int64_t seams = seam_units(b), small = seams + edge_units(b), all = all_units(b), before = i * small / all;
+    int64_t seams = seam_units(b), small = seams + edge_units(b), all = all_units(b),
+            before = i * small / all;
     bool at_end = (i + 1) * small / all > before;
     int64_t k = at_end ? before : i - before, inner = b->rows - 2 * b->margin;
     int64_t part = at_end ? (k < seams ? b->parts : k - seams) : k / b->strips;
@@ -123,7 +130,9 @@ static void choose_unit(Unit *u, int64_t i) {
     u->edge = strip == b->strips;
     u->seam = part == b->parts;
     u->left = u->edge ? b->edge : b->edge + strip * b->strip;
-    u->right = u->edge ? 3 * b->edge : strip + 1 == b->strips ? b->lines - b->edge : u->left + b->strip;
+    u->right = u->edge                  ? 3 * b->edge
+               : strip + 1 == b->strips ? b->lines - b->edge
+                                        : u->left + b->strip;
     u->rows = u->seam ? 4 * b->margin : b->rows;
     u->low = b->margin + (u->seam ? 0 : inner * part / b->parts);
     u->high = u->seam ? 3 * b->margin : b->margin + inner * (part + 1) / b->parts;
@@ -157,7 +166,8 @@ static void measure_stage(Blocking *b, int64_t stage) {
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
         if (r->fields[reading->field].stage != stage) continue;
-        int64_t lead = b->lead[reading->stage] + reading->reach, halo = b->halo[reading->stage] + reading->side;
+        int64_t lead = b->lead[reading->stage] + reading->reach,
+                halo = b->halo[reading->stage] + reading->side;
         if (lead > b->lead[stage]) b->lead[stage] = lead;
         if (halo > b->halo[stage]) b->halo[stage] = halo;
     }
@@ -195,8 +205,11 @@ static int64_t window(const Blocking *b) {
     int64_t most = 0;
     for (int64_t i = 0; i < r->readings_count; i++) {
         const PdnReading *reading = &r->readings[i];
-        int64_t from = r->fields[reading->field].stage, lead = from < 0 ? b->input_lead[reading->field] : b->lead[from];
-        int64_t rows = from < 0 && !b->edge && !b->margin ? 0 : lead - b->lead[reading->stage] + reading->reach;
+        int64_t from = r->fields[reading->field].stage,
+                lead = from < 0 ? b->input_lead[reading->field] : b->lead[from];
+        int64_t rows = from < 0 && !b->edge && !b->margin
+                           ? 0
+                           : lead - b->lead[reading->stage] + reading->reach;
         if (rows > most) most = rows;
     }
     return most + b->block;
@@ -204,7 +217,8 @@ static int64_t window(const Blocking *b) {
 
 /* Strips of so many lines, but for the edge, and the layout of rings for them. */
 static void lay_out(Blocking *b, int64_t strip, int64_t edge) {
-    int64_t rank = b->relay->fields[0].rank, size = b->relay->size, narrow = LEAST_GRAINS * b->grain;
+    int64_t rank = b->relay->fields[0].rank, size = b->relay->size,
+            narrow = LEAST_GRAINS * b->grain;
     int64_t inner = b->lines - 2 * edge;
     b->edge = edge;
     b->strip = strip;
@@ -228,7 +242,8 @@ static void lay_out(Blocking *b, int64_t strip, int64_t edge) {
 
 /* The widest strips whose rings fit into so many bytes; false: none that are worth it. */
 static bool choose_strips(Blocking *b, int64_t bytes, int64_t edge) {
-    int64_t narrowest = most(up(LEAST_STRIP / b->line_bytes, b->grain), BEYOND * b->most_halo), inner = b->lines - 2 * edge;
+    int64_t narrowest = most(up(LEAST_STRIP / b->line_bytes, b->grain), BEYOND * b->most_halo),
+            inner = b->lines - 2 * edge;
     bool may_strip = b->relay->fields[0].rank > 1 && !(b->relay->round & PDN_ROUND_WHOLE_LINES) &&
                      b->lines >= (b->always ? 4 * edge + LEAST_GRAINS * b->grain : EDGES * edge);
     if (b->always && may_strip) {
@@ -264,20 +279,21 @@ static bool arrange(Blocking *b, int threads, int64_t cache) {
     b->grain = rank == 2 ? VECTOR / r->size : 1;
     b->beside = rank == 2 ? BESIDE / r->size : 0;
     count_rings(b);
-    if (!b->always && b->row_bytes * b->rows < cache / 2)
-        return false; /* stays there, anyway */
+    if (!b->always && b->row_bytes * b->rows < cache / 2) return false; /* stays there, anyway */
     int64_t edge = measure(b);
     if (b->rows < (b->always ? 4 * b->margin + 2 : EDGES * b->margin)) return false;
     if (!choose_strips(b, cache / 4 * 3, edge)) return false;
     if (b->edge || b->margin) ends_open(b);
-    int64_t units = threads > 1 ? threads * PARTS_EACH : 1, parts = (units + b->strips - 1) / b->strips;
+    int64_t units = threads > 1 ? threads * PARTS_EACH : 1,
+            parts = (units + b->strips - 1) / b->strips;
     int64_t many = b->rows / ((b->always ? 0 : 2 * BEYOND) * b->lead[0] + 1);
     while (b->strips * parts % threads) parts++;
     b->parts = parts > many ? most(many, 1) : parts;
     return b->always || b->strips * b->parts >= threads;
 }
 
-static bool run_blocked(Blocking *b, PdnRooms *rooms, int threads, PdnLaunch *launch, void *context) {
+static bool run_blocked(Blocking *b, PdnRooms *rooms, int threads, PdnLaunch *launch,
+                        void *context) {
     const PdnRelay *r = b->relay;
     int64_t work = 0;
     if (!take_rooms(b, rooms, threads)) return false;
@@ -287,8 +303,8 @@ static bool run_blocked(Blocking *b, PdnRooms *rooms, int threads, PdnLaunch *la
     return true;
 }
 
-bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms, PdnLaunch *launch,
-                  void *context) {
+bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms,
+                  PdnLaunch *launch, void *context) {
     Blocking b = {.relay = relay, .always = cache == PDN_RELAY_ALWAYS};
     if (threads < 1) threads = 1;
     if (relay->fields_count == 0 || !arrange(&b, threads, cache)) return false;

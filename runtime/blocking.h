@@ -5,7 +5,7 @@
 #include "runtime/pdn.h"
 
 /* As pdn_relay, of a `whole` relay. */
-bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms, PdnLaunch *launch,
-                  void *context);
+bool pdn_blocking(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms,
+                  PdnLaunch *launch, void *context);
 
 #endif

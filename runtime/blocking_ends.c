@@ -22,7 +22,8 @@ void ends_frame(Unit *u) {
     const Blocking *b = u->blocking;
     int64_t last = b->relay->fields[0].rank - 1;
     u->frame = b->relay->grids[b->relay->fields[0].grid];
-    if (u->seam) u->frame.extent[last] = u->frame.high[last] = 4 * b->margin * (last ? 1 : PDN_UNIT_CELLS);
+    if (u->seam)
+        u->frame.extent[last] = u->frame.high[last] = 4 * b->margin * (last ? 1 : PDN_UNIT_CELLS);
     if (u->edge) u->frame.extent[last - 1] = u->frame.high[last - 1] = 4 * b->edge;
 }
 
@@ -31,7 +32,8 @@ static char *whole_row(const Unit *u, int64_t field, int64_t word, int64_t chann
     const Blocking *b = u->blocking;
     const PdnGrid *grid = &b->relay->grids[b->relay->fields[field].grid];
     int64_t size = b->relay->size, last = b->relay->fields[field].rank - 1, middle = 2 * b->margin;
-    char *base = (char *)(intptr_t)word + channel * grid->channel_stride * size; /* NOLINT: a word holds a pointer */
+    /* NOLINT: a word holds a pointer */
+    char *base = (char *)(intptr_t)word + channel * grid->channel_stride * size;
     if (!u->seam) return base + row * b->row_bytes;
     if (row < middle) base += grid->extent[last] * grid->stride[last] * size;
     return base + (row - middle) * b->row_bytes;
@@ -39,8 +41,8 @@ static char *whole_row(const Unit *u, int64_t field, int64_t word, int64_t chann
 
 static char *ring_row(const Unit *u, int64_t field, int64_t channel, int64_t row) {
     const Blocking *b = u->blocking;
-    return u->rings + 2 * (b->ring[field] + channel) * b->ring_bytes + row % b->places * b->ring_row -
-           u->first_line * b->line_bytes;
+    return u->rings + 2 * (b->ring[field] + channel) * b->ring_bytes +
+           row % b->places * b->ring_row - u->first_line * b->line_bytes;
 }
 
 /* Lines of a row to the ring: those of the edge, or all that the ring has room for. */
@@ -52,8 +54,10 @@ static void copy_in(const Unit *u, char *to, const char *from) {
         memcpy(to + half, from, (size_t)half);
         return;
     }
-    int64_t low = most(u->first_line, 0), high = least(u->first_line + b->ring_row / b->line_bytes, b->lines);
-    memcpy(to + low * b->line_bytes, from + low * b->line_bytes, (size_t)((high - low) * b->line_bytes));
+    int64_t low = most(u->first_line, 0),
+            high = least(u->first_line + b->ring_row / b->line_bytes, b->lines);
+    memcpy(to + low * b->line_bytes, from + low * b->line_bytes,
+           (size_t)((high - low) * b->line_bytes));
 }
 
 /* The unit's own lines of a row from the ring. */
@@ -65,7 +69,8 @@ static void copy_out(const Unit *u, char *to, const char *from) {
         memcpy(to, from + 2 * half, (size_t)half);
         return;
     }
-    memcpy(to + u->left * b->line_bytes, from + u->left * b->line_bytes, (size_t)((u->right - u->left) * b->line_bytes));
+    memcpy(to + u->left * b->line_bytes, from + u->left * b->line_bytes,
+           (size_t)((u->right - u->left) * b->line_bytes));
 }
 
 /* The first word that points to the field, which no stage makes. */

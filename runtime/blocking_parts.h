@@ -24,26 +24,27 @@ typedef struct {
     int64_t most_halo, beside; /* lines beside a strip: of stages; nobody's */
     PdnGrid grid;              /* strides of rings */
     int64_t ring_row, ring_bytes;
-    Room *room;                /* as many as threads */
-    atomic_flag *taken;        /* of each: by a thread */
+    Room *room;         /* as many as threads */
+    atomic_flag *taken; /* of each: by a thread */
     int rooms;
     /* Where rows are read across the ends: those nearer to them than this are a part of their own. Where strips are cut and lines are
      * read across the ends: those nearer to them are a strip. */
     int64_t margin, edge;
-    int64_t input_lead[PDN_RELAY_FIELDS]; /* of fields that no stage makes: rows that they are copied ahead there */
+    /* of fields that no stage makes: rows that they are copied ahead there */
+    int64_t input_lead[PDN_RELAY_FIELDS];
 } Blocking;
 
 /* A strip of a part of the rows. */
 typedef struct {
     const Blocking *blocking;
     char *rings;
-    bool edge, seam;                /* the strip of the lines, the part of the rows at the ends */
-    PdnGrid frame;                  /* what stages see */
-    int64_t left, right, low, high; /* lines; rows of it */
-    int64_t rows;                   /* that it has */
-    int64_t first_line;             /* where rings begin */
+    bool edge, seam;                  /* the strip of the lines, the part of the rows at the ends */
+    PdnGrid frame;                    /* what stages see */
+    int64_t left, right, low, high;   /* lines; rows of it */
+    int64_t rows;                     /* that it has */
+    int64_t first_line;               /* where rings begin */
     int64_t copied[PDN_RELAY_FIELDS]; /* at ends: rows below are copied */
-    int64_t done[PDN_RELAY_STAGES]; /* rows below are made */
+    int64_t done[PDN_RELAY_STAGES];   /* rows below are made */
     PdnPart part[PDN_RELAY_STAGES];
     int64_t words[PDN_RELAY_STAGES][PDN_RELAY_WORDS];
 } Unit;

@@ -537,7 +537,8 @@ static double group_bound(const PdnConvShape *s, PdnType type, const void *weigh
     return bound;
 }
 
-static double bound_of(const PdnConvShape *s, PdnType type, const void *weights, bool quick, double *gradient) {
+static double bound_of(const PdnConvShape *s, PdnType type, const void *weights, bool quick,
+                       double *gradient) {
     if (!shape_makes_sense(s)) return NAN;
     NormFilter f = filter_of(s);
     int64_t part = norm_taps(&f) * f.rows * f.columns, first = 0;

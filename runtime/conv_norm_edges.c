@@ -17,12 +17,8 @@ typedef struct {
     int64_t count, cells;
 } Pattern;
 
-enum {
-    FREE,
-    SMALL,
-    EDGE,
-    KINDS
-}; /* of an axis: far from its sides, few cells, the correction at a side */
+/* Of an axis: far from its sides, few cells, the correction at a side. */
+enum { FREE, SMALL, EDGE, KINDS };
 enum { MOST_PATTERNS = 64, MOST_SAMPLES = 64, TYPES = KINDS * KINDS * KINDS };
 
 typedef struct {

@@ -148,7 +148,8 @@ void pdn_data_free(PdnData *data) {
 
 static int64_t field_bytes(const PdnData *data, const PdnSample *sample, int field) {
     const int64_t *extent = sample->field[field].extent;
-    return sample->field[field].channels * extent[0] * extent[1] * extent[2] * (int64_t)pdn_type_size(data->type);
+    return sample->field[field].channels * extent[0] * extent[1] * extent[2] *
+           (int64_t)pdn_type_size(data->type);
 }
 
 int64_t pdn_data_room(const PdnData *data, const PdnSample *sample, int field) {
@@ -176,13 +177,16 @@ bool pdn_data_placed(const PdnData *data, PdnSample *sample) {
         if (memcmp(whole, sample->field[f].extent, sizeof whole) != 0) { return false; }
         const char *place = data->kind->place(data, sample->number, f);
         int64_t room = pdn_data_room(data, sample, f);
-        if (!place || (uintptr_t)place % 64 || room != field_bytes(data, sample, f)) { return false; }
+        if (!place || (uintptr_t)place % 64 || room != field_bytes(data, sample, f)) {
+            return false;
+        }
         sample->field[f].data = place;
     }
     return true;
 }
 
-int64_t pdn_data_too_small(const PdnData *data, const int64_t least[3], int64_t *number, int64_t extent[3]) {
+int64_t pdn_data_too_small(const PdnData *data, const int64_t least[3], int64_t *number,
+                           int64_t extent[3]) {
     int64_t count = 0, most = 0;
     for (int64_t i = 0; i < data->info.count; i++) {
         PdnSample sample;

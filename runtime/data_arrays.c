@@ -34,7 +34,8 @@ static const void *place_of(const PdnData *data, int64_t number, int field) {
     const Arrays *arrays = data->source;
     const int64_t *extent = arrays->extent[field];
     int64_t values = arrays->channels[field] * extent[0] * extent[1] * extent[2];
-    return (const char *)arrays->array[field].data + (size_t)(number * values) * pdn_type_size(data->type);
+    return (const char *)arrays->array[field].data +
+           (size_t)(number * values) * pdn_type_size(data->type);
 }
 
 static PdnStatus read_windows(const PdnData *data, int64_t number, const PdnWindow windows[],

@@ -45,7 +45,8 @@ static void dirac(double *a, const Fans *f, int rank, const int64_t *shape) {
 }
 
 PdnStatus pdn_initialise(const PdnInit *init, PdnType type, int rank, const int64_t *shape,
-                         int64_t frames, uint64_t seed, uint64_t stream, void *to, PdnError *error) {
+                         int64_t frames, uint64_t seed, uint64_t stream, void *to,
+                         PdnError *error) {
     Fans f = fans_of(rank, shape);
     int64_t count = f.out * f.in * f.taps;
     double *a = malloc(sizeof *a * (size_t)(count > 0 ? count : 1));

@@ -58,8 +58,8 @@ static void shuffle(PdnLoader *loader, int64_t epoch) {
     for (int64_t i = 0; i < count; i++) { loader->order[i] = (uint32_t)i; }
     for (int64_t i = count - 1; i > 0; i--) {
         uint32_t bits[4];
-        pdn_data_draw(loader->seed, PDN_DRAW_ORDER, loader->data->options.source,
-                      (uint64_t)epoch, (uint32_t)i, bits);
+        pdn_data_draw(loader->seed, PDN_DRAW_ORDER, loader->data->options.source, (uint64_t)epoch,
+                      (uint32_t)i, bits);
         unsigned __int128 wide = (unsigned __int128)((uint64_t)bits[1] << 32 | bits[0]);
         int64_t j = (int64_t)(wide * (uint64_t)(i + 1) >> 64);
         uint32_t kept = loader->order[i];
@@ -118,9 +118,8 @@ static PdnStatus fill(PdnLoader *loader, Slot *slot, int64_t number) {
             sample->field[f].data = next;
             next += pdn_data_room(data, sample, f);
         }
-        status =
-            pdn_data_sample(data, loader->seed, epoch, place_index(loader, slot->first + s),
-                            sample, loader->scratch, &slot->error);
+        status = pdn_data_sample(data, loader->seed, epoch, place_index(loader, slot->first + s),
+                                 sample, loader->scratch, &slot->error);
     }
     return status;
 }
@@ -135,7 +134,9 @@ static void *prepare(void *context) {
         bool stop = loader->stop;
         pthread_mutex_unlock(&loader->mutex);
         if (stop) { break; }
-        if (loader->order && batch % loader->batches == 0) { shuffle(loader, loader->epoch + batch / loader->batches); }
+        if (loader->order && batch % loader->batches == 0) {
+            shuffle(loader, loader->epoch + batch / loader->batches);
+        }
         Slot *slot = &loader->slots[batch % SLOTS];
         slot->status = fill(loader, slot, batch);
         bool failed = slot->status != PDN_OK;
@@ -165,18 +166,21 @@ int64_t pdn_data_batches(const PdnData *data, int64_t batches, PdnSample *larges
         int64_t bytes = 0;
         pdn_data_sizes(data, i, &sample);
         bool placed = pdn_data_placed(data, &sample);
-        for (int f = 0; f < data->info.fields && !placed; f++) { bytes += pdn_data_room(data, &sample, f); }
+        for (int f = 0; f < data->info.fields && !placed; f++) {
+            bytes += pdn_data_room(data, &sample, f);
+        }
         if (bytes <= most) { continue; }
         most = bytes;
         *largest = sample;
     }
-    return most * (data->info.batch * (batches < SLOTS ? batches : SLOTS) + (data->options.augment ? 1 : 0));
+    return most * (data->info.batch * (batches < SLOTS ? batches : SLOTS) +
+                   (data->options.augment ? 1 : 0));
 }
 
 /* ---- the caller ------------------------------------------------------------------------- */
 
-PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs, bool shuffled,
-                          PdnLoader **loader, PdnError *error) {
+PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs,
+                          bool shuffled, PdnLoader **loader, PdnError *error) {
     *loader = NULL;
     PdnLoader *made = calloc(1, sizeof *made);
     if (!made) { return pdn_fail(error, PDN_ERROR_MEMORY, "no memory to read samples"); }
@@ -216,7 +220,9 @@ PdnStatus pdn_loader_next(PdnLoader *loader, PdnBatch *batch, PdnError *error) {
     }
     bool last = loader->wanted > 0 && loader->wanted % loader->batches == 0;
     bool end = loader->wanted == loader->all || (last && !loader->ended);
-    while (!end && loader->ready <= loader->wanted) { pthread_cond_wait(&loader->changed, &loader->mutex); }
+    while (!end && loader->ready <= loader->wanted) {
+        pthread_cond_wait(&loader->changed, &loader->mutex);
+    }
     pthread_mutex_unlock(&loader->mutex);
     loader->ended = end;
     if (end) { return PDN_OK; }

@@ -11,7 +11,7 @@
 /* ---- the tables ------------------------------------------------------------------- */
 
 #define ARGUMENT(of, name, initial, range) {#name, initial, range},
-#define OPTIMISER(name, check, state, step, update, loss, arguments)                                     \
+#define OPTIMISER(name, check, state, step, update, loss, arguments)                               \
     {#name, check, state, step, update, loss, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
 #define SCHEDULE(name, function, place, arguments)                                                 \
     {#name, function, place, (const PdnArgumentRow[]){arguments{NULL, 0, 0}}},
@@ -24,7 +24,7 @@ static const PdnScheduleRow schedules[] = {
 #undef SCHEDULE
 #undef OPTIMISER
 #undef ARGUMENT
-#define OPTIMISER(name, check, state, step, update, loss, arguments)                                     \
+#define OPTIMISER(name, check, state, step, update, loss, arguments)                               \
     _Static_assert(name##_arguments <= PDN_MOST_ARGUMENTS, #name " has too many arguments");
 #include "runtime/optimisers.def"
 #undef OPTIMISER
@@ -176,10 +176,11 @@ static PdnStatus set_options(PdnOptimiser *o, const PdnOptimiserOptions *options
                             given->name, list_of(pdn_schedule_name, NULL).text);
         }
         if (row->place == PLACE_FIRST && i > 0) {
-            return pdn_fail(error, PDN_ERROR_ARGUMENT,
-                            "%s stands behind %s in the list of schedules, and has to be the first: the others begin "
-                            "when it is over",
-                            row->name, o->schedules[i - 1]->name);
+            return pdn_fail(
+                error, PDN_ERROR_ARGUMENT,
+                "%s stands behind %s in the list of schedules, and has to be the first: the others begin "
+                "when it is over",
+                row->name, o->schedules[i - 1]->name);
         }
         status = set_arguments(row->name, row->arguments, given->arguments, given->argument_count,
                                o->schedule_arguments[i], error);
@@ -336,11 +337,13 @@ PdnStatus pdn_step_finite(PdnOptimiser *o, const PdnStep *call, double loss, dou
 }
 
 static void clamp_part(const PdnOptimiser *o, const void *limit, int64_t first, int64_t count) {
-    PDN_KERNEL(o->type, clamp, pdn_optimiser_at(o, o->gradient.data, first), count, *(const double *)limit);
+    PDN_KERNEL(o->type, clamp, pdn_optimiser_at(o, o->gradient.data, first), count,
+               *(const double *)limit);
 }
 
 static void scale_part(const PdnOptimiser *o, const void *factor, int64_t first, int64_t count) {
-    PDN_KERNEL(o->type, scale, pdn_optimiser_at(o, o->gradient.data, first), count, *(const double *)factor);
+    PDN_KERNEL(o->type, scale, pdn_optimiser_at(o, o->gradient.data, first), count,
+               *(const double *)factor);
 }
 
 PdnStatus pdn_step_once(PdnOptimiser *o, const PdnStep *call) {

@@ -24,12 +24,13 @@ typedef struct {
 #define CLIPPING(optimiser)                                                                        \
     ARGUMENT(optimiser, clip_norm, __builtin_inf(), RANGE_POSITIVE)                                \
     ARGUMENT(optimiser, clip_value, __builtin_inf(), RANGE_POSITIVE)
-#define ARGUMENT(of, name, initial, range)                     of##_##name,
-#define OPTIMISER(name, check, state, step, update, loss, arguments) enum { arguments name##_arguments };
+#define ARGUMENT(of, name, initial, range) of##_##name,
+#define OPTIMISER(name, check, state, step, update, loss, arguments)                               \
+    enum { arguments name##_arguments };
 #include "runtime/optimisers.def"
 #undef OPTIMISER
 #undef ARGUMENT
-#define ARGUMENT(of, name, initial, range)  schedule_##of##_##name,
+#define ARGUMENT(of, name, initial, range)         schedule_##of##_##name,
 #define SCHEDULE(name, function, place, arguments) enum { arguments schedule_##name##_arguments };
 #include "runtime/schedules.def"
 #undef SCHEDULE
@@ -91,11 +92,12 @@ struct PdnOptimiser {
     double schedule_arguments[PDN_MOST_SCHEDULES][PDN_MOST_ARGUMENTS];
     int schedule_count;
     PdnArray gradient;
-    PdnArray sums; /* f64: of each block, while they are added */
+    PdnArray sums;       /* f64: of each block, while they are added */
     PdnArray scratch[4]; /* `count` numbers each, as many as `state` made */
     PdnNamedArray state[PDN_MOST_STATES];
     int states;
-    int converged; /* the place of a number of the state, a PdnConvergence; < 0: it never ends by itself */
+    /* the place of a number of the state, a PdnConvergence; < 0: it never ends by itself */
+    int converged;
 };
 
 /* Adds an array to the state; its data are o->state[place].array.data, places in the order of the calls. */
@@ -109,8 +111,10 @@ static inline double *pdn_state_number(PdnOptimiser *o, int place) {
 /* Numbers of a block: a thread takes whole ones, and a sum is that of their sums, in order. */
 #define PDN_OPTIMISER_BLOCK 16384
 /* Does `part` for all numbers, some after `first` at a time, on the threads; `cycles`: about how many a number takes. */
-typedef void PdnOptimiserPart(const PdnOptimiser *o, const void *call, int64_t first, int64_t count);
-void pdn_optimiser_parts(const PdnOptimiser *o, PdnOptimiserPart *part, const void *call, int64_t cycles);
+typedef void PdnOptimiserPart(const PdnOptimiser *o, const void *call, int64_t first,
+                              int64_t count);
+void pdn_optimiser_parts(const PdnOptimiser *o, PdnOptimiserPart *part, const void *call,
+                         int64_t cycles);
 /* Where number `first` of such an array is; NULL where there is none. */
 void *pdn_optimiser_at(const PdnOptimiser *o, const void *array, int64_t first);
 /* The sum of the squares of the gradient. */

@@ -19,7 +19,8 @@ static void run_blocks(const void *parts, int64_t begin, int64_t end) {
     p->part(p->o, p->call, begin * BLOCK, last - begin * BLOCK);
 }
 
-void pdn_optimiser_parts(const PdnOptimiser *o, PdnOptimiserPart *part, const void *call, int64_t cycles) {
+void pdn_optimiser_parts(const PdnOptimiser *o, PdnOptimiserPart *part, const void *call,
+                         int64_t cycles) {
     Parts parts = {o, part, call};
     pdn_threads_run(o->threads, run_blocks, &parts, blocks_of(o), o->count * cycles);
 }

@@ -28,8 +28,9 @@ static void sgd_part(const PdnOptimiser *o, const void *call, int64_t first, int
     const Sgd *s = call;
     const double *a = o->arguments;
     PDN_KERNEL(o->type, sgd, pdn_optimiser_at(o, s->parameters, first),
-               pdn_optimiser_at(o, o->gradient.data, first), pdn_optimiser_at(o, s->momentum, first), count,
-               s->rate, a[sgd_weight_decay], a[sgd_momentum], s->dampening, a[sgd_nesterov] != 0);
+               pdn_optimiser_at(o, o->gradient.data, first),
+               pdn_optimiser_at(o, s->momentum, first), count, s->rate, a[sgd_weight_decay],
+               a[sgd_momentum], s->dampening, a[sgd_nesterov] != 0);
 }
 
 PdnStatus pdn_sgd_state(PdnOptimiser *o, PdnError *error) {
@@ -70,8 +71,8 @@ static void adam_part(const PdnOptimiser *o, const void *call, int64_t first, in
     PDN_KERNEL(o->type, adam, pdn_optimiser_at(o, a->parameters, first),
                pdn_optimiser_at(o, o->gradient.data, first),
                pdn_optimiser_at(o, o->state[ADAM_MEAN].array.data, first),
-               pdn_optimiser_at(o, o->state[ADAM_SQUARES].array.data, first), count, a->beta, a->decay, a->keep,
-               a->step, a->root, a->epsilon);
+               pdn_optimiser_at(o, o->state[ADAM_SQUARES].array.data, first), count, a->beta,
+               a->decay, a->keep, a->step, a->root, a->epsilon);
 }
 
 /* `beta` are the two in a row; `decay` is added to the gradient, `keep` a factor of the parameters. */
@@ -125,8 +126,9 @@ static void rmsprop_part(const PdnOptimiser *o, const void *call, int64_t first,
     const double *a = o->arguments;
     PDN_KERNEL(o->type, rmsprop, pdn_optimiser_at(o, r->parameters, first),
                pdn_optimiser_at(o, o->gradient.data, first), pdn_optimiser_at(o, r->squares, first),
-               pdn_optimiser_at(o, r->mean, first), pdn_optimiser_at(o, r->momentum, first), count, r->rate,
-               a[rmsprop_weight_decay], a[rmsprop_decay], a[rmsprop_epsilon], a[rmsprop_momentum]);
+               pdn_optimiser_at(o, r->mean, first), pdn_optimiser_at(o, r->momentum, first), count,
+               r->rate, a[rmsprop_weight_decay], a[rmsprop_decay], a[rmsprop_epsilon],
+               a[rmsprop_momentum]);
 }
 
 void pdn_rmsprop_update(PdnOptimiser *o, void *parameters, double rate) {

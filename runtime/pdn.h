@@ -41,7 +41,7 @@ typedef struct PdnGrid {
     int64_t stride[3];       /* of the stored array; stride[0] = 1 */
     int64_t channel_stride;
     double spacing[3];
-    double origin[3];        /* coordinate of the grid's low face */
+    double origin[3]; /* coordinate of the grid's low face */
 } PdnGrid;
 
 /* ---- the way back from compiled code ------------------------------------------------ */
@@ -59,7 +59,12 @@ typedef void PdnKernel(const void *arguments, int64_t begin, int64_t end);
 
 /* Launches that may run together, row by row (pdn_relay): stages, in order. Their units are rows of their grids (in 1D,
  * of PDN_UNIT_CELLS cells), of which all have as many, or the coarser one half as many, rounded up. Words are of 8 bytes. */
-enum { PDN_RELAY_STAGES = 12, PDN_RELAY_FIELDS = 32, PDN_RELAY_READINGS = 64, PDN_RELAY_WORDS = 64 };
+enum {
+    PDN_RELAY_STAGES = 12,
+    PDN_RELAY_FIELDS = 32,
+    PDN_RELAY_READINGS = 64,
+    PDN_RELAY_WORDS = 64
+};
 
 /* Some lines of the rows of a launch: columns in 2D, rows of a plane in 3D; and whose strides fields have, in the order of the words. */
 enum { PDN_PART_FIELDS = 24 };
@@ -103,12 +108,14 @@ typedef struct PdnRelay {
     const PdnReading *readings;
     int64_t readings_count;
     const PdnGrid *grids;
-    int64_t size;  /* bytes of a number */
-    int64_t whole; /* not 0: fields that are `own` have no place; grids are one; together or not at all */
+    int64_t size; /* bytes of a number */
+    /* not 0: fields that are `own` have no place; grids are one; together or not at all */
+    int64_t whole;
     int64_t round; /* which ends stages read across, of a `whole` relay: some of PdnRound */
 } PdnRelay;
 
-#define PDN_MEMORY_DEFAULT (INT64_C(1) << 28) /* bytes for PdnHost.memory; also of standalone kernels */
+/* bytes for PdnHost.memory; also of standalone kernels */
+#define PDN_MEMORY_DEFAULT (INT64_C(1) << 28)
 struct PdnConvShape;
 
 /* Given to compiled programs; `context` is handed back unchanged. Function pointers, so that
@@ -117,7 +124,8 @@ typedef struct PdnHost {
     void *context;
     /* Runs kernel(arguments, b, e) over disjoint parts of [0, count), on several threads where that is worth it. `work`:
      * about how many cycles of one processor all of it takes. */
-    void (*launch)(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
+    void (*launch)(void *context, PdnKernel *kernel, const void *arguments, int64_t count,
+                   int64_t work);
     /* Effect `number` of the program (its place in the main function's list): pointers to its values,
      * without those that are NODE_NONE: a number, the cells of a field, a PdnStack. Nonzero stops. */
     int (*effect)(void *context, uint32_t number, const void *const *values);
@@ -131,19 +139,22 @@ typedef struct PdnHost {
     /* In place of the `count` numbers of `data` puts their means over the samples of a batch, which run
      * side by side and come here in the same order. `place` numbers the means that the program's text takes; extent:
      * cells of the field's grid, x first; NULL: of a number. Nonzero stops the program. NULL: there is one sample. */
-    int (*batch_mean)(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent);
+    int (*batch_mean)(void *context, uint64_t place, void *data, int64_t count,
+                      const int64_t *extent);
     /* As pdn_conv_norm_into, below, of numbers of the program's type. */
-    void (*conv_norm)(void *context, const struct PdnConvShape *shape, const void *weights, const void *cotangent,
-                      void *result);
+    void (*conv_norm)(void *context, const struct PdnConvShape *shape, const void *weights,
+                      const void *cotangent, void *result);
     /* Bytes for the states that loops keep for the way back of a gradient, all together; what does not fit is
      * computed again. 0 or less: PDN_MEMORY_DEFAULT. */
     int64_t memory;
     /* Loop `number` was gone through backwards: its steps, for how many states there was room, steps that were
      * done again, bytes of the room. May be NULL. */
-    void (*kept)(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again, int64_t bytes);
+    void (*kept)(void *context, uint32_t number, int64_t steps, int64_t slots, int64_t again,
+                 int64_t bytes);
     /* Solution `number` was left with a residual that is not below its tolerance after so many steps (0: it was not
      * said). Nonzero stops the program. */
-    int (*unconverged)(void *context, uint32_t number, double residual, double tolerance, double steps);
+    int (*unconverged)(void *context, uint32_t number, double residual, double tolerance,
+                       double steps);
     /* As pdn_relay. */
     bool (*relay)(void *context, const PdnRelay *relay);
     /* Who calls: compiled code puts the number of its instruction here before it calls any of these (PlanPlace in
@@ -167,12 +178,14 @@ int pdn_threads_most(const PdnThreads *threads);
  * Each unit is computed once, and results may depend on its number only, so that their bits do not depend on the
  * threads. `work`: about how many cycles of one processor all of it takes; where that is little (some microseconds) fewer
  * threads take part, or the caller's alone. A launch within a launch of the same threads, or beside one, runs on the caller's. */
-void pdn_threads_run(PdnThreads *threads, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
+void pdn_threads_run(PdnThreads *threads, PdnKernel *kernel, const void *arguments, int64_t count,
+                     int64_t work);
 #define PDN_MUCH_WORK INT64_MAX
 /* The same, of much work, with threads that start and end with it. */
 void pdn_launch(PdnKernel *kernel, const void *arguments, int64_t count, int threads);
 /* As PdnHost.launch. */
-typedef void PdnLaunch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work);
+typedef void PdnLaunch(void *context, PdnKernel *kernel, const void *arguments, int64_t count,
+                       int64_t work);
 /* Runs the stages of a relay by `launch`: together where their fields are large and a few rows of each fit into `cache`
  * bytes (PDN_RELAY_ALWAYS: wherever it is possible, a row at a time, for tests), else in parts or one after the other. `threads`: how many it
  * is likely to use. `rooms`: where it finds and leaves what `whole` relays need besides fields; several relays may run on them at once
@@ -180,7 +193,8 @@ typedef void PdnLaunch(void *context, PdnKernel *kernel, const void *arguments, 
 typedef struct PdnRooms PdnRooms;
 PdnRooms *pdn_rooms_new(void); /* NULL: no memory */
 void pdn_rooms_free(PdnRooms *rooms);
-bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms, PdnLaunch *launch, void *context);
+bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms,
+               PdnLaunch *launch, void *context);
 int64_t pdn_relay_cache(void); /* of this machine: ask once */
 #define PDN_RELAY_ALWAYS INT64_MAX
 /* Processors that this process may use, by its affinity, OMP_NUM_THREADS and the quota of its control
@@ -201,11 +215,13 @@ typedef struct {
 } PdnArray;
 
 /* Zeroed. Refuses what cannot fit the machine's memory, naming the bytes needed. */
-PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *shape, PdnError *error);
+PdnStatus pdn_array_new(PdnArray *array, PdnType type, int rank, const int64_t *shape,
+                        PdnError *error);
 void pdn_array_free(PdnArray *array);
 int64_t pdn_array_count(const PdnArray *array);
 int64_t pdn_memory_available(void); /* bytes that the machine, or its cgroup, can still give */
-int64_t pdn_memory_used(void); /* by this process: what is resident of it; 0 where the system does not say */
+/* by this process: what is resident of it; 0 where the system does not say */
+int64_t pdn_memory_used(void);
 /* Memory for numbers, which lie at a multiple of 64 bytes; free() gives it back. What is large begins at a huge page and asks for
  * such: there are a few hundred times fewer faults, and the processor finds and prefetches more of it. Nothing of it is touched: a page
  * is made by the thread that first writes there. NULL: there is none. */
@@ -226,19 +242,21 @@ void pdn_random(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to
  * function", 2006. What is no number counts as 0. */
 uint64_t pdn_stream(uint64_t draw, const double *k, uint32_t count);
 /* Values begin <= i < end of the same sequence, to to[begin] … to[end - 1]: parts for several threads. */
-void pdn_random_range(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to, int64_t begin,
-                      int64_t end);
+void pdn_random_range(PdnType type, int kind, uint64_t seed, uint64_t stream, void *to,
+                      int64_t begin, int64_t end);
 
 /* ---- start values of parameters --------------------------------------------------------- */
 
 typedef enum {
-    PDN_INIT_CONSTANT,   /* a */
-    PDN_INIT_NORMAL,     /* mean a, standard deviation b */
-    PDN_INIT_UNIFORM,    /* in [a, b) */
-    PDN_INIT_HE,         /* normal, variance 2 / fan_in (He, Zhang, Ren, Sun 2015) */
-    PDN_INIT_GLOROT,     /* uniform in ±√(6 / (fan_in + fan_out)) (Glorot, Bengio 2010) */
-    PDN_INIT_ORTHOGONAL, /* orthonormal rows, or columns, of the matrix [out, in·taps] (Saxe, McClelland, Ganguli 2014) */
-    PDN_INIT_DIRAC,      /* the identity: middle tap 1 from channel o to channel o (Zagoruyko, Komodakis 2017) */
+    PDN_INIT_CONSTANT, /* a */
+    PDN_INIT_NORMAL,   /* mean a, standard deviation b */
+    PDN_INIT_UNIFORM,  /* in [a, b) */
+    PDN_INIT_HE,       /* normal, variance 2 / fan_in (He, Zhang, Ren, Sun 2015) */
+    PDN_INIT_GLOROT,   /* uniform in ±√(6 / (fan_in + fan_out)) (Glorot, Bengio 2010) */
+    /* orthonormal rows, or columns, of the matrix [out, in·taps] (Saxe, McClelland, Ganguli 2014) */
+    PDN_INIT_ORTHOGONAL,
+    /* the identity: middle tap 1 from channel o to channel o (Zagoruyko, Komodakis 2017) */
+    PDN_INIT_DIRAC,
 } PdnInitKind;
 typedef struct {
     PdnInitKind kind;
@@ -246,8 +264,8 @@ typedef struct {
 } PdnInit;
 /* Fills `frames` arrays of this shape, one after the other: [out, in, taps…] for convolutions, where fan_in is
  * in·taps and fan_out is out·taps; missing axes are 1 long. Frame i draws from stream + i of pdn_random. */
-PdnStatus pdn_initialise(const PdnInit *init, PdnType type, int rank, const int64_t *shape, int64_t frames,
-                         uint64_t seed, uint64_t stream, void *to, PdnError *error);
+PdnStatus pdn_initialise(const PdnInit *init, PdnType type, int rank, const int64_t *shape,
+                         int64_t frames, uint64_t seed, uint64_t stream, void *to, PdnError *error);
 
 /* ---- optimisers ------------------------------------------------------------------- */
 
@@ -359,11 +377,12 @@ typedef struct PdnConvShape {
 double pdn_conv_norm(const PdnConvShape *shape, PdnType type, const void *weights,
                      double *gradient);
 /* Does a bound that is greater than that, and cheaper, prove the norm to be at most `most`? False says nothing. */
-bool pdn_conv_norm_within(const PdnConvShape *shape, PdnType type, const void *weights, double most);
+bool pdn_conv_norm_within(const PdnConvShape *shape, PdnType type, const void *weights,
+                          double most);
 /* As pdn_conv_norm for compiled code, of numbers of one type. Without `cotangent` *result is the bound, rounded upwards; else
  * *result gets as many numbers as there are weights, the subgradient times *cotangent. NaN where memory runs out. */
-void pdn_conv_norm_into(const PdnConvShape *shape, PdnType type, const void *weights, const void *cotangent,
-                        void *result);
+void pdn_conv_norm_into(const PdnConvShape *shape, PdnType type, const void *weights,
+                        const void *cotangent, void *result);
 
 /* ---- progress -------------------------------------------------------------------- */
 
@@ -375,7 +394,8 @@ typedef struct {
     int64_t total;
     double start, last; /* seconds */
     bool shown;
-    int64_t first, first_samples; /* of a training: what was done at its first line; first < 0: no line yet */
+    /* of a training: what was done at its first line; first < 0: no line yet */
+    int64_t first, first_samples;
 } PdnProgress;
 /* `total` < 0: not known. `to` is stderr as a rule. */
 void pdn_progress_begin(PdnProgress *progress, FILE *to, const char *label, int64_t total);
@@ -391,8 +411,9 @@ void pdn_progress_text(char *line, size_t room, const char *label, int64_t done,
 typedef struct {
     int64_t epoch, epochs; /* at work on this one, from 1 on, of so many; epochs 0: steps alone */
     int64_t step, steps;   /* done, of those of an epoch (or of all, without epochs) */
-    int64_t samples;       /* trained on in all; 0 where there are no data: steps are shown instead */
-    double loss, rate;     /* NaN: not known */
+    /* trained on in all; 0 where there are no data: steps are shown instead */
+    int64_t samples;
+    double loss, rate; /* NaN: not known */
 } PdnTraining;
 /* In place of pdn_progress_update: "net  epoch 3/20 ██████░░░░ 61%  loss 0.00123  rate 0.001  12.3 samples/s
  * 1:23 left" in one line, the time counted from the first call on (what was done before, a training that
@@ -422,16 +443,17 @@ PdnStatus pdn_file_read(const char *path, PdnType type, PdnArray *array, PdnErro
  * them the frames of a film: axes of length 0 are absent. */
 typedef struct {
     PdnType type;
-    int rank;             /* of the grid */
-    int64_t extent[3];    /* x first */
+    int rank;          /* of the grid */
+    int64_t extent[3]; /* x first */
     double spacing[3], origin[3];
-    int64_t channels;     /* 1: no axis */
-    int64_t items;        /* of a list; 0: not a list */
-    int64_t frames;       /* of a film; 0: not a film */
-    const void *const *data; /* one pointer for each item of each frame: [frame * max(items, 1) + item] */
+    int64_t channels; /* 1: no axis */
+    int64_t items;    /* of a list; 0: not a list */
+    int64_t frames;   /* of a film; 0: not a film */
+    /* one pointer for each item of each frame: [frame * max(items, 1) + item] */
+    const void *const *data;
     const char *const *names; /* of the items, or NULL */
-    double time_step;     /* between frames; 0: not known */
-    int depth;            /* of pictures: 8 or 16 bits a sample; 0: 8 */
+    double time_step;         /* between frames; 0: not known */
+    int depth;                /* of pictures: 8 or 16 bits a sample; 0: 8 */
 } PdnSave;
 /* By the extension of `path`; to a temporary file beside it, then renamed: on failure the old file stays
  * as it was. A symbolic link is followed; a device is written directly.
@@ -548,7 +570,8 @@ PdnStatus pdn_data_arrays(const char *const *paths, int64_t count, int64_t rank,
 void pdn_data_info(const PdnData *data, PdnDataInfo *info);
 /* How many samples have, as they are drawn, fewer cells along an axis than `least` (x first). Of the one that lacks the
  * most, where there are any, *number is its place in the set and `extent` its size. */
-int64_t pdn_data_too_small(const PdnData *data, const int64_t least[3], int64_t *number, int64_t extent[3]);
+int64_t pdn_data_too_small(const PdnData *data, const int64_t least[3], int64_t *number,
+                           int64_t extent[3]);
 /* For messages, what sample `number` is: "photos/a.png", "sample 3 of x.npy", "signal 3 of piecewise_affine"; from 0. */
 void pdn_data_name(const PdnData *data, int64_t number, char *to, size_t room);
 void pdn_data_free(PdnData *data);
@@ -573,8 +596,8 @@ typedef struct PdnLoader PdnLoader;
 /* The batches of `epochs` epochs from `epoch` on, each in the order that (seed, epoch) gives (`shuffled`) or in the order
  * of the set, `repeat` times over; a last partial batch is kept. A thread reads and prepares two batches ahead, across the
  * ends of epochs; samples that are in memory as they are drawn are not copied. Several loaders may read one set at once. */
-PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs, bool shuffled,
-                          PdnLoader **loader, PdnError *error);
+PdnStatus pdn_loader_open(const PdnData *data, uint64_t seed, int64_t epoch, int64_t epochs,
+                          bool shuffled, PdnLoader **loader, PdnError *error);
 /* Tells once, by a count of 0, that an epoch is over; then comes the next one, if there is one. Pointers are valid until
  * the next call or pdn_loader_close. After an error, again that error. */
 PdnStatus pdn_loader_next(PdnLoader *loader, PdnBatch *batch, PdnError *error);
@@ -590,7 +613,7 @@ void pdn_loader_close(PdnLoader *loader); /* at any moment; NULL is allowed */
 typedef struct {
     const char *name; /* UTF-8 */
     PdnType type;
-    int rank; /* 0: a number */
+    int rank;                       /* 0: a number */
     int64_t shape[PDN_TENSOR_RANK]; /* shape[0] is the slowest axis; an axis may be 0 long */
     const void *data;
 } PdnTensor;
@@ -611,16 +634,19 @@ PdnStatus pdn_tensors_write(const char *path, const PdnTensor *tensors, int coun
 PdnStatus pdn_tensors_read(const char *path, PdnTensors **out, PdnError *error);
 void pdn_tensors_free(PdnTensors *tensors);
 int pdn_tensors_count(const PdnTensors *tensors);
-const PdnTensor *pdn_tensors_at(const PdnTensors *tensors, int i); /* in the order of names (bytewise) */
-const PdnTensor *pdn_tensors_find(const PdnTensors *tensors, const char *name); /* NULL: not there */
+/* in the order of names (bytewise) */
+const PdnTensor *pdn_tensors_at(const PdnTensors *tensors, int i);
+/* NULL: not there */
+const PdnTensor *pdn_tensors_find(const PdnTensors *tensors, const char *name);
 /* Copies the array `name` to `to`, which has this type and shape. PDN_ERROR_FORMAT, naming file and array: it is
  * not there, its shape is another, or a finite number becomes infinite in f32. */
 PdnStatus pdn_tensors_get(const PdnTensors *tensors, const char *name, PdnType type, int rank,
                           const int64_t *shape, void *to, PdnError *error);
-int64_t pdn_tensor_count(const PdnTensor *tensor); /* its numbers */
+int64_t pdn_tensor_count(const PdnTensor *tensor);                            /* its numbers */
 const char *pdn_tensors_metadata(const PdnTensors *tensors, const char *key); /* NULL: not there */
 int pdn_tensors_metadata_count(const PdnTensors *tensors);
-const char *pdn_tensors_metadata_at(const PdnTensors *tensors, int i, const char **key); /* by key */
+/* by key */
+const char *pdn_tensors_metadata_at(const PdnTensors *tensors, int i, const char **key);
 
 /* ---- checkpoints of training --------------------------------------------------------------- */
 

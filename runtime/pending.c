@@ -198,7 +198,9 @@ static void clean(const char *target, PendingMine *mine, const void *context) {
     free(name);
 }
 
-static bool is_hash(const void *context, unsigned hash) { return hash == *(const unsigned *)context; }
+static bool is_hash(const void *context, unsigned hash) {
+    return hash == *(const unsigned *)context;
+}
 
 static bool is_one_of(const void *context, unsigned hash) {
     const Pending *pending = context;

@@ -18,7 +18,8 @@ typedef struct {
     size_t count, room;
     FILE *open; /* the last one, while it is written */
     const char *name;
-    bool durable;  /* set after pending_begin: what is written is on the disk before it takes its target's place */
+    /* set after pending_begin: what is written is on the disk before it takes its target's place */
+    bool durable;
     sigset_t mask; /* of signals, before */
     bool masked;
 } Pending;

@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 enum {
-    BLOCK_BYTES = 32768,    /* of a row's stages, between changes from one to the next */
-    LEAST_BYTES = 1 << 20,  /* of what is handed over: less stays in the cache anyway */
-    CACHE_BYTES = 1 << 20,  /* of the second-level cache, where the machine does not say */
-    PARTS_EACH = 4,         /* parts a thread */
-    BEYOND = 8,             /* a part has so many times the rows beyond it that it computes */
+    BLOCK_BYTES = 32768,   /* of a row's stages, between changes from one to the next */
+    LEAST_BYTES = 1 << 20, /* of what is handed over: less stays in the cache anyway */
+    CACHE_BYTES = 1 << 20, /* of the second-level cache, where the machine does not say */
+    PARTS_EACH = 4,        /* parts a thread */
+    BEYOND = 8,            /* a part has so many times the rows beyond it that it computes */
 };
 
 typedef struct {
@@ -47,7 +47,8 @@ static Span read_by(const Run *run, const PdnReading *r, int64_t from, Span span
 static void needed(const Run *run, int64_t low, int64_t high, Span *spans) {
     const PdnRelay *r = run->relay;
     for (int64_t s = r->stages_count; s-- > 0;) {
-        spans[s] = (Span){low * run->scale[s], high >= run->rows ? r->stages[s].rows : high * run->scale[s]};
+        spans[s] = (Span){low * run->scale[s],
+                          high >= run->rows ? r->stages[s].rows : high * run->scale[s]};
         for (int64_t i = 0; i < r->readings_count; i++) {
             const PdnReading *reading = &r->readings[i];
             if (r->fields[reading->field].stage != s) continue;
@@ -78,10 +79,12 @@ static void point(Part *p, int64_t field) {
     const PdnRelay *r = p->run->relay;
     const PdnHandOver *f = &r->fields[field];
     /* as if all rows stood there */
-    int64_t address = (int64_t)((intptr_t)p->field[field].base - p->field[field].first * p->field[field].row);
+    int64_t address =
+        (int64_t)((intptr_t)p->field[field].base - p->field[field].first * p->field[field].row);
     p->words[f->stage][f->word] = address;
     for (int64_t i = 0; i < r->readings_count; i++)
-        if (r->readings[i].field == field) p->words[r->readings[i].stage][r->readings[i].word] = address;
+        if (r->readings[i].field == field)
+            p->words[r->readings[i].stage][r->readings[i].word] = address;
 }
 
 /* Makes room for the rows below `end` of a field whose rows take turns: those still wanted go to the front. */
@@ -126,7 +129,8 @@ static void start(Part *p, int64_t low, int64_t high) {
     }
     for (int64_t i = 0; i < r->fields_count; i++) {
         const PdnHandOver *f = &r->fields[i];
-        p->field[i].base = (char *)(intptr_t)p->words[f->stage][f->word]; /* NOLINT: a word holds a pointer */
+        /* NOLINT: a word holds a pointer */
+        p->field[i].base = (char *)(intptr_t)p->words[f->stage][f->word];
         p->field[i].first = 0;
         p->field[i].row = row_bytes(r, f);
         if (!f->own) continue;
@@ -148,7 +152,8 @@ static void run_units(const void *arguments, int64_t begin, int64_t end) {
         y = y + run->block < high ? y + run->block : high;
         Span spans[PDN_RELAY_STAGES];
         needed(run, low, y, spans);
-        for (int64_t s = 0; s < r->stages_count; s++) advance(&p, s, cut(spans[s], r->stages[s].rows).high);
+        for (int64_t s = 0; s < r->stages_count; s++)
+            advance(&p, s, cut(spans[s], r->stages[s].rows).high);
     }
 }
 
@@ -204,7 +209,8 @@ static bool arrange(Run *run, int threads, int64_t cache) {
     run->rows = INT64_MAX;
     for (int64_t s = 0; s < r->stages_count; s++)
         if (r->stages[s].rows < run->rows) run->rows = r->stages[s].rows;
-    for (int64_t s = 0; s < r->stages_count; s++) run->scale[s] = r->stages[s].rows > run->rows ? 2 : 1;
+    for (int64_t s = 0; s < r->stages_count; s++)
+        run->scale[s] = r->stages[s].rows > run->rows ? 2 : 1;
     for (int64_t i = 0; i < r->fields_count; i++) {
         const PdnHandOver *f = &r->fields[i];
         int64_t two = row_bytes(r, f) * run->scale[f->stage];
@@ -264,15 +270,16 @@ int64_t pdn_relay_cache(void) {
     return (cache > 0 ? cache : CACHE_BYTES) / 8 * 7;
 }
 
-bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms, PdnLaunch *launch,
-               void *context) {
+bool pdn_relay(const PdnRelay *relay, int threads, int64_t cache, PdnRooms *rooms,
+               PdnLaunch *launch, void *context) {
     if (relay->whole) return pdn_blocking(relay, threads, cache, rooms, launch, context);
     bool large = cache == PDN_RELAY_ALWAYS || handed_over(relay) >= LEAST_BYTES;
     for (int64_t first = 0, end; first < relay->stages_count; first = end) {
         Leg leg;
         Run run = {.relay = &leg.relay};
         bool together = false;
-        for (end = large ? relay->stages_count : first + 1; end > first + 1; end--) { /* as many as can */
+        /* as many as can */
+        for (end = large ? relay->stages_count : first + 1; end > first + 1; end--) {
             cut_out(relay, first, end, &leg);
             if ((together = arrange(&run, threads < 1 ? 1 : threads, cache))) break;
         }

@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define MAX_THREADS 1024
-#define LEAST_UNITS 4    /* of a thread, of which the last quarter is a part of its own: a slow thread leaves it to others */
+/* of a thread, of which the last quarter is a part of its own: a slow thread leaves it to others */
+#define LEAST_UNITS 4
 #define TURNS       1000 /* of idle waiting, some ten microseconds */
 /* Cycles below which another thread, or another part, is not worth it: to wake one that sleeps takes about as long. */
 #define LEAST_WORK 16000
@@ -76,23 +77,25 @@ typedef struct {
 } Place;
 
 struct PdnThreads {
-    int most;    /* threads, with the caller's */
-    int started; /* beside it */
-    pid_t owner; /* the process that has them: a child by fork has the caller's thread only */
+    int most;         /* threads, with the caller's */
+    int started;      /* beside it */
+    pid_t owner;      /* the process that has them: a child by fork has the caller's thread only */
     atomic_bool busy; /* a launch is under way */
     uint64_t number;  /* of the last launch */
     pthread_mutex_t lock;
     pthread_cond_t left;
     atomic_bool waited; /* the caller sleeps until nobody is inside */
     atomic_bool stop;
-    _Alignas(64) _Atomic uint64_t open; /* the launch whose parts may be taken: its number * PLACES + taking; 0: none */
+    /* the launch whose parts may be taken: its number * PLACES + taking; 0: none */
+    _Alignas(64) _Atomic uint64_t open;
     /* What it runs, in one line with `open`: written while that is 0 and nobody is inside. */
     PdnKernel *kernel;
     const void *arguments;
     int64_t count;
     int taking, each; /* threads that take parts, parts of each: 1 or 2 */
     Place *places;
-    _Alignas(64) atomic_int inside; /* threads that may be taking parts; the caller is not counted */
+    /* threads that may be taking parts; the caller is not counted */
+    _Alignas(64) atomic_int inside;
 };
 
 #define PLACES (2 * MAX_THREADS)
@@ -213,14 +216,16 @@ static int parts_each(int64_t count, int64_t work, int threads) {
     return count / threads < LEAST_UNITS || work / LEAST_WORK / threads < 2 ? 1 : 2;
 }
 
-static void launch(PdnThreads *t, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work,
-                   int threads) {
+static void launch(PdnThreads *t, PdnKernel *kernel, const void *arguments, int64_t count,
+                   int64_t work, int threads) {
     t->kernel = kernel;
     t->arguments = arguments;
     t->count = count;
     t->taking = threads;
     t->each = parts_each(count, work, threads);
-    for (int i = 0; i < threads; i++) { atomic_store_explicit(&t->places[i].next, 0, memory_order_relaxed); }
+    for (int i = 0; i < threads; i++) {
+        atomic_store_explicit(&t->places[i].next, 0, memory_order_relaxed);
+    }
     atomic_store(&t->open, ++t->number * PLACES + (uint64_t)threads);
     for (int i = 1; i < threads; i++) { wake(t, &t->places[i]); }
     take_parts(t, 0);
@@ -228,7 +233,8 @@ static void launch(PdnThreads *t, PdnKernel *kernel, const void *arguments, int6
     wait_until_out(t);
 }
 
-void pdn_threads_run(PdnThreads *t, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work) {
+void pdn_threads_run(PdnThreads *t, PdnKernel *kernel, const void *arguments, int64_t count,
+                     int64_t work) {
     if (count <= 0) { return; }
     int64_t threads = t ? t->most : 1;
     if (threads > count) { threads = count; }
@@ -283,7 +289,8 @@ static void stop(PdnThreads *t) {
 
 void pdn_threads_free(PdnThreads *t) {
     if (!t) { return; }
-    if (t->owner == getpid()) { stop(t); } /* in a child by fork there is nothing to stop, and the lock may be held for ever */
+    /* in a child by fork there is nothing to stop, and the lock may be held for ever */
+    if (t->owner == getpid()) { stop(t); }
     free(t->places);
     free(t);
 }

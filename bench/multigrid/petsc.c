@@ -7,8 +7,7 @@
 #include <stdbool.h>
 
 /* The matrix on the nodes of any level, boundary nodes too, whose rows are multiples of those of the identity. */
-static PetscErrorCode matrix(KSP ksp, Mat unused, Mat m, void *context)
-{
+static PetscErrorCode matrix(KSP ksp, Mat unused, Mat m, void *context) {
     DM da;
     DMDALocalInfo info;
     PetscFunctionBeginUser;
@@ -25,7 +24,8 @@ static PetscErrorCode matrix(KSP ksp, Mat unused, Mat m, void *context)
             bool side = i == 0 || j == 0 || i == info.mx - 1 || j == info.my - 1;
             for (int k = 0; k < 4 && !side; k++) {
                 PetscInt x = beside[k][0], y = beside[k][1];
-                if (x == 0 || y == 0 || x == info.mx - 1 || y == info.my - 1) continue; /* value 0 */
+                /* value 0 */
+                if (x == 0 || y == 0 || x == info.mx - 1 || y == info.my - 1) continue;
                 columns[count] = (MatStencil){.i = x, .j = y};
                 values[count++] = -1;
             }
@@ -37,8 +37,7 @@ static PetscErrorCode matrix(KSP ksp, Mat unused, Mat m, void *context)
 }
 
 /* h² f, f = sin(3x) exp(y). */
-static PetscErrorCode right_side(DM da, Vec b)
-{
+static PetscErrorCode right_side(DM da, Vec b) {
     DMDALocalInfo info;
     PetscScalar **f;
     PetscFunctionBeginUser;
@@ -48,14 +47,15 @@ static PetscErrorCode right_side(DM da, Vec b)
     for (PetscInt j = info.ys; j < info.ys + info.ym; j++)
         for (PetscInt i = info.xs; i < info.xs + info.xm; i++) {
             bool side = i == 0 || j == 0 || i == info.mx - 1 || j == info.my - 1;
-            f[j][i] = side ? 0 : h * h * PetscSinReal(3 * h * (PetscReal)i) * PetscExpReal(h * (PetscReal)j);
+            f[j][i] =
+                side ? 0
+                     : h * h * PetscSinReal(3 * h * (PetscReal)i) * PetscExpReal(h * (PetscReal)j);
         }
     PetscCall(DMDAVecRestoreArray(da, b, &f));
     PetscFunctionReturn(0);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     DM da;
     KSP ksp;
     Vec b, x, r;
@@ -64,8 +64,8 @@ int main(int argc, char **argv)
     PetscReal norm, size;
     PetscCall(PetscInitialize(&argc, &argv, NULL, NULL));
     PetscCall(PetscOptionsGetInt(NULL, NULL, "-solves", &solves, NULL));
-    PetscCall(DMDACreate2d(PETSC_COMM_WORLD, DM_BOUNDARY_NONE, DM_BOUNDARY_NONE, DMDA_STENCIL_STAR, 3, 3, PETSC_DECIDE, PETSC_DECIDE,
-                           1, 1, NULL, NULL, &da));
+    PetscCall(DMDACreate2d(PETSC_COMM_WORLD, DM_BOUNDARY_NONE, DM_BOUNDARY_NONE, DMDA_STENCIL_STAR,
+                           3, 3, PETSC_DECIDE, PETSC_DECIDE, 1, 1, NULL, NULL, &da));
     PetscCall(DMSetFromOptions(da)); /* -da_refine */
     PetscCall(DMSetUp(da));
     PetscCall(KSPCreate(PETSC_COMM_WORLD, &ksp));
@@ -94,7 +94,8 @@ int main(int argc, char **argv)
     PetscCall(VecAYPX(r, -1, b));
     PetscCall(VecNorm(r, NORM_2, &norm));
     PetscCall(VecNorm(b, NORM_2, &size));
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "iterations: %d\nresidual: %g\n", (int)iterations, (double)(norm / size)));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "iterations: %d\nresidual: %g\n", (int)iterations,
+                          (double)(norm / size)));
     PetscCall(PetscFinalize());
     return 0;
 }

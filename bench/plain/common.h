@@ -16,8 +16,7 @@ static double seconds(void) {
 /* 64-byte aligned. */
 static float *field(size_t count) {
     void *data = NULL;
-    if (posix_memalign(&data, 64, count * sizeof(float)))
-        exit(1);
+    if (posix_memalign(&data, 64, count * sizeof(float))) exit(1);
     return data;
 }
 

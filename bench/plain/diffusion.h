@@ -29,7 +29,8 @@ static inline float diffusion_at(const float *u, long n, long x, long y, float s
 }
 
 /* v = a u + b div(g grad u) + c w; v and w may be one array. */
-static inline void diffusion_step(const float *u, const float *w, float *v, long n, float a, float b, float c) {
+static inline void diffusion_step(const float *u, const float *w, float *v, long n, float a,
+                                  float b, float c) {
     const float scale = 1 / (lambda * lambda);
 #pragma omp parallel for schedule(static)
     for (long y = 0; y < n; y++) {

@@ -7,8 +7,7 @@
 static const float tau = 0.5f, w = 2;
 
 int main(int argc, char **argv) {
-    if (argc < 3)
-        return 2;
+    if (argc < 3) return 2;
     long n = atol(argv[1]), steps = atol(argv[2]);
     size_t count = (size_t)(n * n);
     float *u = field(count), *v = field(count), *first = field(count);

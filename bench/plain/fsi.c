@@ -7,8 +7,7 @@ enum { LENGTH = 20 };
 static const float tau = 0.2f;
 
 int main(int argc, char **argv) {
-    if (argc < 3)
-        return 2;
+    if (argc < 3) return 2;
     long n = atol(argv[1]), steps = atol(argv[2]) / LENGTH * LENGTH;
     size_t count = (size_t)(n * n);
     float *u = field(count), *v = field(count);

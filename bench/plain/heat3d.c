@@ -28,8 +28,7 @@ static void step(const float *restrict u, float *restrict v, long n) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3)
-        return 2;
+    if (argc < 3) return 2;
     long n = atol(argv[1]), steps = atol(argv[2]);
     size_t count = (size_t)(n * n * n);
     float *u = field(count), *v = field(count);

@@ -5,17 +5,15 @@
 enum { WIDTH = 16, CHAINS = 12, ROUNDS = 4 << 20, TRIES = 9 };
 typedef float Vector __attribute__((vector_size(4 * WIDTH)));
 
-#define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#define EACH(X)  X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define START(i) Vector a##i = last = last * x;
 #define ROUND(i) a##i = a##i * x + y;
-#define SUM(i) last += a##i;
+#define SUM(i)   last += a##i;
 
 static float chains(void) {
     Vector x = (Vector){0} + 0.999f, y = (Vector){0} + 0.001f, last = x;
     EACH(START)
-    for (long i = 0; i < ROUNDS; i++) {
-        EACH(ROUND)
-    }
+    for (long i = 0; i < ROUNDS; i++) { EACH(ROUND) }
     EACH(SUM)
     return last[0];
 }
@@ -32,8 +30,7 @@ int main(void) {
             threads++;
         }
         double rate = 2.0 * WIDTH * CHAINS * ROUNDS * threads / (seconds() - begin);
-        if (rate > best)
-            best = rate;
+        if (rate > best) best = rate;
     }
     printf("flops: %.6g\nkept: %g\n", best, (double)kept);
     return 0;

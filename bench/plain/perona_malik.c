@@ -22,8 +22,7 @@ static void step(const float *restrict u, float *restrict v, long n) {
         const float *restrict c = u + y * n;
         float *restrict to = v + y * n;
         if (y == 0 || y == n - 1) {
-            for (long x = 0; x < n; x++)
-                to[x] = cell(u, n, x, y, scale);
+            for (long x = 0; x < n; x++) to[x] = cell(u, n, x, y, scale);
             continue;
         }
         to[0] = cell(u, n, 0, y, scale);
@@ -94,8 +93,7 @@ static void step_rows(const float *restrict u, float *restrict v, long n, float 
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3)
-        return 2;
+    if (argc < 3) return 2;
     long n = atol(argv[1]), steps = atol(argv[2]);
     int rows = argc > 3 && !strcmp(argv[3], "rows");
     size_t count = (size_t)(n * n);

@@ -27,9 +27,11 @@ typedef struct {
     int (*inspect)(void *context, FuncId func, Node node, const Array *value,
                    const Array *const *operands, const Array *arguments);
     /* As PdnHost.batch_mean: puts means over the samples of a batch in place of the numbers. NULL: one sample. */
-    int (*batch_mean)(void *context, uint64_t place, double *data, int64_t count, const int64_t *extent);
+    int (*batch_mean)(void *context, uint64_t place, double *data, int64_t count,
+                      const int64_t *extent);
     /* As PdnHost.unconverged. NULL: goes on. */
-    int (*unconverged)(void *context, uint32_t number, double residual, double tolerance, double steps);
+    int (*unconverged)(void *context, uint32_t number, double residual, double tolerance,
+                       double steps);
     void *context;
 } EvalOptions;
 

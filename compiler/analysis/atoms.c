@@ -90,6 +90,7 @@ uint8_t *field_masks(const Module *module, FuncId func, const Node *fields, uint
     memset(mask, 0, f->nodes.len);
     for (uint32_t i = 0; i < count; i++) mask[fields[i]] = (uint8_t)(1u << (i < 7 ? i : 7));
     for (Node n = 1; n < f->nodes.len; n++)
-        for (uint32_t k = 0; k < graph_node(f, n)->count; k++) mask[n] |= mask[graph_operand(f, n, k)];
+        for (uint32_t k = 0; k < graph_node(f, n)->count; k++)
+            mask[n] |= mask[graph_operand(f, n, k)];
     return mask;
 }

@@ -40,12 +40,15 @@ typedef struct {
     TheoremId part;    /* of a composition: that of its least certain part; else THEOREM_NONE */
     Claim claim;
     bool weights; /* for weights that are known: rows of numbers, such as those of a convolution */
-    bool linear; /* the step is linear, maybe with a source */
-    bool differences; /* the claim is about differences of two solutions: there is a source, or a boundary value */
+    bool linear;  /* the step is linear, maybe with a source */
+    /* the claim is about differences of two solutions: there is a source, or a boundary value */
+    bool differences;
     CertificateNumber numbers[CERTIFICATE_NUMBERS];
     uint32_t count;
-    const char *missing; /* where there is no proof: what is missing, in the field's words, with what would help */
-    bool close; /* where there is no proof: the form of a theorem was found, and its numbers are what fails */
+    /* where there is no proof: what is missing, in the field's words, with what would help */
+    const char *missing;
+    /* where there is no proof: the form of a theorem was found, and its numbers are what fails */
+    bool close;
     double largest; /* the step may be so many times as large, with this proof; 0: not known */
     int64_t layers; /* steps that differ and were looked at one by one; 1: all are alike */
     int64_t worst;  /* k of the one whose numbers are given, or that has no proof */
@@ -74,8 +77,8 @@ typedef struct {
     bool known;
     Array value;      /* where known; data in the caller's memory */
     double low, high; /* else: of every number; infinite where nothing is known */
-    double
-        norm; /* else, of weights of convolutions: ‖K‖ with each boundary in `convs` is at most this */
+    /* else, of weights of convolutions: ‖K‖ with each boundary in `convs` is at most this */
+    double norm;
     const ConvId *convs;
     uint32_t conv_count;
 } Fact;

@@ -41,7 +41,8 @@ static Degree pointwise_degree(const Func *f, Node n, const Degree *x, uint32_t 
     case OP_SUB:
     case OP_MIN:
     case OP_MAX: return alike(x, 2);
-    case OP_MUL: return x[0].zero || x[1].zero ? (Degree){true, true, 0} : of(x[0].degree + x[1].degree);
+    case OP_MUL:
+        return x[0].zero || x[1].zero ? (Degree){true, true, 0} : of(x[0].degree + x[1].degree);
     case OP_FMA: {
         bool zero = x[0].zero || x[1].zero;
         Degree sum[2] = {{true, zero, zero ? 0 : x[0].degree + x[1].degree}, x[2]};

@@ -316,7 +316,7 @@ static Interval node_range(Module *module, const NodeData *d, const Interval *x,
     case OP_CONVNORM: return (Interval){0, INFINITY};
     case OP_PROLONG:
         return d->index == RESAMPLE_FIRST ? interval_hull(x[0], (Interval){0, 0})
-                        : x[0]; /* 0 beside the first cells */
+                                          : x[0]; /* 0 beside the first cells */
     case OP_SPREAD:
     case OP_CHANNEL:
     case OP_RESTRICT:

@@ -69,10 +69,12 @@ static Node pointwise_tangent(Sweep *s, Node n, const Node *t, uint32_t count) {
             sum =
                 graph_add(m, s->to, OP_WHERE,
                           (Node[]){a[0], t[1] ? t[1] : zero, t[2] ? t[2] : zero}, 3, 0, 0, d.span);
-    } else if (d.op == OP_GUARDED) { /* varies where the factor has something to act on, now or then */
+    } else if (d.op ==
+               OP_GUARDED) { /* varies where the factor has something to act on, now or then */
         Node w = a[1], there = t[1] ? t[1] : zero;
         Node both = graph_add(m, s->to, OP_WHERE,
-                              (Node[]){graph_binary(m, s->to, OP_NE, w, zero, d.span), w, there}, 3, 0, 0, d.span);
+                              (Node[]){graph_binary(m, s->to, OP_NE, w, zero, d.span), w, there}, 3,
+                              0, 0, d.span);
         if (t[0]) sum = graph_binary(m, s->to, OP_GUARDED, t[0], both, d.span);
     } else if (d.op == OP_DIV && t[1] == NODE_NONE) {
         sum = graph_binary(m, s->to, OP_DIV, t[0], a[1], d.span);

@@ -99,7 +99,8 @@ static Dependence of_node(const NodeData *d, const Dependence *x) {
     case OP_CONVT:
     case OP_CONVW:
     case OP_MUL: return product(x[0], x[1]);
-    case OP_TRIDIAG: return depends(x[1]) || depends(x[2]) || depends(x[3]) ? DEPENDS_NONLINEAR : x[0];
+    case OP_TRIDIAG:
+        return depends(x[1]) || depends(x[2]) || depends(x[3]) ? DEPENDS_NONLINEAR : x[0];
     case OP_FMA: return joined(product(x[0], x[1]), x[2]);
     case OP_DIV: return depends(x[1]) ? DEPENDS_NONLINEAR : x[0];
     case OP_WHERE: return depends(x[0]) ? DEPENDS_NONLINEAR : joined(x[1], x[2]);

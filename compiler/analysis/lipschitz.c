@@ -83,7 +83,8 @@ static double size_of(Interval v) {
 static void rank(Ranking *r, double end, uint32_t piece) {
     vec_push(r, ((Ranked){end, piece}));
     uint32_t at = r->len - 1;
-    for (; at && r->data[(at - 1) / 2].end < end; at = (at - 1) / 2) r->data[at] = r->data[(at - 1) / 2];
+    for (; at && r->data[(at - 1) / 2].end < end; at = (at - 1) / 2)
+        r->data[at] = r->data[(at - 1) / 2];
     r->data[at] = (Ranked){end, piece};
 }
 

@@ -192,7 +192,8 @@ static double node_bound(Module *module, const Func *f, Node n, const double *bo
         for (uint32_t k = 1; k < d->count; k++)
             if (bound[graph_operand(f, n, k)] >= 0) return INFINITY;
         return x == 0 ? 0 : x * stencil_bound(module, d->type.grid, d->index);
-    case OP_RESTRICT: return x; /* a mean of 2^rank, but of single cells where sizes are odd; or shares: less */
+    /* a mean of 2^rank, but of single cells where sizes are odd; or shares: less */
+    case OP_RESTRICT: return x;
     case OP_PROLONG: return x * sqrt((double)(1u << rank));
     default: return INFINITY;
     }

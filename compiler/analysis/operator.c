@@ -147,7 +147,8 @@ static bool inline_into(Module *module, FuncId from, const Node *args, FuncId to
         } else if (d.op == OP_CONST) {
             known[n] = graph_const(module, to, d.number);
         } else if (d.op == OP_FMA) { /* as it was before contraction */
-            Node product = graph_binary(module, to, OP_MUL, operands.data[0], operands.data[1], d.span);
+            Node product =
+                graph_binary(module, to, OP_MUL, operands.data[0], operands.data[1], d.span);
             known[n] = graph_binary(module, to, OP_ADD, product, operands.data[2], d.span);
         } else if (d.op == OP_CALL) {
             tuples[n] = mem_alloc(sizeof(Node) * (graph_get(module, d.index)->results.len + 1));

@@ -81,8 +81,7 @@ void rebuild_func(Module *module, FuncId func, Rewrite *rewrite, void *context) 
     memset(known, 0, sizeof *known * old->nodes.len);
     FuncId to = graph_func(module, old->name);
     for (uint32_t i = 0; i < old->params.len; i++)
-        known[old->params.data[i]] =
-            graph_param_like(module, to, old, i);
+        known[old->params.data[i]] = graph_param_like(module, to, old, i);
     for (Node n = 1; n < old->nodes.len; n++) {
         if (!live[n] || known[n]) continue;
         if (rewrite) known[n] = rewrite(context, module, func, n, to, known);

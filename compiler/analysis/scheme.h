@@ -89,15 +89,17 @@ typedef struct {
     bool proved, linear, differences;
     double growth, c, N;
     double L, norm2; /* of the flux with the largest part in N: L and ‖K‖² */
-    double
-        unstable; /* linear: a step of S - c u so many times as large is proved unstable with c = 1 */
+    /* linear: a step of S - c u so many times as large is proved unstable with c = 1 */
+    double unstable;
     const char *missing;
 } Growth;
 typedef enum {
     GROWTH_NORM,
-    GROWTH_SIGN, /* S = c u - A(u) u with (A(u) u, u) >= 0 alone: growth and N mean nothing, no L is needed */
+    /* S = c u - A(u) u with (A(u) u, u) >= 0 alone: growth and N mean nothing, no L is needed */
+    GROWTH_SIGN,
 } GrowthKind;
-Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint32_t field, GrowthKind kind);
+Growth sector_growth(Scheme *scheme, const Step *step, const Atoms *atoms, uint32_t field,
+                     GrowthKind kind);
 
 /* Is the step of one field linear in it, or affine? */
 bool scheme_is_linear(Scheme *scheme);

@@ -257,7 +257,7 @@ static Node rewrite_settled(void *context, Module *module, FuncId from, Node n, 
 static void simplify_func(Module *module, FuncId func) {
     rebuild_func(module, func, rewrite_settled, NULL);
     rebuild_func(module, func, NULL, NULL); /* what only that needed */
-    shrink_loops(module, func, OP_BACK); /* first: a loop needs what is kept of it */
+    shrink_loops(module, func, OP_BACK);    /* first: a loop needs what is kept of it */
     shrink_loops(module, func, OP_LOOP);
 }
 

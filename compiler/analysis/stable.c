@@ -17,8 +17,9 @@ typedef struct {
     FuncId split; /* (u, w…) -> (F, s…) */
     uint32_t fluxes;
     const Interval *sectors;
-    bool linear;                                 /* no flux stands for a nonlinear one */
-    bool dissipative; /* only -(F u, u) >= 0 is to be proved: no L, and the linear part need not be symmetric */
+    bool linear; /* no flux stands for a nonlinear one */
+    /* only -(F u, u) >= 0 is to be proved: no L, and the linear part need not be symmetric */
+    bool dissipative;
     int64_t low[2][MAX_RANK], high[2][MAX_RANK]; /* windows of F, and of the arguments */
     double bound, below; /* of ‖N‖: proved upper one; largest Rayleigh quotient seen */
     const char *missing;
@@ -283,14 +284,18 @@ static void visit_sizes(Proof *p, GridId id) {
 }
 
 /* Tries one way of cutting F into tail and fluxes. */
-static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t count,
-                       bool linear, bool dissipative) {
+static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t count, bool linear,
+                       bool dissipative) {
     Interval *sectors = mem_alloc(sizeof *sectors * (count + 1));
     for (uint32_t i = 0; i < count; i++) {
         sectors[i] = fluxes[i].sector;
         if (dissipative) sectors[i].high = 1;
     }
-    Proof p = {.module = module, .fluxes = count, .sectors = sectors, .linear = linear, .dissipative = dissipative};
+    Proof p = {.module = module,
+               .fluxes = count,
+               .sectors = sectors,
+               .linear = linear,
+               .dissipative = dissipative};
     p.split = split_func(module, func, fluxes, count);
     const Func *f = graph_get(module, p.split);
     bool *variable = mem_alloc(f->params.len + 1);
@@ -317,7 +322,8 @@ static Proof try_proof(Module *module, FuncId func, const Flux *fluxes, uint32_t
 }
 
 /* A linear F of no form seen so far: each stencil between u and F is tried as K. */
-static Proof try_cuts(Module *module, FuncId func, const Simple *simple, Proof first, bool dissipative) {
+static Proof try_cuts(Module *module, FuncId func, const Simple *simple, Proof first,
+                      bool dissipative) {
     uint32_t count = graph_get(module, func)->nodes.len;
     for (Node n = 1; n < count && first.missing; n++) {
         const NodeData *d = graph_node(graph_get(module, func), n);
@@ -369,7 +375,8 @@ static bool needs_run_time(const Func *f, Node node) {
     return needs;
 }
 
-static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simple, bool dissipative) {
+static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simple,
+                                bool dissipative) {
     StepBound none = {.unstable = HUGE_VAL};
     FluxForm form = sector_find(module, func, simple);
     none.missing = form.missing;
@@ -403,7 +410,8 @@ static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simpl
     return none;
 }
 
-static StepBound linear_step(Module *module, FuncId func, const Simple *simple, bool affine, bool dissipative) {
+static StepBound linear_step(Module *module, FuncId func, const Simple *simple, bool affine,
+                             bool dissipative) {
     Interval one = {1, 1};
     Node result = graph_get(module, func)->results.data[0];
     if (simple[result].kind != SIMPLE_LINEAR) {
@@ -439,8 +447,9 @@ static StepBound find_proof(Module *module, FuncId func, bool dissipative) {
         bool *variable = mem_alloc(graph_get(module, flat)->params.len + 1);
         for (uint32_t p = 0; p < graph_get(module, flat)->params.len; p++) variable[p] = p == 0;
         Simple *simple = operator_scan(module, flat, variable, false);
-        none = linear ? linear_step(module, flat, simple, linearity == LINEARITY_AFFINE, dissipative)
-                      : nonlinear_step(module, flat, simple, dissipative);
+        none = linear
+                   ? linear_step(module, flat, simple, linearity == LINEARITY_AFFINE, dissipative)
+                   : nonlinear_step(module, flat, simple, dissipative);
         mem_free(simple);
         mem_free(variable);
     }

@@ -39,8 +39,8 @@ typedef struct {
     double norm;   /* largest ‖G‖ */
     double radius; /* largest spectral radius */
     double powers; /* bound of all powers; INFINITY: there is none */
-    bool
-        every; /* frequencies between those of grids were looked at: a radius beyond 1 is no proof */
+    /* frequencies between those of grids were looked at: a radius beyond 1 is no proof */
+    bool every;
 } Symbol;
 
 static const char *const too_wide =

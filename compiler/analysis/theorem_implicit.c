@@ -102,7 +102,8 @@ static Solved look_at(Scheme *s, int64_t k, Node solution, Node residual) {
         out.growth = b.growth;
         bool sign = y.proved && out.c > 0;
         out.proved = sign && b.proved && b.growth <= out.c * (1 + ROUNDING);
-        if (!out.proved && sign && y.linear && is_trapezoidal(s, &parts.step, out.c, &out.differences)) {
+        if (!out.proved && sign && y.linear &&
+            is_trapezoidal(s, &parts.step, out.c, &out.differences)) {
             out.proved = out.linear = true;
             out.growth = out.c;
         }

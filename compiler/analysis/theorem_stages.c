@@ -189,7 +189,8 @@ static bool is_convex(Stages *s, Scheme *scheme, int64_t k) {
         if (s->part[j].len == 0) s->largest[j] = HUGE_VAL;
     s->close = ok; /* the form is there */
     for (uint32_t i = 1; i < s->count && ok; i++)
-        ok = combine(s, i) ||
+        ok =
+            combine(s, i) ||
             miss(
                 s,
                 "a smaller step, or stages that are convex combinations of explicit steps: these weigh one of them "

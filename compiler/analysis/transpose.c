@@ -33,7 +33,8 @@ typedef struct {
     Node *cotangent;      /* by node */
     Node **tuple;         /* of LOOP and CALL nodes: cotangent by result */
     Node *constant_runs;  /* of LOOP nodes: the loop of their constant states alone, or NODE_NONE */
-    Map constants; /* constant results of loops and calls that also carry linear values: what equals them */
+    /* constant results of loops and calls that also carry linear values: what equals them */
+    Map constants;
     uint32_t nodes; /* copied */
     bool ok;
 } Reverse;
@@ -176,8 +177,8 @@ static void call_back(Reverse *r, Node n) {
 typedef struct {
     Loop loop;
     Dependence *params; /* of the body */
-    FuncId
-        body_back; /* (cotangents of linear next states, other parameters) -> cotangents of linear ones */
+    /* (cotangents of linear next states, other parameters) -> cotangents of linear ones */
+    FuncId body_back;
     uint32_t linear_states, linear_captured, constant_states;
 } LoopBack;
 

@@ -13,8 +13,8 @@
 
 /* ---- memory ---------------------------------------------------------- */
 
-void *mem_alloc(size_t size);                /* never null; contents undefined */
-void *mem_resize(void *block, size_t size);  /* never null */
+void *mem_alloc(size_t size);               /* never null; contents undefined */
+void *mem_resize(void *block, size_t size); /* never null */
 void mem_free(void *block);
 
 typedef struct Arena Arena;
@@ -30,7 +30,8 @@ char *arena_vformat(Arena *arena, const char *format, va_list args);
 void arena_adopt(Arena *arena, void **block);
 size_t arena_bytes(const Arena *arena); /* taken from the system so far */
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
-#define ARENA_ARRAY(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))
+#define ARENA_ARRAY(arena, type, count)                                                            \
+    ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))
 
 /* ---- growing arrays --------------------------------------------------- */
 
@@ -50,7 +51,7 @@ void vec_grow(void **data, uint32_t *cap, uint32_t need, size_t item);
         (v)->data[(v)->len++] = (item);                                                            \
     } while (0)
 #define vec_last(v) ((v)->data[(v)->len - 1])
-#define vec_pop(v) ((v)->data[--(v)->len])
+#define vec_pop(v)  ((v)->data[--(v)->len])
 #define vec_free(v) (mem_free((v)->data), (v)->data = NULL, (v)->len = (v)->cap = 0)
 
 /* A text that grows; `data` ends with 0 as soon as something was added. */

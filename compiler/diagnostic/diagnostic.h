@@ -18,14 +18,17 @@ typedef struct Sources Sources;
 Sources *sources_new(void);
 void sources_free(Sources *sources);
 /* Takes a copy of the bytes; `name` is what messages show. `library` files are stdlib modules. */
-uint32_t sources_add(Sources *sources, const char *name, const char *bytes, size_t length, bool library);
+uint32_t sources_add(Sources *sources, const char *name, const char *bytes, size_t length,
+                     bool library);
 const char *sources_name(const Sources *sources, uint32_t file);
 const char *sources_bytes(const Sources *sources, uint32_t file, size_t *length);
 bool sources_is_library(const Sources *sources, uint32_t file);
 /* 1-based line and column (in characters); the line map is built once a file. */
-void sources_place(const Sources *sources, uint32_t file, uint32_t offset, uint32_t *line, uint32_t *column);
+void sources_place(const Sources *sources, uint32_t file, uint32_t offset, uint32_t *line,
+                   uint32_t *column);
 /* The bytes [begin, end) of a line (1-based), without its end of line; false when there is none. */
-bool sources_line(const Sources *sources, uint32_t file, uint32_t line, uint32_t *begin, uint32_t *end);
+bool sources_line(const Sources *sources, uint32_t file, uint32_t line, uint32_t *begin,
+                  uint32_t *end);
 
 typedef enum { SEVERITY_NOTE, SEVERITY_WARNING, SEVERITY_ERROR } Severity;
 
@@ -51,9 +54,12 @@ Sources *diagnostics_sources(const Diagnostics *all);
 
 /* A message at `at`; the arguments fill the format of its row. Returned to have labels added. */
 Diagnostic *diag_report(Diagnostics *all, DiagnosticId id, Span at, ...);
-void diag_label_primary(Diagnostic *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void diag_label(Diagnostic *d, Span at, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void diag_note(Diagnostic *d, Span at, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void diag_label_primary(Diagnostic *d, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void diag_label(Diagnostic *d, Span at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void diag_note(Diagnostic *d, Span at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void diag_help(Diagnostic *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same message at the same place is kept once. */
 

@@ -40,13 +40,15 @@ static bool enough(const Bench *b) {
     uint32_t repeat = (uint32_t)b->x.session->options->repeat;
     double sum = 0;
     for (uint32_t i = 0; i < b->runs.len; i++) sum += b->runs.data[i].seconds;
-    return repeat ? b->runs.len >= repeat : b->runs.len >= MOST_RUNS || sum >= (b->tuning ? ENOUGH / 3 : ENOUGH);
+    return repeat ? b->runs.len >= repeat
+                  : b->runs.len >= MOST_RUNS || sum >= (b->tuning ? ENOUGH / 3 : ENOUGH);
 }
 
 /* What arithmetic can do at best, as often as there are runs, between them: the clock wanders for both. */
 static void take_rate(Bench *b) {
     const Execution *x = &b->x;
-    CodeTarget target = {.optimise = x->session->options->optimise, .exact = x->session->options->exact};
+    CodeTarget target = {.optimise = x->session->options->optimise,
+                         .exact = x->session->options->exact};
     b->rates.vector_bits = code_target_vector_bits(&target);
     vec_push(&b->flops, rates_flops(x->threads, x->type, &b->rates.vector_bits));
 }
@@ -106,7 +108,11 @@ static int all_runs(void *context) {
 }
 
 int bench_runs(Bench *b, Session *s, Elaborated *what, bool several, bool tuning) {
-    *b = (Bench){.x = {.session = s, .what = what, .several = several, .test = true, .cache = pdn_relay_cache()}};
+    *b = (Bench){.x = {.session = s,
+                       .what = what,
+                       .several = several,
+                       .test = true,
+                       .cache = pdn_relay_cache()}};
     profile_open(&b->profile);
     b->tuning = tuning;
     b->x.profile = &b->profile;
@@ -134,7 +140,9 @@ static int bench_one(Session *s, Elaborated *what, bool several) {
 int command_bench(Options *options) {
     if (!pipeline_check(options)) return 2;
     if (options->interpret) {
-        fprintf(stderr, "pdn bench: --interpret is given, but only compiled programs are timed\nTry: pdn bench --help\n");
+        fprintf(
+            stderr,
+            "pdn bench: --interpret is given, but only compiled programs are timed\nTry: pdn bench --help\n");
         return 2;
     }
     Session s;

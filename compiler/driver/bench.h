@@ -19,8 +19,8 @@ typedef struct {
     bool tuning; /* a few runs, always warm; the machine's rates are not asked for */
     Rates rates;
     VEC(double) flops; /* a second, of the machine, after each of some runs */
-    double timing;  /* seconds that it takes to time a call */
-    int64_t memory; /* bytes, the most that was resident */
+    double timing;     /* seconds that it takes to time a call */
+    int64_t memory;    /* bytes, the most that was resident */
 } Bench;
 
 /* Runs an experiment as often as is asked; the runs are the caller's. */

@@ -84,7 +84,7 @@ static void name_row(const Bench *b, BenchRow *row) {
     row->scheme = scheme_of(b, program->plan, row->place);
     PlanPlace named = row->place;
     uint32_t step = 1; /* stages of a step of a loop */
-    if (row->r.end) { /* a group is named by its first stage */
+    if (row->r.end) {  /* a group is named by its first stage */
         uint32_t stages[PDN_RELAY_STAGES];
         uint32_t count = plan_stages(program->plan, row->r.place, stages);
         if (row->place.together) step = count / row->place.together;

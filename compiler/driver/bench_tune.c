@@ -30,7 +30,9 @@ typedef struct {
 static Trial *trial_of(Tuning *t, const char *text, const int64_t *extent) {
     for (uint32_t i = 0; i < t->trials.len; i++) {
         Trial *trial = &t->trials.data[i];
-        if (strcmp(trial->text, text) == 0 && memcmp(trial->extent, extent, sizeof trial->extent) == 0) return trial;
+        if (strcmp(trial->text, text) == 0 &&
+            memcmp(trial->extent, extent, sizeof trial->extent) == 0)
+            return trial;
     }
     return NULL;
 }
@@ -71,7 +73,8 @@ static void take_run(Tuning *t, const Bench *b, const BenchRun *run, uint32_t wa
     for (uint32_t i = 0; i < run->rows.len; i++) take_row(t, b, &run->rows.data[i], way);
     for (uint32_t i = 0; i < t->trials.len; i++) {
         Trial *trial = &t->trials.data[i];
-        trial->seconds[way] = fmin(trial->seconds[way], trial->run); /* of two, one of which is no number, the other */
+        /* of two, one of which is no number, the other */
+        trial->seconds[way] = fmin(trial->seconds[way], trial->run);
     }
 }
 
@@ -98,7 +101,8 @@ static uint32_t best_of(const Tuning *t, const char *text) {
             const Trial *trial = &t->trials.data[i];
             if (strcmp(trial->text, text) != 0) continue;
             model += trial->seconds[0];
-            sum += w != trial->model && trial->seconds[w] <= trial->seconds[0] ? trial->seconds[w] : INFINITY;
+            sum += w != trial->model && trial->seconds[w] <= trial->seconds[0] ? trial->seconds[w]
+                                                                               : INFINITY;
         }
         if (sum >= BETTER * model || sum > model - GAIN || sum >= least) continue;
         best = w;
@@ -108,7 +112,9 @@ static uint32_t best_of(const Tuning *t, const char *text) {
 }
 
 static void print_trials(const Tuning *t, const char *name) {
-    printf("%s: ms of a run, by way, the least of all; * the model's, > the quicker one that is taken\n\n  %-40s", name, "");
+    printf(
+        "%s: ms of a run, by way, the least of all; * the model's, > the quicker one that is taken\n\n  %-40s",
+        name, "");
     for (uint32_t w = 1; w < plan_ways(); w++) printf(" %10s", plan_way_name(w));
     printf("\n");
     for (uint32_t i = 0; i < t->trials.len; i++) {
@@ -134,9 +140,10 @@ static void print_trials_json(const Tuning *t, const char *name) {
             if (!isnan(took)) json_object_set_new(seconds, plan_way_name(w), json_real(took));
         }
         uint32_t best = best_of(t, trial->text);
-        json_t *row = json_pack("{s:s, s:s, s:o, s:s, s:s}", "experiment", name, "convolution", trial->what, "seconds",
-                                seconds, "model", plan_way_name(trial->model), "kept",
-                                plan_way_name(best ? best : trial->model));
+        json_t *row =
+            json_pack("{s:s, s:s, s:o, s:s, s:s}", "experiment", name, "convolution", trial->what,
+                      "seconds", seconds, "model", plan_way_name(trial->model), "kept",
+                      plan_way_name(best ? best : trial->model));
         json_dumpf(row, stdout, JSON_COMPACT);
         printf("\n");
         json_decref(row);
@@ -163,7 +170,8 @@ int bench_tune(Session *s, uint32_t experiment) {
         ways_judge(s, t.trials.data[i].text, best_of(&t, t.trials.data[i].text));
     if (status == 0 && t.trials.len) {
         (s->options->json ? print_trials_json : print_trials)(&t, name);
-        if (!ways_keep(s)) fprintf(stderr, "tuning %s: nothing is kept, as there is no cache\n", name);
+        if (!ways_keep(s))
+            fprintf(stderr, "tuning %s: nothing is kept, as there is no cache\n", name);
     } else if (status == 0 && !s->options->json)
         printf("%s: there is no convolution whose way could be chosen\n\n", name);
     vec_free(&t.trials);

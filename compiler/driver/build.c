@@ -88,13 +88,17 @@ static bool is_c_name(const char *name) {
 /* A header that declares it is refused by compilers of C or C++. */
 static bool is_c_word(const char *name) {
     static const char *const words[] = {
-        "alignas",   "alignof",  "asm",      "auto",     "bool",    "break",    "case",     "catch",         "char",     "class",
-        "const",     "constexpr", "continue", "decltype", "default", "delete",   "do",       "double",        "enum",     "explicit",
-        "export",    "extern",   "float",    "friend",   "goto",    "inline",   "int",      "int64_t",       "long",     "main",
-        "mutable",   "namespace", "new",     "noexcept", "nullptr", "private",  "protected", "public",       "register", "restrict",
-        "short",     "signed",   "size_t",   "sizeof",   "static",  "struct",   "switch",   "static_assert", "template", "this",
-        "thread_local", "throw", "try",      "typedef",  "typeid",  "typename", "typeof",   "union",         "unsigned", "using",
-        "virtual",   "void",     "volatile", "wchar_t",  "while",   "xor"};
+        "alignas",   "alignof",   "asm",          "auto",     "bool",     "break",
+        "case",      "catch",     "char",         "class",    "const",    "constexpr",
+        "continue",  "decltype",  "default",      "delete",   "do",       "double",
+        "enum",      "explicit",  "export",       "extern",   "float",    "friend",
+        "goto",      "inline",    "int",          "int64_t",  "long",     "main",
+        "mutable",   "namespace", "new",          "noexcept", "nullptr",  "private",
+        "protected", "public",    "register",     "restrict", "short",    "signed",
+        "size_t",    "sizeof",    "static",       "struct",   "switch",   "static_assert",
+        "template",  "this",      "thread_local", "throw",    "try",      "typedef",
+        "typeid",    "typename",  "typeof",       "union",    "unsigned", "using",
+        "virtual",   "void",      "volatile",     "wchar_t",  "while",    "xor"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(name, words[i]) == 0) return true;
     return false;
@@ -134,11 +138,17 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
                                 o->threads ? (int)o->threads : pdn_threads_available()}};
     if (o->words.len != 1) return refuse("one NAME is needed, of the definition to build");
     if (!kernel_size(o->size ? o->size : "?x?", k))
-        return refuse("--size is '%s', but must be cells an axis such as 512x512 or ?x?, of up to three axes", o->size);
+        return refuse(
+            "--size is '%s', but must be cells an axis such as 512x512 or ?x?, of up to three axes",
+            o->size);
     if (!kernel_spacing(o->spacing ? o->spacing : "1", k))
-        return refuse("--spacing is '%s', but must be a positive number, or one an axis such as 0.5x1", o->spacing);
+        return refuse(
+            "--spacing is '%s', but must be a positive number, or one an axis such as 0.5x1",
+            o->spacing);
     if (o->emit && !read_emit(o->emit, &b->emit))
-        return refuse("--emit is '%s', but must be of obj, header, shared, llvm and asm, such as obj,header", o->emit);
+        return refuse(
+            "--emit is '%s', but must be of obj, header, shared, llvm and asm, such as obj,header",
+            o->emit);
     b->name = o->words.data[0];
     return true;
 }
@@ -146,13 +156,15 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
 /* ---- what the kernel is given, and what goes inside ------------------------------------------------- */
 
 /* Fields and numbers first, then parameters, unless they have weights. */
-static CodeInput *place_inputs(const Elaborated *what, bool weights, Arena *arena, uint32_t *count) {
+static CodeInput *place_inputs(const Elaborated *what, bool weights, Arena *arena,
+                               uint32_t *count) {
     uint32_t n = what->module->inputs.len, parameters = 0;
     CodeInput *inputs = arena_alloc(arena, sizeof *inputs * (n + 1));
     *count = 0;
     for (uint32_t i = 0; i < n; i++) {
         SourceKind kind = what->sources.data[i].kind;
-        inputs[i] = (CodeInput){.place = kind == SOURCE_ARGUMENT ? (int64_t)(*count)++ : -1, .frames = -1};
+        inputs[i] =
+            (CodeInput){.place = kind == SOURCE_ARGUMENT ? (int64_t)(*count)++ : -1, .frames = -1};
         parameters += kind == SOURCE_START;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -184,14 +196,17 @@ static PdnStatus read_weight(const PdnTensors *file, PdnType type, CodeInput *c,
 
 /* It keeps to its range and constraints; false after a message. */
 static bool keeps_to_them(Session *s, const Numbers *x, const Source *source, const CodeInput *c) {
-    int64_t frames = source->depth < 0 ? 1 : source->depth, count = (int64_t)c->bytes / (x->type == PDN_F64 ? 8 : 4);
-    const char *fault = tensor_fault(x, source->tensor, c->parameter, (void *)c->data, frames, count / frames, s->arena);
+    int64_t frames = source->depth < 0 ? 1 : source->depth,
+            count = (int64_t)c->bytes / (x->type == PDN_F64 ? 8 : 4);
+    const char *fault = tensor_fault(x, source->tensor, c->parameter, (void *)c->data, frames,
+                                     count / frames, s->arena);
     if (fault) tensor_refuse(s, s->options->weights, fault, source->span);
     return !fault;
 }
 
 /* A field that the definition reads from a file. */
-static PdnStatus read_field(const char *path, PdnType type, CodeInput *c, Arena *arena, PdnError *error) {
+static PdnStatus read_field(const char *path, PdnType type, CodeInput *c, Arena *arena,
+                            PdnError *error) {
     PdnArray a;
     PdnStatus status = pdn_file_read(path, type, &a, error);
     if (status != PDN_OK) return status;
@@ -207,7 +222,8 @@ static PdnStatus read_field(const char *path, PdnType type, CodeInput *c, Arena 
 static bool has_size(Session *s, const Source *source, const CodeInput *c) {
     for (int i = 0; c->parameter && i < c->rank; i++)
         if (c->shape[i] < 0) {
-            Diagnostic *d = diag_report(s->diagnostics, DIAG_WEIGHT_SIZE, source->span, c->parameter);
+            Diagnostic *d =
+                diag_report(s->diagnostics, DIAG_WEIGHT_SIZE, source->span, c->parameter);
             diag_help(d, "fix the size: --size 512x512");
             return false;
         }
@@ -237,7 +253,8 @@ static bool read_inside(Session *s, const Elaborated *what, CodeInput *inputs, b
                                ? read_field(source->path, type, &inputs[i], s->arena, &error)
                                : read_weight(file, type, &inputs[i], s->arena, &error);
         if (status == PDN_OK) {
-            ok = (source->kind == SOURCE_FILE || keeps_to_them(s, &numbers, source, &inputs[i])) && ok;
+            ok = (source->kind == SOURCE_FILE || keeps_to_them(s, &numbers, source, &inputs[i])) &&
+                 ok;
             continue;
         }
         diag_report(s->diagnostics, DIAG_FILE_UNREADABLE, source->span, error.message);
@@ -265,7 +282,8 @@ static Array inside_value(const CodeInput *c, Type type, bool f64, Arena *arena)
 }
 
 /* Of the graph as it was elaborated, before the passes. */
-static json_t *certificate_of(const Session *s, const Elaborated *what, const CodeInput *inputs, bool f64) {
+static json_t *certificate_of(const Session *s, const Elaborated *what, const CodeInput *inputs,
+                              bool f64) {
     const Module *m = what->module;
     Array *values = ARENA_ARRAY(s->arena, Array, m->inputs.len + 1);
     for (uint32_t i = 0; i < m->inputs.len; i++)
@@ -307,8 +325,8 @@ static json_t *parameters_json(const Elaborated *what, const CodeBuild *b) {
             if (!c->parameter || what->sources.data[i].number != number) continue;
             json_t *o = json_object(), *shape = json_array();
             for (int a = 0; a < c->rank; a++)
-                json_array_append_new(shape,
-                                      c->shape[a] < 0 ? json_string("?") : json_integer(c->shape[a]));
+                json_array_append_new(shape, c->shape[a] < 0 ? json_string("?")
+                                                             : json_integer(c->shape[a]));
             json_object_set_new(o, "name", json_string(c->parameter));
             json_object_set_new(o, "shape", shape);
             json_object_set_new(o, "input", c->place < 0 ? json_null() : json_integer(c->place));
@@ -325,8 +343,8 @@ static char *manifest_text(const Session *s, const Elaborated *what, const CodeB
     const Func *f = graph_get(m, m->main);
     for (uint32_t i = 0; i < m->inputs.len; i++)
         if (what->sources.data[i].kind == SOURCE_ARGUMENT)
-            json_array_append_new(
-                in, type_json(m, m->inputs.data[i].type, names_text(s->names, m->inputs.data[i].name)));
+            json_array_append_new(in, type_json(m, m->inputs.data[i].type,
+                                                names_text(s->names, m->inputs.data[i].name)));
     for (uint32_t i = 0; i < f->results.len; i++)
         json_array_append_new(out, type_json(m, graph_node(f, f->results.data[i])->type, NULL));
     for (uint32_t i = k->rank; i-- > 0;) json_array_append_new(spacing, json_real(k->spacing[i]));
@@ -343,8 +361,8 @@ static char *manifest_text(const Session *s, const Elaborated *what, const CodeB
     json_object_set_new(o, "inputs", in);
     json_object_set_new(o, "outputs", out);
     json_object_set_new(o, "parameters", parameters_json(what, b));
-    json_object_set_new(
-        o, "weights", s->options->weights ? json_string(s->options->weights) : json_null());
+    json_object_set_new(o, "weights",
+                        s->options->weights ? json_string(s->options->weights) : json_null());
     json_object_set_new(o, "gradient", json_boolean(k->gradient));
     json_object_set_new(o, "certificate", certificate);
     json_object_set_new(o, "target", json_string(b->target.triple ? b->target.triple : "native"));
@@ -399,7 +417,8 @@ int command_build(Options *options) {
     KernelOptions k;
     CodeBuild b;
     int helped;
-    CodeTarget target = {options->target, options->cpu, options->features, options->optimise, options->exact, 1};
+    CodeTarget target = {options->target,   options->cpu,   options->features,
+                         options->optimise, options->exact, 1};
     if (target_help(options, &target, &helped)) return helped;
     if (!read_options(options, &k, &b) || !pipeline_check(options) ||
         !target_known(options, &b.target))

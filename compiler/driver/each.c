@@ -10,8 +10,8 @@ uint64_t draw_seed(const Execution *x, uint64_t draw) {
     return hash_mix((uint64_t)x->session->options->seed, draw + 1);
 }
 
-HostValue *body_arguments(Arena *arena, const Module *m, const TaskBody *body, const PdnSample *sample,
-                          const HostValue *values) {
+HostValue *body_arguments(Arena *arena, const Module *m, const TaskBody *body,
+                          const PdnSample *sample, const HostValue *values) {
     const Func *f = graph_get(m, body->func);
     HostValue *out = ARENA_ARRAY(arena, HostValue, body->samples + body->count + 1);
     for (uint32_t i = 0; i < body->samples; i++)
@@ -75,7 +75,8 @@ static Sample open_sample(Each *each, const PdnSample *sample, int64_t number) {
     Execution *x = each->outer->x;
     const TaskBody *body = &each->task->body;
     Sample s = {.arena = arena_new(), .count = body->samples + body->count};
-    s.grids = describe_grids(x->what->module, each->task->grid, sample ? sample->field[0].extent : NULL);
+    s.grids =
+        describe_grids(x->what->module, each->task->grid, sample ? sample->field[0].extent : NULL);
     s.running = (Running){.x = x,
                           .func = body->func,
                           .grids = s.grids,
@@ -113,10 +114,12 @@ static bool takes_turns(const Each *each) {
 /* As many samples as there are threads: room for the largest of the batch, if that is there for all of them. */
 static bool make_room(Each *each, const PdnBatch *batch, int threads) {
     uint64_t most = 0;
-    int64_t there = pdn_memory_available(), memory = each->outer->x->memory < there ? each->outer->x->memory : there;
+    int64_t there = pdn_memory_available(),
+            memory = each->outer->x->memory < there ? each->outer->x->memory : there;
     for (int64_t i = 0; i < batch->count; i++) {
         Sample s = open_place(each, batch, i);
-        uint64_t bytes = run_bytes(&s.running, s.arguments, s.count, each->outer->x->memory / threads);
+        uint64_t bytes =
+            run_bytes(&s.running, s.arguments, s.count, each->outer->x->memory / threads);
         most = bytes > most ? bytes : most;
         close_sample(&s);
     }
@@ -177,7 +180,8 @@ static int run_side_by_side(Each *each, const PdnBatch *batch, int64_t from, int
 /* The threads share the launches of a sample. */
 static int run_alone(Each *each, const PdnBatch *batch, int64_t i) {
     Sample s = open_place(each, batch, i);
-    if (!each->alone && !each->outer->x->session->options->interpret) (void)executable_get(each->outer->x, s.running.func);
+    if (!each->alone && !each->outer->x->session->options->interpret)
+        (void)executable_get(each->outer->x, s.running.func);
     double start = clock_seconds();
     int status = run_func(&s.running, s.arguments, s.count, NULL, &each->workspaces[0]);
     double took = clock_seconds() - start;
@@ -216,13 +220,15 @@ static int run_samples(Each *each, const DataSet *set) {
     if (!set->data) {
         int64_t all = set->info.per_epoch, most = set->info.batch;
         for (int64_t i = 0; i < all && status == 0; i += most)
-            status = run_batch(each, &(PdnBatch){.first = i, .count = all - i < most ? all - i : most});
+            status =
+                run_batch(each, &(PdnBatch){.first = i, .count = all - i < most ? all - i : most});
         return status;
     }
     PdnLoader *loader;
     PdnError error = {{0}};
     PdnBatch batch = {0};
-    if (pdn_loader_open(set->data, (uint64_t)x->session->options->seed, 0, 1, false, &loader, &error) != PDN_OK)
+    if (pdn_loader_open(set->data, (uint64_t)x->session->options->seed, 0, 1, false, &loader,
+                        &error) != PDN_OK)
         return wrong_data(x, each->task, &error);
     do {
         if (pdn_loader_next(loader, &batch, &error) != PDN_OK) {

@@ -147,7 +147,7 @@ static PdnSave save_shape(const Execution *x, const Action *a, const PdnGrid *gr
                  .frames = a->types[0].kind == TYPE_STACK,
                  .time_step = a->time_step};
     for (uint32_t i = 0; i < g->rank; i++) {
-        s.extent[i] = grids            ? grids[a->types[0].grid].extent[i]
+        s.extent[i] = grids              ? grids[a->types[0].grid].extent[i]
                       : g->extent[i] < 0 ? 1
                                          : g->extent[i];
         s.spacing[i] = g->spacing[i];
@@ -180,7 +180,8 @@ static bool is_read_later(Execution *x, const Action *save, const char *path) {
     for (uint32_t i = 0; i < x->what->sources.len; i++) {
         const Source *s = &x->what->sources.data[i];
         if (!s->path || s->span.file != save->span.file || s->span.begin < save->span.end ||
-            stat(s->path, &read) != 0 || read.st_dev != written.st_dev || read.st_ino != written.st_ino)
+            stat(s->path, &read) != 0 || read.st_dev != written.st_dev ||
+            read.st_ino != written.st_ino)
             continue;
         Diagnostic *d = diag_report(x->session->diagnostics, DIAG_READ_BEFORE, s->span, path);
         diag_note(d, save->span, "it is written here");
@@ -195,7 +196,8 @@ static int64_t turns_of(const Execution *x, uint32_t action) {
         const EachTask *task = &x->what->each.data[i];
         const Func *f = graph_get(x->what->module, task->body.func);
         for (uint32_t k = 0; k < f->effects.len; k++)
-            if (f->effects.data[k].number == action) return x->what->data.data[task->data].info.per_epoch;
+            if (f->effects.data[k].number == action)
+                return x->what->data.data[task->data].info.per_epoch;
     }
     return 0;
 }
@@ -239,12 +241,14 @@ bool effects_check(Execution *x, bool folders) {
 }
 
 /* What is proved of the schemes with these weights, as JSON; NULL: none is there. From malloc. */
-static char *weights_certificate(const Execution *x, const Action *a, const PdnTensor *tensors, const int64_t *frames) {
+static char *weights_certificate(const Execution *x, const Action *a, const PdnTensor *tensors,
+                                 const int64_t *frames) {
     const Module *m = x->what->module;
     const Func *f = graph_get(m, m->main);
     const Effect *save = NULL;
     for (uint32_t i = 0; i < f->effects.len; i++)
-        if (f->effects.data[i].kind == EFFECT_SAVE && &x->what->actions.data[f->effects.data[i].number] == a)
+        if (f->effects.data[i].kind == EFFECT_SAVE &&
+            &x->what->actions.data[f->effects.data[i].number] == a)
             save = &f->effects.data[i];
     if (!save) return NULL;
     Arena *arena = arena_new();
@@ -254,7 +258,8 @@ static char *weights_certificate(const Execution *x, const Action *a, const PdnT
         values[i] = (Array){a->types[i], a->types[i].kind == TYPE_STACK ? frames[i] : 1, count,
                             ARENA_ARRAY(arena, double, count + 1)};
         for (int64_t k = 0; k < count; k++)
-            values[i].data[k] = scalar_at(x->type, (const char *)tensors[i].data + k * (x->type == PDN_F32 ? 4 : 8));
+            values[i].data[k] = scalar_at(x->type, (const char *)tensors[i].data +
+                                                       k * (x->type == PDN_F32 ? 4 : 8));
     }
     Certificates all = {0};
     certificates_of_weights(x->what, save, values, &all);
@@ -267,7 +272,8 @@ static char *weights_certificate(const Execution *x, const Action *a, const PdnT
 }
 
 /* A network: all its arrays, as they are now. */
-static int save_network(Execution *x, const Action *a, const void *const *values, const int64_t *frames) {
+static int save_network(Execution *x, const Action *a, const void *const *values,
+                        const int64_t *frames) {
     PdnTensor *tensors = mem_alloc(sizeof *tensors * (a->count + 1));
     for (uint32_t i = 0; i < a->count; i++) {
         const TensorInfo *t = &a->tensors[i];
@@ -410,7 +416,8 @@ static void report_to_history(Execution *x, const Action *a, const Report *r, co
     PdnError error;
     for (uint32_t i = 0; x->history && i < a->count; i++) {
         const char *label = a->label ? a->label : "report";
-        const char *name = a->count > 1 ? arena_format(x->session->arena, "%s_%u", label, i) : label;
+        const char *name =
+            a->count > 1 ? arena_format(x->session->arena, "%s_%u", label, i) : label;
         pdn_history_report(x->history, name, mean[i], r->count > 1 ? deviation[i] : NAN, &error);
     }
 }
@@ -437,7 +444,8 @@ void reports_print(Execution *x, const Report *reports, uint32_t count) {
 
 static int do_each(Running *r, const Action *a, const void *const *values, const int64_t *frames) {
     HostValue *given = mem_alloc(sizeof *given * (a->count + 1));
-    for (uint32_t i = 0; i < a->count; i++) given[i] = (HostValue){a->types[i], frames[i], values[i]};
+    for (uint32_t i = 0; i < a->count; i++)
+        given[i] = (HostValue){a->types[i], frames[i], values[i]};
     int status = each_sample(r, &r->x->what->each.data[a->task], given);
     mem_free(given);
     return status;

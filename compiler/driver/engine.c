@@ -21,14 +21,16 @@ bool engine_has_fma(void) {
 
 /* ---- the host table ------------------------------------------------------------------ */
 
-static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work) {
+static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count,
+                        int64_t work) {
     const Running *r = context;
     pdn_threads_run(r->threads, kernel, arguments, count, work);
 }
 
 static bool host_relay(void *context, const PdnRelay *relay) {
     const Running *r = context;
-    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, r->x->rooms, host_launch, context);
+    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, r->x->rooms, host_launch,
+                     context);
 }
 
 static int host_effect(void *context, uint32_t number, const void *const *values) {
@@ -83,10 +85,12 @@ static void fill_chunks(const void *arguments, int64_t begin, int64_t end) {
 static void host_random(void *context, int kind, uint64_t stream, void *to, int64_t count) {
     const Running *r = context;
     RandomFill fill = {r->x->type, kind, r->seed, stream, to, count};
-    host_launch(context, fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK, count * RANDOM_CYCLES);
+    host_launch(context, fill_chunks, &fill, (count + RANDOM_CHUNK - 1) / RANDOM_CHUNK,
+                count * RANDOM_CYCLES);
 }
 
-static int host_batch_mean(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent) {
+static int host_batch_mean(void *context, uint64_t place, void *data, int64_t count,
+                           const int64_t *extent) {
     const Running *r = context;
     return r->meeting ? meeting_mean(r->meeting, r->sample, place, data, count, extent) : 0;
 }
@@ -97,7 +101,8 @@ static void host_conv_norm(void *context, const PdnConvShape *shape, const void 
     pdn_conv_norm_into(shape, r->x->type, weights, cotangent, result);
 }
 
-static int host_unconverged(void *context, uint32_t number, double residual, double tolerance, double steps) {
+static int host_unconverged(void *context, uint32_t number, double residual, double tolerance,
+                            double steps) {
     const Running *r = context;
     return each_turn(r) || missed_note(r->x, number, residual, tolerance, steps);
 }
@@ -114,7 +119,8 @@ static int64_t type_numbers(const PdnGrid *grids, Type t) {
     return t.grid == GRID_NONE ? 1 : grids[t.grid].channel_stride * t.channels;
 }
 
-static int host_task(void *context, uint32_t number, const void *const *values, void *const *results) {
+static int host_task(void *context, uint32_t number, const void *const *values,
+                     void *const *results) {
     Running *r = context;
     const Func *f = graph_get(r->x->what->module, r->func);
     const NodeData *d = task_node(f, number);
@@ -123,7 +129,8 @@ static int host_task(void *context, uint32_t number, const void *const *values, 
     for (uint32_t i = 0; i < d->count; i++) {
         Type t = graph_node(f, f->operands.data[d->first + i])->type;
         const PdnStack *stack = t.kind == TYPE_STACK ? values[i] : NULL;
-        given[i] = made[i] = (HostValue){t, stack ? stack->frames : 1, stack ? stack->data : values[i]};
+        given[i] = made[i] =
+            (HostValue){t, stack ? stack->frames : 1, stack ? stack->data : values[i]};
     }
     int status = train(r->x, number, given, made);
     for (uint32_t i = 0; i < d->count && status == 0; i++)
@@ -157,8 +164,10 @@ static void host_kept(void *context, uint32_t number, int64_t steps, int64_t slo
         vec_push(&x->told, key);
         const Loop *loop = &x->what->module->loops.data[number];
         const char *owner = program_name(x, r->func);
-        fprintf(stderr, "%s%s%-20s %lld steps, room for the states of %lld in %.3g MiB, %lld steps again",
-                owner, *owner ? ": " : "", loop->name ? names_text(x->session->names, loop->name) : "loop back",
+        fprintf(stderr,
+                "%s%s%-20s %lld steps, room for the states of %lld in %.3g MiB, %lld steps again",
+                owner, *owner ? ": " : "",
+                loop->name ? names_text(x->session->names, loop->name) : "loop back",
                 (long long)steps, (long long)slots, (double)bytes / 1048576, (long long)again);
         if (r->beside) fprintf(stderr, " (of each of %d samples at once)", r->beside + 1);
         fprintf(stderr, "\n");
@@ -200,7 +209,8 @@ static Span program_span(const Execution *x) {
 static Executable *executable_make(Execution *x, FuncId func, const Plan *plan) {
     Session *s = x->session;
     const Options *o = s->options;
-    CodeTarget target = {.optimise = o->optimise, .exact = o->exact, .threads = pdn_threads_most(x->threads)};
+    CodeTarget target = {
+        .optimise = o->optimise, .exact = o->exact, .threads = pdn_threads_most(x->threads)};
     const char *cache = session_cache(s);
     char *error = NULL;
     Code *code = code_load(plan, &target, cache, &error);
@@ -244,8 +254,8 @@ bool workspace_grow(Execution *x, Workspace *w, uint64_t bytes) {
     return true;
 }
 
-static int run_executable(Running *r, const Executable *p, const void *const *inputs, void *const *outputs,
-                       Workspace *w) {
+static int run_executable(Running *r, const Executable *p, const void *const *inputs,
+                          void *const *outputs, Workspace *w) {
     Execution *x = r->x;
     PdnHost host = {.context = r,
                     .launch = host_launch,
@@ -269,11 +279,12 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
     int status = code_run(p->code, &arguments);
     if (meter) meter_stop(meter);
     if (status != PDN_OK && status != PDN_ERROR_STOPPED && !each_turn(r))
-        diag_report(x->session->diagnostics, DIAG_STOPPED, program_span(x),
-                    status == PDN_ERROR_ARGUMENT
-                        ? "a number of steps is negative or not a number, or a film or an array of parameters "
-                          "has no entry of that number"
-                        : pdn_status_name((PdnStatus)status));
+        diag_report(
+            x->session->diagnostics, DIAG_STOPPED, program_span(x),
+            status == PDN_ERROR_ARGUMENT
+                ? "a number of steps is negative or not a number, or a film or an array of parameters "
+                  "has no entry of that number"
+                : pdn_status_name((PdnStatus)status));
     return status;
 }
 
@@ -284,10 +295,12 @@ typedef struct {
 } Inputs;
 
 static Inputs inputs_of(const HostValue *arguments, uint32_t count) {
-    Inputs i = {mem_alloc(sizeof *i.inputs * (count + 1)), mem_alloc(sizeof *i.stacks * (count + 1))};
+    Inputs i = {mem_alloc(sizeof *i.inputs * (count + 1)),
+                mem_alloc(sizeof *i.stacks * (count + 1))};
     for (uint32_t k = 0; k < count; k++) {
         i.stacks[k] = (PdnStack){arguments[k].frames, arguments[k].data};
-        i.inputs[k] = arguments[k].type.kind == TYPE_STACK ? (const void *)&i.stacks[k] : arguments[k].data;
+        i.inputs[k] =
+            arguments[k].type.kind == TYPE_STACK ? (const void *)&i.stacks[k] : arguments[k].data;
     }
     return i;
 }
@@ -297,8 +310,8 @@ static void free_inputs(Inputs i) {
     mem_free(i.stacks);
 }
 
-static int run_compiled(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs,
-                        Workspace *w) {
+static int run_compiled(Running *r, const HostValue *arguments, uint32_t count,
+                        void *const *outputs, Workspace *w) {
     const Executable *p = executable_get(r->x, r->func);
     if (!p) return 1;
     Inputs i = inputs_of(arguments, count);
@@ -312,7 +325,8 @@ uint64_t run_bytes(Running *r, const HostValue *arguments, uint32_t count, int64
     if (!p) return 0;
     Inputs i = inputs_of(arguments, count);
     const PdnHost host = {.context = r, .memory = memory, .threads = pdn_threads_most(r->threads)};
-    uint64_t bytes = code_workspace(p->code, &(CodeArguments){.host = &host, .grids = r->grids, .inputs = i.inputs});
+    uint64_t bytes = code_workspace(
+        p->code, &(CodeArguments){.host = &host, .grids = r->grids, .inputs = i.inputs});
     free_inputs(i);
     return bytes;
 }
@@ -334,7 +348,8 @@ static int interpreted_effect(void *context, const Effect *effect, const Array *
 
 static int interpreted_task(void *context, uint32_t number, Array *values, uint32_t count) {
     Running *r = context;
-    HostValue *given = mem_alloc(sizeof *given * (count + 1)), *made = mem_alloc(sizeof *made * (count + 1));
+    HostValue *given = mem_alloc(sizeof *given * (count + 1)),
+              *made = mem_alloc(sizeof *made * (count + 1));
     for (uint32_t i = 0; i < count; i++)
         given[i] = made[i] = (HostValue){values[i].type, values[i].frames, values[i].data};
     int status = train(r->x, number, given, made);
@@ -351,15 +366,16 @@ static int interpreted_batch_mean(void *context, uint64_t place, double *data, i
     return host_batch_mean(context, place, data, count, extent);
 }
 
-static int run_interpreted(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs) {
+static int run_interpreted(Running *r, const HostValue *arguments, uint32_t count,
+                           void *const *outputs) {
     Execution *x = r->x;
     Module *m = x->what->module;
     Array *inputs = mem_alloc(sizeof(Array) * (m->inputs.len + 1));
     for (uint32_t i = 0; i < m->inputs.len; i++) {
         int64_t depth = x->what->sources.len > i ? x->what->sources.data[i].depth : -1;
         bool stack = m->inputs.data[i].type.kind == TYPE_STACK;
-        inputs[i] = (Array){m->inputs.data[i].type, stack ? depth : 1, pdn_array_count(&x->inputs[i]),
-                            x->inputs[i].data};
+        inputs[i] = (Array){m->inputs.data[i].type, stack ? depth : 1,
+                            pdn_array_count(&x->inputs[i]), x->inputs[i].data};
     }
     Array *args = mem_alloc(sizeof(Array) * (count + 1));
     for (uint32_t i = 0; i < count; i++)
@@ -381,9 +397,10 @@ static int run_interpreted(Running *r, const HostValue *arguments, uint32_t coun
     Array *results = ARENA_ARRAY(arena, Array, graph_get(m, r->func)->results.len + 1);
     int status = eval_func(m, r->func, args, results, &options, arena);
     if (status < 0)
-        diag_report(x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
-                    "a number of steps is negative or not a number, a film or an array of parameters has no "
-                    "entry of that number, or a grid is too small for a stencil");
+        diag_report(
+            x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
+            "a number of steps is negative or not a number, a film or an array of parameters has no "
+            "entry of that number, or a grid is too small for a stencil");
     for (uint32_t i = 0; status == 0 && outputs && i < graph_get(m, r->func)->results.len; i++)
         memcpy(outputs[i], results[i].data, sizeof(double) * (size_t)results[i].size);
     arena_free(arena);
@@ -395,7 +412,8 @@ static int run_interpreted(Running *r, const HostValue *arguments, uint32_t coun
 
 /* ---- either ------------------------------------------------------------------------------------------ */
 
-int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs, Workspace *w) {
+int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs,
+             Workspace *w) {
     return r->x->session->options->interpret ? run_interpreted(r, arguments, count, outputs)
                                              : run_compiled(r, arguments, count, outputs, w);
 }
@@ -404,11 +422,8 @@ int run_experiment(Execution *x) {
     const Module *m = x->what->module;
     const Options *o = x->session->options;
     PdnGrid *grids = describe_grids(m, GRID_NONE, NULL);
-    Running r = {.x = x,
-                 .func = m->main,
-                 .grids = grids,
-                 .seed = (uint64_t)o->seed,
-                 .threads = x->threads};
+    Running r = {
+        .x = x, .func = m->main, .grids = grids, .seed = (uint64_t)o->seed, .threads = x->threads};
     int status;
     if (o->interpret) {
         status = run_interpreted(&r, NULL, 0, NULL);

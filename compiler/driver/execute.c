@@ -62,7 +62,8 @@ int execute(Execution *x) {
     x->memory = session_memory(s);
     PipelineResult made = pipeline_run(s, x->what, x->type == PDN_F64, x->fma, !interpreted);
     if (made != PIPELINE_OK) return made == PIPELINE_WRONG;
-    bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && samples_check(x) && inputs_read(x);
+    bool ok = fields_fit(x) && make_folder(x) && effects_check(x, true) && samples_check(x) &&
+              inputs_read(x);
     session_time(s, "read files");
     missed_open(x);
     x->threads = ok ? pdn_threads_new((int)s->options->threads) : NULL;

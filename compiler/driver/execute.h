@@ -32,14 +32,15 @@ typedef struct {
     int64_t progress_loop;
     VEC(Executable *) programs;
     PdnHistory *history; /* of the training that runs; NULL: none */
-    int64_t cache;  /* as for pdn_relay */
-    int64_t memory; /* bytes for the states that gradients go back through, of all that runs at once */
+    int64_t cache;       /* as for pdn_relay */
+    /* bytes for the states that gradients go back through, of all that runs at once */
+    int64_t memory;
     PdnThreads *threads; /* as many as --threads says, else the machine has */
     PdnRooms *rooms;     /* as for pdn_relay */
     Workspace workspace; /* of the experiment, which may run several times */
-    VEC(void *) kept; /* memory of values that tasks gave */
-    VEC(uint64_t) told; /* loops of which --time has told what they kept: function and number */
-    struct Profile *profile; /* where times are added; NULL: nothing is timed */
+    VEC(void *) kept;    /* memory of values that tasks gave */
+    VEC(uint64_t) told;  /* loops of which --time has told what they kept: function and number */
+    struct Profile *profile;   /* where times are added; NULL: nothing is timed */
     int (*run)(void *context); /* in place of run_experiment, which it calls; NULL: that once */
     void *context;
     struct Missed *missed; /* by Elaborated.checks: solvers that did not converge */
@@ -61,15 +62,16 @@ typedef struct {
     Execution *x;
     FuncId func;
     const PdnGrid *grids;
-    uint64_t seed; /* of its noise */
-    PdnThreads *threads; /* that share its launches; NULL: none but the one that it runs on */
-    int beside;    /* others that run at the same time and have as much of the memory */
+    uint64_t seed;           /* of its noise */
+    PdnThreads *threads;     /* that share its launches; NULL: none but the one that it runs on */
+    int beside;              /* others that run at the same time and have as much of the memory */
     struct Meeting *meeting; /* of a batch, and which of its samples this is; NULL: it is alone */
     int64_t sample;
-    struct Turns *turns; /* of a batch of a loop over data, of whose samples this is one; NULL: it is alone */
+    /* of a batch of a loop over data, of whose samples this is one; NULL: it is alone */
+    struct Turns *turns;
     Reports *reports; /* of a loop over data; NULL: a report is printed at once */
-    const char *
-        turn; /* of loops over data: "_0002" of sample 2, in the names of what it saves; NULL: of none */
+    /* of loops over data: "_0002" of sample 2, in the names of what it saves; NULL: of none */
+    const char *turn;
 } Running;
 
 /* A value that the host holds: a number, the cells of a field, the frames of a stack. */
@@ -140,7 +142,8 @@ PdnGrid *describe_grids(const Module *m, GridId grid, const int64_t *extent);
 Executable *executable_get(Execution *x, FuncId func);
 /* Runs a function: results to outputs[i] (room for the numbers of a number, field or stack). 0 or nonzero, with
  * messages where the program failed. */
-int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs, Workspace *w);
+int run_func(Running *r, const HostValue *arguments, uint32_t count, void *const *outputs,
+             Workspace *w);
 /* Bytes of workspace that a run of it needs, where states that gradients go back through have so much memory; as code_workspace.
  * 0: it is not compiled. */
 uint64_t run_bytes(Running *r, const HostValue *arguments, uint32_t count, int64_t memory);
@@ -158,8 +161,8 @@ int each_turn(const Running *r);
 /* A loop over data: its body for every sample. values: of the effect. Nonzero stops. */
 int each_sample(Running *r, const EachTask *task, const HostValue *values);
 /* The arguments of a body: fields of the sample, then values of the task. From the arena. */
-HostValue *body_arguments(Arena *arena, const Module *m, const TaskBody *body, const PdnSample *sample,
-                          const HostValue *values);
+HostValue *body_arguments(Arena *arena, const Module *m, const TaskBody *body,
+                          const PdnSample *sample, const HostValue *values);
 /* Seed of the noise of sample number `draw`: a hash, so that all draws are apart. */
 uint64_t draw_seed(const Execution *x, uint64_t draw);
 
@@ -180,11 +183,12 @@ typedef struct {
 } Numbers;
 static inline Numbers numbers_of(const Execution *x) { return (Numbers){x->type, x->what->module}; }
 /* Moves the frames of a parameter's array, of `count` numbers each, to the nearest that its range and constraints allow. */
-void project_tensor(const Numbers *x, const TensorInfo *info, void *data, int64_t frames, int64_t count);
+void project_tensor(const Numbers *x, const TensorInfo *info, void *data, int64_t frames,
+                    int64_t count);
 /* Of an array from a file: its numbers are finite, in their range, and as the constraints want them, and NULL is the
  * result; what is so but for rounding is moved there. Else why not, from the arena. */
-const char *tensor_fault(const Numbers *x, const TensorInfo *info, const char *name, void *data, int64_t frames,
-                         int64_t count, Arena *arena);
+const char *tensor_fault(const Numbers *x, const TensorInfo *info, const char *name, void *data,
+                         int64_t frames, int64_t count, Arena *arena);
 /* The message about it. */
 void tensor_refuse(Session *s, const char *file, const char *fault, Span span);
 

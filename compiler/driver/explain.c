@@ -47,7 +47,8 @@ static ExplainOptions explain_options(Job *j) {
             s->name ? s->name : names_text(j->s->names, what->module->inputs.data[i].name);
         if (s->tensor) inputs[i].name = s->tensor->path;
         if (!*inputs[i].name) inputs[i].name = s->path ? s->path : "input";
-        inputs[i].count = s->tensor && s->tensor->running ? 0 : numbers_of(s->rank, s->shape, s->depth);
+        inputs[i].count =
+            s->tensor && s->tensor->running ? 0 : numbers_of(s->rank, s->shape, s->depth);
         if (inputs[i].data) o.places = false;
     }
     return o;

@@ -28,7 +28,8 @@ static PdnStatus open_tensors(Opened *o, const char *path, PdnError *error) {
     return status;
 }
 
-static PdnStatus read_start(Execution *x, const Source *s, Opened *o, PdnArray *out, PdnError *error) {
+static PdnStatus read_start(Execution *x, const Source *s, Opened *o, PdnArray *out,
+                            PdnError *error) {
     int64_t shape[PDN_MAX_RANK] = {1}, count = 1, frames = s->depth < 0 ? 1 : s->depth;
     for (int i = 0; i < s->rank; i++) count *= s->shape[i];
     shape[0] = count * frames;
@@ -38,7 +39,8 @@ static PdnStatus read_start(Execution *x, const Source *s, Opened *o, PdnArray *
         status = pdn_initialise(&s->init, x->type, s->rank, s->shape, frames,
                                 (uint64_t)x->session->options->seed, s->stream, out->data, error);
         Numbers numbers = numbers_of(x);
-        if (status == PDN_OK && s->tensor) project_tensor(&numbers, s->tensor, out->data, frames, count);
+        if (status == PDN_OK && s->tensor)
+            project_tensor(&numbers, s->tensor, out->data, frames, count);
         return status;
     }
     status = open_tensors(o, s->path, error);
@@ -54,8 +56,8 @@ static bool keeps_to_them(Execution *x, const Source *s, PdnArray *a) {
     if (s->kind != SOURCE_TENSOR) return true;
     Numbers numbers = numbers_of(x);
     int64_t frames = s->depth < 0 ? 1 : s->depth;
-    const char *fault = tensor_fault(&numbers, s->tensor, s->name, a->data, frames, pdn_array_count(a) / frames,
-                                     x->session->arena);
+    const char *fault = tensor_fault(&numbers, s->tensor, s->name, a->data, frames,
+                                     pdn_array_count(a) / frames, x->session->arena);
     if (fault) tensor_refuse(x->session, s->path, fault, s->span);
     return !fault;
 }

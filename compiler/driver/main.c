@@ -15,8 +15,8 @@
 
 /* What popt prints is cut at the first letter beyond ASCII. */
 static const Command commands[] = {
-    {"run", command_run, "FILE [EXPERIMENT...] [name=value...]", "Runs the experiments of a program.",
-     GROUP_RUN},
+    {"run", command_run, "FILE [EXPERIMENT...] [name=value...]",
+     "Runs the experiments of a program.", GROUP_RUN},
     {"check", command_check, "FILE", "Checks names, shapes and stability; nothing is run.",
      GROUP_RUN},
     {"bench", command_bench, "FILE [EXPERIMENT...] [name=value...]",
@@ -71,7 +71,8 @@ static void prepare_heap(void) {
     mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* they know threads, but not contexts */
+/* they know threads, but not contexts */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
 static void *run_job(void *context) {
     Job *job = context;
@@ -104,7 +105,9 @@ static bool run_on_large_stack(Job *job) {
     /* reserved, not used: pages come as they are touched; the last ones are never there */
     char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED || mprotect(stack, GUARD_BYTES, PROT_NONE) != 0 || getcontext(&forth) != 0) return false;
+    if (stack == MAP_FAILED || mprotect(stack, GUARD_BYTES, PROT_NONE) != 0 ||
+        getcontext(&forth) != 0)
+        return false;
     forth.uc_stack = (stack_t){.ss_sp = stack, .ss_size = STACK_BYTES};
     forth.uc_link = &back;
     uintptr_t word = (uintptr_t)job;

@@ -33,15 +33,17 @@ int missed_note(Execution *x, uint32_t check, double residual, double tolerance,
 
 static void say(Execution *x, const Check *check, const Missed *m) {
     Diagnostics *all = x->session->diagnostics;
-    Diagnostic *d = check->strict ? diag_report(all, DIAG_UNCONVERGED, check->span, check->solver, m->residual,
-                                                m->tolerance)
-                                  : diag_report(all, DIAG_UNCONVERGED_USED, check->span, check->solver,
-                                                m->residual, m->tolerance);
+    Diagnostic *d = check->strict ? diag_report(all, DIAG_UNCONVERGED, check->span, check->solver,
+                                                m->residual, m->tolerance)
+                                  : diag_report(all, DIAG_UNCONVERGED_USED, check->span,
+                                                check->solver, m->residual, m->tolerance);
     if (m->steps > 0) diag_note(d, SPAN_NONE, "after %.0f steps", m->steps);
     if (m->count > 1)
         diag_note(d, SPAN_NONE, "%lld times in all; this was the worst", (long long)m->count);
     if (check->strict)
-        diag_help(d, "allow more steps, choose another solver, or say strict = false to go on with what it has");
+        diag_help(
+            d,
+            "allow more steps, choose another solver, or say strict = false to go on with what it has");
 }
 
 void missed_close(Execution *x) {

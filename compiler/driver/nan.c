@@ -40,8 +40,11 @@ static int inspect(void *context, FuncId func, Node node, const Array *value,
     bool nan = false;
     t->origin.late = clock_seconds() > t->deadline;
     if (t->origin.late) return 1;
-    bool given = d->op == OP_PARAM && func != t->running->func; /* of a body or a callee: was seen before */
-    if (given || d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESULT || is_finite(value, t->largest, &nan)) return 0;
+    /* of a body or a callee: was seen before */
+    bool given = d->op == OP_PARAM && func != t->running->func;
+    if (given || d->op == OP_LOOP || d->op == OP_CALL || d->op == OP_RESULT ||
+        is_finite(value, t->largest, &nan))
+        return 0;
     (void)operands;
     t->origin = (NanOrigin){.func = func, .node = node, .infinite = !nan};
     t->origin.in_loop = func != t->running->func && is_body(m, func) && arguments != NULL;
@@ -49,7 +52,8 @@ static int inspect(void *context, FuncId func, Node node, const Array *value,
     return 1;
 }
 
-static int batch_mean(void *context, uint64_t place, double *data, int64_t count, const int64_t *extent) {
+static int batch_mean(void *context, uint64_t place, double *data, int64_t count,
+                      const int64_t *extent) {
     const Running *r = ((const Trace *)context)->running;
     return r->meeting ? meeting_mean(r->meeting, r->sample, place, data, count, extent) : 0;
 }
@@ -130,7 +134,8 @@ NanOrigin nan_find(const Running *r, const HostValue *arguments) {
     for (uint32_t i = 0; i < f->params.len; i++) {
         Type t = arguments[i].type;
         int64_t one = t.grid == GRID_NONE ? 1 : r->grids[t.grid].channel_stride * t.channels;
-        args[i] = widened(r->x->type, arguments[i].data, one * arguments[i].frames, arguments[i].frames, t);
+        args[i] = widened(r->x->type, arguments[i].data, one * arguments[i].frames,
+                          arguments[i].frames, t);
     }
     NanOrigin origin = trace(r, args);
     for (uint32_t i = 0; i < f->params.len; i++) mem_free(args[i].data);

@@ -27,7 +27,8 @@ static void run_table(Options *o, struct poptOption *t) {
          "P"},
         {"json", 0, POPT_ARG_NONE, &o->json, 0, "results as one JSON object a line", NULL},
         {"quiet", 0, POPT_ARG_NONE, &o->quiet, 0, "no progress", NULL},
-        {"resume", 0, POPT_ARG_NONE, &o->resume, 0, "go on with training where its checkpoints left off", NULL},
+        {"resume", 0, POPT_ARG_NONE, &o->resume, 0,
+         "go on with training where its checkpoints left off", NULL},
         {"time", 0, POPT_ARG_NONE, &o->time, 0, "the time of each stage, on the standard error",
          NULL},
         {"dump-after", 0, POPT_ARG_STRING, &o->dump_after, 0,
@@ -103,7 +104,8 @@ static void format_table(Options *o, struct poptOption *t) {
 
 static void explain_table(Options *o, struct poptOption *t) {
     struct poptOption table[] = {
-        {"dot", 0, POPT_ARG_NONE, &o->dot, 0, "the drawing, for Graphviz: pdn explain FILE NAME --dot | dot -Tpdf", NULL},
+        {"dot", 0, POPT_ARG_NONE, &o->dot, 0,
+         "the drawing, for Graphviz: pdn explain FILE NAME --dot | dot -Tpdf", NULL},
         {"svg", 0, POPT_ARG_NONE, &o->svg, 0, "the drawing, as SVG", NULL},
         {"size", 0, POPT_ARG_STRING, &o->size, 0,
          "the grid, slowest axis first; ? is any size (default: ?x?)", "NxM"},
@@ -124,9 +126,11 @@ static void explain_table(Options *o, struct poptOption *t) {
 static void bench_table(Options *o, struct poptOption *t) {
     struct poptOption table[] = {
         {"repeat", 0, POPT_ARG_LONG, &o->repeat, 0,
-         "so many runs (default: after one to warm up, those of a second, 20 at most; of a longer one that alone)", "N"},
+         "so many runs (default: after one to warm up, those of a second, 20 at most; of a longer one that alone)",
+         "N"},
         {"tune", 0, POPT_ARG_NONE, &o->tune, 0,
-         "try all ways to compute its convolutions and keep the quickest, for later runs on this machine", NULL},
+         "try all ways to compute its convolutions and keep the quickest, for later runs on this machine",
+         NULL},
         END,
     };
     memcpy(t, table, sizeof table);
@@ -171,7 +175,8 @@ static bool asks_for_list(const Options *o) {
 
 /* What was not given becomes 0, which stands for the default; it cannot be given. */
 static bool check_count(const Command *c, const char *option, long most, long *count) {
-    if (*count == NOT_GIVEN) *count = 0;
+    if (*count == NOT_GIVEN)
+        *count = 0;
     else if (*count < 1 || *count > most)
         return wrong(c, "%s is %ld, but must be from 1 to %ld", option, *count, most);
     return true;
@@ -182,7 +187,9 @@ static bool check_values(const Command *c, Options *o) {
         return wrong(c, "--precision is '%s', but must be f32 or f64", o->precision);
     if (o->optimise < 0 || o->optimise > 3)
         return wrong(c, "--optimise is %d, but must be from 0 to 3", o->optimise);
-    if (!check_count(c, "--threads", 1024, &o->threads) || !check_count(c, "--repeat", 1000, &o->repeat)) return false;
+    if (!check_count(c, "--threads", 1024, &o->threads) ||
+        !check_count(c, "--repeat", 1000, &o->repeat))
+        return false;
     if (o->memory_text && !size_read(o->memory_text, &o->memory))
         return wrong(c, "--memory is '%s', but must be a size such as 512M or 2G", o->memory_text);
     if (o->seed < 0) return wrong(c, "--seed is %ld, but must not be negative", o->seed);
@@ -203,11 +210,12 @@ static bool take_override(const Command *c, Options *o, const char *word, const 
     Override override = {strndup(word, (size_t)(equal - word)), strdup(equal + 1)};
     const char *before = NULL;
     for (uint32_t i = 0; i < o->overrides.len && !before; i++)
-        if (strcmp(o->overrides.data[i].name, override.name) == 0) before = o->overrides.data[i].value;
+        if (strcmp(o->overrides.data[i].name, override.name) == 0)
+            before = o->overrides.data[i].value;
     vec_push(&o->overrides, override);
     if (!before) return true;
-    fprintf(stderr, "pdn %s: '%s' is given twice: %s=%s and %s\nTry: pdn %s --help\n", c->name, override.name, override.name,
-            before, word, c->name);
+    fprintf(stderr, "pdn %s: '%s' is given twice: %s=%s and %s\nTry: pdn %s --help\n", c->name,
+            override.name, override.name, before, word, c->name);
     return false;
 }
 
@@ -222,10 +230,11 @@ static bool take_word(const Command *c, Options *o, const char *word) {
 }
 
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {
-    struct poptOption tables[GROUPS][24], help[] = {
-                                         {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
-                                         END,
-                                     };
+    struct poptOption tables[GROUPS][24],
+        help[] = {
+            {"help", 'h', POPT_ARG_NONE, NULL, 'h', "this text", NULL},
+            END,
+        };
     *o = (Options){.optimise = 2, .threads = NOT_GIVEN, .repeat = NOT_GIVEN};
     run_table(o, tables[0]);
     build_table(o, tables[1]);
@@ -269,8 +278,9 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
 }
 
 void options_free(Options *o) {
-    const char *strings[] = {o->file,   o->out, o->precision, o->stdlib, o->cache,   o->dump_after,
-                             o->target, o->cpu, o->features,  o->size,   o->spacing, o->emit, o->weights, o->memory_text};
+    const char *strings[] = {o->file,       o->out,    o->precision, o->stdlib,     o->cache,
+                             o->dump_after, o->target, o->cpu,       o->features,   o->size,
+                             o->spacing,    o->emit,   o->weights,   o->memory_text};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) free((void *)strings[i]);
     for (uint32_t i = 0; i < o->words.len; i++) free((void *)o->words.data[i]);
     for (uint32_t i = 0; i < o->overrides.len; i++) {

@@ -12,8 +12,9 @@ typedef struct {
     long seed, threads;      /* threads 0: all */
     long repeat;             /* runs that are timed; 0: as many as fit into a second */
     const char *memory_text; /* as given */
-    int64_t memory;          /* bytes for states that gradients go back through; 0: as the machine has it */
-    const char *precision;   /* NULL: the program's */
+    /* bytes for states that gradients go back through; 0: as the machine has it */
+    int64_t memory;
+    const char *precision; /* NULL: the program's */
     const char *stdlib, *cache, *dump_after;
     const char *target, *cpu, *features, *size, *spacing, *emit, *weights;
     int optimise; /* 0 to 3 */
@@ -30,7 +31,14 @@ struct Command {
     const char *about; /* one line */
     unsigned groups;   /* of options that it takes */
 };
-enum { GROUP_RUN = 1, GROUP_BUILD = 2, GROUP_FORMAT = 4, GROUP_EXPLAIN = 8, GROUP_BENCH = 16, GROUPS = 5 };
+enum {
+    GROUP_RUN = 1,
+    GROUP_BUILD = 2,
+    GROUP_FORMAT = 4,
+    GROUP_EXPLAIN = 8,
+    GROUP_BENCH = 16,
+    GROUPS = 5
+};
 
 OptionsResult options_parse(const Command *command, int count, const char **words,
                             Options *options);

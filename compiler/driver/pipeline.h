@@ -18,21 +18,23 @@ typedef struct {
     Sources *sources;
     Diagnostics *diagnostics;
     const Options *options;
-    Unit *unit;     /* NULL until loaded */
-    double started; /* seconds */
-    double last;    /* end of the stage before */
+    Unit *unit;        /* NULL until loaded */
+    double started;    /* seconds */
+    double last;       /* end of the stage before */
     VEC(Stage) stages; /* so far */
     Ways *ways;        /* of convolutions; NULL until a plan asks */
 } Session;
 
 void session_open(Session *s, const Options *options);
 void session_close(Session *s); /* prints what diagnostics are left */
-void session_warn(Session *s);  /* prints warnings so far: before what takes long; nothing where there are errors */
+/* prints warnings so far: before what takes long; nothing where there are errors */
+void session_warn(Session *s);
 bool session_load(Session *s, const char *file);
 /* Errors so far are printed; true when there are any. */
 bool session_failed(Session *s);
 bool session_f64(const Session *s);
-void session_time(Session *s, const char *stage); /* one more stage has ended; printed with --time */
+/* one more stage has ended; printed with --time */
+void session_time(Session *s, const char *stage);
 
 typedef enum { PIPELINE_OK, PIPELINE_DUMPED, PIPELINE_WRONG } PipelineResult;
 /* Runs the passes; PIPELINE_DUMPED after a dump that was asked for (of plans only where `plans`). */

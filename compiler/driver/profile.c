@@ -91,7 +91,8 @@ static void timed_leg(void *context, PdnKernel *kernel, const void *arguments, i
                       int64_t work) {
     Meter *m = context;
     uint32_t place = (uint32_t)m->host.place, stages[PDN_RELAY_STAGES];
-    if (m->next >= m->relay->stages_count) m->next = m->relay->stages_count - 1; /* more launches than stages */
+    /* more launches than stages */
+    if (m->next >= m->relay->stages_count) m->next = m->relay->stages_count - 1;
     bool alone = arguments == m->relay->stages[m->next].words;
     int64_t end = alone ? m->next + 1 : group_end(m, work);
     double start = clock_seconds();
@@ -110,7 +111,8 @@ static bool timed_relay(void *context, const PdnRelay *relay) {
     const Running *r = m->running;
     m->relay = relay;
     m->next = 0;
-    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, r->x->rooms, timed_leg, context);
+    return pdn_relay(relay, pdn_threads_most(r->threads), r->x->cache, r->x->rooms, timed_leg,
+                     context);
 }
 
 static void timed_random(void *context, int kind, uint64_t stream, void *to, int64_t numbers) {

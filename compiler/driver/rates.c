@@ -11,7 +11,8 @@
 
 enum {
     TRIES = 7,
-    WARM = 4,          /* tries of arithmetic: the first is slower, as the clock changes for wide vectors */
+    /* tries of arithmetic: the first is slower, as the clock changes for wide vectors */
+    WARM = 4,
     CHAINS = 12,       /* a multiply-add takes some four cycles, and two start in one */
     ROUNDS = 16384,    /* of all chains, a unit: about 30 microseconds */
     UNITS = 64,        /* a thread */
@@ -40,12 +41,12 @@ UNIT(unit_128_f32, float, 16)
 UNIT(unit_128_f64, double, 16)
 #if defined(__x86_64__)
 __attribute__((target("avx2,fma"))) UNIT(unit_256_f32, float, 32)
-__attribute__((target("avx2,fma"))) UNIT(unit_256_f64, double, 32)
-__attribute__((target("avx512f"))) UNIT(unit_512_f32, float, 64)
-__attribute__((target("avx512f"))) UNIT(unit_512_f64, double, 64)
+    __attribute__((target("avx2,fma"))) UNIT(unit_256_f64, double, 32)
+        __attribute__((target("avx512f"))) UNIT(unit_512_f32, float, 64)
+            __attribute__((target("avx512f"))) UNIT(unit_512_f64, double, 64)
 #endif
 
-typedef int Unit(void);
+                typedef int Unit(void);
 
 static Unit *unit_for(PdnType type, int *vector_bits) {
 #if defined(__x86_64__)
@@ -117,7 +118,8 @@ double rates_flops(PdnThreads *threads, PdnType type, int *vector_bits) {
     for (int i = 0; i < WARM; i++) {
         double start = clock_seconds();
         pdn_threads_run(threads, run_arithmetic, &unit, units, PDN_MUCH_WORK);
-        best = fmax(best, 2.0 * CHAINS * ROUNDS * numbers * (double)units / (clock_seconds() - start));
+        best =
+            fmax(best, 2.0 * CHAINS * ROUNDS * numbers * (double)units / (clock_seconds() - start));
     }
     return best;
 }

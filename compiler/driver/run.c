@@ -52,7 +52,8 @@ bool experiments_known(Session *s) {
 }
 
 static int run_one(Session *s, Elaborated *what, bool several, bool test) {
-    Execution x = {.session = s, .what = what, .several = several, .test = test, .cache = pdn_relay_cache()};
+    Execution x = {
+        .session = s, .what = what, .several = several, .test = test, .cache = pdn_relay_cache()};
     int status = execute(&x);
     sema_free(what);
     return status;

@@ -30,11 +30,13 @@ static bool lay_out(Training *t, const HostValue *values, uint32_t count) {
     if (task->trained == task->tensor_count) t->total = whole;
     t->running = whole - t->total;
     size_t bytes = (size_t)whole * number_bytes(t);
-    if (!memory_suffices(t->x, (double)bytes) || !(t->parameters = pdn_memory_new(bytes))) return false;
+    if (!memory_suffices(t->x, (double)bytes) || !(t->parameters = pdn_memory_new(bytes)))
+        return false;
     vec_push(&t->x->kept, t->parameters);
     memset(t->parameters, 0, bytes);
     for (uint32_t i = 0; i < task->tensor_count; i++)
-        memcpy((char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t), values[i].data,
+        memcpy((char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t),
+               values[i].data,
                (size_t)(t->places[i].frames * t->places[i].count) * number_bytes(t));
     t->gradient_of = ARENA_ARRAY(t->arena, uint32_t, task->step.count + 1);
     for (uint32_t i = 0; i < task->step.count; i++)
@@ -52,7 +54,8 @@ static PdnOptimiser *make_optimiser(Training *t) {
     FuncId step = t->task->step.func;
     const DataSet *set = t->task->data < 0 ? NULL : &t->x->what->data.data[t->task->data];
     bool all = !set || !set->data || (set->info.batch == set->info.per_epoch && !set->info.varies);
-    t->fixed = all && !graph_find(m, step, OP_NORMAL, NULL) && !graph_find(m, step, OP_UNIFORM, NULL);
+    t->fixed =
+        all && !graph_find(m, step, OP_NORMAL, NULL) && !graph_find(m, step, OP_UNIFORM, NULL);
     t->meets = graph_find(m, step, OP_BATCHMEAN, NULL);
     PdnOptimiserOptions options = *t->task->optimiser;
     options.fixed = t->fixed;
@@ -84,8 +87,8 @@ static const char *file_name(const Training *t, const char *extension) {
     return output_path(t->x, arena_format(t->arena, "%s%s", stem, extension));
 }
 
-static PdnTensor tensor_of(const char *name, PdnType type, int64_t depth, int rank, const int64_t *shape,
-                           const void *data) {
+static PdnTensor tensor_of(const char *name, PdnType type, int64_t depth, int rank,
+                           const int64_t *shape, const void *data) {
     PdnTensor made = {.name = name, .type = type, .rank = rank, .data = data};
     if (depth >= 0) made.shape[made.rank++ - rank] = depth;
     memcpy(made.shape + (depth >= 0), shape, sizeof *shape * (size_t)rank);
@@ -102,7 +105,8 @@ typedef struct {
 
 static void print_arguments(Text *out, const char *name, const PdnArgument *arguments, int count) {
     text_printf(out, "%s%s", out->len ? " " : "", name);
-    for (int i = 0; i < count; i++) text_printf(out, " %s %.17g", arguments[i].name, arguments[i].value);
+    for (int i = 0; i < count; i++)
+        text_printf(out, " %s %.17g", arguments[i].name, arguments[i].value);
 }
 
 /* Batches of an epoch; 0: there are no data. */
@@ -195,8 +199,8 @@ static bool read_checkpoint(Training *t, Keeping *k) {
         return file_failed(t, &error);
     for (int i = 0; i < k->checkpoint.count; i++) {
         const PdnTensor *to = &k->checkpoint.tensors[i];
-        if (pdn_tensors_get(file, to->name, to->type, to->rank, to->shape, (void *)to->data, &error) !=
-            PDN_OK) {
+        if (pdn_tensors_get(file, to->name, to->type, to->rank, to->shape, (void *)to->data,
+                            &error) != PDN_OK) {
             pdn_tensors_free(file);
             return file_failed(t, &error);
         }
@@ -241,8 +245,8 @@ static int run_due(Training *t, bool epochs, int64_t done) {
 typedef struct {
     Training *t;
     PdnOptimiser *optimiser;
-    int64_t step, steps; /* done, in all */
-    double loss;         /* sum over the epoch, weighted by samples */
+    int64_t step, steps;   /* done, in all */
+    double loss;           /* sum over the epoch, weighted by samples */
     int64_t seen, samples; /* of the epoch, in all */
     int64_t epoch;         /* done */
     double started;        /* so that the clock of the history goes on */
@@ -289,8 +293,9 @@ static int add_row(const Course *c, double loss) {
 
 static int write_history(Training *t) {
     PdnError error = {{0}};
-    return !t->x->history || pdn_history_write(t->x->history, &error) == PDN_OK ? 0
-                                                                                : history_failed(t, &error);
+    return !t->x->history || pdn_history_write(t->x->history, &error) == PDN_OK
+               ? 0
+               : history_failed(t, &error);
 }
 
 /* The history and the checkpoint. Where steps are counted, and epochs or steps are short, not after each of them, but
@@ -314,13 +319,14 @@ static int one_step(Course *c) {
     Training *t = c->t;
     PdnError error = {{0}};
     double loss = NAN;
-    PdnStatus status = pdn_optimiser_step(c->optimiser, t->parameters, training_evaluate, training_project,
-                                          t, c->step, c->steps, &loss, &error);
+    PdnStatus status = pdn_optimiser_step(c->optimiser, t->parameters, training_evaluate,
+                                          training_project, t, c->step, c->steps, &loss, &error);
     if (status != PDN_OK) {
         if (status == PDN_ERROR_DIVERGED && t->found != WHOLE)
             training_diverged(t);
         else if (status != PDN_ERROR_STOPPED)
-            diag_report(t->x->session->diagnostics, DIAG_OPTIMISER_WRONG, t->task->span, error.message);
+            diag_report(t->x->session->diagnostics, DIAG_OPTIMISER_WRONG, t->task->span,
+                        error.message);
         t->x->failed = true;
         return 1;
     }
@@ -407,8 +413,9 @@ static int open_loader(Course *c) {
     uint64_t seed = (uint64_t)t->x->session->options->seed;
     int64_t epochs = (c->steps + epoch_steps(t) - 1) / epoch_steps(t) - c->epoch;
     if (!data || epochs < 1) return 0;
-    return pdn_loader_open(data, seed, c->epoch, epochs, !t->fixed, &c->loader, &error) == PDN_OK ? 0
-                                                                                                : data_failed(t, &error);
+    return pdn_loader_open(data, seed, c->epoch, epochs, !t->fixed, &c->loader, &error) == PDN_OK
+               ? 0
+               : data_failed(t, &error);
 }
 
 static int run_course(Training *t, PdnOptimiser *optimiser) {
@@ -427,12 +434,14 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
                 .optimiser = optimiser,
                 .step = k.checkpoint.step,
                 .epoch = k.checkpoint.epoch,
-                .started = clock_seconds() - (t->x->history ? pdn_history_seconds(t->x->history) : 0),
+                .started =
+                    clock_seconds() - (t->x->history ? pdn_history_seconds(t->x->history) : 0),
                 .steps = all_steps(t)};
     c.done = c.step >= c.steps || pdn_optimiser_converged(optimiser);
     int status = t->task->data < 0 ? run_steps(&c, &k) : open_loader(&c) || run_epochs(&c, &k);
     pdn_loader_close(c.loader);
-    if (status && t->x->history && pdn_history_rows(t->x->history)) /* what led there; failing again changes nothing */
+    /* what led there; failing again changes nothing */
+    if (status && t->x->history && pdn_history_rows(t->x->history))
         (void)pdn_history_write(t->x->history, &error);
     pdn_progress_end(&t->x->progress);
     memset(&t->x->progress, 0, sizeof t->x->progress);
@@ -442,7 +451,8 @@ static int run_course(Training *t, PdnOptimiser *optimiser) {
 }
 
 int train(Execution *x, uint32_t number, const HostValue *values, HostValue *results) {
-    Training t = {.x = x, .task = &x->what->trainings.data[number], .number = number, .arena = arena_new()};
+    Training t = {
+        .x = x, .task = &x->what->trainings.data[number], .number = number, .arena = arena_new()};
     pthread_mutex_init(&t.lock, NULL);
     uint32_t count = t.task->tensor_count;
     const TaskBody *bodies[2] = {&t.task->step, NULL};
@@ -455,7 +465,8 @@ int train(Execution *x, uint32_t number, const HostValue *values, HostValue *res
     int status = lay_out(&t, values, count) ? 0 : 1;
     PdnOptimiser *optimiser = status ? NULL : make_optimiser(&t);
     status = optimiser && training_memory(&t, optimiser) ? run_course(&t, optimiser) : 1;
-    for (uint32_t i = 0; i < t.task->tensor_count && !status; i++) results[i].data = tensor_at(&t, i);
+    for (uint32_t i = 0; i < t.task->tensor_count && !status; i++)
+        results[i].data = tensor_at(&t, i);
     if (status) x->failed = true;
     pdn_optimiser_free(optimiser);
     training_step_free(&t);

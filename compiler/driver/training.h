@@ -6,7 +6,7 @@
 
 /* All tensors in one array, each at a multiple of 64 bytes, frames one after the other. */
 typedef struct {
-    int64_t offset; /* of tensor i, in numbers */
+    int64_t offset;        /* of tensor i, in numbers */
     int64_t frames, count; /* 1 without index; numbers of a frame */
 } Place;
 
@@ -24,9 +24,10 @@ typedef struct {
 typedef struct {
     void **waiting; /* by sample: the sum of one half of what meets there; NULL: none */
     int64_t batch, room;
-    void *whole;    /* when all are there, and these additions are done */
+    void *whole; /* when all are there, and these additions are done */
     Additions last;
-    void **free; /* gradients that nobody uses; numbers that the loss does not depend on are 0 in them */
+    /* gradients that nobody uses; numbers that the loss does not depend on are 0 in them */
+    void **free;
     int free_count, free_room;
     int64_t made;
     bool lacking; /* there was no memory for one */
@@ -39,32 +40,36 @@ typedef struct {
     Arena *arena;
     HostValue *values; /* of the task; those of the tensors point into `parameters` */
     Place *places;
-    int64_t total; /* numbers in `parameters` that the optimiser moves; those of running tensors stand behind them */
+    /* numbers in `parameters` that the optimiser moves; those of running tensors stand behind them */
+    int64_t total;
     int64_t running;
     void *parameters;
-    uint32_t *gradient_of; /* by result of the step, after the loss and the running tensors: by which tensor */
+    /* by result of the step, after the loss and the running tensors: by which tensor */
+    uint32_t *gradient_of;
     uint32_t gradients;
     /* a batch */
     const PdnSample *samples; /* NULL: a step without data, or of computed samples */
     int64_t batch;
-    uint64_t draw; /* of its first sample */
-    const void *at; /* parameters at which it is evaluated */
+    uint64_t draw;   /* of its first sample */
+    const void *at;  /* parameters at which it is evaluated */
     GradientSum sum; /* of `total` numbers */
     char *moved;     /* of each sample: what the rules make of running tensors */
     char *next;      /* the mean of these */
-    double batch_value; /* task->batch_size: its first bytes are a number of the program's precision */
-    double *loss;    /* of each sample */
+    /* task->batch_size: its first bytes are a number of the program's precision */
+    double batch_value;
+    double *loss; /* of each sample */
     int *status;
-    bool *finite;    /* of each sample, its gradient; looked at where one is sought that is not */
+    bool *finite; /* of each sample, its gradient; looked at where one is sought that is not */
     bool looking;
-    PdnGrid **grids; /* of each sample */
-    int64_t room;    /* samples that there is room for */
-    int64_t block;   /* samples that a thread takes at once */
+    PdnGrid **grids;       /* of each sample */
+    int64_t room;          /* samples that there is room for */
+    int64_t block;         /* samples that a thread takes at once */
     Workspace *workspaces; /* free ones: a stack */
     int workspace_count, workspace_room;
     int64_t least;        /* cycles that a sample took, the fastest of all; 0: none ran yet */
     pthread_mutex_t lock; /* of the sum, the workspaces, `least` */
-    enum { WHOLE, LOSS_BROKEN, GRADIENT_BROKEN, RUNNING_BROKEN } found; /* what the last evaluation gave: numbers that are not finite */
+    /* what the last evaluation gave: numbers that are not finite */
+    enum { WHOLE, LOSS_BROKEN, GRADIENT_BROKEN, RUNNING_BROKEN } found;
     bool fixed;       /* the loss is the same function in every step */
     bool meets;       /* the step takes means over the batch */
     Meeting *meeting; /* while it runs so */

@@ -59,7 +59,8 @@ static bool is_within(const Numbers *x, const TensorInfo *info, const void *fram
 }
 
 /* The frame scaled down until its norm is proved to be at most `most`. */
-static void limit_norm(const Numbers *x, const TensorInfo *info, void *frame, int64_t n, double most) {
+static void limit_norm(const Numbers *x, const TensorInfo *info, void *frame, int64_t n,
+                       double most) {
     if (is_within(x, info, frame, most)) return;
     for (int pass = 0; pass < 4; pass++) { /* one, but for rounding */
         double norm = norm_of(x, info, frame, n);
@@ -69,8 +70,8 @@ static void limit_norm(const Numbers *x, const TensorInfo *info, void *frame, in
     }
 }
 
-static double sum_moved(const Numbers *x, const TensorInfo *info, const void *frame, int64_t first, int64_t n,
-                        double move) {
+static double sum_moved(const Numbers *x, const TensorInfo *info, const void *frame, int64_t first,
+                        int64_t n, double move) {
     double sum = 0;
     for (int64_t i = first; i < first + n; i++)
         sum += fmin(fmax(get(x, frame, i) + move, info->low), info->high);
@@ -79,8 +80,8 @@ static double sum_moved(const Numbers *x, const TensorInfo *info, const void *fr
 
 /* The nearest numbers of that sum that lie in the range: all moved alike, but for those that meet its ends. The mean
  * lies in the range, so that the move is between those that take the greatest and the least number there. */
-static void fix_sum_within(const Numbers *x, const TensorInfo *info, void *frame, int64_t first, int64_t n,
-                           double sum) {
+static void fix_sum_within(const Numbers *x, const TensorInfo *info, void *frame, int64_t first,
+                           int64_t n, double sum) {
     double least = get(x, frame, first), most = least;
     for (int64_t i = first; i < first + n; i++) {
         least = fmin(least, get(x, frame, i));
@@ -128,7 +129,8 @@ static void project_frame(const Numbers *x, const TensorInfo *info, void *frame,
             limit_norm(x, info, frame, n, info->constraints[c].number);
 }
 
-void project_tensor(const Numbers *x, const TensorInfo *info, void *data, int64_t frames, int64_t count) {
+void project_tensor(const Numbers *x, const TensorInfo *info, void *data, int64_t frames,
+                    int64_t count) {
     size_t bytes = x->type == PDN_F32 ? 4 : 8;
     for (int64_t f = 0; f < frames; f++)
         project_frame(x, info, (char *)data + (size_t)(f * count) * bytes, count);
@@ -147,15 +149,16 @@ typedef struct {
 } Loaded;
 
 static const char *range_fault(const Loaded *l, const void *frame, int64_t n) {
-    double low = l->info->low - rounding * fabs(l->info->low), high = l->info->high + rounding * fabs(l->info->high);
+    double low = l->info->low - rounding * fabs(l->info->low),
+           high = l->info->high + rounding * fabs(l->info->high);
     for (int64_t i = 0; i < n; i++) {
         double v = get(l->x, frame, i);
         if (!isfinite(v))
             return arena_format(l->arena, "%s holds %s, and parameters are finite numbers", l->name,
                                 isnan(v) ? "what is not a number" : "infinity");
         if (v < low || v > high)
-            return arena_format(l->arena, "%s holds %g, and its range is from %g to %g", l->name, v, l->info->low,
-                                l->info->high);
+            return arena_format(l->arena, "%s holds %g, and its range is from %g to %g", l->name, v,
+                                l->info->low, l->info->high);
     }
     return NULL;
 }
@@ -163,7 +166,8 @@ static const char *range_fault(const Loaded *l, const void *frame, int64_t n) {
 static const char *norm_fault(const Loaded *l, const void *frame, int64_t n, double most) {
     double norm = norm_of(l->x, l->info, frame, n);
     if (norm <= most * (1 + rounding)) return NULL;
-    return arena_format(l->arena, "the norm of %s is proved to be at most %g, and may be %g", l->name, norm, most);
+    return arena_format(l->arena, "the norm of %s is proved to be at most %g, and may be %g",
+                        l->name, norm, most);
 }
 
 static const char *sum_fault(const Loaded *l, const void *frame, int64_t n, double wanted) {
@@ -198,8 +202,8 @@ static void move_inside(const Loaded *l, void *frame, int64_t n) {
             limit_norm(l->x, l->info, frame, n, l->info->constraints[c].number);
 }
 
-const char *tensor_fault(const Numbers *x, const TensorInfo *info, const char *name, void *data, int64_t frames,
-                         int64_t count, Arena *arena) {
+const char *tensor_fault(const Numbers *x, const TensorInfo *info, const char *name, void *data,
+                         int64_t frames, int64_t count, Arena *arena) {
     size_t bytes = x->type == PDN_F32 ? 4 : 8;
     const char *fault = NULL;
     for (int64_t f = 0; f < frames && !fault; f++) {
@@ -214,7 +218,9 @@ const char *tensor_fault(const Numbers *x, const TensorInfo *info, const char *n
 
 void tensor_refuse(Session *s, const char *file, const char *fault, Span span) {
     Diagnostic *d = diag_report(s->diagnostics, DIAG_LOADED_WRONG, span, file, fault);
-    diag_help(d, "what is loaded keeps to the ranges and constraints of its parameters: change them, or the file");
+    diag_help(
+        d,
+        "what is loaded keeps to the ranges and constraints of its parameters: change them, or the file");
 }
 
 /* ---- while it is trained ------------------------------------------------------------------------------- */
@@ -236,7 +242,8 @@ static void project_frames(const void *projection, int64_t begin, int64_t end) {
         while (p->first[tensor + 1] <= f) tensor++;
         const Place *place = &t->places[tensor];
         int64_t at = place->offset + (f - p->first[tensor]) * place->count;
-        project_frame(&p->numbers, &t->task->tensors[tensor], p->parameters + (size_t)at * bytes, place->count);
+        project_frame(&p->numbers, &t->task->tensors[tensor], p->parameters + (size_t)at * bytes,
+                      place->count);
     }
 }
 
@@ -244,8 +251,8 @@ void training_project_running(Training *t) {
     Numbers numbers = numbers_of(t->x);
     for (uint32_t i = t->task->trained; i < t->task->tensor_count; i++)
         project_tensor(&numbers, &t->task->tensors[i],
-                       (char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t), t->places[i].frames,
-                       t->places[i].count);
+                       (char *)t->parameters + (size_t)t->places[i].offset * number_bytes(t),
+                       t->places[i].frames, t->places[i].count);
 }
 
 void training_project(void *training, void *parameters) {

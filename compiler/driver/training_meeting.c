@@ -15,7 +15,7 @@ struct Meeting {
     pthread_mutex_t lock;
     pthread_cond_t all;
     int64_t batch, arrived, generation;
-    int64_t gone;   /* samples that are done and take no more means */
+    int64_t gone;     /* samples that are done and take no more means */
     Brought *brought; /* by each sample */
     bool f64, failed;
     char why[160]; /* "": a sample failed for itself, with a message */
@@ -55,7 +55,8 @@ static void size_text(const Brought *b, char *to, size_t room) {
     int rank = b->extent[2] > 1 ? 3 : b->extent[1] > 1 ? 2 : 1;
     size_t used = 0;
     for (int a = 0; a < rank && used < room; a++)
-        used += (size_t)snprintf(to + used, room - used, "%s%lld", a ? " x " : "", (long long)b->extent[a]);
+        used += (size_t)snprintf(to + used, room - used, "%s%lld", a ? " x " : "",
+                                 (long long)b->extent[a]);
 }
 
 /* The same mean of the program, of fields of one size? As many numbers are not enough: 8 x 16 and 16 x 8 cells. */
@@ -68,10 +69,12 @@ static bool all_alike(Meeting *g) {
             fail(g, other_means);
             return false;
         }
-        if (b->count == first->count && !memcmp(b->extent, first->extent, sizeof b->extent)) continue;
+        if (b->count == first->count && !memcmp(b->extent, first->extent, sizeof b->extent))
+            continue;
         size_text(first, sizes[0], sizeof sizes[0]);
         size_text(b, sizes[1], sizeof sizes[1]);
-        snprintf(why, sizeof why, "its samples differ in size (%s and %s cells); patch = n makes them alike",
+        snprintf(why, sizeof why,
+                 "its samples differ in size (%s and %s cells); patch = n makes them alike",
                  sizes[0], sizes[1]);
         fail(g, why);
         return false;
@@ -92,7 +95,8 @@ static void settle(Meeting *g) {
     }
 }
 
-int meeting_mean(Meeting *g, int64_t sample, uint64_t place, void *data, int64_t count, const int64_t *extent) {
+int meeting_mean(Meeting *g, int64_t sample, uint64_t place, void *data, int64_t count,
+                 const int64_t *extent) {
     pthread_mutex_lock(&g->lock);
     int64_t generation = g->generation;
     g->brought[sample] = (Brought){.place = place, .data = data, .count = count};
@@ -100,7 +104,8 @@ int meeting_mean(Meeting *g, int64_t sample, uint64_t place, void *data, int64_t
     g->arrived++;
     settle(g);
     while (generation == g->generation && !g->failed) pthread_cond_wait(&g->all, &g->lock);
-    bool failed = generation == g->generation; /* a sample that fails later does not matter to this mean */
+    /* a sample that fails later does not matter to this mean */
+    bool failed = generation == g->generation;
     pthread_mutex_unlock(&g->lock);
     return failed;
 }
@@ -139,7 +144,8 @@ bool meeting_run(Training *t, bool f64, int (*run)(void *context, int64_t sample
     bool ok = true;
     for (int64_t i = 0; i < t->batch; i++) {
         guests[i] = (Guest){.meeting = &g, .run = run, .context = context, .sample = i};
-        guests[i].started = ok && pthread_create(&guests[i].thread, NULL, run_guest, &guests[i]) == 0;
+        guests[i].started =
+            ok && pthread_create(&guests[i].thread, NULL, run_guest, &guests[i]) == 0;
         ok = guests[i].started;
     }
     if (!ok) leave(&g, true);

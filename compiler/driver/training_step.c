@@ -70,7 +70,8 @@ static Running running(const Training *t, int64_t sample, PdnThreads *threads) {
                      .sample = sample};
 }
 
-static HostValue *arguments_of(const Training *t, Arena *arena, const TaskBody *body, int64_t sample) {
+static HostValue *arguments_of(const Training *t, Arena *arena, const TaskBody *body,
+                               int64_t sample) {
     return body_arguments(arena, t->x->what->module, body, t->samples ? &t->samples[sample] : NULL,
                           t->values);
 }
@@ -100,7 +101,8 @@ static void run_sample(Training *t, int64_t sample, PdnThreads *threads) {
     outputs[0] = &room;
     running_outputs(t, sample, outputs + 1);
     for (uint32_t i = 0; i < t->gradients; i++)
-        outputs[1 + running + i] = gradient + (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
+        outputs[1 + running + i] =
+            gradient + (size_t)t->places[t->gradient_of[i]].offset * number_bytes(t);
     HostValue *arguments = arguments_of(t, arena, step, sample);
     Workspace w = take_workspace(t);
     int64_t started = cycles();
@@ -148,7 +150,8 @@ static bool run_batch(Training *t) {
     if (side_by_side(t)) {
         t->block = 1;
         while (t->batch / (2 * t->block) >= (int64_t)threads * BLOCKS_EACH) t->block *= 2;
-        int64_t work = t->least && t->least < PDN_MUCH_WORK / t->batch ? t->least * t->batch : PDN_MUCH_WORK;
+        int64_t work =
+            t->least && t->least < PDN_MUCH_WORK / t->batch ? t->least * t->batch : PDN_MUCH_WORK;
         pdn_threads_run(t->x->threads, run_blocks, t, (t->batch + t->block - 1) / t->block, work);
     } else
         for (int64_t i = 0; i < t->batch; i++) run_sample(t, i, t->x->threads);
@@ -198,7 +201,8 @@ static int64_t search_batch(Search *s, bool gradient) {
 }
 
 /* Notes where it arose: in the step, or before, in what the step is given. */
-static void note_origin(const Training *t, const TaskBody *body, const NanOrigin *o, Diagnostic *d) {
+static void note_origin(const Training *t, const TaskBody *body, const NanOrigin *o,
+                        Diagnostic *d) {
     const Func *f = graph_get(t->x->what->module, body->func);
     uint32_t i = 0;
     while (o->node && i < f->params.len && f->params.data[i] != o->node) i++;
@@ -211,7 +215,8 @@ static void note_origin(const Training *t, const TaskBody *body, const NanOrigin
         nan_trace(t->x, d);
         return;
     }
-    diag_note(d, SPAN_NONE, "the parameter %s is no finite number after a step of the optimiser", t->task->tensors[value].path);
+    diag_note(d, SPAN_NONE, "the parameter %s is no finite number after a step of the optimiser",
+              t->task->tensors[value].path);
     diag_help(d, "a smaller rate, or clip_norm = 1, keeps it finite");
 }
 
@@ -244,7 +249,8 @@ void training_diverged(Training *t) {
 /* ---- all of it ------------------------------------------------------------------------------------------ */
 
 static PdnGrid *sample_grids(const Training *t, int64_t sample) {
-    return describe_grids(t->x->what->module, t->task->grid, t->samples ? t->samples[sample].field[0].extent : NULL);
+    return describe_grids(t->x->what->module, t->task->grid,
+                          t->samples ? t->samples[sample].field[0].extent : NULL);
 }
 
 static void make_room(Training *t) {
@@ -269,7 +275,8 @@ uint64_t training_step_bytes(Training *t, int64_t memory) {
     PdnGrid *grids = sample_grids(t, 0);
     point_at(t, t->parameters);
     Running r = {.x = t->x, .func = step->func, .grids = grids};
-    uint64_t bytes = run_bytes(&r, arguments_of(t, arena, step, 0), step->samples + step->count, memory);
+    uint64_t bytes =
+        run_bytes(&r, arguments_of(t, arena, step, 0), step->samples + step->count, memory);
     free(grids);
     arena_free(arena);
     return bytes;

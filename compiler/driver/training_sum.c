@@ -50,7 +50,9 @@ bool gradient_sum_begin(Training *t) {
     give_back_whole(s);
     s->lacking = false;
     if (t->batch > s->room) {
-        if (!memory_suffices(t->x, gradient_sum_bytes(t) - (double)s->made * (double)gradient_bytes(t))) return false;
+        if (!memory_suffices(t->x,
+                             gradient_sum_bytes(t) - (double)s->made * (double)gradient_bytes(t)))
+            return false;
         s->waiting = mem_resize(s->waiting, sizeof *s->waiting * (size_t)t->batch);
         s->room = t->batch;
     }
@@ -67,7 +69,8 @@ void *gradient_sum_room(Training *t) {
     pthread_mutex_unlock(&t->lock);
     if (gradient) return gradient;
     gradient = pdn_memory_new(gradient_bytes(t));
-    if (gradient) memset(gradient, 0, gradient_bytes(t)); /* what the loss does not depend on stays so */
+    /* what the loss does not depend on stays so */
+    if (gradient) memset(gradient, 0, gradient_bytes(t));
     pthread_mutex_lock(&t->lock);
     s->made += gradient != NULL;
     s->lacking = s->lacking || !gradient;
@@ -109,7 +112,7 @@ typedef struct {
     const Training *t;
     const Additions *additions;
     const void *whole;
-    void *mean; /* or NULL */
+    void *mean;          /* or NULL */
     atomic_bool *broken; /* the mean is not finite */
 } Pass;
 
@@ -154,8 +157,9 @@ static void *meet(Training *t, int64_t sample, int64_t *width, void *sum, Additi
     a->count = 0;
     pthread_mutex_lock(&t->lock);
     for (; *width < t->batch; *width *= 2) {
-        int64_t middle = (2 * (sample / (2 * *width)) + 1) * *width; /* where the right one of the two begins */
-        if (middle >= t->batch) continue;                            /* it has no neighbour */
+        /* where the right one of the two begins */
+        int64_t middle = (2 * (sample / (2 * *width)) + 1) * *width;
+        if (middle >= t->batch) continue; /* it has no neighbour */
         void **waiting = &t->sum.waiting[middle], *other = *waiting;
         if (!other && !a->count) *waiting = sum;
         if (!other) break;

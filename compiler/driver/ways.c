@@ -28,7 +28,8 @@ static void read_verdicts(Session *s, char *text) {
         if (!convolution) continue;
         *convolution = 0;
         for (uint32_t w = 1; w < plan_ways(); w++)
-            if (strcmp(line, plan_way_name(w)) == 0) ways_judge(s, arena_format(s->arena, "%s\n", convolution + 2), w);
+            if (strcmp(line, plan_way_name(w)) == 0)
+                ways_judge(s, arena_format(s->arena, "%s\n", convolution + 2), w);
     }
 }
 
@@ -46,7 +47,8 @@ static Ways *ways_of(Session *s) {
 
 static uint32_t verdict_on(const Ways *ways, const char *convolution) {
     for (uint32_t i = 0; i < ways->verdicts.len; i++)
-        if (strcmp(ways->verdicts.data[i].convolution, convolution) == 0) return ways->verdicts.data[i].way;
+        if (strcmp(ways->verdicts.data[i].convolution, convolution) == 0)
+            return ways->verdicts.data[i].way;
     return 0;
 }
 
@@ -57,7 +59,10 @@ void ways_apply(Session *s, Plan *plan) {
         for (uint32_t f = 0; f < plan_forms(); f++) {
             Text text = {0};
             plan_convolution_text(plan, c, f, &text);
-            plan_set_way(plan, c, f, ways->forced ? ways->forced : ways->ignored ? 0 : verdict_on(ways, text.data));
+            plan_set_way(plan, c, f,
+                         ways->forced    ? ways->forced
+                         : ways->ignored ? 0
+                                         : verdict_on(ways, text.data));
             text_free(&text);
         }
 }

@@ -10,7 +10,7 @@
 #include "compiler/base/base.h"
 #include "compiler/diagnostic/diagnostic.h"
 
-#define MAX_RANK 3
+#define MAX_RANK  3
 #define NODE_NONE 0u /* node 0 of every function is reserved */
 #define GRID_NONE 0u /* grid 0 is reserved: the "grid" of scalars */
 
@@ -45,9 +45,10 @@ typedef struct {
     double origin[MAX_RANK]; /* coordinate of the low face */
     GridId finer;            /* the grid that this one halves, or GRID_NONE */
     GridId coarser;          /* the grid that this one doubles, or GRID_NONE */
-    bool row; /* no domain, but a row of numbers: the entries of a parameter, a number for each channel.
-               * Rank 1, spacing 1; fields on it have 1 channel */
-    Name name;               /* for messages, or 0 */
+    /* no domain, but a row of numbers: the entries of a parameter, a number for each channel.
+     * Rank 1, spacing 1; fields on it have 1 channel */
+    bool row;
+    Name name; /* for messages, or 0 */
 } Grid;
 
 /* ---- stencils ------------------------------------------------------------- */
@@ -74,9 +75,9 @@ typedef struct {
  * interpreter compute differences to that cell first: sum of weight * (in(i + offset) - in(i)). */
 typedef struct {
     uint32_t rank, in_channels, out_channels;
-    bool transposed;                 /* then the node maps out_channels to in_channels */
-    SideKind sides[MAX_RANK][2];     /* [axis][0 low, 1 high]; periodic comes in pairs */
-    bool has_value[MAX_RANK][2];     /* a value operand is given (else the value is 0) */
+    bool transposed;             /* then the node maps out_channels to in_channels */
+    SideKind sides[MAX_RANK][2]; /* [axis][0 low, 1 high]; periodic comes in pairs */
+    bool has_value[MAX_RANK][2]; /* a value operand is given (else the value is 0) */
     Tap *taps;
     uint32_t count;
 } Stencil;
@@ -128,7 +129,8 @@ typedef struct {
     double number;         /* CONST */
     uint32_t index;        /* meaning by op: axis, channel, stencil, loop, function, input, … */
     uint32_t detail;       /* a second one: side of EDGE, … */
-    Span span;             /* where the user wrote it; of a state of a recurrence, its name. Not part of identity */
+    /* where the user wrote it; of a state of a recurrence, its name. Not part of identity */
+    Span span;
 } NodeData;
 
 /* A loop: operands of a LOOP node are (count, states…, captured…); its body is a function of
@@ -145,14 +147,16 @@ typedef struct {
     FuncId body;
     int64_t start;
     uint32_t states, captured;
-    bool has_stop;      /* ends after the step whose `stop` is not 0 */
-    uint32_t *collect;  /* state numbers */
+    bool has_stop;     /* ends after the step whose `stop` is not 0 */
+    uint32_t *collect; /* state numbers */
     uint32_t collected;
-    int64_t stride;     /* of the collected states, >= 1 */
-    Name name;          /* for progress and messages */
+    int64_t stride; /* of the collected states, >= 1 */
+    Name name;      /* for progress and messages */
     Span span;
-    Span call;          /* of a scheme or network: where the program applies it, for its certificate; else none */
-    double tau;         /* with `call`: its step size, where that is a known number called tau and a factor of the step; else 0 */
+    /* of a scheme or network: where the program applies it, for its certificate; else none */
+    Span call;
+    /* with `call`: its step size, where that is a known number called tau and a factor of the step; else 0 */
+    double tau;
 } Loop;
 
 /* The derivatives of a solution y of A(y) = b: an IMPLICIT node's operands are (y, r, captured by adjoint…,
@@ -194,10 +198,10 @@ typedef struct {
     Name name;
     VEC(NodeData) nodes;
     VEC(Node) operands;
-    VEC(Node) params;  /* nodes of op PARAM, in order */
+    VEC(Node) params; /* nodes of op PARAM, in order */
     VEC(Node) results;
     VEC(Effect) effects;
-    Map shared;        /* hash to node, for hash-consing */
+    Map shared; /* hash to node, for hash-consing */
 } Func;
 
 typedef struct Module {
@@ -216,16 +220,18 @@ typedef struct Module {
 Module *graph_new(Names *names);
 void graph_free(Module *module);
 
-GridId graph_grid(Module *module, const Grid *grid);          /* equal grids are one */
-GridId graph_coarser(Module *module, GridId fine);            /* half the cells, rounded up */
+GridId graph_grid(Module *module, const Grid *grid); /* equal grids are one */
+GridId graph_coarser(Module *module, GridId fine);   /* half the cells, rounded up */
 /* The same, but along an axis of an odd number n of cells, if that is known, its (n + 1) / 2 cells cover the same interval: they
  * are a little narrower than two. */
 GridId graph_fitted(Module *module, GridId fine);
 /* How restrict and prolong go between a grid and its coarser one (their index). */
 typedef enum {
-    RESAMPLE_MEAN,   /* a coarse cell holds 2 finer ones an axis, the last of an odd number 1: their mean */
-    RESAMPLE_FIRST,  /* the first of these */
-    RESAMPLE_SHARES, /* to and from a fitted grid: a finer cell counts by what of it a coarse cell covers */
+    /* a coarse cell holds 2 finer ones an axis, the last of an odd number 1: their mean */
+    RESAMPLE_MEAN,
+    RESAMPLE_FIRST, /* the first of these */
+    /* to and from a fitted grid: a finer cell counts by what of it a coarse cell covers */
+    RESAMPLE_SHARES,
 } Resample;
 bool grid_shares(const Grid *fine, uint32_t axis); /* is the number of cells known, and odd? */
 Resample graph_resample(const Module *module, GridId fine, GridId coarse); /* SHARES or MEAN */
@@ -234,10 +240,10 @@ GridId graph_finer(Module *module, GridId coarse);
 /* What the grid that *grid was made of, by halving or doubling, must have along an axis for that to have `least` cells (n
  * cells have (n + 1) / 2 coarse ones, 2 n fine ones); *grid becomes that grid. */
 int64_t graph_least_extent(const Module *module, GridId *grid, int64_t least);
-GridId graph_row(Module *module, int64_t count);              /* a row of so many numbers */
+GridId graph_row(Module *module, int64_t count);                 /* a row of so many numbers */
 StencilId graph_stencil(Module *module, const Stencil *stencil); /* sorts; equal ones are one */
-ConvId graph_conv(Module *module, const Conv *conv);          /* equal ones are one */
-LoopId graph_loop(Module *module, const Loop *loop);          /* copies */
+ConvId graph_conv(Module *module, const Conv *conv);             /* equal ones are one */
+LoopId graph_loop(Module *module, const Loop *loop);             /* copies */
 ImplicitId graph_implicit(Module *module, const Implicit *implicit);
 FuncId graph_func(Module *module, Name name);
 static inline Func *graph_get(const Module *module, FuncId id) { return module->funcs.data[id]; }
@@ -248,8 +254,8 @@ static inline Func *graph_get(const Module *module, FuncId id) { return module->
 Node graph_add(Module *module, FuncId func, Op op, const Node *operands, uint32_t count,
                uint32_t index, uint32_t detail, Span span);
 /* The same for ops whose type is given, not computed (shape_given): INPUT, COORD, EDGE, SPREAD, … */
-Node graph_add_typed(Module *module, FuncId func, Op op, Type type, const Node *operands, uint32_t count,
-                     uint32_t index, uint32_t detail, Span span);
+Node graph_add_typed(Module *module, FuncId func, Op op, Type type, const Node *operands,
+                     uint32_t count, uint32_t index, uint32_t detail, Span span);
 Node graph_const(Module *module, FuncId func, double number);
 Node graph_param(Module *module, FuncId func, Type type, Name name);
 /* The same parameter as number `i` of another function: its type, and the place of its name. */
@@ -275,7 +281,8 @@ bool graph_is_const(const Func *f, Node n, double *number);
 Type type_scalar(void);
 Type type_field(GridId grid, uint32_t channels);
 bool type_equal(Type a, Type b);
-char *type_text(const Module *module, Type type, Arena *arena); /* "128×128, spacing 2, 3 channels" */
+/* "128×128, spacing 2, 3 channels" */
+char *type_text(const Module *module, Type type, Arena *arena);
 
 /* ---- copying -------------------------------------------------------------- */
 

@@ -245,9 +245,11 @@ static void mark_needed(const Func *f, uint8_t *needed) {
     memset(needed, 0, f->nodes.len);
     for (uint32_t i = 0; i < f->results.len; i++) needed[f->results.data[i]] = 1;
     for (uint32_t i = 0; i < f->effects.len; i++)
-        for (uint32_t k = 0; k < f->effects.data[i].count; k++) needed[f->effects.data[i].values[k]] = 1;
+        for (uint32_t k = 0; k < f->effects.data[i].count; k++)
+            needed[f->effects.data[i].values[k]] = 1;
     for (Node n = f->nodes.len; --n > 0;)
-        for (uint32_t k = 0; needed[n] && k < graph_node(f, n)->count; k++) needed[graph_operand(f, n, k)] = 1;
+        for (uint32_t k = 0; needed[n] && k < graph_node(f, n)->count; k++)
+            needed[graph_operand(f, n, k)] = 1;
 }
 
 typedef struct {
@@ -305,7 +307,8 @@ Node graph_find(const Module *module, FuncId func, Op op, FuncId *in) {
 }
 
 int64_t graph_least_extent(const Module *module, GridId *grid, int64_t least) {
-    for (const Grid *g = &module->grids.data[*grid]; g->finer || g->coarser; g = &module->grids.data[*grid]) {
+    for (const Grid *g = &module->grids.data[*grid]; g->finer || g->coarser;
+         g = &module->grids.data[*grid]) {
         if (least > 1) least = g->finer ? 2 * least - 1 : (least + 1) / 2;
         *grid = g->finer ? g->finer : g->coarser;
     }

@@ -125,8 +125,8 @@ static void put_loop(const Module *module, uint32_t number, Text *out) {
 
 static void put_implicit(const Module *module, uint32_t number, Text *out) {
     const Implicit *s = &module->implicits.data[number];
-    text_printf(out, "implicit %u adjoint %u %u tangent %u %u", number, s->adjoint, s->adjoint_captured,
-                s->tangent, s->tangent_captured);
+    text_printf(out, "implicit %u adjoint %u %u tangent %u %u", number, s->adjoint,
+                s->adjoint_captured, s->tangent, s->tangent_captured);
     put_name(module, s->name, out);
     text_puts(out, "\n");
 }

@@ -47,7 +47,8 @@ static bool collects(const HLoop *l, uint32_t state) {
 
 bool host_may_be_ahead(const Plan *plan, const HBlock *block, uint32_t i) {
     const HInstr *h = &block->code.data[i];
-    if (host_in_chain(block, i) || h->relay > 0 || (i > 0 && block->code.data[i - 1].relay > 0)) return false;
+    if (host_in_chain(block, i) || h->relay > 0 || (i > 0 && block->code.data[i - 1].relay > 0))
+        return false;
     return h->kind == H_CONV || h->kind == H_TRIDIAG ||
            (h->kind == H_LAUNCH && plan->kernels.data[h->index]->reductions.len == 0);
 }
@@ -69,7 +70,8 @@ static void mark_block(Ahead *a, HBlock *block) {
         HInstr *h = &block->code.data[i];
         if (!host_is_loop(h->kind)) continue;
         mark_block(a, h->loop->body);
-        bool last_is_known = h->kind == H_BACK || (h->kind == H_LOOP && h->loop->stop == NONE && !h->loop->together);
+        bool last_is_known =
+            h->kind == H_BACK || (h->kind == H_LOOP && h->loop->stop == NONE && !h->loop->together);
         if (last_is_known) mark_loop(a, h->loop);
     }
 }

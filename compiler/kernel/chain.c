@@ -13,7 +13,8 @@ enum {
     MOST_MEMBERS = 8,
     FAR = 64,           /* instructions among which members are looked for */
     MOST_CHANNELS = 32, /* of a field between: the code of the pointwise launches is as long */
-    MOST_MADE = 3,      /* channels of what the transposed convolution makes: it is summed by tiles of rows */
+    /* channels of what the transposed convolution makes: it is summed by tiles of rows */
+    MOST_MADE = 3,
 };
 
 typedef struct {
@@ -26,13 +27,14 @@ typedef struct {
 /* ---- what may be a member ---------------------------------------------------------------------- */
 
 bool conv_by_rows(const Conv *c) {
-    bool plain = c->rank >= 2 && c->stride[0] == 1 && c->stride[1] == 1 && c->dilation[0] == 1 && c->dilation[1] == 1;
+    bool plain = c->rank >= 2 && c->stride[0] == 1 && c->stride[1] == 1 && c->dilation[0] == 1 &&
+                 c->dilation[1] == 1;
     return plain && c->size[1] >= 2 && c->size[1] <= 7 && c->size[0] <= 9;
 }
 
 static bool plain_conv(const Conv *c) {
-    return c->rank == 2 && c->groups == 1 && c->stride[0] == 1 && c->stride[1] == 1 && c->dilation[0] == 1 &&
-           c->dilation[1] == 1 && c->out <= MOST_CHANNELS;
+    return c->rank == 2 && c->groups == 1 && c->stride[0] == 1 && c->stride[1] == 1 &&
+           c->dilation[0] == 1 && c->dilation[1] == 1 && c->out <= MOST_CHANNELS;
 }
 
 static bool is_conv(const Plan *plan, const HInstr *h, ConvForm form) {
@@ -46,12 +48,16 @@ static bool pointwise(const Kernel *k) {
     if (k->rank != 2) return false;
     for (KNode n = 1; n < k->nodes.len; n++) {
         KKind kind = k->nodes.data[n].kind;
-        if (kind != K_NUMBER && kind != K_SCALAR && kind != K_LOAD && kind != K_ENTRY && kind != K_OP) return false;
+        if (kind != K_NUMBER && kind != K_SCALAR && kind != K_LOAD && kind != K_ENTRY &&
+            kind != K_OP)
+            return false;
     }
     return true;
 }
 
-static const Kernel *kernel_of(const Plan *plan, const HInstr *h) { return plan->kernels.data[h->index]; }
+static const Kernel *kernel_of(const Plan *plan, const HInstr *h) {
+    return plan->kernels.data[h->index];
+}
 
 /* Fields that a member makes for the others. */
 static uint32_t makes(const Plan *plan, const HInstr *h) {
@@ -59,7 +65,9 @@ static uint32_t makes(const Plan *plan, const HInstr *h) {
     return h->detail == CONV_FORWARD;
 }
 
-static HReg made(const HInstr *h, uint32_t i) { return h->kind == H_LAUNCH ? h->outputs[i] : h->dst; }
+static HReg made(const HInstr *h, uint32_t i) {
+    return h->kind == H_LAUNCH ? h->outputs[i] : h->dst;
+}
 
 /* Is the register a field between: made by a member for the others? */
 static bool between(const Chain *c, HReg reg) {
@@ -140,7 +148,8 @@ static Needs needs_of(const Chain *c, const HInstr *h) { return needs_but(c, h, 
 static bool padded_for(const Chain *c, const HInstr *h) {
     for (uint32_t m = 0; m < c->count; m++) {
         const HInstr *f = c->member[m];
-        if (is_conv(c->plan, f, CONV_FORWARD) && f->index == h->index && f->args[0] == h->args[0]) return true;
+        if (is_conv(c->plan, f, CONV_FORWARD) && f->index == h->index && f->args[0] == h->args[0])
+            return true;
     }
     return false;
 }
@@ -159,7 +168,8 @@ static bool launch_joins(const Chain *c, const HInstr *h) {
     for (uint32_t i = 0; i < k->fields.len; i++)
         if (between(c, h->fields[i]) && k->fields.data[i].grid != 0) return false;
     for (uint32_t m = 0; m < c->count; m++) /* partial results of a grid share their place */
-        if (k->reductions.len && c->member[m]->kind == H_LAUNCH && kernel_of(c->plan, c->member[m])->reductions.len)
+        if (k->reductions.len && c->member[m]->kind == H_LAUNCH &&
+            kernel_of(c->plan, c->member[m])->reductions.len)
             return false;
     return true;
 }
@@ -185,7 +195,8 @@ static bool whole(const Chain *c) {
     for (uint32_t m = 0; m < c->count; m++)
         for (uint32_t i = 0; i < makes(c->plan, c->member[m]); i++) {
             HReg reg = made(c->member[m], i);
-            if (c->f->regs.data[reg].type.channels > MOST_CHANNELS || !read_inside(c, reg)) return false;
+            if (c->f->regs.data[reg].type.channels > MOST_CHANNELS || !read_inside(c, reg))
+                return false;
         }
     return true;
 }
@@ -193,7 +204,8 @@ static bool whole(const Chain *c) {
 /* May it be the last of the chain: a launch that alone reads what the transposed convolution makes? */
 static bool ends(const Chain *c, const HInstr *h) {
     const HInstr *t = transposed(c);
-    if (h->kind != H_LAUNCH || !t || c->count == MOST_MEMBERS || h->grids[0] != t->grids[0]) return false;
+    if (h->kind != H_LAUNCH || !t || c->count == MOST_MEMBERS || h->grids[0] != t->grids[0])
+        return false;
     const Kernel *k = kernel_of(c->plan, h);
     if (!pointwise(k) || k->reductions.len || !look_at(c, h, t->dst).reads) return false;
     for (uint32_t i = 0; i < k->fields.len; i++)
@@ -211,21 +223,27 @@ typedef enum { RANK_FORWARD, RANK_LAUNCH, RANK_TRANSPOSED, RANK_WEIGHTS, RANK_EN
 
 static Rank rank_of(const Chain *c, const HInstr *h) {
     if (h->kind == H_LAUNCH) return look_at(c, h, summed(c)).reads ? RANK_END : RANK_LAUNCH;
-    return h->detail == CONV_FORWARD ? RANK_FORWARD : h->detail == CONV_TRANSPOSED ? RANK_TRANSPOSED : RANK_WEIGHTS;
+    return h->detail == CONV_FORWARD      ? RANK_FORWARD
+           : h->detail == CONV_TRANSPOSED ? RANK_TRANSPOSED
+                                          : RANK_WEIGHTS;
 }
 
 static bool in_rows(const HFunc *f, HReg reg) { return f->regs.data[reg].place == PLACE_ROWS; }
 
 bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t left) {
     if (first->chain == 0) return true;
-    if (first->chain > left || first->chain >= MOST_MEMBERS || !is_conv(plan, first, CONV_FORWARD)) return false;
+    if (first->chain > left || first->chain >= MOST_MEMBERS || !is_conv(plan, first, CONV_FORWARD))
+        return false;
     Chain c = {.plan = plan, .f = f, .member = {first}, .count = 1};
     bool end = false;
     for (uint32_t m = 1; m <= first->chain; m++) {
-        if (first[m].chain + m != first->chain || (first[m].kind != H_LAUNCH && first[m].kind != H_CONV)) return false;
+        if (first[m].chain + m != first->chain ||
+            (first[m].kind != H_LAUNCH && first[m].kind != H_CONV))
+            return false;
         end = m == first->chain && ends(&c, &first[m]);
         if (end) break;
-        if (!joins(&c, &first[m]) || rank_of(&c, &first[m]) < rank_of(&c, &first[m - 1])) return false;
+        if (!joins(&c, &first[m]) || rank_of(&c, &first[m]) < rank_of(&c, &first[m - 1]))
+            return false;
         c.member[c.count++] = &first[m];
     }
     for (uint32_t m = 0; m < c.count; m++)
@@ -238,9 +256,9 @@ bool chain_holds(const Plan *plan, const HFunc *f, const HInstr *first, uint32_t
 
 /* May it be done earlier, or later, than it stands? Effects only later, and in their order. */
 static bool may_move(const HInstr *h) {
-    return h->kind == H_CONSTANT || h->kind == H_INPUT || h->kind == H_OP || h->kind == H_CELLS || h->kind == H_FRAME ||
-           h->kind == H_FRAMES || h->kind == H_ENTRY || h->kind == H_ROW || h->kind == H_LAUNCH || h->kind == H_CONV ||
-           h->kind == H_SCATTER || h->kind == H_EFFECT;
+    return h->kind == H_CONSTANT || h->kind == H_INPUT || h->kind == H_OP || h->kind == H_CELLS ||
+           h->kind == H_FRAME || h->kind == H_FRAMES || h->kind == H_ENTRY || h->kind == H_ROW ||
+           h->kind == H_LAUNCH || h->kind == H_CONV || h->kind == H_SCATTER || h->kind == H_EFFECT;
 }
 
 typedef enum { BEFORE, MEMBER, AFTER } Part;
@@ -262,7 +280,9 @@ static bool needs(const Chain *c, const HInstr *h) {
 static void bring_convolutions(Search *s, uint32_t launch) {
     for (uint32_t k = 1; k < launch && s->chain.count < MOST_MEMBERS; k++) {
         const HInstr *h = &s->block->code.data[s->first + k];
-        if (s->part[k] != BEFORE || !is_conv(s->chain.plan, h, CONV_FORWARD) || !joins(&s->chain, h)) continue;
+        if (s->part[k] != BEFORE || !is_conv(s->chain.plan, h, CONV_FORWARD) ||
+            !joins(&s->chain, h))
+            continue;
         if (!look_at(&s->chain, &s->block->code.data[s->first + launch], h->dst).reads) continue;
         s->part[k] = MEMBER;
         s->chain.member[s->chain.count++] = h;
@@ -278,7 +298,8 @@ static bool find_members(Search *s) {
     s->part[0] = MEMBER;
     for (uint32_t k = 1; k < left && k < FAR; k++) {
         const HInstr *h = &code[k];
-        if (host_is_loop(h->kind) || !may_move(h) || host_in_chain(s->block, s->first + k)) return false;
+        if (host_is_loop(h->kind) || !may_move(h) || host_in_chain(s->block, s->first + k))
+            return false;
         bool late = h->kind == H_EFFECT || (s->after.count && needs(&s->after, h));
         s->part[k] = BEFORE;
         if (!late && !needs(&s->chain, h)) {
@@ -333,7 +354,8 @@ static void move_together(HBlock *block, const Search *s) {
     for (uint32_t k = 0; k < s->end; k++)
         if (s->part[k] == BEFORE) *to++ = old[k];
     uint32_t left = s->chain.count;
-    for (uint32_t m = 0; m < s->chain.count; m++) moved.member[m] = old + (s->chain.member[m] - code);
+    for (uint32_t m = 0; m < s->chain.count; m++)
+        moved.member[m] = old + (s->chain.member[m] - code);
     for (Rank rank = 0; rank < RANKS; rank++)
         for (uint32_t k = 0; k < s->end; k++) {
             if (s->part[k] != MEMBER || rank_of(&moved, &old[k]) != rank) continue;
@@ -349,7 +371,10 @@ static void chain_block(Plan *plan, HFunc *f, HBlock *block) {
         HInstr *h = &block->code.data[i];
         if (host_is_loop(h->kind)) chain_block(plan, f, h->loop->body);
         if (!is_conv(plan, h, CONV_FORWARD) || host_in_chain(block, i)) continue;
-        Search s = {.chain = {.plan = plan, .f = f}, .after = {.plan = plan, .f = f}, .block = block, .first = i};
+        Search s = {.chain = {.plan = plan, .f = f},
+                    .after = {.plan = plan, .f = f},
+                    .block = block,
+                    .first = i};
         if (!find_members(&s)) continue;
         for (uint32_t m = 0; m < s.chain.count; m++)
             for (uint32_t k = 0; k < makes(plan, s.chain.member[m]); k++)
@@ -360,5 +385,6 @@ static void chain_block(Plan *plan, HFunc *f, HBlock *block) {
 }
 
 void plan_chains(Plan *plan) {
-    for (uint32_t i = 0; i < plan->funcs.len; i++) chain_block(plan, plan->funcs.data[i], &plan->funcs.data[i]->body);
+    for (uint32_t i = 0; i < plan->funcs.len; i++)
+        chain_block(plan, plan->funcs.data[i], &plan->funcs.data[i]->body);
 }

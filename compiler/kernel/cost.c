@@ -63,12 +63,16 @@ static double launch_moved(const HFunc *f, const Kernel *k, const HInstr *h) {
     return numbers < 0 ? 0 : numbers;
 }
 
-static double type_bytes(const Costs *c, Type t) { return t.kind == TYPE_STACK ? 0 : cells(c, t.grid) * t.channels * c->size; }
+static double type_bytes(const Costs *c, Type t) {
+    return t.kind == TYPE_STACK ? 0 : cells(c, t.grid) * t.channels * c->size;
+}
 
 /* Of one run. */
 static PlanAmount amount(const Costs *c, const HFunc *f, const HInstr *h) {
     PlanAmount a = {0, 0};
-    double result = h->dst == NONE || f->regs.data[h->dst].type.kind != TYPE_FIELD ? 0 : type_bytes(c, f->regs.data[h->dst].type);
+    double result = h->dst == NONE || f->regs.data[h->dst].type.kind != TYPE_FIELD
+                        ? 0
+                        : type_bytes(c, f->regs.data[h->dst].type);
     if (h->kind == H_LAUNCH) {
         const Kernel *k = c->plan->kernels.data[h->index];
         double n = cells(c, h->grids[0]);
@@ -77,7 +81,8 @@ static PlanAmount amount(const Costs *c, const HFunc *f, const HInstr *h) {
         a = (PlanAmount){conv_flops(c, h), conv_moved(c, f, h)};
     } else if (h->kind == H_TRIDIAG) {
         a = (PlanAmount){result / c->size * op_info(OP_TRIDIAG)->cost, result};
-        for (uint32_t k = 0; k < h->args_count; k++) a.bytes += type_bytes(c, f->regs.data[h->args[k]].type);
+        for (uint32_t k = 0; k < h->args_count; k++)
+            a.bytes += type_bytes(c, f->regs.data[h->args[k]].type);
     } else if (h->kind == H_RANDOM) {
         a.bytes = result;
     } else if (h->kind == H_BATCH) {
@@ -158,7 +163,8 @@ static void note_stage(Together *t, uint32_t s, uint32_t step) {
         }
     }
     for (uint32_t o = 0; o < k->written.len && inside; o++) {
-        TogetherField made = {field_name(t, h->outputs[o], step), n * k->written.data[o], !t->l && !(h->own >> o & 1)};
+        TogetherField made = {field_name(t, h->outputs[o], step), n * k->written.data[o],
+                              !t->l && !(h->own >> o & 1)};
         vec_push(&t->fields, made);
     }
 }
@@ -192,7 +198,8 @@ static double bytes_together(Together *t) {
         if (last) last->wanted = true;
     }
     double bytes = t->read;
-    for (uint32_t i = 0; i < t->fields.len; i++) bytes += t->fields.data[i].wanted ? t->fields.data[i].bytes : 0;
+    for (uint32_t i = 0; i < t->fields.len; i++)
+        bytes += t->fields.data[i].wanted ? t->fields.data[i].bytes : 0;
     mem_free(t->state);
     vec_free(&t->fields);
     return bytes;
@@ -223,7 +230,8 @@ static double saved_by_loop(const Costs *c, const HFunc *f, const HInstr *h, dou
     const HLoop *l = h->loop;
     double stride = l->collected ? c->plan->constants.data[l->stride_constant] : steps;
     if (stride >= steps) return saved_by_steps(c, f, h, steps);
-    return floor(steps / stride) * saved_by_steps(c, f, h, stride) + saved_by_steps(c, f, h, fmod(steps, stride));
+    return floor(steps / stride) * saved_by_steps(c, f, h, stride) +
+           saved_by_steps(c, f, h, fmod(steps, stride));
 }
 
 /* Scratch of a convolution, for tiles and vectors of any machine: what is read, padded, if it is not a chain that does; what
@@ -242,12 +250,15 @@ static double conv_bytes(const Costs *c, const HInstr *h, bool chained) {
         made *= (form == CONV_TRANSPOSED ? all : extent(c, h->grids[1], a) + room) *
                 p.axis[a].made_split;
     }
-    double weights = (double)conv_weights(conv), bytes = ((chained ? 0 : padded) + 2 * CONV_TILE) * c->size;
-    bool square = conv->rank == 2 && conv->size[0] == 3 && conv->size[1] == 3; /* emit_conv_winograd.c: points, a row more */
+    double weights = (double)conv_weights(conv),
+           bytes = ((chained ? 0 : padded) + 2 * CONV_TILE) * c->size;
+    /* emit_conv_winograd.c: points, a row more */
+    bool square = conv->rank == 2 && conv->size[0] == 3 && conv->size[1] == 3;
     if (square && form != CONV_WEIGHTS)
         bytes += (16.0 * conv->in * conv->out + p.in * (extent(c, h->grids[0], 0) + 16)) * c->size;
     if (form == CONV_WEIGHTS) {
-        double chunks = 1 + ceil(2 * v * c->size / CONV_CHUNK), each = square ? 16.0 / 9 * weights : weights;
+        double chunks = 1 + ceil(2 * v * c->size / CONV_CHUNK),
+               each = square ? 16.0 / 9 * weights : weights;
         return bytes + (made + each * chunks) * c->size;
     }
     double fold = !p.folds ? 0 : p.made_phases > 1 ? 2 * made : made;
@@ -257,11 +268,13 @@ static double conv_bytes(const Costs *c, const HInstr *h, bool chained) {
 
 /* Numbers of the rows of a chain, and of sums of gradients, for tiles of so many rows and rows of so many channels apart
  * (emit_conv.c, take_turns; emit_chain.c). */
-static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, double rows, double channel, double tile,
-                         double lanes) {
-    double beyond = (double)last->size[1] - 1, row = channel * last->out, one = 0, rings = 1, sums = 0;
+static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, double rows,
+                         double channel, double tile, double lanes) {
+    double beyond = (double)last->size[1] - 1, row = channel * last->out, one = 0, rings = 1,
+           sums = 0;
     double tiles = floor(floor(CHAIN_BYTES / (row * c->size)) / (2 * tile));
-    double turn = tile * fmax(1, fmin(tiles, CHAIN_TILES)), ring = turn + turn * ceil(beyond / turn);
+    double turn = tile * fmax(1, fmin(tiles, CHAIN_TILES)),
+           ring = turn + turn * ceil(beyond / turn);
     double block = turn * ceil(CHAIN_ROWS / turn), units = ceil(rows / block);
     for (uint32_t m = 0; m <= first->chain; m++) {
         const HInstr *h = &first[m];
@@ -269,11 +282,14 @@ static double chain_rows(const Costs *c, const HInstr *first, const Conv *last, 
         if (conv && h->detail == CONV_FORWARD) {
             double wide = extent(c, h->grids[0], 0) + (double)conv->size[0] - 1;
             one += conv->out * CHAIN_PART * lanes;
-            one += (block + (double)(last->size[1] + conv->size[1])) * ceil(wide / lanes) * lanes * conv->in;
+            one += (block + (double)(last->size[1] + conv->size[1])) * ceil(wide / lanes) * lanes *
+                   conv->in;
         }
-        if (m == first->chain && !conv) one += turn * channel * last->in; /* turns of what the launch reads */
+        /* turns of what the launch reads */
+        if (m == first->chain && !conv) one += turn * channel * last->in;
         if (!conv || h->detail != CONV_WEIGHTS) continue;
-        double cells_apart = fmax(1, fmin(turn, floor(CONV_CHUNK / c->size / fmax(1, extent(c, h->grids[1], 0)))));
+        double cells_apart =
+            fmax(1, fmin(turn, floor(CONV_CHUNK / c->size / fmax(1, extent(c, h->grids[1], 0)))));
         sums += ceil(rows / turn) * ceil(turn / cells_apart) * (double)conv_weights(conv);
         rings++;
     }
@@ -301,7 +317,11 @@ static double chain_bytes(const Costs *c, const HInstr *first) {
             most = fmax(most, chain_rows(c, first, conv, all[1], channel, tile, lanes));
             most = fmax(most, chain_rows(c, first, conv, all[1], channel + lanes, tile, lanes));
         }
-    return bytes + (most + CONV_TILE * (first->chain + 1.0) + all[0] * all[1] * p.out + 8 * weights + 4 * CONV_TILE) * c->size + 16 * (weights + 64);
+    return bytes +
+           (most + CONV_TILE * (first->chain + 1.0) + all[0] * all[1] * p.out + 8 * weights +
+            4 * CONV_TILE) *
+               c->size +
+           16 * (weights + 64);
 }
 
 static double slot_bytes(const Costs *c, double bytes) {
@@ -339,7 +359,8 @@ static void walk_loop(Costs *c, const HFunc *f, const HInstr *h, double times) {
     }
     c->together = outer || (h->kind == H_LOOP && l->together);
     walk(c, f, l->body, times * steps);
-    if (h->kind == H_LOOP && l->together && !outer) c->cost.together -= times * saved_by_loop(c, f, h, steps);
+    if (h->kind == H_LOOP && l->together && !outer)
+        c->cost.together -= times * saved_by_loop(c, f, h, steps);
     c->together = outer;
 }
 
@@ -367,7 +388,8 @@ static void walk(Costs *c, const HFunc *f, const HBlock *block, double times) {
             c->cost.together += times * a.bytes;
             c->cost.launches++;
         }
-        if (h->relay && !joined && !c->together) c->cost.together -= times * saved_bytes(c, f, h, 1);
+        if (h->relay && !joined && !c->together)
+            c->cost.together -= times * saved_bytes(c, f, h, 1);
         joined = joined ? joined - 1 : h->relay;
     }
 }
@@ -419,7 +441,8 @@ static double most_scratch(const Costs *c, const HFunc *f, const HBlock *block) 
             most = fmax(most, slot_bytes(c, conv_bytes(c, h, false)));
         if (h->kind == H_CONV && h->chain) most = fmax(most, slot_bytes(c, chain_bytes(c, h)));
         if (h->kind == H_TRIDIAG)
-            most = fmax(most, slot_bytes(c, tridiag_bytes(c, h, f->regs.data[h->dst].type.channels)));
+            most =
+                fmax(most, slot_bytes(c, tridiag_bytes(c, h, f->regs.data[h->dst].type.channels)));
         if (host_is_loop(h->kind)) most = fmax(most, most_scratch(c, f, h->loop->body));
     }
     return most;
@@ -452,7 +475,8 @@ static void smallest(Costs *c) {
 
 /* Is the size known before the program runs? */
 static bool fixed_grid(const Costs *c, GridId g) {
-    for (int hops = 0; g != GRID_NONE && hops < 64; hops++) { /* to the one that the others are made of */
+    /* to the one that the others are made of */
+    for (int hops = 0; g != GRID_NONE && hops < 64; hops++) {
         const Grid *grid = &c->module->grids.data[g];
         bool fixed = true;
         for (uint32_t a = 0; a < grid->rank; a++) fixed = fixed && grid->extent[a] >= 0;
@@ -477,18 +501,23 @@ static void print_tape(const Costs *c, uint32_t number, const HLoop *l, Text *ou
         if (t.kind == TYPE_SCALAR)
             text_printf(out, "%s a number", i ? "," : "");
         else
-            text_printf(out, "%s %u channel%s on grid %u", i ? "," : "", t.channels, t.channels == 1 ? "" : "s", t.grid);
+            text_printf(out, "%s %u channel%s on grid %u", i ? "," : "", t.channels,
+                        t.channels == 1 ? "" : "s", t.grid);
     }
     double per = kept_bytes(c, f, l), steps = trips(c, l);
     if (l->kept && known) text_printf(out, ", %.0f bytes a step", per);
     if (l->kept && l->stop != NONE)
-        text_puts(out, ", of every step, and where there is no more room of every second, fourth, …");
+        text_puts(out,
+                  ", of every step, and where there is no more room of every second, fourth, …");
     else if (l->kept && l->count != NONE)
         text_puts(out, "; how many steps there are shows when it runs");
     else if (l->kept && known) {
         double slots = kept_slots(c, f, l, steps);
-        text_printf(out, "; of %.0f steps there is room for %.0f in %.3g MiB, and %lld steps are done again", steps, slots,
-                    slots * per / 1048576, (long long)checkpoint_again((int64_t)steps, (int64_t)slots));
+        text_printf(
+            out,
+            "; of %.0f steps there is room for %.0f in %.3g MiB, and %lld steps are done again",
+            steps, slots, slots * per / 1048576,
+            (long long)checkpoint_again((int64_t)steps, (int64_t)slots));
     }
     text_puts(out, "\n");
 }
@@ -510,7 +539,8 @@ static Costs costs_of(const Plan *plan, const Module *module, int64_t memory) {
 
 void plan_print_tapes(const Plan *plan, const Module *module, int64_t memory, Text *out) {
     Costs c = costs_of(plan, module, memory);
-    for (uint32_t i = 0; i < plan->funcs.len; i++) print_tapes(&c, i, &plan->funcs.data[i]->body, out);
+    for (uint32_t i = 0; i < plan->funcs.len; i++)
+        print_tapes(&c, i, &plan->funcs.data[i]->body, out);
 }
 
 PlanCost plan_cost(const Plan *plan, const Module *module) {
@@ -524,9 +554,12 @@ PlanCost plan_cost(const Plan *plan, const Module *module) {
     return c.cost;
 }
 
-static const HFunc *function_at(const Plan *plan, uint32_t place) { return plan->funcs.data[plan->place[place].func]; }
+static const HFunc *function_at(const Plan *plan, uint32_t place) {
+    return plan->funcs.data[plan->place[place].func];
+}
 
-PlanAmount plan_amount(const Plan *plan, const Module *module, const PdnGrid *grids, uint32_t place) {
+PlanAmount plan_amount(const Plan *plan, const Module *module, const PdnGrid *grids,
+                       uint32_t place) {
     Costs c = {.plan = plan, .module = module, .grids = grids, .size = plan->f64 ? 8 : 4};
     const HInstr *h = plan->place[place].instr;
     PlanAmount all = amount(&c, function_at(plan, place), h);
@@ -537,8 +570,8 @@ PlanAmount plan_amount(const Plan *plan, const Module *module, const PdnGrid *gr
     return all;
 }
 
-PlanAmount plan_amount_together(const Plan *plan, const Module *module, const PdnGrid *grids, uint32_t place,
-                                uint32_t first, uint32_t end) {
+PlanAmount plan_amount_together(const Plan *plan, const Module *module, const PdnGrid *grids,
+                                uint32_t place, uint32_t first, uint32_t end) {
     Costs c = {.plan = plan, .module = module, .grids = grids, .size = plan->f64 ? 8 : 4};
     const HFunc *f = function_at(plan, place);
     Together t = together_at(&c, f, plan->place[place].instr);

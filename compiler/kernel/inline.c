@@ -25,8 +25,9 @@ static uint32_t few_steps(Planner *p, FuncId id, Node n) {
     if (graph_node(f, n)->op != OP_LOOP) return 0;
     const Loop *loop = &p->module->loops.data[graph_node(f, n)->index];
     double count;
-    if (!graph_is_const(f, graph_operand(f, n, 0), &count) || !(count >= 1 && count <= UNROLL_STEPS) ||
-        count != (uint32_t)count || loop->has_stop || loop->collected || !is_small(p, loop->body) ||
+    if (!graph_is_const(f, graph_operand(f, n, 0), &count) ||
+        !(count >= 1 && count <= UNROLL_STEPS) || count != (uint32_t)count || loop->has_stop ||
+        loop->collected || !is_small(p, loop->body) ||
         graph_get(p->module, planner_flat(p, loop->body))->nodes.len * count > INLINE_NODES)
         return 0;
     f = graph_get(p->module, id);
@@ -51,13 +52,16 @@ static void unroll(Planner *p, FuncId id, Node n, uint32_t steps, FuncId to, Map
     NodeData d = *graph_node(graph_get(m, id), n);
     const Loop loop = m->loops.data[d.index];
     FuncId body = planner_flat(p, loop.body);
-    Node *operand = ARENA_ARRAY(p->arena, Node, d.count), *next = ARENA_ARRAY(p->arena, Node, loop.states + 1);
+    Node *operand = ARENA_ARRAY(p->arena, Node, d.count),
+         *next = ARENA_ARRAY(p->arena, Node, loop.states + 1);
     for (uint32_t i = 1; i < d.count; i++)
         operand[i] = graph_copy(m, id, graph_operand(graph_get(m, id), n, i), to, known);
     for (uint32_t t = 0; t < steps; t++) {
         Map inner = {0};
-        map_set(&inner, graph_get(m, body)->params.data[0], graph_const(m, to, (double)(loop.start + t)));
-        for (uint32_t i = 1; i < d.count; i++) map_set(&inner, graph_get(m, body)->params.data[i], operand[i]);
+        map_set(&inner, graph_get(m, body)->params.data[0],
+                graph_const(m, to, (double)(loop.start + t)));
+        for (uint32_t i = 1; i < d.count; i++)
+            map_set(&inner, graph_get(m, body)->params.data[i], operand[i]);
         for (uint32_t i = 0; i < loop.states; i++)
             next[i] = graph_copy(m, body, graph_get(m, body)->results.data[i], to, &inner);
         memcpy(operand + 1, next, sizeof *next * loop.states);
@@ -66,7 +70,8 @@ static void unroll(Planner *p, FuncId id, Node n, uint32_t steps, FuncId to, Map
     for (Node r = n + 1; r < graph_get(m, id)->nodes.len; r++) {
         const NodeData *result = graph_node(graph_get(m, id), r);
         if (result->op != OP_RESULT || graph_operand(graph_get(m, id), r, 0) != n) continue;
-        Node value = result->index < loop.states ? operand[1 + result->index] : graph_const(m, to, steps);
+        Node value =
+            result->index < loop.states ? operand[1 + result->index] : graph_const(m, to, steps);
         map_set(known, r, value);
     }
 }

@@ -19,9 +19,9 @@ uint32_t kernel_operands(const KNodeData *n) {
 
 /* ---- text ------------------------------------------------------------------------ */
 
-const char *const kernel_kinds[K_KINDS] = {"none",  "number", "scalar",  "load",  "restrict", "share",
-                                           "pool",  "first",  "prolong", "blend", "spike",    "entry",
-                                           "coord", "edge",   "shift",   "unshift", "op"};
+const char *const kernel_kinds[K_KINDS] = {
+    "none",  "number", "scalar", "load",  "restrict", "share", "pool",    "first", "prolong",
+    "blend", "spike",  "entry",  "coord", "edge",     "shift", "unshift", "op"};
 static const char *const side_names[] = {"periodic", "even", "odd", "slope", "ghost"};
 
 static void print_node(const KNodeData *n, KNode id, uint32_t rank, Text *out) {
@@ -270,8 +270,8 @@ KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uin
     return c.count;
 }
 
-KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap,
-                           uint32_t *places) {
+KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank,
+                           uint32_t cap, uint32_t *places) {
     Counter c = {.nodes = nodes, .rank = rank, .cap = cap, .places = places};
     for (uint32_t i = 0; i < count; i++) count_static(&c, roots[i], (int32_t[MAX_RANK]){0});
     map_free(&c.seen);
@@ -305,7 +305,9 @@ void kernel_measure(Kernel *k, Arena *arena) {
     vec_free(&roots);
 }
 
-uint32_t kernel_words_count(const Kernel *k) { return k->grids + k->fields.len + k->written.len + 6 + k->scalars; }
+uint32_t kernel_words_count(const Kernel *k) {
+    return k->grids + k->fields.len + k->written.len + 6 + k->scalars;
+}
 
 Kernel *kernel_copying(uint32_t rank, uint32_t channels, Arena *arena) {
     Kernel *k = ARENA_NEW(arena, Kernel);

@@ -177,14 +177,16 @@ static KNode stencil_channel(Block *b, const NodeData *d, const Stencil *s, uint
 /* ---- nodes -------------------------------------------------------------------------- */
 
 static KNode resampled(Block *b, const NodeData *d, Node u, uint32_t channel) {
-    static const KKind kinds[2][3] = {{K_RESTRICT, K_FIRST, K_SHARE}, {K_PROLONG, K_SPIKE, K_BLEND}};
+    static const KKind kinds[2][3] = {{K_RESTRICT, K_FIRST, K_SHARE},
+                                      {K_PROLONG, K_SPIKE, K_BLEND}};
     bool up = d->op == OP_PROLONG;
     KNodeData made;
     memset(&made, 0, sizeof made);
     made.kind = kinds[up][d->index];
     made.index = u;
     made.detail = channel;
-    const Grid *fine = &b->planner->module->grids.data[up ? d->type.grid : graph_node(b->f, u)->type.grid];
+    const Grid *fine =
+        &b->planner->module->grids.data[up ? d->type.grid : graph_node(b->f, u)->type.grid];
     for (uint32_t a = 0; a < fine->rank && kernel_shares(made.kind); a++)
         made.offset[a] = grid_shares(fine, a);
     return intern(b, &made);
@@ -270,7 +272,8 @@ static uint32_t *places_of(Block *b, Node n) {
     Type t = graph_node(b->f, n)->type;
     uint32_t *places = mem_alloc(sizeof *places * b->nodes.len);
     memset(places, 0, sizeof *places * b->nodes.len);
-    kernel_count_places(&b->nodes, b->value[n], t.channels, b->planner->module->grids.data[t.grid].rank, PAIR_CAP, places);
+    kernel_count_places(&b->nodes, b->value[n], t.channels,
+                        b->planner->module->grids.data[t.grid].rank, PAIR_CAP, places);
     return places;
 }
 
@@ -315,7 +318,8 @@ static void weigh_chain(Block *b, Node n) {
     for (uint32_t i = 0; i < b->wide.len; i++) {
         Node u = b->wide.data[i];
         uint32_t times = u < n && !b->stored[u] ? evaluations(b, places, u) : 0;
-        if (times > 1 && (times - 1) * count_node(b, u).flops > AGAIN_FLOPS && !awaits(b, u)) b->stored[u] = true;
+        if (times > 1 && (times - 1) * count_node(b, u).flops > AGAIN_FLOPS && !awaits(b, u))
+            b->stored[u] = true;
     }
     mem_free(places);
 }
@@ -336,7 +340,8 @@ static void lower_all(Block *b) {
                 note_wide(b, n);
                 weigh_stencil(b, n);
             }
-            if (b->wide.len && (d->op == OP_STENCIL || b->stored[n]) && !trivial(b, n)) weigh_chain(b, n);
+            if (b->wide.len && (d->op == OP_STENCIL || b->stored[n]) && !trivial(b, n))
+                weigh_chain(b, n);
             if (!b->stored[n] && !trivial(b, n)) {
                 KCount c = count_node(b, n);
                 b->stored[n] = c.flops > TOTAL_FLOPS || too_much(&c) ||
@@ -367,8 +372,8 @@ static void mark_needed(Block *b) {
         bool memory = d->op == OP_LOOP || d->op == OP_BACK || d->op == OP_CALL ||
                       d->op == OP_TASK || d->op == OP_SCATTER || d->op == OP_RESTRICT ||
                       d->op == OP_PROLONG || d->op == OP_BYCHANNEL || d->op == OP_ENTRY ||
-                      d->op == OP_MAXPOOL || d->op == OP_BATCHMEAN || d->op == OP_CHECKED || d->op == OP_CONVNORM ||
-                      d->op == OP_CONVNORMW || d->op == OP_TRIDIAG ||
+                      d->op == OP_MAXPOOL || d->op == OP_BATCHMEAN || d->op == OP_CHECKED ||
+                      d->op == OP_CONVNORM || d->op == OP_CONVNORMW || d->op == OP_TRIDIAG ||
                       op_info(d->op)->class == CLASS_BILINEAR;
         for (uint32_t i = 0; i < d->count; i++) {
             Node u = f->operands.data[d->first + i];

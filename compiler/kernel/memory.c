@@ -91,8 +91,7 @@ static HInstr *find_maker(HBlock *block, const Plan *plan, HReg reg) {
 /* Can the instruction write to a buffer of our choice? */
 static bool writes_anywhere(const HInstr *h) {
     return h->kind == H_LAUNCH || h->kind == H_RANDOM || h->kind == H_CALL || h->kind == H_ROW ||
-           h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM ||
-           h->kind == H_TRIDIAG;
+           h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM || h->kind == H_TRIDIAG;
 }
 
 static struct HPool *pool_of(HLoop *l, Type t, Arena *arena) {
@@ -115,7 +114,8 @@ bool host_may_stay(const HLoop *back, const HInstr *h) {
     const HInstr *first = back->body->code.len ? &back->body->code.data[0] : NULL;
     if (h->kind != H_LAUNCH || !first || first->kind != H_ADVANCE) return false;
     bool kept = false;
-    for (uint32_t s = 0; s < first->loop->states; s++) kept = kept || first->loop->result[s] == h->fields[0];
+    for (uint32_t s = 0; s < first->loop->states; s++)
+        kept = kept || first->loop->result[s] == h->fields[0];
     for (uint32_t s = 0; s < back->states; s++)
         for (uint32_t k = 0; k < back->states && back->next[s] == h->outputs[0]; k++)
             if (back->next[k] == back->param[s]) return false;
@@ -270,7 +270,8 @@ static void walk_block(Memory *m, HBlock *block) {
         for (uint32_t s = 0; s < l->collected; s++) see(m, l->stack[s], true);
         if (h->kind == H_LOOP && l->tape != NONE) m->taped[l->tape] = l;
         if (h->kind == H_BACK)
-            for (uint32_t s = 0; s < m->taped[l->tape]->states; s++) see(m, m->taped[l->tape]->init[s], false);
+            for (uint32_t s = 0; s < m->taped[l->tape]->states; s++)
+                see(m, m->taped[l->tape]->init[s], false);
     }
 }
 
@@ -333,15 +334,16 @@ static void assign_slots(HFunc *f, Items *items) {
  * buffer of the pool. */
 static bool joins_pool(const Memory *m, const HLoop *l, const struct HPool *p, HReg r) {
     const HRegData *d = &m->f->regs.data[r];
-    return d->place == PLACE_SLOT && d->type.grid == p->grid && d->type.channels == p->channels && l->tape == NONE &&
-           m->starts[r] == 1 && m->own[r] <= l->begin + 1;
+    return d->place == PLACE_SLOT && d->type.grid == p->grid && d->type.channels == p->channels &&
+           l->tape == NONE && m->starts[r] == 1 && m->own[r] <= l->begin + 1;
 }
 
 /* Buffers of the pool that are such fields stand last: they have their place. */
 static uint32_t join_pool(const Memory *m, HLoop *l, struct HPool *p) {
     uint32_t left = p->slots;
     for (uint32_t s = 0; l->init && s < l->states && left > 0; s++)
-        if (joins_pool(m, l, p, l->init[s])) p->slot[--left] = m->f->regs.data[l->init[s]].place_index;
+        if (joins_pool(m, l, p, l->init[s]))
+            p->slot[--left] = m->f->regs.data[l->init[s]].place_index;
     return left;
 }
 
@@ -374,8 +376,8 @@ static void want_slots(Memory *m, HBlock *block) {
         uint32_t count = k                   ? k->written.len
                          : h->kind == H_CALL ? h->dsts_count
                                              : h->kind == H_RANDOM || h->kind == H_ROW ||
-                                                   h->kind == H_BATCH || h->kind == H_CONV || h->kind == H_CONVNORM ||
-                                                   h->kind == H_TRIDIAG;
+                                                   h->kind == H_BATCH || h->kind == H_CONV ||
+                                                   h->kind == H_CONVNORM || h->kind == H_TRIDIAG;
         const HReg *made = k ? h->outputs : h->kind == H_CALL ? h->dsts : &h->dst;
         for (uint32_t o = 0; o < count; o++) {
             HRegData *r = &m->f->regs.data[made[o]];
@@ -399,7 +401,8 @@ static void mark_own(Memory *m, HBlock *block) {
         if (host_is_loop(h->kind)) mark_own(m, h->loop->body);
         for (uint32_t o = 0; h->relay && o < m->plan->kernels.data[h->index]->written.len; o++) {
             HReg r = h->outputs[o];
-            if (m->f->regs.data[r].place == PLACE_SLOT && m->last[r] == m->first[r]) h->own |= 1u << o;
+            if (m->f->regs.data[r].place == PLACE_SLOT && m->last[r] == m->first[r])
+                h->own |= 1u << o;
         }
     }
 }
@@ -430,7 +433,8 @@ static void place_function(Plan *plan, HFunc *f) {
     mark_own(&m, &f->body);
     assign_slots(f, &items);
     for (uint32_t i = 0; i < m.loops.len; i++)
-        for (uint32_t p = 0; p < m.loops.data[i]->pools; p++) (void)join_pool(&m, m.loops.data[i], &m.loops.data[i]->pool[p]);
+        for (uint32_t p = 0; p < m.loops.data[i]->pools; p++)
+            (void)join_pool(&m, m.loops.data[i], &m.loops.data[i]->pool[p]);
     vec_free(&items);
     vec_free(&m.loops);
     vec_free(&m.nest);

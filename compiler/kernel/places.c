@@ -147,7 +147,8 @@ static void put_conv(const Plan *plan, const HInstr *h, Text *out) {
     if (way && !h->chain) text_printf(out, ", by %s", plan_way_name(way));
     for (uint32_t m = 1; m <= h->chain; m++) {
         if (h[m].kind == H_LAUNCH) text_printf(out, ", kernel %u", h[m].index);
-        if (h[m].kind == H_CONV) text_printf(out, ", convolution %u%s", h[m].index, forms[h[m].detail]);
+        if (h[m].kind == H_CONV)
+            text_printf(out, ", convolution %u%s", h[m].index, forms[h[m].detail]);
     }
 }
 

@@ -32,11 +32,13 @@ const char *plan_verify(const Plan *plan, Arena *arena); /* NULL: sound */
 
 /* For `explain`, tests and the check before a run. */
 typedef struct {
-    uint32_t kernels;            /* distinct ones, after sharing */
-    uint32_t launches;           /* in the program's text, loops counted once */
-    double bytes, flops;         /* moved and done by one execution, for the given sizes */
-    double together; /* bytes, where all launches and steps that may run together do (relay.c); no more than `bytes` */
-    uint64_t workspace;          /* bytes of scratch; without the stacks that gradients are summed into */
+    uint32_t kernels;    /* distinct ones, after sharing */
+    uint32_t launches;   /* in the program's text, loops counted once */
+    double bytes, flops; /* moved and done by one execution, for the given sizes */
+    /* bytes, where all launches and steps that may run together do (relay.c); no more than `bytes` */
+    double together;
+    /* bytes of scratch; without the stacks that gradients are summed into */
+    uint64_t workspace;
     uint64_t smallest[MAX_RANK]; /* least extents that the stencils allow */
 } PlanCost;
 PlanCost plan_cost(const Plan *plan, const Module *module);
@@ -64,23 +66,24 @@ typedef enum {
     WORK_CONVOLUTION,
     WORK_TRIDIAGONAL,
     WORK_RANDOM,
-    WORK_NORM,   /* of a convolution */
-    WORK_MEAN,   /* over a batch */
-    WORK_LOOP,   /* what it does itself: copies of states for trajectories and gradients */
+    WORK_NORM, /* of a convolution */
+    WORK_MEAN, /* over a batch */
+    WORK_LOOP, /* what it does itself: copies of states for trajectories and gradients */
     WORK_EFFECT,
     WORK_TASK,
 } PlanWork;
 
 typedef struct {
     PlanWork work;
-    uint32_t number;   /* of the kernel, the convolution, the effect; a LoopId of the module */
-    uint32_t outer;    /* place of the loop around it; 0: none */
-    uint32_t together; /* launches, this and the next ones, that may run as one; of a loop, steps; 0: none */
-    GridId grid;       /* GRID_NONE: none */
-    uint32_t in, out;  /* channels that it reads and makes */
-    uint32_t form;     /* of a convolution */
-    bool chained;      /* it runs with those that follow */
-    Span span;         /* where what it makes was written, or nowhere */
+    uint32_t number; /* of the kernel, the convolution, the effect; a LoopId of the module */
+    uint32_t outer;  /* place of the loop around it; 0: none */
+    /* launches, this and the next ones, that may run as one; of a loop, steps; 0: none */
+    uint32_t together;
+    GridId grid;      /* GRID_NONE: none */
+    uint32_t in, out; /* channels that it reads and makes */
+    uint32_t form;    /* of a convolution */
+    bool chained;     /* it runs with those that follow */
+    Span span;        /* where what it makes was written, or nowhere */
 } PlanPlace;
 PlanPlace plan_place(const Plan *plan, uint32_t place);
 void plan_place_text(const Plan *plan, uint32_t place, Text *out); /* "kernel 3, 3×3 cells" */
@@ -93,10 +96,11 @@ typedef struct {
     double flops, bytes;
 } PlanAmount;
 /* What an instruction does and moves (a fused multiply-add is two flops, a division 8: the costs in ops.def) when it runs once, with those that always run together with it, on grids of these sizes (by Module.grids; NULL: as the module says). */
-PlanAmount plan_amount(const Plan *plan, const Module *module, const struct PdnGrid *grids, uint32_t place);
+PlanAmount plan_amount(const Plan *plan, const Module *module, const struct PdnGrid *grids,
+                       uint32_t place);
 /* The same of stages [first, end) of what runs together from `place` on: a field is read once, and none is written that only
  * they read. */
-PlanAmount plan_amount_together(const Plan *plan, const Module *module, const struct PdnGrid *grids, uint32_t place,
-                                uint32_t first, uint32_t end);
+PlanAmount plan_amount_together(const Plan *plan, const Module *module, const struct PdnGrid *grids,
+                                uint32_t place, uint32_t first, uint32_t end);
 
 #endif

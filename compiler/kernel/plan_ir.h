@@ -93,9 +93,10 @@ typedef struct {
     /* Computed by kernel_measure: */
     int32_t low[MAX_RANK], high[MAX_RANK]; /* cells nearer to a side than this are boundary cells */
     int64_t smallest[MAX_RANK];            /* least extents */
-    double flops;                          /* a cell, in additions: a division is several, a fused multiply-add one */
-    double fused;                          /* how many of these are such */
-    uint32_t loads;                        /* distinct (field, channel), a cell */
+    /* a cell, in additions: a division is several, a fused multiply-add one */
+    double flops;
+    double fused;   /* how many of these are such */
+    uint32_t loads; /* distinct (field, channel), a cell */
 } Kernel;
 
 /* ---- host program ------------------------------------------------------------ */
@@ -103,10 +104,12 @@ typedef struct {
 typedef uint32_t HReg;
 
 typedef enum {
-    PLACE_NONE,    /* a scalar */
-    PLACE_POINTER, /* known where it is made: inputs, parameters, states, frames, results of loops */
-    PLACE_SLOT,    /* slot `place_index` of the function */
-    PLACE_POOL, /* a buffer of the enclosing loop that no state points to; place_index counts them */
+    PLACE_NONE, /* a scalar */
+    /* known where it is made: inputs, parameters, states, frames, results of loops */
+    PLACE_POINTER,
+    PLACE_SLOT, /* slot `place_index` of the function */
+    /* a buffer of the enclosing loop that no state points to; place_index counts them */
+    PLACE_POOL,
     PLACE_RESULT, /* the caller's buffer for result `place_index` */
     PLACE_ROWS,   /* some rows of it, in the scratch of a chain (chain.c) */
 } HPlace;
@@ -123,25 +126,30 @@ typedef enum {
     H_OP,       /* dst = op(args) on scalars */
     H_CELLS,    /* dst = cells of grid `index` */
     H_LAUNCH,   /* kernel `index`; see fields below */
-    H_RANDOM, /* fills dst; index: draw, detail: 0 normal 1 uniform; args: steps of loops (pdn_stream) */
-    H_LOOP,   /* see HLoop */
-    H_CALL,   /* function `index`; args, dsts */
-    H_FRAME,  /* dst = frame args[1] of stack args[0] */
-    H_FRAMES, /* dst = length of stack args[0] */
-    H_EFFECT, /* effect `index` of args */
+    /* fills dst; index: draw, detail: 0 normal 1 uniform; args: steps of loops (pdn_stream) */
+    H_RANDOM,
+    H_LOOP,      /* see HLoop */
+    H_CALL,      /* function `index`; args, dsts */
+    H_FRAME,     /* dst = frame args[1] of stack args[0] */
+    H_FRAMES,    /* dst = length of stack args[0] */
+    H_EFFECT,    /* effect `index` of args */
     H_BACK,      /* a loop gone through backwards; see HLoop */
     H_ADVANCE,   /* in its body: the states before the step; see HLoop */
     H_ZEROSTACK, /* dst = zeros, as many frames as stack args[0] has */
     H_SCATTER,   /* adds args[2] to frame args[1] of stack args[0], in place; dst is that stack */
-    H_TASK,   /* the host does task `index`: dsts (NONE: not needed) are new values of args */
-    H_ROW,    /* dst = the row of the numbers args */
-    H_ENTRY,  /* dst = number `index` of row args[0] */
-    H_BATCH, /* dst = means over a batch of args[0]; index: the kernel that copies fields of its type */
-    H_CHECK, /* a solution whose residual args[0] is above args[1] after args[2] steps: `index` tells the host; detail 1: it stops */
+    H_TASK,      /* the host does task `index`: dsts (NONE: not needed) are new values of args */
+    H_ROW,       /* dst = the row of the numbers args */
+    H_ENTRY,     /* dst = number `index` of row args[0] */
+    /* dst = means over a batch of args[0]; index: the kernel that copies fields of its type */
+    H_BATCH,
+    /* a solution whose residual args[0] is above args[1] after args[2] steps: `index` tells the host; detail 1: it stops */
+    H_CHECK,
     /* dst = the norm of convolution `index` with weights args[0]; with args[1] its derivative, times that */
     H_CONVNORM,
-    H_TRIDIAG,  /* dst = solutions of tridiagonal systems along axis `index`, bits `detail`; args as the op's; grids: one */
-    H_CONV,     /* dst = form `detail` of convolution `index` of (args[0], args[1]); grids: u's and v's */
+    /* dst = solutions of tridiagonal systems along axis `index`, bits `detail`; args as the op's; grids: one */
+    H_TRIDIAG,
+    /* dst = form `detail` of convolution `index` of (args[0], args[1]); grids: u's and v's */
+    H_CONV,
 } HKind;
 #define H_KINDS (H_CONV + 1)
 
@@ -181,7 +189,8 @@ typedef struct {
      * with H_ADVANCE, a loop from the last kept state before the step to the step, which may keep
      * states again: `init` is NULL, all its states were kept, in that order. */
     uint32_t tape; /* NONE: no tape */
-    uint32_t kept; /* H_LOOP, H_ADVANCE: how many states are kept, their numbers, and as stack_kernel */
+    /* H_LOOP, H_ADVANCE: how many states are kept, their numbers, and as stack_kernel */
+    uint32_t kept;
     uint32_t *keep, *keep_kernel;
     uint32_t together;   /* relay.c: so many steps may be taken in one relay; 0: none */
     uint32_t begin, end; /* memory.c: positions */
@@ -204,13 +213,15 @@ typedef struct {
     uint32_t relay;   /* so many launches after it may run together with it, row by row */
     uint32_t own;     /* of such launches: which outputs (bits) only those launches read */
     uint32_t chain;   /* so many instructions after it run together with it (chain.c) */
-    bool ahead;       /* in a loop: only the next step reads what it makes, so the last one leaves it out (ahead.c) */
-    bool stays;       /* a copy of a kept state for the next step back: not made where that state stays so long (memory.c) */
+    /* in a loop: only the next step reads what it makes, so the last one leaves it out (ahead.c) */
+    bool ahead;
+    /* a copy of a kept state for the next step back: not made where that state stays so long (memory.c) */
+    bool stays;
     HLoop *loop;
     HReg *dsts; /* CALL */
     uint32_t dsts_count;
-    uint32_t place;   /* its number (places.c), from 1 */
-    Span span;        /* where what it makes was written, or nowhere; no part of the code */
+    uint32_t place; /* its number (places.c), from 1 */
+    Span span;      /* where what it makes was written, or nowhere; no part of the code */
 } HInstr;
 
 struct HBlock {
@@ -252,7 +263,7 @@ struct Plan {
     uint32_t *grid_rank;
     GridId *finer;
     VEC(Kernel *) kernels;
-    VEC(Conv) convs;     /* distinct; those that instructions name */
+    VEC(Conv) convs;    /* distinct; those that instructions name */
     VEC(ConvWays) ways; /* theirs */
     VEC(HFunc *) funcs; /* 0: main */
     VEC(double) constants;
@@ -261,7 +272,7 @@ struct Plan {
     struct HPlaced {
         const HInstr *instr;
         uint32_t func, loop; /* the host function; place of the loop around it, or 0 */
-    } * place; /* by HInstr.place */
+    } * place;               /* by HInstr.place */
 };
 
 /* ---- convolutions ------------------------------------------------------------ */
@@ -270,17 +281,19 @@ struct Plan {
  * an offset; cells q of what is made gather made[o](q) = sum w padded[i](q + offset). Where cells are halved,
  * an axis is split into its even and odd cells, so that all offsets are of whole cells. */
 typedef struct {
-    uint32_t groups, in, out; /* channels of a group, of what is read and of what is made; of u and v for WEIGHTS */
+    /* channels of a group, of what is read and of what is made; of u and v for WEIGHTS */
+    uint32_t groups, in, out;
     struct {
         uint32_t split;      /* of the padded array: 1, or 2: even cells, then odd ones */
         uint32_t made_split; /* of what is made, before it is folded */
         int64_t low;         /* cells of padding below the first cell, before splitting */
-        int64_t rest;        /* extent of the padded array: forward, WEIGHTS: (read + low + rest) / split, rounded
-                              * up; TRANSPOSED: made + low + rest */
-        int64_t ghost[2];    /* TRANSPOSED: ghosts that are made, and folded back */
+        /* extent of the padded array: forward, WEIGHTS: (read + low + rest) / split, rounded up;
+         * TRANSPOSED: made + low + rest */
+        int64_t rest;
+        int64_t ghost[2]; /* TRANSPOSED: ghosts that are made, and folded back */
     } axis[MAX_RANK];
-    bool folds;              /* TRANSPOSED: what is made goes through scratch */
-    uint32_t phases;         /* products of the splits */
+    bool folds;      /* TRANSPOSED: what is made goes through scratch */
+    uint32_t phases; /* products of the splits */
     uint32_t made_phases;
 } ConvPlan;
 extern const char *const conv_form_names[CONV_FORMS];
@@ -294,13 +307,15 @@ typedef struct {
 ConvTaps conv_taps(const Conv *conv, ConvForm form, uint32_t axis, uint32_t phase);
 
 enum {
-    CONV_TILE = 256,        /* numbers that a tile may read beyond the end: room for any target */
-    CONV_BLOCK = 1 << 19,   /* bytes of padded rows that are used while they are in the cache */
-    CONV_CHUNK = 1 << 13,   /* bytes of a channel whose products are summed before anything is rounded */
-    CHAIN_BYTES = 3 << 17,  /* of the padded rows of a chain that are there at a time */
-    CHAIN_TILES = 6,        /* tiles of rows that a turn takes, at most */
-    CHAIN_ROWS = 20,        /* that a unit of a chain makes, at least */
-    CHAIN_PART = 6,         /* vectors of a row that convolutions of a chain make before these go through the launches */
+    CONV_TILE = 256,      /* numbers that a tile may read beyond the end: room for any target */
+    CONV_BLOCK = 1 << 19, /* bytes of padded rows that are used while they are in the cache */
+    /* bytes of a channel whose products are summed before anything is rounded */
+    CONV_CHUNK = 1 << 13,
+    CHAIN_BYTES = 3 << 17, /* of the padded rows of a chain that are there at a time */
+    CHAIN_TILES = 6,       /* tiles of rows that a turn takes, at most */
+    CHAIN_ROWS = 20,       /* that a unit of a chain makes, at least */
+    /* vectors of a row that convolutions of a chain make before these go through the launches */
+    CHAIN_PART = 6,
 };
 
 /* ---- what the files of this folder offer each other -------------------------------- */
@@ -327,8 +342,8 @@ typedef struct {
 KCount kernel_count(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank,
                     uint32_t cap);
 /* The same without `chains`; places, by node: at how many offsets it is evaluated. */
-KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank, uint32_t cap,
-                           uint32_t *places);
+KCount kernel_count_places(const KNodes *nodes, const KNode *roots, uint32_t count, uint32_t rank,
+                           uint32_t cap, uint32_t *places);
 
 void plan_seal(Plan *plan);  /* moves growing arrays into the arena */
 void plan_trim(Plan *plan);  /* leaves out outputs that nothing reads */

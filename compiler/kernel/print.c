@@ -7,9 +7,9 @@ static const char *const places[] = {"none", "pointer", "slot", "pool", "result"
 static const char *const types[] = {"scalar", "field", "stack", "tuple"};
 
 const char *const host_words[H_KINDS] = {
-    "constant", "input", "op",     "cells",  "launch", "random",   "loop",
-    "call",     "frame", "frames", "effect", "back",   "advance",  "zerostack",
-    "scatter",  "task",  "row",    "entry",  "batch",  "check", "convnorm", "tridiag", "conv"};
+    "constant", "input",  "op",     "cells", "launch",   "random",    "loop",    "call",
+    "frame",    "frames", "effect", "back",  "advance",  "zerostack", "scatter", "task",
+    "row",      "entry",  "batch",  "check", "convnorm", "tridiag",   "conv"};
 
 static void put_type(Type t, Text *out) {
     text_printf(out, " %s", types[t.kind]);
@@ -130,7 +130,8 @@ static void put_conv(const Conv *c, const ConvWays *ways, Text *out) {
         text_printf(out, " axis %u %u %u %u %u", c->size[a], c->stride[a], c->dilation[a],
                     c->sides[a][0], c->sides[a][1]);
     for (uint32_t f = 0; f < CONV_FORMS; f++)
-        if (ways->of[f]) text_printf(out, " %s %s", conv_form_names[f], conv_way_names[ways->of[f]]);
+        if (ways->of[f])
+            text_printf(out, " %s %s", conv_form_names[f], conv_way_names[ways->of[f]]);
     text_puts(out, "\n");
 }
 
@@ -186,7 +187,8 @@ void plan_print_code(const Plan *plan, Text *out) {
     text_printf(out, "\nkernels %u\n", plan->kernels.len);
     for (uint32_t i = 0; i < plan->kernels.len; i++) kernel_print(plan->kernels.data[i], i, out);
     text_printf(out, "convs %u\n", plan->convs.len);
-    for (uint32_t i = 0; i < plan->convs.len; i++) put_conv(&plan->convs.data[i], &plan->ways.data[i], out);
+    for (uint32_t i = 0; i < plan->convs.len; i++)
+        put_conv(&plan->convs.data[i], &plan->ways.data[i], out);
     text_printf(out, "funcs %u\n", plan->funcs.len);
     for (uint32_t i = 0; i < plan->funcs.len; i++) put_func(plan, i, out);
 }

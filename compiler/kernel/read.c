@@ -236,7 +236,9 @@ static uint32_t *counted(Reader *r, const char *word, uint32_t *n, uint32_t (*on
 
 static HReg *regs(Reader *r, const char *word, uint32_t *n) { return counted(r, word, n, reg); }
 
-static uint32_t *numbers(Reader *r, const char *word, uint32_t *n) { return counted(r, word, n, number); }
+static uint32_t *numbers(Reader *r, const char *word, uint32_t *n) {
+    return counted(r, word, n, number);
+}
 
 static void same(Reader *r, uint32_t a, uint32_t b) {
     if (a != b) fail(r, "lists of other lengths before this");
@@ -403,7 +405,8 @@ static void read_ways(Reader *r) {
         if (!peek(r, conv_form_names[f])) continue;
         next(r);
         next(r);
-        ways.of[f] = (uint8_t)one_of(r, conv_way_names, CONV_WAYS, "a way to tile a convolution expected");
+        ways.of[f] =
+            (uint8_t)one_of(r, conv_way_names, CONV_WAYS, "a way to tile a convolution expected");
     }
     vec_push(&r->plan->ways, ways);
 }

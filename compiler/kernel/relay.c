@@ -40,7 +40,9 @@ static bool reads_finer_cells_only(const Kernel *k, uint32_t field) {
     for (KNode n = 1; n < k->nodes.len; n++) {
         const KNodeData *d = &k->nodes.data[n];
         if (d->index != field) continue;
-        if (d->kind == K_PROLONG || d->kind == K_SPIKE || d->kind == K_ENTRY || kernel_shares(d->kind)) return false;
+        if (d->kind == K_PROLONG || d->kind == K_SPIKE || d->kind == K_ENTRY ||
+            kernel_shares(d->kind))
+            return false;
     }
     return true;
 }
@@ -68,7 +70,9 @@ static bool is_read(const Relay *r, HReg reg) {
 /* Partial results of a grid's launches share their place. */
 static bool reduces_already(const Relay *r, GridId grid) {
     for (uint32_t s = 0; s < r->stages; s++)
-        if (r->stage[s].grids[0] == grid && r->plan->kernels.data[r->stage[s].index]->reductions.len) return true;
+        if (r->stage[s].grids[0] == grid &&
+            r->plan->kernels.data[r->stage[s].index]->reductions.len)
+            return true;
     return false;
 }
 
@@ -108,7 +112,8 @@ static bool joins(Relay *r, const HInstr *h) {
     }
     then.fields += k->written.len;
     then.stages++;
-    if (!common || then.fields > PDN_RELAY_FIELDS || then.readings > PDN_RELAY_READINGS) return false;
+    if (!common || then.fields > PDN_RELAY_FIELDS || then.readings > PDN_RELAY_READINGS)
+        return false;
     *r = then;
     return true;
 }
@@ -127,7 +132,8 @@ bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left) {
     if (first->relay > left || !may_start(plan, first)) return false;
     Relay r = relay_of(plan, first);
     while (r.stages <= first->relay)
-        if (first[r.stages].relay + r.stages != first->relay || !joins(&r, &first[r.stages])) return false;
+        if (first[r.stages].relay + r.stages != first->relay || !joins(&r, &first[r.stages]))
+            return false;
     return true;
 }
 
@@ -135,22 +141,25 @@ bool relay_holds(const Plan *plan, const HInstr *first, uint32_t left) {
 
 static bool only_loads(const Kernel *k) {
     for (KNode n = 1; n < k->nodes.len; n++)
-        if (kernel_resamples(k->nodes.data[n].kind) || k->nodes.data[n].kind == K_ENTRY) return false;
+        if (kernel_resamples(k->nodes.data[n].kind) || k->nodes.data[n].kind == K_ENTRY)
+            return false;
     return true;
 }
 
 /* Does it ask where along the axis a cell is? */
 static bool looks_at(const Kernel *k, uint32_t axis) {
     for (KNode n = 1; n < k->nodes.len; n++)
-        if ((k->nodes.data[n].kind == K_COORD || k->nodes.data[n].kind == K_EDGE) && k->nodes.data[n].index == axis) return true;
+        if ((k->nodes.data[n].kind == K_COORD || k->nodes.data[n].kind == K_EDGE) &&
+            k->nodes.data[n].index == axis)
+            return true;
     return false;
 }
 
 /* A launch of a step: rows of one grid by rows near by; the ends of the slowest axis may be neighbours. */
 static bool may_repeat(const Plan *plan, const HInstr *h, GridId grid) {
     const Kernel *k = plan->kernels.data[h->index];
-    return fits(plan, h) && k->fields.len + k->written.len <= PDN_PART_FIELDS && h->grids[0] == grid &&
-           k->reductions.len == 0 && only_loads(k);
+    return fits(plan, h) && k->fields.len + k->written.len <= PDN_PART_FIELDS &&
+           h->grids[0] == grid && k->reductions.len == 0 && only_loads(k);
 }
 
 static bool makes_number(const HFunc *f, const HInstr *h) {
@@ -162,7 +171,8 @@ static bool makes_number(const HFunc *f, const HInstr *h) {
 static bool made_in(const Plan *plan, const HBlock *body, HReg reg) {
     for (uint32_t i = 0; i < body->code.len; i++) {
         const HInstr *h = &body->code.data[i];
-        for (uint32_t o = 0; h->kind == H_LAUNCH && o < plan->kernels.data[h->index]->written.len; o++)
+        for (uint32_t o = 0; h->kind == H_LAUNCH && o < plan->kernels.data[h->index]->written.len;
+             o++)
             if (h->outputs[o] == reg) return true;
     }
     return false;
@@ -218,8 +228,9 @@ uint32_t steps_together(const Plan *plan, const HFunc *f, const HLoop *l) {
     Ends rows = ends_of(plan, l, 0);
     if (!made || (rows.round && rows.fixed)) return 0;
     uint32_t steps = plan->grid_rank[grid] == 3 ? STEPS_3D : STEPS;
-    while (steps > 1 && (steps * launches > PDN_RELAY_STAGES || steps * fields + readings > PDN_RELAY_FIELDS ||
-                         steps * readings > PDN_RELAY_READINGS))
+    while (steps > 1 &&
+           (steps * launches > PDN_RELAY_STAGES || steps * fields + readings > PDN_RELAY_FIELDS ||
+            steps * readings > PDN_RELAY_READINGS))
         steps--;
     return steps > 1 ? steps : 0;
 }
@@ -231,12 +242,14 @@ static void relay_block(const Plan *plan, const HFunc *f, HBlock *block) {
         if (h->kind == H_LOOP) h->loop->together = steps_together(plan, f, h->loop);
         if (!may_start(plan, h)) continue;
         Relay r = relay_of(plan, h);
-        while (i + r.stages < block->code.len && joins(&r, &block->code.data[i + r.stages])) continue;
+        while (i + r.stages < block->code.len && joins(&r, &block->code.data[i + r.stages]))
+            continue;
         for (uint32_t s = 0; s < r.stages; s++) block->code.data[i + s].relay = r.stages - 1 - s;
         i += r.stages - 1;
     }
 }
 
 void plan_relay(Plan *plan) {
-    for (uint32_t i = 0; i < plan->funcs.len; i++) relay_block(plan, plan->funcs.data[i], &plan->funcs.data[i]->body);
+    for (uint32_t i = 0; i < plan->funcs.len; i++)
+        relay_block(plan, plan->funcs.data[i], &plan->funcs.data[i]->body);
 }

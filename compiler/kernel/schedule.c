@@ -140,8 +140,8 @@ static bool at_hand(const Block *b, Node n) {
     bool row = d->op == OP_ROW; /* of numbers that are there */
     for (uint32_t i = 0; row && i < d->count; i++)
         row = graph_node(b->f, b->f->operands.data[d->first + i])->op == OP_CONST;
-    return b->reg[n] != NONE || row || d->op == OP_CONST || d->op == OP_INPUT || d->op == OP_CELLS ||
-           (d->op == OP_RESULT && b->tuple[b->f->operands.data[d->first]]);
+    return b->reg[n] != NONE || row || d->op == OP_CONST || d->op == OP_INPUT ||
+           d->op == OP_CELLS || (d->op == OP_RESULT && b->tuple[b->f->operands.data[d->first]]);
 }
 
 /* Can the scalar be had without another pass over a field? */

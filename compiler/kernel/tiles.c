@@ -29,7 +29,8 @@ static bool of_parts(const TileFor *f) { return f->chained && f->form == CONV_FO
 /* What its rows read stands in the first-level cache from one row to the next. */
 static ConvTile tile_of_rows(const TileFor *f, const ConvPlan *p) {
     uint32_t taps = f->conv->size[0], most = taps == 1 ? 8 : 4;
-    if (f->form == CONV_WEIGHTS || of_parts(f) || p->out > 3 || !conv_by_rows(f->conv)) return (ConvTile){0};
+    if (f->form == CONV_WEIGHTS || of_parts(f) || p->out > 3 || !conv_by_rows(f->conv))
+        return (ConvTile){0};
     uint32_t vectors = (f->many ? 24 : 12) / taps;
     vectors = vectors < 1 ? 1 : vectors > most ? most : vectors;
     return (ConvTile){.channels = 1, .rows = f->many ? 5 : 4, .vectors = vectors};
@@ -42,7 +43,9 @@ static ConvTile tile_of_parts(const TileFor *f, const ConvPlan *p) {
 }
 
 /* The transposed convolution of a chain is summed by rows. */
-static bool gathers(const TileFor *f) { return f->form != CONV_WEIGHTS && !(f->chained && f->form == CONV_TRANSPOSED); }
+static bool gathers(const TileFor *f) {
+    return f->form != CONV_WEIGHTS && !(f->chained && f->form == CONV_TRANSPOSED);
+}
 
 static ConvTile tile_of_channels(const TileFor *f, const ConvPlan *p) {
     ConvTile t = {.channels = f->many ? 8 : 4, .vectors = f->many ? 2 : 3};
@@ -72,11 +75,14 @@ static ConvTile tile_of_lines(const TileFor *f, const ConvPlan *p, uint32_t line
     /* vectors; sums; cells, and those of a smaller tile, of which rows of powers of 2 and of 10 are whole numbers */
     static const struct {
         uint32_t vectors, terms, cells, less;
-    } wide[] = {{4, 6, 6, 5}, {3, 8, 8, 7}, {2, 12, 8, 7}, {1, 24, 16, 14}}, narrow[] = {{2, 6, 6, 5}, {1, 12, 8, 7}}, *w;
-    if (f->chained || f->lanes < 4 || f->conv->groups > 1 || p->phases > 1 || p->made_phases > 1) return (ConvTile){0};
+    } wide[] = {{4, 6, 6, 5}, {3, 8, 8, 7}, {2, 12, 8, 7}, {1, 24, 16, 14}},
+      narrow[] = {{2, 6, 6, 5}, {1, 12, 8, 7}}, *w;
+    if (f->chained || f->lanes < 4 || f->conv->groups > 1 || p->phases > 1 || p->made_phases > 1)
+        return (ConvTile){0};
     if (p->in % f->lanes || p->out % f->lanes) return (ConvTile){0};
     for (w = f->many ? wide : narrow; p->out / f->lanes % w->vectors;) w++;
-    ConvTile t = {.last = true, .vectors = w->vectors, .cells = w->cells, .less = w->less, .taps = w->terms};
+    ConvTile t = {
+        .last = true, .vectors = w->vectors, .cells = w->cells, .less = w->less, .taps = w->terms};
     t.channels = t.vectors * f->lanes;
     if (line % t.taps) t.taps = t.taps * 2 / 3;
     if (line % t.taps) t.taps = 4;
@@ -92,7 +98,8 @@ static ConvTile tile_winograd(const TileFor *f, const ConvPlan *p) {
     enum { MOST_IN = 512 }; /* of these: 440 KB of f64 */
     const Conv *c = f->conv;
     ConvTile t = tile_of_lines(f, p, p->in);
-    bool square = c->rank == 2 && c->size[0] == 3 && c->size[1] == 3 && c->dilation[0] == 1 && c->dilation[1] == 1;
+    bool square = c->rank == 2 && c->size[0] == 3 && c->size[1] == 3 && c->dilation[0] == 1 &&
+                  c->dilation[1] == 1;
     if (!square || f->exact || p->in > MOST_IN) return (ConvTile){0};
     t.winograd = t.channels > 0;
     return t;
@@ -119,12 +126,12 @@ ConvTile conv_tile(const TileFor *f, ConvWay way) {
 
 /* ---- the model ------------------------------------------------------------------------------------ */
 
-#define LATENCY 4.0 /* cycles until a sum can be added to again */
-#define CALL 20.0   /* of a tile, beside its sums */
-#define MOVE 5.0    /* of a vector, to or from channels last */
-#define READ 32.0   /* of the 16 points of a vector of channels that is read, */
-#define MAKE 24.0   /* of one that is made */
-#define COPY 2.0    /* of a vector, to a padded row */
+#define LATENCY 4.0  /* cycles until a sum can be added to again */
+#define CALL    20.0 /* of a tile, beside its sums */
+#define MOVE    5.0  /* of a vector, to or from channels last */
+#define READ    32.0 /* of the 16 points of a vector of channels that is read, */
+#define MAKE    24.0 /* of one that is made */
+#define COPY    2.0  /* of a vector, to a padded row */
 
 /* A step adds to `sums` sums; of its loads some are aligned, or of one number for all lanes, others across a line of the
  * cache, which cost something even where the units that add are what it waits for. */
@@ -133,30 +140,41 @@ static double step(double sums, double aligned, double across) {
 }
 
 static double gather_cost(const TileFor *f, const ConvPlan *p, const ConvTile *t) {
-    double depth = conv_gathered(f->conv, f->form), in = p->in, out = p->out, copy = COPY * in / out;
+    double depth = conv_gathered(f->conv, f->form), in = p->in, out = p->out,
+           copy = COPY * in / out;
     double sums = t->channels * t->vectors, blocks = ceil(out / t->channels) * t->channels / out;
     if (t->rows) {
         double taps = f->conv->size[0];
         sums = taps * t->vectors;
         double shifts = (taps - 1) * t->vectors + 2 * taps; /* with the heads */
-        return (depth / taps * step(sums, t->vectors + taps, 0) + shifts + CALL) / t->vectors + copy;
+        return (depth / taps * step(sums, t->vectors + taps, 0) + shifts + CALL) / t->vectors +
+               copy;
     }
-    if (!t->last) return (depth * step(sums, t->channels, t->vectors) + sums + CALL) / sums * blocks + copy;
+    if (!t->last)
+        return (depth * step(sums, t->channels, t->vectors) + sums + CALL) / sums * blocks + copy;
     sums = t->cells * t->vectors;
     if (t->winograd) /* of 4 cells: 16 sums over the channels, adding before and after them */
-        return (16 * (in * step(sums, t->cells + t->vectors, 0) + 2 * sums + CALL) / sums + READ * in / out + MAKE) / 4 +
+        return (16 * (in * step(sums, t->cells + t->vectors, 0) + 2 * sums + CALL) / sums +
+                READ * in / out + MAKE) /
+                   4 +
                MOVE * (1 + in / out);
-    return (depth * step(sums, t->cells + t->vectors, 0) + 2 * sums + CALL) / sums + MOVE * (1 + in / out);
+    return (depth * step(sums, t->cells + t->vectors, 0) + 2 * sums + CALL) / sums +
+           MOVE * (1 + in / out);
 }
 
 static double sums_cost(const TileFor *f, const ConvPlan *p, const ConvTile *t) {
     double depth = conv_gathered(f->conv, f->form), in = p->in, out = p->out;
     double tiles = ceil(depth / t->taps), terms = t->taps * t->vectors;
     if (t->winograd) /* of 4 cells: 16 products with the channels, and adding before them */
-        return (16 * in / terms * step(terms, t->taps + t->vectors, 0) + READ * in / out + MAKE) / 4 + MOVE * (1 + in / out);
-    if (t->last) return tiles / t->vectors * step(t->taps * t->vectors, t->taps + t->vectors, 0) + MOVE * (1 + in / out);
+        return (16 * in / terms * step(terms, t->taps + t->vectors, 0) + READ * in / out + MAKE) /
+                   4 +
+               MOVE * (1 + in / out);
+    if (t->last)
+        return tiles / t->vectors * step(t->taps * t->vectors, t->taps + t->vectors, 0) +
+               MOVE * (1 + in / out);
     double blocks = ceil(out / t->channels);
-    return tiles * blocks / out * step(t->taps * t->channels, t->channels, t->taps) + COPY * in / out;
+    return tiles * blocks / out * step(t->taps * t->channels, t->channels, t->taps) +
+           COPY * in / out;
 }
 
 double conv_tile_cost(const TileFor *f, ConvWay way) {
@@ -169,11 +187,14 @@ double conv_tile_cost(const TileFor *f, ConvWay way) {
 ConvWay conv_best_way(const TileFor *f) {
     ConvWay best = WAY_any;
     for (ConvWay w = WAY_any + 1; w < CONV_WAYS; w++)
-        if (conv_tile(f, w).channels && (best == WAY_any || conv_tile_cost(f, w) < conv_tile_cost(f, best))) best = w;
+        if (conv_tile(f, w).channels &&
+            (best == WAY_any || conv_tile_cost(f, w) < conv_tile_cost(f, best)))
+            best = w;
     return best;
 }
 
-ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many, uint32_t lanes, bool exact) {
+ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many,
+                 uint32_t lanes, bool exact) {
     TileFor f = {&plan->convs.data[conv], form, chained, many, lanes, exact};
     ConvWay given = chained ? WAY_any : (ConvWay)plan->ways.data[conv].of[form];
     return conv_tile(&f, given).channels ? given : conv_best_way(&f);

@@ -8,7 +8,8 @@
  * x × vectors of a row, `rows` rows of a channel one after another. The sums: channels × taps. */
 typedef struct {
     uint32_t channels, vectors, taps, rows;
-    bool last;            /* channels last (emit_conv_last.c): cells × vectors of channels; taps × vectors */
+    /* channels last (emit_conv_last.c): cells × vectors of channels; taps × vectors */
+    bool last;
     uint32_t cells, less; /* of a tile of the gather, and of a smaller one */
     bool winograd;        /* so of the points of minimal filtering (emit_conv_winograd.c) */
 } ConvTile;
@@ -34,6 +35,7 @@ double conv_tile_cost(const TileFor *f, ConvWay way);
 /* The cheapest one by the model. */
 ConvWay conv_best_way(const TileFor *f);
 /* That which the plan gives, if it is one for this form, and in no chain; else the cheapest. */
-ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many, uint32_t lanes, bool exact);
+ConvWay conv_way(const Plan *plan, uint32_t conv, ConvForm form, bool chained, bool many,
+                 uint32_t lanes, bool exact);
 
 #endif

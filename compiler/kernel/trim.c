@@ -8,8 +8,8 @@
 
 typedef struct {
     Plan *plan;
-    bool *read;    /* by register of the function at hand */
-    bool **wanted; /* by kernel and output: read after some launch */
+    bool *read;     /* by register of the function at hand */
+    bool **wanted;  /* by kernel and output: read after some launch */
     bool *launched; /* by kernel */
 } Trim;
 
@@ -78,7 +78,8 @@ static void compact(Kernel *k) {
         k->nodes.data[place[n] = count++] = d;
     }
     k->nodes.len = count;
-    for (uint32_t i = 0; i < k->outputs.len; i++) k->outputs.data[i].node = place[k->outputs.data[i].node];
+    for (uint32_t i = 0; i < k->outputs.len; i++)
+        k->outputs.data[i].node = place[k->outputs.data[i].node];
     for (uint32_t i = 0; i < k->reductions.len; i++)
         for (uint32_t c = 0; c < k->reductions.data[i].count; c++)
             k->reductions.data[i].nodes[c] = place[k->reductions.data[i].nodes[c]];
@@ -133,6 +134,7 @@ void plan_trim(Plan *plan) {
     for (uint32_t i = 0; i < plan->kernels.len; i++) keep_some(plan->kernels.data[i], t.wanted[i]);
     for (uint32_t i = 0; i < plan->funcs.len; i++)
         each_instruction(&t, &plan->funcs.data[i]->body, drop_outputs);
-    for (uint32_t i = 0; i < plan->kernels.len; i++) /* others copy, for instructions of other kinds */
+    /* others copy, for instructions of other kinds */
+    for (uint32_t i = 0; i < plan->kernels.len; i++)
         if (t.launched[i]) trim_kernel(plan, plan->kernels.data[i], t.wanted[i]);
 }

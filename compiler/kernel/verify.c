@@ -177,7 +177,8 @@ static void check_pools(Check *c, const HLoop *l) {
             Type t = c->f->regs.data[l->param[i]].type;
             states += t.kind == TYPE_FIELD && t.grid == pool->grid && t.channels == pool->channels;
         }
-        if (pool->made && pool->slots < states + (l->together && states > pool->made ? states : pool->made))
+        if (pool->made &&
+            pool->slots < states + (l->together && states > pool->made ? states : pool->made))
             fail(c, "func", "a pool with too few buffers");
         for (uint32_t s = 0; s < pool->slots; s++)
             if (pool->slot[s] >= c->f->slots.len ||
@@ -390,21 +391,25 @@ static void check_conv(Check *c, const HInstr *h) {
 }
 
 static void check_tridiag(Check *c, const HInstr *h) {
-    if (h->args_count != 4 || h->dsts_count || h->detail > TRIDIAG_BITS || h->grids[0] == GRID_NONE ||
-        h->grids[0] >= c->plan->grids || h->index >= c->plan->grid_rank[h->grids[0]]) {
+    if (h->args_count != 4 || h->dsts_count || h->detail > TRIDIAG_BITS ||
+        h->grids[0] == GRID_NONE || h->grids[0] >= c->plan->grids ||
+        h->index >= c->plan->grid_rank[h->grids[0]]) {
         fail(c, "func", "no such tridiagonal system");
         return;
     }
-    for (uint32_t i = 0; i < 4; i++) reads(c, h->args[i], TYPE_FIELD, "a tridiagonal system of what is no field");
+    for (uint32_t i = 0; i < 4; i++)
+        reads(c, h->args[i], TYPE_FIELD, "a tridiagonal system of what is no field");
     writes(c, h->dst, TYPE_FIELD, "a tridiagonal system makes a new field");
     if (c->wrong) return;
     const HRegData *x = &c->f->regs.data[h->dst];
     for (uint32_t i = 0; i < 4; i++) {
         Type t = c->f->regs.data[h->args[i]].type;
-        if (t.grid != h->grids[0] || (t.channels != x->type.channels && (t.channels != 1 || i == 0)))
+        if (t.grid != h->grids[0] ||
+            (t.channels != x->type.channels && (t.channels != 1 || i == 0)))
             fail(c, "func", "a tridiagonal system of fields of another shape");
     }
-    if (x->type.grid != h->grids[0] || x->place < PLACE_SLOT) fail(c, "func", "a tridiagonal system without a place");
+    if (x->type.grid != h->grids[0] || x->place < PLACE_SLOT)
+        fail(c, "func", "a tridiagonal system without a place");
 }
 
 static void check_convnorm(Check *c, const HInstr *h) {

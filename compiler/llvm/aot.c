@@ -138,7 +138,8 @@ typedef struct {
     Program value, vjp;
 } Kernels;
 
-static Program take_program(Emit *e, const Plan *plan, const char *name, const char *run, const char *workspace) {
+static Program take_program(Emit *e, const Plan *plan, const char *name, const char *run,
+                            const char *workspace) {
     e->plan = plan;
     e->program = name;
     emit_program(e);
@@ -223,7 +224,8 @@ static LLVMValueRef program_outputs(Kernels *k, LLVMValueRef grids, LLVMValueRef
         p = LLVMBuildSelect(e->b, LLVMBuildIsNull(e->b, p, ""), *room, p, "");
         LLVMBuildStore(e->b, p, entry(e, list, at++));
         LLVMValueRef bytes = input_bytes(k, grids, i);
-        *room = LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), *room, &bytes, 1, "");
+        *room =
+            LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), *room, &bytes, 1, "");
     }
     return list;
 }
@@ -277,7 +279,8 @@ static LLVMValueRef program_bytes(Kernels *k, const Program *p, LLVMValueRef gri
     Emit *e = k->e;
     e->plan = p->plan;
     LLVMValueRef bytes = call_run(e, p->workspace, make_run(e, grids, NULL, NULL, NULL));
-    return LLVMBuildAnd(e->b, LLVMBuildNSWAdd(e->b, bytes, emit_i64(e, 63), ""), emit_i64(e, -64), "");
+    return LLVMBuildAnd(e->b, LLVMBuildNSWAdd(e->b, bytes, emit_i64(e, 63), ""), emit_i64(e, -64),
+                        "");
 }
 
 static void emit_entry(Kernels *k) {
@@ -325,7 +328,8 @@ static void emit_workspace_entry(Kernels *k) {
     Emit *e = k->e;
     LLVMTypeRef result = k->pointer_bits == 64 ? e->i64 : e->i32;
     LLVMTypeRef type = LLVMFunctionType(result, &e->ptr, 1, false);
-    LLVMValueRef f = emit_function(e, arena_format(e->arena, "%s_workspace", k->b->name), type, true);
+    LLVMValueRef f =
+        emit_function(e, arena_format(e->arena, "%s_workspace", k->b->name), type, true);
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     LLVMBasicBlockRef bad = emit_block(e, "bad"), go = emit_block(e, "go");
     if (aot_needs_size(k->m))
@@ -435,9 +439,9 @@ static bool link_shared(const CodeBuild *b, const Target *t, const void *object,
     ok = ok && rename(aside, to) == 0;
     if (!ok)
         *error = text_message("%s cannot be linked: %s is needed", to,
-                                wasm     ? "wasm-ld"
-                                : native ? "cc, ld.lld or ld"
-                                         : "ld.lld");
+                              wasm     ? "wasm-ld"
+                              : native ? "cc, ld.lld or ld"
+                                       : "ld.lld");
     remove(from);
     remove(aside);
     return ok;
@@ -469,8 +473,10 @@ static bool write_texts(const CodeBuild *b, const Target *t, LLVMModuleRef modul
     return ok;
 }
 
-static bool write_object(const CodeBuild *b, const Target *t, const void *bytes, size_t size, char **error) {
-    if (b->emit & EMIT_OBJECT && !write_file(b->folder, "", b->name, ".o", bytes, size, error)) return false;
+static bool write_object(const CodeBuild *b, const Target *t, const void *bytes, size_t size,
+                         char **error) {
+    if (b->emit & EMIT_OBJECT && !write_file(b->folder, "", b->name, ".o", bytes, size, error))
+        return false;
     return !(b->emit & EMIT_SHARED) || link_shared(b, t, bytes, size, error);
 }
 
@@ -495,11 +501,13 @@ static char *block_refusal(const Inside *inside, const HFunc *f, const HBlock *b
         const HInstr *in = &block->code.data[i];
         if (host_is_loop(in->kind)) no = block_refusal(inside, f, in->loop->body);
         if (in->kind == H_RANDOM)
-            no = text_message("a standalone kernel cannot draw random numbers: pass the noise as an input");
-        if (in->kind == H_CONVNORM &&
-            (in->args_count != 1 || !inside->build->conv_norm || inside_input(inside, f, in->args[0]) < 0))
-            no = text_message("a standalone kernel cannot bound the norm of a convolution whose weights are not "
-                              "inside: build it with --weights, or pass the norm as a number");
+            no = text_message(
+                "a standalone kernel cannot draw random numbers: pass the noise as an input");
+        if (in->kind == H_CONVNORM && (in->args_count != 1 || !inside->build->conv_norm ||
+                                       inside_input(inside, f, in->args[0]) < 0))
+            no = text_message(
+                "a standalone kernel cannot bound the norm of a convolution whose weights are not "
+                "inside: build it with --weights, or pass the norm as a number");
     }
     return no;
 }

@@ -9,12 +9,13 @@ typedef struct {
     uint32_t vector_bits; /* 128, 256, 512 */
     uint32_t registers;   /* of vectors: 16 or 32 */
     bool fma;
-    bool
-        estimates; /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */
-    bool exact;    /* as CodeTarget.exact */
-    bool streams;  /* has stores that pass by the caches (x86-64) */
-    bool flushes;  /* has a register that makes results below the least normal number 0, and may use it (x86-64) */
-    bool native;   /* this machine and its own CPU */
+    /* AVX-512 where a Newton step on a 14-bit reciprocal beats the divider (Intel) */
+    bool estimates;
+    bool exact;   /* as CodeTarget.exact */
+    bool streams; /* has stores that pass by the caches (x86-64) */
+    /* has a register that makes results below the least normal number 0, and may use it (x86-64) */
+    bool flushes;
+    bool native;                /* this machine and its own CPU */
     const char *cpu, *features; /* for LLVM; NULL: the CPU's own */
 } Machine;
 

@@ -15,8 +15,9 @@ typedef struct {
     const char *cpu;      /* NULL: this machine's; "x86-64" … */
     const char *features; /* NULL: the cpu's own */
     int optimise;         /* 0 to 3 */
-    bool exact;           /* divisions are rounded correctly, functions are the maths library's, convolutions direct sums, results below the least normal number kept: slower */
-    int threads;          /* that compile, at most; what they make does not depend on it */
+    /* divisions are rounded correctly, functions are the maths library's, convolutions direct sums, results below the least normal number kept: slower */
+    bool exact;
+    int threads; /* that compile, at most; what they make does not depend on it */
 } CodeTarget;
 
 /* What the program is run on. Pointers by Module.inputs; grids by Module.grids (index 0 unused). */
@@ -57,7 +58,8 @@ int code_run(const Code *code, const CodeArguments *arguments); /* a PdnStatus *
 uint32_t code_conv_way(const Plan *plan, const CodeTarget *target, uint32_t number, uint32_t form);
 /* A text that is kept in the cache under a name, for this machine: from mem_alloc, NULL where there is none. */
 char *code_cache_text(const char *cache, const CodeTarget *target, const char *name);
-void code_cache_keep(const char *cache, const CodeTarget *target, const char *name, const char *text);
+void code_cache_keep(const char *cache, const CodeTarget *target, const char *name,
+                     const char *text);
 
 /* Standalone files (docs/language.md, "The command"). */
 typedef enum {
@@ -69,9 +71,10 @@ typedef enum {
 } CodeEmit;
 /* What stands behind an input of the module in a kernel. */
 typedef struct {
-    const char *parameter; /* the path of a parameter; NULL: a field or number of the definition's own */
-    int64_t place;         /* which entry of in[] it is; -1: `data` goes inside the kernel */
-    const void *data;      /* in the kernel's precision and this machine's order of bytes */
+    /* the path of a parameter; NULL: a field or number of the definition's own */
+    const char *parameter;
+    int64_t place;    /* which entry of in[] it is; -1: `data` goes inside the kernel */
+    const void *data; /* in the kernel's precision and this machine's order of bytes */
     size_t bytes;
     int64_t frames; /* of a stack: so many frames, one after the other; -1: no stack */
     int rank;       /* of a parameter: as it is saved, frames first */
@@ -83,13 +86,15 @@ typedef struct {
     unsigned emit;
     CodeTarget target;
     const char *manifest; /* JSON text that the driver made, or NULL */
-    const CodeInput *inputs; /* by Module.inputs; NULL: each is its place in in[], none is a parameter */
-    uint32_t in_count;       /* entries of in[] */
+    /* by Module.inputs; NULL: each is its place in in[], none is a parameter */
+    const CodeInput *inputs;
+    uint32_t in_count; /* entries of in[] */
     /* As pdn_conv_norm_into of the runtime: norms of weights that are inside are computed now. NULL: refused. */
-    void (*conv_norm)(const PdnConvShape *shape, PdnType type, const void *weights, const void *cotangent,
-                      void *result);
-    const Plan *vjp; /* NULL: none. Its inputs are the module's and then, for each result, its cotangent; its
-                      * results the cotangents of the inputs with a place, in the module's order */
+    void (*conv_norm)(const PdnConvShape *shape, PdnType type, const void *weights,
+                      const void *cotangent, void *result);
+    /* NULL: none. Its inputs are the module's and then, for each result, its cotangent; its
+     * results the cotangents of the inputs with a place, in the module's order */
+    const Plan *vjp;
 } CodeBuild;
 bool code_build(const Plan *plan, const Module *module, const CodeBuild *build, char **error);
 

@@ -17,9 +17,10 @@ typedef struct {
     LLVMModuleRef module;
     LLVMBuilderRef b;
     const Plan *plan;
-    const char *program; /* ends the names of functions that go by numbers of the plan: a module may hold several programs */
+    /* ends the names of functions that go by numbers of the plan: a module may hold several programs */
+    const char *program;
     Machine machine;
-    bool standalone; /* launches are plain calls; there is no host table */
+    bool standalone;       /* launches are plain calls; there is no host table */
     struct Inside *inside; /* standalone: what stands behind the inputs (aot.h); else NULL */
     LLVMTypeRef real, f64, i64, i32, i1, ptr, none;
     bool in_kernel;              /* else in host code, where divisions are exact */
@@ -29,7 +30,7 @@ typedef struct {
     KernelUse *use;              /* likewise */
     LLVMValueRef *hosts, *sizes; /* by Plan.funcs */
     LLVMTypeRef kernel_type;
-    LLVMValueRef *convs; /* by Plan.convs, form and stage (emit_conv.h) */
+    LLVMValueRef *convs;          /* by Plan.convs, form and stage (emit_conv.h) */
     LLVMValueRef threads;         /* i64, in host code: PdnHost.threads */
     uint32_t means;               /* over batches: so many were written */
     LLVMValueRef advance;         /* the helper that places kept states; NULL: not made yet */
@@ -67,11 +68,12 @@ void emit_flush(Emit *e, LLVMValueRef f);
 LLVMValueRef emit_op(Emit *e, Op op, const LLVMValueRef *x);
 /* q[i] = a[i] / b[i], of MOST_QUOTIENTS at most: the same bits as one after another, in fewer operations. */
 enum { MOST_QUOTIENTS = 16 };
-void emit_quotients(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q, uint32_t count);
+void emit_quotients(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q,
+                    uint32_t count);
 LLVMValueRef emit_intrinsic(Emit *e, const char *name, LLVMTypeRef overload,
                             const LLVMValueRef *args, uint32_t count);
 LLVMValueRef emit_real(Emit *e, double value);
-LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar);             /* to a vector of e->lanes */
+LLVMValueRef emit_splat(Emit *e, LLVMValueRef scalar); /* to a vector of e->lanes */
 /* 1/x, by way of a variable, where the kernel begins: it may be below the least normal number, and is not to move behind
  * emit_flush. */
 LLVMValueRef emit_reciprocal(Emit *e, LLVMValueRef x, LLVMValueRef variable);
@@ -127,7 +129,8 @@ typedef struct {
     LLVMBasicBlockRef before, go;
 } Rare;
 void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where); /* i1, or a vector */
-void emit_rare_end(Emit *e, Rare *r, LLVMValueRef *value, const LLVMValueRef *there, uint32_t count);
+void emit_rare_end(Emit *e, Rare *r, LLVMValueRef *value, const LLVMValueRef *there,
+                   uint32_t count);
 
 /* ---- emit_conv.c ---- */
 
@@ -136,7 +139,7 @@ typedef struct {
     LLVMValueRef function, units, work; /* work: as PdnHost.launch */
     bool folds;                         /* comes after what a chain gathers */
 } ConvLaunch;
-void emit_convs(Emit *e); /* the kernels of all convolutions */
+void emit_convs(Emit *e);                             /* the kernels of all convolutions */
 LLVMValueRef emit_conv_shape(Emit *e, const Conv *c); /* a PdnConvShape, laid out as C has it */
 /* Bytes of scratch of an instruction CONV; the kernels that it launches one after another. Grids are pointers to
  * PdnGrid, `words` room for CONV_LAUNCH_WORDS words, of which the caller sets the first six (grid of u, grid of v,

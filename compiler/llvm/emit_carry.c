@@ -83,7 +83,8 @@ static uint32_t row_numbers(const KE *ke) { return STRIP + (SLACK + 1) * ke->e->
 
 /* Of few rows, the first would cost what the others save. Totals of a row are those of its strips, so where there are totals there are no strips; copies would need buffers each. */
 static bool may_carry_rows(const KE *ke) {
-    return ke->many_rows && ke->k->rank > 1 && ke->k->low[1] > 0 && !ke->k->reductions.len && ke->part->count == 1;
+    return ke->many_rows && ke->k->rank > 1 && ke->k->low[1] > 0 && !ke->k->reductions.len &&
+           ke->part->count == 1;
 }
 
 void carry_find(KE *ke) {
@@ -197,7 +198,8 @@ void carry_from_row_before(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValue
     LLVMValueRef before = LLVMBuildLoad2(e->b, e->i64, ke->row_before, "");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, before, row, ""), there, missing);
     LLVMPositionBuilderAtEnd(e->b, missing);
-    if (ke->ends_done) { /* from the first cell on that does not read beyond the side, which may be before the field */
+    /* from the first cell on that does not read beyond the side, which may be before the field */
+    if (ke->ends_done) {
         LLVMValueRef begins = LLVMBuildICmp(e->b, LLVMIntEQ, from, emit_i64(e, 0), "");
         from = LLVMBuildSelect(e->b, begins, emit_i64(e, ke->k->low[0]), from, "");
     }

@@ -22,9 +22,13 @@
  * their field are, if the transposed convolution does not read it, CONV_SCRATCH: where their chunks are. */
 #include "compiler/llvm/emit_chain.h"
 
-const Kernel *chain_kernel(const Emit *e, const HInstr *h) { return e->plan->kernels.data[h->index]; }
+const Kernel *chain_kernel(const Emit *e, const HInstr *h) {
+    return e->plan->kernels.data[h->index];
+}
 
-static uint32_t launch_words(const Kernel *k) { return CHAIN_FIELDS + k->fields.len + k->scalars + k->written.len; }
+static uint32_t launch_words(const Kernel *k) {
+    return CHAIN_FIELDS + k->fields.len + k->scalars + k->written.len;
+}
 
 static uint32_t convs_before(const HInstr *first, uint32_t m) {
     uint32_t count = 0;
@@ -44,7 +48,8 @@ uint32_t chain_words(const Plan *plan, const HBlock *block) {
     for (uint32_t i = 0; i < block->code.len; i++) {
         const HInstr *h = &block->code.data[i];
         uint32_t words = host_is_loop(h->kind) ? chain_words(plan, h->loop->body) : 0;
-        if (h->chain && !(i > 0 && block->code.data[i - 1].chain)) words = words_before(plan, h, h->chain + 1) + 1;
+        if (h->chain && !(i > 0 && block->code.data[i - 1].chain))
+            words = words_before(plan, h, h->chain + 1) + 1;
         most = words > most ? words : most;
     }
     return most;
@@ -63,7 +68,9 @@ LLVMValueRef chain_word(const Chain *c, LLVMTypeRef type, uint32_t m, uint32_t w
 
 /* ---- its members --------------------------------------------------------------------------------- */
 
-static bool has_form(const HInstr *h, ConvForm form) { return h->kind == H_CONV && h->detail == form; }
+static bool has_form(const HInstr *h, ConvForm form) {
+    return h->kind == H_CONV && h->detail == form;
+}
 
 static uint32_t ring_of(const Chain *c, HReg reg) {
     for (uint32_t r = 0; r < c->rings; r++)
@@ -92,7 +99,8 @@ static void open_members(Chain *c, LLVMValueRef words) {
     for (uint32_t m = 0; m < c->members; m++) {
         const HInstr *h = &c->first[m];
         LLVMValueRef at = words_at(c->e, words, CONV_LAUNCH_WORDS * convs_before(c->first, m));
-        if (h->kind == H_CONV) conv_reopen(&c->conv[m], c->e, h->index, (ConvForm)h->detail, true, at);
+        if (h->kind == H_CONV)
+            conv_reopen(&c->conv[m], c->e, h->index, (ConvForm)h->detail, true, at);
     }
     c->to = &c->conv[c->last];
 }
@@ -157,7 +165,8 @@ static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
     CE *t = c->to;
     int64_t zeros = (int64_t)t->conv->size[0] - 1;
     c->y = cv_plus(t, p, -t->p.axis[1].low);
-    LLVMBasicBlockRef live = emit_block(e, "live"), dead = emit_block(e, "dead"), join = emit_block(e, "join");
+    LLVMBasicBlockRef live = emit_block(e, "live"), dead = emit_block(e, "dead"),
+                      join = emit_block(e, "join");
     for (uint32_t r = 0; r < c->rings; r++) {
         c->ring[r].row = c->ring[r].rows;
         c->ring[r].row.base = cv_at(t, c->ring[r].rows.base, at);
@@ -189,14 +198,16 @@ static LLVMValueRef unit_numbers(const Chain *c, uint32_t m) {
 
 /* The padded rows that a turn reads: of the rows [done, last) of the transposed convolution's array, and of rows [y, end) of
  * gradients. Where a unit starts, they stand first. */
-static void emit_fill(Chain *c, uint32_t m, LLVMValueRef y, LLVMValueRef done, LLVMValueRef last, LLVMValueRef starts) {
+static void emit_fill(Chain *c, uint32_t m, LLVMValueRef y, LLVMValueRef done, LLVMValueRef last,
+                      LLVMValueRef starts) {
     CE *t = c->to, *conv = &c->conv[m];
     Emit *e = c->e;
     Counting rows;
     int64_t low = t->p.axis[1].low;
     LLVMValueRef from = emit_max(e, cv_plus(t, done, -low), cv_int(t, 0));
     if (pads_for_sums(c, m)) from = emit_min(e, from, y);
-    LLVMValueRef end = cv_plus(t, emit_min(e, cv_plus(t, last, -low), t->m[1]), (int64_t)conv->conv->size[1] - 1);
+    LLVMValueRef end =
+        cv_plus(t, emit_min(e, cv_plus(t, last, -low), t->m[1]), (int64_t)conv->conv->size[1] - 1);
     conv->first_row = cv_if(t, starts, from, LLVMBuildLoad2(e->b, e->i64, c->first_row[m], ""));
     LLVMBuildStore(e->b, conv->first_row, c->first_row[m]);
     from = cv_if(t, starts, from, LLVMBuildLoad2(e->b, e->i64, c->filled[m], ""));
@@ -214,7 +225,8 @@ typedef struct {
 
 static Chunks chunks_of(const Chain *c) {
     CE *t = c->to;
-    LLVMValueRef rows = cv_div(t, cv_int(t, CONV_CHUNK / t->e->size), emit_max(t->e, t->m[0], cv_int(t, 1)));
+    LLVMValueRef rows =
+        cv_div(t, cv_int(t, CONV_CHUNK / t->e->size), emit_max(t->e, t->m[0], cv_int(t, 1)));
     Chunks k = {.rows = emit_max(t->e, emit_min(t->e, rows, t->turn), cv_int(t, 1))};
     k.each = cv_ceil(t, t->turn, k.rows);
     k.all = cv_mul(t, k.each, cv_ceil(t, t->made[1], t->turn));
@@ -230,14 +242,16 @@ static void emit_sums(Chain *c, LLVMValueRef y, LLVMValueRef end) {
         Chunks k = chunks_of(c);
         const ConvArray *ring = &c->ring[ring_of(c, c->first[m].args[1])].rows;
         LLVMValueRef i = cv_loop(t, &chunks, cv_int(t, 0), k.each, 1);
-        ChainRows rows = {.y = emit_min(t->e, cv_add(t, y, cv_mul(t, i, k.rows)), t->m[1]), .v = *ring};
+        ChainRows rows = {.y = emit_min(t->e, cv_add(t, y, cv_mul(t, i, k.rows)), t->m[1]),
+                          .v = *ring};
         LLVMValueRef stop = emit_min(t->e, emit_min(t->e, cv_add(t, rows.y, k.rows), end), t->m[1]);
         rows.count = emit_max(t->e, cv_sub(t, stop, rows.y), cv_int(t, 0));
-        LLVMValueRef at = cv_mul(t, conv_ring_row(t, cv_plus(t, rows.y, t->p.axis[1].low)), ring->y);
+        LLVMValueRef at =
+            cv_mul(t, conv_ring_row(t, cv_plus(t, rows.y, t->p.axis[1].low)), ring->y);
         rows.v.base = cv_at(t, ring->base, at);
         LLVMValueRef number = cv_add(t, cv_mul(t, cv_div(t, y, t->turn), k.each), i);
-        LLVMValueRef to =
-            cv_at(t, chain_word(c, c->e->ptr, m, CONV_SCRATCH), cv_times(t, number, conv_weights(c->conv[m].conv)));
+        LLVMValueRef to = cv_at(t, chain_word(c, c->e->ptr, m, CONV_SCRATCH),
+                                cv_times(t, number, conv_weights(c->conv[m].conv)));
         conv_chain_sums(&c->conv[m], padded_for(c, m), &rows, to);
         emit_loop_end(t->e, &chunks);
     }
@@ -269,14 +283,15 @@ static LLVMValueRef total_function(Emit *e, const HInstr *first, uint32_t m, con
 static uint32_t channels_before(const Chain *c, uint32_t m) {
     uint32_t channels = 0;
     for (uint32_t k = 0; k < m; k++)
-        if (has_form(&c->first[k], CONV_FORWARD)) channels += c->e->plan->convs.data[c->first[k].index].out;
+        if (has_form(&c->first[k], CONV_FORWARD))
+            channels += c->e->plan->convs.data[c->first[k].index].out;
     return channels;
 }
 
 /* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. `turn`: the unit's place,
  * if a launch reads them. */
-static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end, LLVMValueRef done,
-                      LLVMValueRef starts) {
+static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end,
+                      LLVMValueRef done, LLVMValueRef starts) {
     CE *t = c->to;
     Emit *e = t->e;
     Counting padded, tiles;
@@ -290,7 +305,8 @@ static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValue
     emit_loop_end(e, &padded);
     LLVMBuildStore(e->b, last, done);
     ConvArray to = c->end == NONE ? conv_made_array(t, cv_int(t, 0)) : *turn;
-    conv_chain_tile(t, rows->base, cv_loop(t, &tiles, y, end, t->tile.rows), &to, c->end == NONE ? NULL : y);
+    conv_chain_tile(t, rows->base, cv_loop(t, &tiles, y, end, t->tile.rows), &to,
+                    c->end == NONE ? NULL : y);
     emit_loop_end(e, &tiles);
     if (c->end != NONE) end_rows(c, turn, y, end);
     emit_sums(c, y, end);
@@ -298,7 +314,8 @@ static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValue
 
 /* How many places there are. */
 static LLVMValueRef places_of(const Chain *c) {
-    return emit_word(c->e, c->e->i64, c->words, words_before(c->e->plan, c->first, c->members), "places");
+    return emit_word(c->e, c->e->i64, c->words, words_before(c->e->plan, c->first, c->members),
+                     "places");
 }
 
 /* The place of a call that begins with this unit. */
@@ -308,7 +325,8 @@ static LLVMValueRef place_of(const Chain *c, LLVMValueRef unit) {
 
 static void find_places(Chain *c, LLVMValueRef place) {
     CE *t = c->to;
-    int64_t part = (int64_t)CHAIN_PART * c->e->lanes, numbers = part * channels_before(c, c->members);
+    int64_t part = (int64_t)CHAIN_PART * c->e->lanes,
+            numbers = part * channels_before(c, c->members);
     LLVMValueRef parts = chain_word(c, c->e->ptr, c->last, CONV_FIRST);
     LLVMValueRef first_ring = cv_at(t, parts, cv_times(t, places_of(c), numbers));
     parts = cv_at(t, parts, cv_times(t, place, numbers));
@@ -322,7 +340,8 @@ static void find_places(Chain *c, LLVMValueRef place) {
         c->first_row[m] = emit_variable(c->e, c->e->i64, "first");
     }
     for (uint32_t r = 0; r < c->rings; r++) {
-        LLVMValueRef base = r ? chain_word(c, c->e->ptr, c->ring[r].member, CONV_FIRST) : first_ring;
+        LLVMValueRef base =
+            r ? chain_word(c, c->e->ptr, c->ring[r].member, CONV_FIRST) : first_ring;
         c->ring[r].rows = t->padded;
         c->ring[r].rows.base = cv_at(t, base, cv_mul(t, place, conv_ring_numbers(t)));
     }
@@ -336,7 +355,8 @@ static void emit_units(Chain *c, LLVMValueRef begin, LLVMValueRef stop) {
     find_places(c, place);
     ConvArray turn = {.base = NULL};
     if (c->end != NONE) turn = chain_turn(c, place);
-    LLVMValueRef from = cv_mul(t, begin, t->block), to = emit_min(e, cv_mul(t, stop, t->block), t->made[1]);
+    LLVMValueRef from = cv_mul(t, begin, t->block),
+                 to = emit_min(e, cv_mul(t, stop, t->block), t->made[1]);
     LLVMValueRef done = emit_variable(e, e->i64, "done");
     LLVMBuildStore(e->b, from, done);
     LLVMValueRef y = cv_loop(t, &turns, from, to, 0), next = cv_add(t, y, t->turn);
@@ -359,7 +379,8 @@ static const char *chain_name(Emit *e, const HInstr *first) {
             for (uint32_t k = 0; k < m; k++) {
                 if (first[k].kind == H_CONV && (first[k].dst == reg || first[k].args[0] == reg))
                     text_printf(&name, ".%u%c%u", i, first[k].dst == reg ? 'm' : 'r', k);
-                for (uint32_t o = 0; first[k].kind == H_LAUNCH && o < chain_kernel(e, &first[k])->written.len; o++)
+                for (uint32_t o = 0;
+                     first[k].kind == H_LAUNCH && o < chain_kernel(e, &first[k])->written.len; o++)
                     if (first[k].outputs[o] == reg) text_printf(&name, ".%um%uo%u", i, k, o);
             }
         }
@@ -411,7 +432,8 @@ static LLVMValueRef waiting_function(Emit *e, const HInstr *first, const char *c
 /* Where what stands in the scratch, in bytes: scratch of convolutions, or chunks of gradients, by member; padded rows; the
  * parts and the first ring; the other rings; turns of what is made; so many of each but the first. */
 typedef struct {
-    LLVMValueRef member[CHAIN_MEMBERS], rows[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], turns, all, places;
+    LLVMValueRef member[CHAIN_MEMBERS], rows[CHAIN_MEMBERS], parts, ring[CHAIN_MEMBERS], turns, all,
+        places;
 } Layout;
 
 /* As many as parts of a launch may run at once; no more than there are units. */
@@ -419,7 +441,8 @@ static LLVMValueRef count_places(const Chain *c) {
     Emit *e = c->e;
     if (e->standalone) return emit_i64(e, 1); /* launches are one call */
     LLVMValueRef units = c->to->blocks, most = emit_min(e, cv_times(c->to, e->threads, 8), units);
-    return cv_if(c->to, LLVMBuildICmp(e->b, LLVMIntEQ, e->threads, emit_i64(e, 0), ""), units, most);
+    return cv_if(c->to, LLVMBuildICmp(e->b, LLVMIntEQ, e->threads, emit_i64(e, 0), ""), units,
+                 most);
 }
 
 static LLVMValueRef lines(Emit *e, LLVMValueRef bytes) {
@@ -449,10 +472,13 @@ static Layout lay_out(const Chain *c) {
     at = lines(e, plus(e, at, mul(e, cv_plus(t, numbers, CONV_TILE), size)));
     for (uint32_t r = 1; r < c->rings; r++) {
         l.ring[r] = at;
-        at = lines(e, plus(e, at, mul(e, cv_plus(t, mul(e, conv_ring_numbers(t), l.places), CONV_TILE), size)));
+        at = lines(
+            e, plus(e, at,
+                    mul(e, cv_plus(t, mul(e, conv_ring_numbers(t), l.places), CONV_TILE), size)));
     }
     l.turns = at;
-    if (c->end != NONE) at = lines(e, plus(e, at, mul(e, mul(e, chain_turn_numbers(c), l.places), size)));
+    if (c->end != NONE)
+        at = lines(e, plus(e, at, mul(e, mul(e, chain_turn_numbers(c), l.places), size)));
     l.all = at;
     return l;
 }
@@ -461,7 +487,8 @@ LLVMValueRef chain_bytes(Emit *e, const HInstr *first, LLVMValueRef grids) {
     Chain c;
     find_members(&c, e, first);
     uint32_t convs = convs_before(first, c.members);
-    LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, convs * CONV_LAUNCH_WORDS), "words");
+    LLVMValueRef words =
+        emit_variable(e, LLVMArrayType2(e->i64, convs * CONV_LAUNCH_WORDS), "words");
     for (uint32_t m = 0; m < c.members; m++)
         if (first[m].kind == H_CONV && first[m].detail != CONV_WEIGHTS)
             (void)emit_conv_bytes(e, &first[m], true, grid_at(e, grids, first[m].grids[0]),
@@ -481,11 +508,15 @@ static void put_conv(HE *h, const Chain *c, const Layout *l, uint32_t m) {
     if (in->detail == CONV_WEIGHTS && ring_of(c, in->args[1]) > 0)
         first = bytes_on(e, h->scratch, l->ring[ring_of(c, in->args[1])]);
     if (in->detail != CONV_WEIGHTS) second = h->regs[in->args[1]].value;
-    made = in->detail == CONV_FORWARD ? bytes_on(e, h->scratch, l->rows[m]) : field_place(h, in->dst);
+    made =
+        in->detail == CONV_FORWARD ? bytes_on(e, h->scratch, l->rows[m]) : field_place(h, in->dst);
     if (in->detail == CONV_TRANSPOSED && c->end != NONE) made = bytes_on(e, h->scratch, l->turns);
-    LLVMValueRef words[CONV_OPERANDS] = {
-        grid_at(e, h->grids, in->grids[0]),   grid_at(e, h->grids, in->grids[1]), first, second, made,
-        bytes_on(e, h->scratch, l->member[m])};
+    LLVMValueRef words[CONV_OPERANDS] = {grid_at(e, h->grids, in->grids[0]),
+                                         grid_at(e, h->grids, in->grids[1]),
+                                         first,
+                                         second,
+                                         made,
+                                         bytes_on(e, h->scratch, l->member[m])};
     for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
 }
 
@@ -505,18 +536,21 @@ static void put_launch(HE *h, const HInstr *in, uint32_t word, bool writes) {
                  in->scalars[i] == NONE ? to_real(e, constant_f64(h, in->scalar_constant[i]))
                                         : h->regs[in->scalars[i]].value);
     for (uint32_t i = 0; writes && i < k->written.len; i++)
-        put_word(h, word + CHAIN_FIELDS + k->fields.len + k->scalars + i, field_place(h, in->outputs[i]));
+        put_word(h, word + CHAIN_FIELDS + k->fields.len + k->scalars + i,
+                 field_place(h, in->outputs[i]));
 }
 
 static LLVMValueRef chain_work(HE *h, const Chain *c) {
     Emit *e = h->e;
     if (e->standalone) return NULL;
-    LLVMValueRef cells = emit_cells(e, grid_at(e, h->grids, c->first->grids[1]), 2), work = emit_i64(e, 0);
+    LLVMValueRef cells = emit_cells(e, grid_at(e, h->grids, c->first->grids[1]), 2),
+                 work = emit_i64(e, 0);
     for (uint32_t m = 0; m < c->members; m++) {
         const HInstr *in = &c->first[m];
-        work = plus(e, work,
-                    in->kind == H_CONV ? work_products(e, &e->plan->convs.data[in->index], cells)
-                                       : work_kernel(e, chain_kernel(e, in), cells, c->to->made[1]));
+        work =
+            plus(e, work,
+                 in->kind == H_CONV ? work_products(e, &e->plan->convs.data[in->index], cells)
+                                    : work_kernel(e, chain_kernel(e, in), cells, c->to->made[1]));
     }
     return work;
 }
@@ -528,10 +562,12 @@ static void launch_stages(HE *h, const Chain *c, LLVMValueRef words, bool after)
         ConvLaunch stages[CONV_LAUNCHES];
         if (in->kind != H_CONV || in->detail == CONV_WEIGHTS) continue;
         h->words = words_at(h->e, words, CONV_LAUNCH_WORDS * convs_before(c->first, m));
-        uint32_t count = emit_conv_launches(h->e, in, true, grid_at(h->e, h->grids, in->grids[0]),
-                                            grid_at(h->e, h->grids, in->grids[1]), h->words, stages);
+        uint32_t count =
+            emit_conv_launches(h->e, in, true, grid_at(h->e, h->grids, in->grids[0]),
+                               grid_at(h->e, h->grids, in->grids[1]), h->words, stages);
         for (uint32_t i = 0; i < count; i++)
-            if (stages[i].folds == after) launch(h, stages[i].function, stages[i].units, stages[i].work);
+            if (stages[i].folds == after)
+                launch(h, stages[i].function, stages[i].units, stages[i].work);
     }
     h->words = words;
 }
@@ -544,7 +580,8 @@ static void launch_totals(HE *h, const Chain *c, const char *name) {
         if (!has_form(in, CONV_WEIGHTS)) continue;
         const Conv *conv = &e->plan->convs.data[in->index];
         LLVMValueRef work = e->standalone ? NULL : work_weights(e, conv, chunks_of(c).all);
-        launch(h, total_function(e, c->first, m, name), emit_i64(e, (conv_weights(conv) + 1023) / 1024), work);
+        launch(h, total_function(e, c->first, m, name),
+               emit_i64(e, (conv_weights(conv) + 1023) / 1024), work);
     }
 }
 

@@ -29,21 +29,26 @@ typedef struct {
     ChainRing ring[CHAIN_MEMBERS];
     uint32_t rings;
     LLVMValueRef words, from; /* from: where a part begins */
-    LLVMValueRef filled[CHAIN_MEMBERS], first_row[CHAIN_MEMBERS]; /* variables: padded rows that are there end, and begin */
-    LLVMValueRef x, y, mask;  /* cells x … of row y; mask: lanes that are there, or NULL */
+    /* variables: padded rows that are there end, and begin */
+    LLVMValueRef filled[CHAIN_MEMBERS], first_row[CHAIN_MEMBERS];
+    LLVMValueRef x, y, mask; /* cells x … of row y; mask: lanes that are there, or NULL */
     LLVMValueRef *values[CHAIN_MEMBERS], **memo[CHAIN_MEMBERS], *scalars[CHAIN_MEMBERS];
-    ConvArray row;   /* what the transposed convolution makes, for the launch that reads it: the cells of row y */
-    uint32_t vectors; /* of cells that are worked on together */
+    /* what the transposed convolution makes, for the launch that reads it: the cells of row y */
+    ConvArray row;
+    uint32_t vectors;                 /* of cells that are worked on together */
     LLVMValueRef total[CHAIN_TOTALS]; /* variables, of the launch that has totals */
-    ConvFinish finish;                /* its only launch, in the tiles of its only convolution; name NULL: it does not do */
-    LLVMValueRef context;             /* of that */
-    LLVMValueRef *sum, channel;       /* in such a tile: vectors of what the launch reads, and its channel */
+    /* its only launch, in the tiles of its only convolution; name NULL: it does not do */
+    ConvFinish finish;
+    LLVMValueRef context; /* of that */
+    /* in such a tile: vectors of what the launch reads, and its channel */
+    LLVMValueRef *sum, channel;
 } Chain;
 
 const Kernel *chain_kernel(const Emit *e, const HInstr *h);
 /* A word of member m. */
 LLVMValueRef chain_word(const Chain *c, LLVMTypeRef type, uint32_t m, uint32_t word);
-enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS }; /* words of a launch; then its numbers, what it writes */
+/* words of a launch; then its numbers, what it writes */
+enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS };
 
 /* ---- emit_chain_cells.c ---- */
 
@@ -54,7 +59,8 @@ void chain_finish(Chain *c, const char *name);
 void open_chain_cells(Chain *c); /* where the function begins */
 /* The launches for row c->y, from the parts to the rings: */
 void start_chain_cells(Chain *c);
-void emit_chain_cells(Chain *c, LLVMValueRef end); /* cells [c->from, end), or as many of these as there are */
+/* cells [c->from, end), or as many of these as there are */
+void emit_chain_cells(Chain *c, LLVMValueRef end);
 void finish_chain_cells(Chain *c);
 /* Row c->y of the launch that ends the chain, from c->row. */
 void open_chain_end(Chain *c); /* where a function begins */

@@ -41,7 +41,9 @@ static void store_there(Chain *c, LLVMValueRef v, LLVMValueRef at) {
 /* Is the register made by a convolution before member m? NONE: by none. */
 static uint32_t convolution_of(const Chain *c, HReg reg) {
     for (uint32_t k = 0; k < c->members; k++)
-        if (c->first[k].kind == H_CONV && c->first[k].detail == CONV_FORWARD && c->first[k].dst == reg) return k;
+        if (c->first[k].kind == H_CONV && c->first[k].detail == CONV_FORWARD &&
+            c->first[k].dst == reg)
+            return k;
     return NONE;
 }
 
@@ -67,7 +69,9 @@ static LLVMValueRef load_field(Chain *c, uint32_t m, uint32_t field, uint32_t ch
     Emit *e = c->e;
     HReg reg = c->first[m].fields[field];
     if (m == c->end && reg == c->first[c->last].dst)
-        return cv_load(t, cv_vector(t), cv_at(t, c->row.base, cv_add(t, cv_times(t, c->row.channel, channel), c->x)));
+        return cv_load(
+            t, cv_vector(t),
+            cv_at(t, c->row.base, cv_add(t, cv_times(t, c->row.channel, channel), c->x)));
     if (convolution_of(c, reg) != NONE) return load_made(c, convolution_of(c, reg), channel);
     for (uint32_t k = 0; k < m; k++) {
         uint32_t at = written_at(c, k, reg);
@@ -92,13 +96,16 @@ static bool by_scalar(const Chain *c, const Kernel *k, KNode n) {
 }
 
 static LLVMValueRef divisor(Chain *c, uint32_t m, const KNodeData *division) {
-    return scalar(c, m, chain_kernel(c->e, &c->first[m])->nodes.data[division->operand[1]].index, true);
+    return scalar(c, m, chain_kernel(c->e, &c->first[m])->nodes.data[division->operand[1]].index,
+                  true);
 }
 
 /* term + x / scalar */
-static void add_divided(Chain *c, uint32_t m, KNode term, const KNodeData *division, LLVMValueRef *out) {
+static void add_divided(Chain *c, uint32_t m, KNode term, const KNodeData *division,
+                        LLVMValueRef *out) {
     LLVMValueRef *a = evaluate(c, m, term), *x = evaluate(c, m, division->operand[0]);
-    for (uint32_t v = 0; v < c->vectors; v++) out[v] = cv_fma(c->to, x[v], divisor(c, m, division), a[v]);
+    for (uint32_t v = 0; v < c->vectors; v++)
+        out[v] = cv_fma(c->to, x[v], divisor(c, m, division), a[v]);
 }
 
 static void evaluate_op(Chain *c, uint32_t m, KNode n, LLVMValueRef *out) {
@@ -116,8 +123,10 @@ static void evaluate_op(Chain *c, uint32_t m, KNode n, LLVMValueRef *out) {
         return;
     }
     for (uint32_t v = 0; v < c->vectors; v++) {
-        LLVMValueRef each[3] = {x[0] ? x[0][v] : NULL, x[1] ? x[1][v] : NULL, x[2] ? x[2][v] : NULL};
-        out[v] = by_scalar(c, k, n) ? LLVMBuildFMul(c->e->b, each[0], divisor(c, m, d), "") : emit_op(c->e, d->op, each);
+        LLVMValueRef each[3] = {x[0] ? x[0][v] : NULL, x[1] ? x[1][v] : NULL,
+                                x[2] ? x[2][v] : NULL};
+        out[v] = by_scalar(c, k, n) ? LLVMBuildFMul(c->e->b, each[0], divisor(c, m, d), "")
+                                    : emit_op(c->e, d->op, each);
     }
 }
 
@@ -128,7 +137,8 @@ static LLVMValueRef evaluate_leaf(Chain *c, uint32_t m, const KNodeData *d, uint
     case K_SCALAR: return scalar(c, m, d->index, false);
     case K_LOAD: return c->sum ? c->sum[vector] : load_field(c, m, d->index, d->detail);
     default: { /* K_ENTRY */
-        LLVMValueRef base = chain_word(c, e->ptr, m, CHAIN_FIELDS + d->index), at = emit_i64(e, d->detail);
+        LLVMValueRef base = chain_word(c, e->ptr, m, CHAIN_FIELDS + d->index),
+                     at = emit_i64(e, d->detail);
         if (c->sum) at = plus(e, at, c->channel);
         return emit_splat(e, cv_load(c->to, e->real, cv_at(c->to, base, at)));
     }
@@ -158,7 +168,9 @@ static void store_to_rings(Chain *c, HReg reg, uint32_t channel, LLVMValueRef v)
 
 /* ---- totals -------------------------------------------------------------------------------------- */
 
-static LLVMTypeRef total_type(const Chain *c, Op op) { return op == OP_SUM ? c->e->f64 : c->e->real; }
+static LLVMTypeRef total_type(const Chain *c, Op op) {
+    return op == OP_SUM ? c->e->f64 : c->e->real;
+}
 
 static void add_to_total(Chain *c, uint32_t m, uint32_t number, KNode n) {
     Emit *e = c->e;
@@ -166,7 +178,8 @@ static void add_to_total(Chain *c, uint32_t m, uint32_t number, KNode n) {
     LLVMTypeRef type = LLVMVectorType(total_type(c, op), e->lanes);
     LLVMValueRef v = evaluate(c, m, n)[0];
     if (type != cv_vector(c->to)) v = LLVMBuildFPExt(e->b, v, type, "");
-    if (c->mask) v = LLVMBuildSelect(e->b, c->mask, v, emit_number(e, type, reduction_start(op)), "");
+    if (c->mask)
+        v = LLVMBuildSelect(e->b, c->mask, v, emit_number(e, type, reduction_start(op)), "");
     LLVMValueRef old = LLVMBuildLoad2(e->b, type, c->total[number], "");
     LLVMBuildStore(e->b, emit_combine(e, op, old, v), c->total[number]);
 }
@@ -187,11 +200,13 @@ static void finish_totals(Chain *c, uint32_t m) {
     for (uint32_t i = 0; i < k->reductions.len; i++) {
         Op op = k->reductions.data[i].op;
         LLVMValueRef lane[64];
-        LLVMValueRef v = LLVMBuildLoad2(e->b, LLVMVectorType(total_type(c, op), e->lanes), c->total[i], "");
+        LLVMValueRef v =
+            LLVMBuildLoad2(e->b, LLVMVectorType(total_type(c, op), e->lanes), c->total[i], "");
         for (uint32_t l = 0; l < e->lanes; l++)
             lane[l] = LLVMBuildExtractElement(e->b, v, LLVMConstInt(e->i32, l, false), "");
         for (uint32_t width = e->lanes; width > 1; width /= 2)
-            for (uint32_t l = 0; l < width / 2; l++) lane[l] = emit_combine(e, op, lane[l], lane[l + width / 2]);
+            for (uint32_t l = 0; l < width / 2; l++)
+                lane[l] = emit_combine(e, op, lane[l], lane[l + width / 2]);
         LLVMValueRef sum = lane[0];
         if (LLVMTypeOf(sum) != e->f64) sum = LLVMBuildFPExt(e->b, sum, e->f64, "");
         LLVMValueRef at = mul(e, chain_word(c, e->i64, m, CHAIN_ROW_COUNT), emit_i64(e, i));
@@ -227,7 +242,8 @@ static void emit_launch_cells(Chain *c, uint32_t m) {
             store_to_rings(c, h->outputs[out->field], channel, v);
         }
         for (uint32_t i = 0; i < k->reductions.len; i++)
-            if (channel < k->reductions.data[i].count) add_to_total(c, m, i, k->reductions.data[i].nodes[channel]);
+            if (channel < k->reductions.data[i].count)
+                add_to_total(c, m, i, k->reductions.data[i].nodes[channel]);
     }
 }
 
@@ -239,7 +255,8 @@ static void emit_cells_of(Chain *c) {
         if (h->kind != H_CONV || h->detail != CONV_FORWARD) continue;
         bool summed = false;
         for (uint32_t r = 0; r < c->rings; r++) summed = summed || c->ring[r].reg == h->dst;
-        for (uint32_t o = 0; summed && o < c->conv[m].p.out; o++) store_to_rings(c, h->dst, o, load_made(c, m, o));
+        for (uint32_t o = 0; summed && o < c->conv[m].p.out; o++)
+            store_to_rings(c, h->dst, o, load_made(c, m, o));
     }
 }
 
@@ -279,7 +296,8 @@ static void emit_last_cells(Chain *c, LLVMValueRef n, void (*body)(Chain *)) {
 }
 
 /* Cells [from, n), in whole vectors; beyond n there is room for them, or there is not. */
-static void emit_vectors(Chain *c, LLVMValueRef from, LLVMValueRef n, bool room, void (*body)(Chain *)) {
+static void emit_vectors(Chain *c, LLVMValueRef from, LLVMValueRef n, bool room,
+                         void (*body)(Chain *)) {
     CE *t = c->to;
     Emit *e = c->e;
     Counting cells;
@@ -341,7 +359,8 @@ bool chain_by_channel(const Chain *c) {
     if (c->last != 2 || c->members != 3 + (c->end != NONE)) return false;
     if (c->first[0].kind != H_CONV || c->first[FINISHER].kind != H_LAUNCH) return false;
     const Kernel *k = chain_kernel(c->e, &c->first[FINISHER]);
-    if (k->reductions.len || k->written.len != 1 || k->written.data[0] != c->conv[0].p.out) return false;
+    if (k->reductions.len || k->written.len != 1 || k->written.data[0] != c->conv[0].p.out)
+        return false;
     KNode *same = mem_alloc(sizeof *same * k->nodes.len), first = written_node(k, 0);
     bool all = first != 0;
     for (uint32_t o = 0; all && o < k->written.data[0]; o++) {
@@ -358,12 +377,13 @@ static LLVMValueRef context_at(Emit *e, LLVMValueRef context, uint32_t number) {
 }
 
 /* Vectors of channel `channel`, in a tile that sums them. */
-static void finish_channel(const ConvFinish *finish, LLVMValueRef context, LLVMValueRef channel, LLVMValueRef *sum,
-                           uint32_t vectors) {
+static void finish_channel(const ConvFinish *finish, LLVMValueRef context, LLVMValueRef channel,
+                           LLVMValueRef *sum, uint32_t vectors) {
     Chain c = *(const Chain *)finish->data;
     Emit *e = c.e;
     const Kernel *k = chain_kernel(e, &c.first[FINISHER]);
-    LLVMValueRef *scalars = c.scalars[FINISHER] = ARENA_ARRAY(e->arena, LLVMValueRef, 2 * k->scalars + 1);
+    LLVMValueRef *scalars = c.scalars[FINISHER] =
+        ARENA_ARRAY(e->arena, LLVMValueRef, 2 * k->scalars + 1);
     c.memo[FINISHER] = ARENA_ARRAY(e->arena, LLVMValueRef *, k->nodes.len);
     c.words = LLVMBuildLoad2(e->b, e->ptr, context, "words");
     c.sum = sum;
@@ -380,7 +400,8 @@ static void finish_channel(const ConvFinish *finish, LLVMValueRef context, LLVMV
 void chain_finish(Chain *c, const char *name) {
     Emit *e = c->e;
     const Kernel *k = chain_kernel(e, &c->first[FINISHER]);
-    LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(e->context), 8 + 2 * k->scalars * e->size);
+    LLVMTypeRef bytes =
+        LLVMArrayType2(LLVMInt8TypeInContext(e->context), 8 + 2 * k->scalars * e->size);
     c->finish = (ConvFinish){.name = name, .data = c, .apply = finish_channel};
     c->conv[0].finish = &c->finish;
     c->context = emit_variable(e, bytes, "context");
@@ -389,7 +410,8 @@ void chain_finish(Chain *c, const char *name) {
     for (uint32_t i = 0; i < k->scalars; i++) {
         LLVMValueRef x = chain_word(c, e->real, FINISHER, CHAIN_FIELDS + k->fields.len + i);
         LLVMBuildStore(e->b, x, context_at(e, c->context, i));
-        LLVMBuildStore(e->b, emit_reciprocal(e, x, emit_variable(e, e->real, "reciprocal")), context_at(e, c->context, k->scalars + i));
+        LLVMBuildStore(e->b, emit_reciprocal(e, x, emit_variable(e, e->real, "reciprocal")),
+                       context_at(e, c->context, k->scalars + i));
     }
 }
 
@@ -400,7 +422,8 @@ static void open_launch(Chain *c, uint32_t m) {
     for (uint32_t i = 0; i < k->scalars; i++) {
         LLVMValueRef x = chain_word(c, e->real, m, CHAIN_FIELDS + k->fields.len + i);
         c->scalars[m][i] = emit_splat(e, x);
-        c->scalars[m][k->scalars + i] = emit_splat(e, emit_reciprocal(e, x, emit_variable(e, e->real, "reciprocal")));
+        c->scalars[m][k->scalars + i] =
+            emit_splat(e, emit_reciprocal(e, x, emit_variable(e, e->real, "reciprocal")));
     }
 }
 
@@ -411,7 +434,8 @@ void open_chain_cells(Chain *c) {
         const Kernel *k = chain_kernel(e, &c->first[m]);
         open_launch(c, m);
         for (uint32_t i = 0; i < k->reductions.len; i++)
-            c->total[i] = emit_variable(e, LLVMVectorType(total_type(c, k->reductions.data[i].op), e->lanes), "total");
+            c->total[i] = emit_variable(
+                e, LLVMVectorType(total_type(c, k->reductions.data[i].op), e->lanes), "total");
     }
 }
 
@@ -427,8 +451,11 @@ static void emit_end_cells(Chain *c) {
         const KOutput *out = &k->outputs.data[i];
         uint32_t word = CHAIN_FIELDS + k->fields.len + k->scalars + out->field;
         LLVMValueRef v = evaluate(c, c->end, out->node)[0];
-        store_there(c, v, cells_at(c, c->end, chain_word(c, c->e->ptr, c->end, word), out->channel));
+        store_there(c, v,
+                    cells_at(c, c->end, chain_word(c, c->e->ptr, c->end, word), out->channel));
     }
 }
 
-void emit_chain_end(Chain *c) { emit_vectors(c, cv_int(c->to, 0), c->to->n[0], false, emit_end_cells); }
+void emit_chain_end(Chain *c) {
+    emit_vectors(c, cv_int(c->to, 0), c->to->n[0], false, emit_end_cells);
+}

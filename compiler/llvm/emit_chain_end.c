@@ -14,7 +14,8 @@ LLVMValueRef chain_turn_numbers(const Chain *c) {
 ConvArray chain_turn(Chain *c, LLVMValueRef unit) {
     CE *t = c->to;
     ConvArray turn = {.y = t->padded.channel, .channel = cv_mul(t, t->turn, t->padded.channel)};
-    turn.base = cv_at(t, chain_word(c, c->e->ptr, c->last, CONV_MADE), cv_mul(t, unit, chain_turn_numbers(c)));
+    turn.base = cv_at(t, chain_word(c, c->e->ptr, c->last, CONV_MADE),
+                      cv_mul(t, unit, chain_turn_numbers(c)));
     return turn;
 }
 
@@ -62,7 +63,8 @@ void end_rows(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end)
     row.base = cv_at(t, turn->base, cv_mul(t, cv_sub(t, r, y), turn->y));
     c->y = cv_plus(t, r, -t->p.axis[1].ghost[0]);
     fold_row(c, &row);
-    LLVMBasicBlockRef finished = emit_block(e, "finished"), later = emit_block(e, "later"), join = emit_block(e, "join");
+    LLVMBasicBlockRef finished = emit_block(e, "finished"), later = emit_block(e, "later"),
+                      join = emit_block(e, "join");
     int64_t wait = waiting(c);
     LLVMValueRef inner = cv_sub(t, t->n[1], cv_int(t, 2 * wait)), at = cv_plus(t, c->y, -wait);
     inner = emit_max(e, inner, cv_int(t, 0));
@@ -80,8 +82,10 @@ void end_rows(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end)
 void end_waiting(Chain *c, LLVMValueRef unit) {
     CE *t = c->to;
     Counting rows;
-    LLVMValueRef first = LLVMBuildICmp(c->e->b, LLVMIntEQ, unit, cv_int(t, 0), ""), wait = cv_int(t, waiting(c));
-    LLVMValueRef low = emit_min(c->e, wait, t->n[1]), high = emit_max(c->e, low, cv_sub(t, t->n[1], wait));
+    LLVMValueRef first = LLVMBuildICmp(c->e->b, LLVMIntEQ, unit, cv_int(t, 0), ""),
+                 wait = cv_int(t, waiting(c));
+    LLVMValueRef low = emit_min(c->e, wait, t->n[1]),
+                 high = emit_max(c->e, low, cv_sub(t, t->n[1], wait));
     LLVMValueRef from = cv_if(t, first, cv_int(t, 0), high), end = cv_if(t, first, low, t->n[1]);
     conv_chain_fold(t, from, end);
     c->y = cv_loop(t, &rows, from, end, 1);

@@ -11,7 +11,8 @@ LLVMValueRef cv_fma(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
 }
 
 void cv_prefetch(CE *c, LLVMValueRef p, int64_t i) {
-    LLVMValueRef number = cv_int(c, i), to_read = LLVMConstInt(c->e->i32, 0, false), keep = LLVMConstInt(c->e->i32, 3, false);
+    LLVMValueRef number = cv_int(c, i), to_read = LLVMConstInt(c->e->i32, 0, false),
+                 keep = LLVMConstInt(c->e->i32, 3, false);
     p = LLVMBuildGEP2(c->e->b, c->e->real, p, &number, 1, "");
     LLVMValueRef args[4] = {p, to_read, keep, LLVMConstInt(c->e->i32, 1, false)};
     emit_intrinsic(c->e, "llvm.prefetch", c->e->ptr, args, 4);
@@ -39,8 +40,8 @@ ConvArray conv_array(CE *c, uint32_t which, LLVMValueRef base) {
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
 static ConvTile choose_tile(const Emit *e, uint32_t conv, ConvForm form, bool chained) {
-    TileFor f = {&e->plan->convs.data[conv], form, chained, e->machine.registers >= 32, e->lanes,
-                 e->machine.exact};
+    TileFor f = {&e->plan->convs.data[conv], form,     chained,
+                 e->machine.registers >= 32, e->lanes, e->machine.exact};
     return conv_tile(&f, conv_way(e->plan, conv, form, chained, f.many, f.lanes, f.exact));
 }
 
@@ -276,8 +277,9 @@ LLVMValueRef conv_units(CE *c, ConvStage stage) {
 typedef void Body(CE *c, LLVMValueRef unit);
 static Body *const bodies[CONV_STAGES] = {conv_fill, conv_copy, conv_pack, conv_gather,
                                           conv_fold, conv_sums, conv_total};
-static Body *const last_bodies[CONV_STAGES] = {conv_fill_last, conv_copy_last, conv_pack_last, conv_gather_last,
-                                               conv_fold,      conv_sums_last, conv_total_last};
+static Body *const last_bodies[CONV_STAGES] = {conv_fill_last,   conv_copy_last, conv_pack_last,
+                                               conv_gather_last, conv_fold,      conv_sums_last,
+                                               conv_total_last};
 
 /* void sizes(u_grid, v_grid, words): all sizes, then whether cells are walked by rows, then the units of the
  * stages. */
@@ -382,7 +384,8 @@ LLVMValueRef emit_conv_bytes(Emit *e, const HInstr *h, bool chained, LLVMValueRe
 }
 
 /* NULL where nobody asks. */
-static LLVMValueRef stage_work(Emit *e, const HInstr *h, ConvStage stage, LLVMValueRef u_grid, LLVMValueRef v_grid) {
+static LLVMValueRef stage_work(Emit *e, const HInstr *h, ConvStage stage, LLVMValueRef u_grid,
+                               LLVMValueRef v_grid) {
     if (e->standalone) return NULL;
     const Conv *conv = &e->plan->convs.data[h->index];
     LLVMValueRef u = emit_cells(e, u_grid, conv->rank), v = emit_cells(e, v_grid, conv->rank);
@@ -392,7 +395,8 @@ static LLVMValueRef stage_work(Emit *e, const HInstr *h, ConvStage stage, LLVMVa
     case STAGE_PACK: return work_weights(e, conv, emit_i64(e, 1));
     case STAGE_TOTAL: { /* as many sums as a chunk has room for */
         LLVMValueRef chunk = emit_i64(e, CONV_CHUNK / e->size), one = emit_i64(e, 1);
-        return work_weights(e, conv, LLVMBuildAdd(e->b, LLVMBuildSDiv(e->b, v, chunk, ""), one, ""));
+        return work_weights(e, conv,
+                            LLVMBuildAdd(e->b, LLVMBuildSDiv(e->b, v, chunk, ""), one, ""));
     }
     default: return work_copies(e, conv, u, v);
     }

@@ -49,8 +49,8 @@ typedef struct {
 typedef struct ConvFinish {
     const char *name;
     void *data;
-    void (*apply)(const struct ConvFinish *finish, LLVMValueRef context, LLVMValueRef channel, LLVMValueRef *sum,
-                  uint32_t vectors);
+    void (*apply)(const struct ConvFinish *finish, LLVMValueRef context, LLVMValueRef channel,
+                  LLVMValueRef *sum, uint32_t vectors);
 } ConvFinish;
 
 /* Everything about one form of a convolution in the function that is being written. */
@@ -70,8 +70,10 @@ typedef struct {
     LLVMValueRef flat;                     /* numbers of a plane, walked flat */
     LLVMValueRef block, blocks;  /* rows, or numbers, that a unit walks; how many of them */
     LLVMValueRef planes, layers; /* WEIGHTS: planes that a unit walks; how many such */
-    LLVMValueRef turn, ring; /* chained: rows that are made at a time; padded rows that are there, one over another again */
-    LLVMValueRef rows_at, first_row; /* chained, FORWARD: where padded rows stand, and which is the first of them */
+    /* chained: rows that are made at a time; padded rows that are there, one over another again */
+    LLVMValueRef turn, ring;
+    /* chained, FORWARD: where padded rows stand, and which is the first of them */
+    LLVMValueRef rows_at, first_row;
     ConvArray padded, copied,
         folded; /* folded: what is made before it is folded, all phases of a channel */
     LLVMValueRef weights, offsets, partial; /* bytes from the start of the scratch */
@@ -103,15 +105,17 @@ void conv_reopen(CE *c, Emit *e, uint32_t conv, ConvForm form, bool chained, LLV
  * as c->finish, with this context, leaves them.
  * Rows from `y`, as many as a tile has, of all that TRANSPOSED makes, from a ring of padded rows at x, to `to`, where row `first`
  * begins. Rows of the ring begin with their cells, the zeros before these are left out; after them stand as many as a filter reads. */
-void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
-                     LLVMValueRef context);
-void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to, LLVMValueRef first);
+void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end,
+                     const ConvArray *to, LLVMValueRef context);
+void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to,
+                     LLVMValueRef first);
 /* The rows of ghosts that belong to rows [from, end) of all channels that TRANSPOSED makes, in c->folded, where ghosts along x are folded. */
 void conv_chain_fold(CE *c, LLVMValueRef from, LLVMValueRef end);
-void conv_fold_row(CE *c, LLVMValueRef row); /* the ghosts of a row along x, which begins with them */
+/* the ghosts of a row along x, which begins with them */
+void conv_fold_row(CE *c, LLVMValueRef row);
 /* Padded row `row` of all channels of what FORWARD reads, to its place after c->rows_at. */
 void conv_chain_fill(CE *c, LLVMValueRef row);
-LLVMValueRef conv_ring_numbers(CE *c);               /* of the padded rows of a unit */
+LLVMValueRef conv_ring_numbers(CE *c);             /* of the padded rows of a unit */
 LLVMValueRef conv_ring_row(CE *c, LLVMValueRef y); /* where in the ring the padded row y stands */
 
 /* Rows of v from y on, of which the first stands at v.base. */
@@ -141,15 +145,17 @@ void conv_total(CE *c, LLVMValueRef unit);
 
 enum { MOST_SUMS = 32, FOLD_ROWS = 64 };
 const char *conv_tile_name(CE *c, const char *what);
-LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count); /* not inlined */
+/* not inlined */
+LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count);
 void conv_call_tile(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t count);
 LLVMValueRef conv_int_at(CE *c, LLVMValueRef p, LLVMValueRef i); /* of an array of i64 */
 
 /* Adds to the sums of tile f the turns [from, to) of its loop. */
-typedef void AddTurns(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum);
+typedef void AddTurns(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to,
+                      LLVMValueRef *sum);
 /* `count` sums over all `turns`, `most` of them at most, of `terms` terms each: long ones as sums of runs. */
-void conv_sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms, uint32_t most,
-                   AddTurns *add, LLVMValueRef *sum, uint32_t count);
+void conv_sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms,
+                   uint32_t most, AddTurns *add, LLVMValueRef *sum, uint32_t count);
 /* Copies numbers, whole vectors where there are as many; the last two may overlap. */
 void conv_copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count);
 
@@ -157,8 +163,8 @@ void conv_copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count
 typedef struct {
     LLVMValueRef tile, x, offsets, weights, depth, valid;
     LLVMValueRef context, first; /* of c->finish; the first channel */
-    ConvArray to; /* base: of its first channel and plane */
-    LLVMValueRef from; /* the row that begins there; NULL: 0 */
+    ConvArray to;                /* base: of its first channel and plane */
+    LLVMValueRef from;           /* the row that begins there; NULL: 0 */
 } ConvGather;
 /* Where a phase of what is made goes. */
 ConvArray conv_made_array(CE *c, LLVMValueRef phase);
@@ -180,15 +186,20 @@ LLVMValueRef conv_units_last(CE *c, ConvStage stage);
 /* Numbers that a cell meets in a row of the padded array; how many such lines there are. */
 uint32_t conv_line(const CE *c);
 uint32_t conv_lines(const CE *c);
-LLVMValueRef conv_offset_last(CE *c, LLVMValueRef line);                    /* address of a line's offset */
-LLVMValueRef conv_packed_last(CE *c, LLVMValueRef block, LLVMValueRef k);   /* of a block's weights for number k */
+/* address of a line's offset */
+LLVMValueRef conv_offset_last(CE *c, LLVMValueRef line);
+/* of a block's weights for number k */
+LLVMValueRef conv_packed_last(CE *c, LLVMValueRef block, LLVMValueRef k);
 /* Copies `count` cells of `channels` channels from an array with channels last. */
-void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to, LLVMValueRef count);
+void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to,
+                      LLVMValueRef count);
 /* out[k p.out + o] += the sum over p < count of x[p in + k] v[p tile.channels + o], for all k < in; = where it is `first`. */
-void conv_outer_last(CE *c, LLVMValueRef x, LLVMValueRef v, LLVMValueRef out, LLVMValueRef count, LLVMValueRef first);
+void conv_outer_last(CE *c, LLVMValueRef x, LLVMValueRef v, LLVMValueRef out, LLVMValueRef count,
+                     LLVMValueRef first);
 int64_t conv_partial_last(const CE *c); /* numbers of a chunk of WEIGHTS */
 /* out[p channels + o] = sum over the channels i of x[p in + i] weights[i channels + o], for p < count. */
-void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out, LLVMValueRef count);
+void conv_products_last(CE *c, LLVMValueRef x, LLVMValueRef weights, LLVMValueRef out,
+                        LLVMValueRef count);
 ConvArray conv_last_array(CE *c, LLVMValueRef block); /* what is made of a block of channels */
 void conv_fill_last(CE *c, LLVMValueRef unit);
 void conv_copy_last(CE *c, LLVMValueRef unit);
@@ -266,7 +277,9 @@ static inline LLVMValueRef cv_loop(CE *c, Counting *k, LLVMValueRef from, LLVMVa
 typedef struct {
     LLVMBasicBlockRef end;
 } Guard;
-static inline void cv_when(CE *c, Guard *g, LLVMValueRef condition) { g->end = emit_if_begin(c->e, condition); }
+static inline void cv_when(CE *c, Guard *g, LLVMValueRef condition) {
+    g->end = emit_if_begin(c->e, condition);
+}
 static inline void cv_end(CE *c, Guard *g) { emit_if_end(c->e, g->end); }
 
 #endif

@@ -84,7 +84,8 @@ void conv_fold_row(CE *c, LLVMValueRef row) {
         LLVMValueRef ghost, cell;
         for (int64_t j = 0; j < c->p.axis[0].ghost[side]; j++) {
             ghost_cells(c, 0, side, cv_int(c, j), &ghost, &cell);
-            conv_row_step(c, minus ? ROW_SUBTRACT : ROW_ADD, c->e->real, cv_at(c, row, cell), cv_at(c, row, ghost));
+            conv_row_step(c, minus ? ROW_SUBTRACT : ROW_ADD, c->e->real, cv_at(c, row, cell),
+                          cv_at(c, row, ghost));
         }
     }
 }
@@ -95,7 +96,8 @@ static void fold_ghost_rows(CE *c, const FoldRows *f, LLVMValueRef plane) {
         if (c->p.axis[1].ghost[side] == 0) continue;
         Counting ghosts;
         Guard g;
-        LLVMValueRef ghost, cell, j = cv_loop(c, &ghosts, cv_int(c, 0), cv_int(c, c->p.axis[1].ghost[side]), 1);
+        LLVMValueRef ghost, cell,
+            j = cv_loop(c, &ghosts, cv_int(c, 0), cv_int(c, c->p.axis[1].ghost[side]), 1);
         ghost_cells(c, 1, side, j, &ghost, &cell);
         LLVMValueRef y = cv_plus(c, cell, -c->p.axis[1].ghost[0]);
         LLVMValueRef after = LLVMBuildICmp(c->e->b, LLVMIntSGE, y, f->from, "");
@@ -104,7 +106,8 @@ static void fold_ghost_rows(CE *c, const FoldRows *f, LLVMValueRef plane) {
         if (!f->folded) conv_fold_row(c, row);
         RowOp op = c->conv->sides[1][side] == SIDE_ODD ? ROW_SUBTRACT : ROW_ADD;
         LLVMValueRef inside = cv_int(c, c->p.axis[0].ghost[0]);
-        conv_move_row(c, op, cv_at(c, cv_at(c, plane, cv_mul(c, cell, f->x->y)), inside), cv_at(c, row, inside), c->n[0]);
+        conv_move_row(c, op, cv_at(c, cv_at(c, plane, cv_mul(c, cell, f->x->y)), inside),
+                      cv_at(c, row, inside), c->n[0]);
         cv_end(c, &g);
         emit_loop_end(c->e, &ghosts);
     }
@@ -115,10 +118,12 @@ static void fold_planes(CE *c, const FoldRows *f, LLVMValueRef row) {
     for (int side = 0; side < 2; side++) {
         if (c->p.axis[2].ghost[side] == 0) continue;
         Counting ghosts;
-        LLVMValueRef ghost, cell, j = cv_loop(c, &ghosts, cv_int(c, 0), cv_int(c, c->p.axis[2].ghost[side]), 1);
+        LLVMValueRef ghost, cell,
+            j = cv_loop(c, &ghosts, cv_int(c, 0), cv_int(c, c->p.axis[2].ghost[side]), 1);
         ghost_cells(c, 2, side, j, &ghost, &cell);
         RowOp op = c->conv->sides[2][side] == SIDE_ODD ? ROW_SUBTRACT : ROW_ADD;
-        conv_move_row(c, op, cv_at(c, row, cv_mul(c, cell, f->x->z)), cv_at(c, row, cv_mul(c, ghost, f->x->z)), c->n[0]);
+        conv_move_row(c, op, cv_at(c, row, cv_mul(c, cell, f->x->z)),
+                      cv_at(c, row, cv_mul(c, ghost, f->x->z)), c->n[0]);
         emit_loop_end(c->e, &ghosts);
     }
 }
@@ -136,7 +141,8 @@ LLVMValueRef conv_fold_blocks(CE *c) {
 /* Ghosts along x and y of the rows of the block, and of the rows that stand for some of them. */
 static void fold_rows(CE *c, const FoldRows *f) {
     Counting kz, ky;
-    LLVMValueRef zero = cv_int(c, 0), planes = cv_plus(c, c->n[2], c->p.axis[2].ghost[0] + c->p.axis[2].ghost[1]);
+    LLVMValueRef zero = cv_int(c, 0),
+                 planes = cv_plus(c, c->n[2], c->p.axis[2].ghost[0] + c->p.axis[2].ghost[1]);
     LLVMValueRef z = cv_loop(c, &kz, zero, planes, 1), plane = cv_mul(c, z, f->x->z);
     conv_fold_row(c, cv_at(c, row_inside(c, f, cv_loop(c, &ky, f->from, f->end, 1)), plane));
     emit_loop_end(c->e, &ky);
@@ -157,7 +163,8 @@ void conv_chain_fold(CE *c, LLVMValueRef from, LLVMValueRef end) {
 /* A unit: a block of rows of a channel. */
 void conv_fold(CE *c, LLVMValueRef unit) {
     ConvArray x = c->folded, to = conv_array(c, 0, conv_word(c, CONV_MADE));
-    LLVMValueRef zero = cv_int(c, 0), blocks = conv_fold_blocks(c), channel = cv_div(c, unit, blocks);
+    LLVMValueRef zero = cv_int(c, 0), blocks = conv_fold_blocks(c),
+                 channel = cv_div(c, unit, blocks);
     x.base = cv_at(c, conv_scratch(c, x.base), cv_mul(c, channel, x.channel));
     FoldRows f = {.x = &x, .from = zero, .end = c->n[1]};
     if (c->p.made_phases > 1) {
@@ -173,7 +180,8 @@ void conv_fold(CE *c, LLVMValueRef unit) {
     fold_planes(c, &f, row);
     LLVMValueRef z = cv_loop(c, &kz, zero, c->n[2], 1);
     LLVMValueRef from = cv_mul(c, cv_plus(c, z, c->p.axis[2].ghost[0]), x.z);
-    LLVMValueRef at = cv_add(c, cv_mul(c, channel, to.channel), cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
+    LLVMValueRef at = cv_add(c, cv_mul(c, channel, to.channel),
+                             cv_add(c, cv_mul(c, z, to.z), cv_mul(c, y, to.y)));
     conv_move_row(c, ROW_COPY, cv_at(c, to.base, at), cv_at(c, row, from), c->n[0]);
     emit_loop_end(c->e, &kz);
     emit_loop_end(c->e, &ky);

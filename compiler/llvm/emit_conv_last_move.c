@@ -45,8 +45,9 @@ static LLVMValueRef masked(CE *c, const char *name, const LLVMValueRef *args) {
 static LLVMValueRef load_first(CE *c, LLVMValueRef p, uint32_t count) {
     if (count == c->e->lanes) return cv_load(c, cv_vector(c), p);
     LLVMValueRef align = LLVMConstInt(c->e->i32, c->e->size, false);
-    return masked(c, "llvm.masked.load",
-                  (LLVMValueRef[]){p, align, first_lanes(c, count), emit_number(c->e, cv_vector(c), 0)});
+    return masked(
+        c, "llvm.masked.load",
+        (LLVMValueRef[]){p, align, first_lanes(c, count), emit_number(c->e, cv_vector(c), 0)});
 }
 
 static void store_first(CE *c, LLVMValueRef v, LLVMValueRef p, uint32_t count) {
@@ -59,7 +60,8 @@ static void store_first(CE *c, LLVMValueRef v, LLVMValueRef p, uint32_t count) {
 }
 
 /* Rows a and b, of which the halves have changed places: loads are cheaper for that than registers are. */
-static void load_halves(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef *low, LLVMValueRef *high) {
+static void load_halves(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef *low,
+                        LLVMValueRef *high) {
     Emit *e = c->e;
     LLVMValueRef lane[64];
     for (uint32_t l = 0; l < e->lanes; l++) lane[l] = LLVMConstInt(e->i32, l, false);
@@ -72,8 +74,8 @@ static void load_halves(CE *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef *low
 
 /* Squares are moved by functions of their own, which all convolutions of a program share: what, for the first `count` rows
  * or lanes. NULL: it is there, *f; else the builder is in it, and goes back to what is returned. */
-static LLVMBasicBlockRef square_function(CE *c, const char *what, uint32_t count, LLVMTypeRef *types, uint32_t params,
-                                         LLVMValueRef *f) {
+static LLVMBasicBlockRef square_function(CE *c, const char *what, uint32_t count,
+                                         LLVMTypeRef *types, uint32_t params, LLVMValueRef *f) {
     Emit *e = c->e;
     const char *name = arena_format(e->arena, "pdn_square_%s_%u", what, count);
     *f = LLVMGetNamedFunction(e->module, name);
@@ -81,7 +83,8 @@ static LLVMBasicBlockRef square_function(CE *c, const char *what, uint32_t count
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     *f = emit_function(e, name, LLVMFunctionType(e->none, types, params, false), false);
     unsigned kind = LLVMGetEnumAttributeKindForName("noinline", 8);
-    LLVMAddAttributeAtIndex(*f, (unsigned)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->context, kind, 0));
+    LLVMAddAttributeAtIndex(*f, (unsigned)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(e->context, kind, 0));
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, *f, "entry"));
     return back;
 }
@@ -96,37 +99,41 @@ static void square_call(CE *c, LLVMValueRef f, LLVMValueRef *args, uint32_t coun
 }
 
 /* to[i to_apart + l] = from[l from_apart + i] × factor (NULL: 1), a square. */
-static void move_square(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from, LLVMValueRef from_apart,
-                        LLVMValueRef factor) {
+static void move_square(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from,
+                        LLVMValueRef from_apart, LLVMValueRef factor) {
     Emit *e = c->e;
     LLVMTypeRef types[] = {e->ptr, e->i64, e->ptr, e->i64, e->real};
     LLVMValueRef args[] = {to, to_apart, from, from_apart, factor}, f, v[64];
     uint32_t half = e->lanes / 2, count = factor ? 5 : 4;
-    LLVMBasicBlockRef back = square_function(c, factor ? "times" : "move", e->lanes, types, count, &f);
+    LLVMBasicBlockRef back =
+        square_function(c, factor ? "times" : "move", e->lanes, types, count, &f);
     if (back) {
-        to = LLVMGetParam(f, 0), to_apart = LLVMGetParam(f, 1), from = LLVMGetParam(f, 2), from_apart = LLVMGetParam(f, 3);
+        to = LLVMGetParam(f, 0), to_apart = LLVMGetParam(f, 1), from = LLVMGetParam(f, 2),
+        from_apart = LLVMGetParam(f, 3);
         for (uint32_t i = 0; i < half; i++)
-            load_halves(c, cv_at(c, from, cv_times(c, from_apart, i)), cv_at(c, from, cv_times(c, from_apart, i + half)),
-                        &v[i], &v[i + half]);
+            load_halves(c, cv_at(c, from, cv_times(c, from_apart, i)),
+                        cv_at(c, from, cv_times(c, from_apart, i + half)), &v[i], &v[i + half]);
         for (uint32_t i = 0; factor && i < e->lanes; i++)
             v[i] = LLVMBuildFMul(e->b, v[i], emit_splat(e, LLVMGetParam(f, 4)), "");
         transpose(c, v, half / 2);
-        for (uint32_t i = 0; i < e->lanes; i++) cv_store(c, v[i], cv_at(c, to, cv_times(c, to_apart, i)));
+        for (uint32_t i = 0; i < e->lanes; i++)
+            cv_store(c, v[i], cv_at(c, to, cv_times(c, to_apart, i)));
         square_end(c, back);
     }
     square_call(c, f, args, count);
 }
 
 /* to[i to_apart + l] = from[l from_apart + i] for i < count alone: memory may end there. */
-static void move_rows_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from, LLVMValueRef from_apart,
-                            uint32_t count) {
+static void move_rows_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from,
+                            LLVMValueRef from_apart, uint32_t count) {
     Emit *e = c->e;
     LLVMTypeRef types[] = {e->ptr, e->i64, e->ptr, e->i64};
     LLVMValueRef args[] = {to, to_apart, from, from_apart}, f, v[64];
     LLVMBasicBlockRef back = square_function(c, "rows", count, types, 4, &f);
     if (back) {
         for (uint32_t l = 0; l < e->lanes; l++)
-            v[l] = load_first(c, cv_at(c, LLVMGetParam(f, 2), cv_times(c, LLVMGetParam(f, 3), l)), count);
+            v[l] = load_first(c, cv_at(c, LLVMGetParam(f, 2), cv_times(c, LLVMGetParam(f, 3), l)),
+                              count);
         transpose(c, v, e->lanes / 2);
         for (uint32_t i = 0; i < count; i++)
             cv_store(c, v[i], cv_at(c, LLVMGetParam(f, 0), cv_times(c, LLVMGetParam(f, 1), i)));
@@ -136,18 +143,22 @@ static void move_rows_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMV
 }
 
 /* to[i to_apart + l] = from[l lanes + i] for l < count alone: memory may end there. */
-static void move_lanes_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from, uint32_t count) {
+static void move_lanes_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from,
+                             uint32_t count) {
     Emit *e = c->e;
     LLVMTypeRef types[] = {e->ptr, e->i64, e->ptr};
     LLVMValueRef args[] = {to, to_apart, from}, f, v[64];
     LLVMBasicBlockRef back = square_function(c, "lanes", count, types, 3, &f);
     if (back) {
         for (uint32_t l = 0; l < e->lanes; l++)
-            v[l] = l < count ? cv_load(c, cv_vector(c), cv_at(c, LLVMGetParam(f, 2), cv_int(c, (int64_t)l * e->lanes)))
-                             : emit_number(e, cv_vector(c), 0);
+            v[l] = l < count
+                       ? cv_load(c, cv_vector(c),
+                                 cv_at(c, LLVMGetParam(f, 2), cv_int(c, (int64_t)l * e->lanes)))
+                       : emit_number(e, cv_vector(c), 0);
         transpose(c, v, e->lanes / 2);
         for (uint32_t i = 0; i < e->lanes; i++)
-            store_first(c, v[i], cv_at(c, LLVMGetParam(f, 0), cv_times(c, LLVMGetParam(f, 1), i)), count);
+            store_first(c, v[i], cv_at(c, LLVMGetParam(f, 0), cv_times(c, LLVMGetParam(f, 1), i)),
+                        count);
         square_end(c, back);
     }
     square_call(c, f, args, 3);
@@ -155,27 +166,33 @@ static void move_lanes_first(CE *c, LLVMValueRef to, LLVMValueRef to_apart, LLVM
 
 /* `rows` (a multiple of the lanes) times `count`: to[i to_apart + r] = from[r from_apart + i] × factor. Where `back`, in
  * the other direction, to[r to_apart + i] = from[i from_apart + r]. The last squares may overlap. */
-static void move_squares(CE *c, bool back, LLVMValueRef to, LLVMValueRef to_apart, LLVMValueRef from,
-                         LLVMValueRef from_apart, uint32_t rows, LLVMValueRef count, LLVMValueRef factor) {
+static void move_squares(CE *c, bool back, LLVMValueRef to, LLVMValueRef to_apart,
+                         LLVMValueRef from, LLVMValueRef from_apart, uint32_t rows,
+                         LLVMValueRef count, LLVMValueRef factor) {
     Emit *e = c->e;
     LLVMValueRef lanes = cv_int(c, e->lanes), zero = cv_int(c, 0), one = cv_int(c, 1);
     LLVMValueRef to_r = back ? to_apart : one, to_i = back ? one : to_apart;
     LLVMValueRef from_r = back ? one : from_apart, from_i = back ? from_apart : one;
-    LLVMBasicBlockRef many = emit_block(e, "many"), few = emit_block(e, "few"), join = emit_block(e, "join");
+    LLVMBasicBlockRef many = emit_block(e, "many"), few = emit_block(e, "few"),
+                      join = emit_block(e, "join");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, count, lanes, ""), many, few);
     LLVMPositionBuilderAtEnd(e->b, many);
     Counting blocks, cells;
     LLVMValueRef r = cv_loop(c, &blocks, zero, cv_int(c, rows), e->lanes);
-    LLVMValueRef i = emit_min(e, cv_loop(c, &cells, zero, count, e->lanes), cv_sub(c, count, lanes));
+    LLVMValueRef i =
+        emit_min(e, cv_loop(c, &cells, zero, count, e->lanes), cv_sub(c, count, lanes));
     LLVMValueRef at = cv_at(c, to, cv_add(c, cv_mul(c, r, to_r), cv_mul(c, i, to_i)));
-    move_square(c, at, to_apart, cv_at(c, from, cv_add(c, cv_mul(c, r, from_r), cv_mul(c, i, from_i))), from_apart, factor);
+    move_square(c, at, to_apart,
+                cv_at(c, from, cv_add(c, cv_mul(c, r, from_r), cv_mul(c, i, from_i))), from_apart,
+                factor);
     emit_loop_end(e, &cells);
     emit_loop_end(e, &blocks);
     LLVMBuildBr(e->b, join);
     LLVMPositionBuilderAtEnd(e->b, few);
     r = cv_loop(c, &blocks, zero, cv_int(c, rows), 1);
     i = cv_loop(c, &cells, zero, count, 1);
-    LLVMValueRef x = cv_load(c, e->real, cv_at(c, from, cv_add(c, cv_mul(c, r, from_r), cv_mul(c, i, from_i))));
+    LLVMValueRef x =
+        cv_load(c, e->real, cv_at(c, from, cv_add(c, cv_mul(c, r, from_r), cv_mul(c, i, from_i))));
     if (factor) x = LLVMBuildFMul(e->b, x, factor, "");
     cv_store(c, x, cv_at(c, to, cv_add(c, cv_mul(c, r, to_r), cv_mul(c, i, to_i))));
     emit_loop_end(e, &cells);
@@ -184,14 +201,16 @@ static void move_squares(CE *c, bool back, LLVMValueRef to, LLVMValueRef to_apar
     LLVMPositionBuilderAtEnd(e->b, join);
 }
 
-void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to, LLVMValueRef count) {
+void conv_to_channels(CE *c, LLVMValueRef from, uint32_t channels, ConvArray to,
+                      LLVMValueRef count) {
     move_squares(c, true, to.base, to.channel, from, cv_int(c, channels), channels, count, NULL);
 }
 
 /* ---- fill, copy ------------------------------------------------------------------------------------ */
 
 /* Cells [from, end) of a row of the padded array, copies of cells inside. */
-static void fill_ghosts(CE *c, LLVMValueRef row, LLVMValueRef from, LLVMValueRef end, LLVMValueRef n) {
+static void fill_ghosts(CE *c, LLVMValueRef row, LLVMValueRef from, LLVMValueRef end,
+                        LLVMValueRef n) {
     Emit *e = c->e;
     Counting cells, channels;
     LLVMValueRef i = cv_loop(c, &cells, from, end, 1);
@@ -228,7 +247,8 @@ void conv_fill_last(CE *c, LLVMValueRef unit) {
     LLVMBasicBlockRef dead = NULL, live = NULL, join = NULL;
     if (factor) {
         dead = emit_block(e, "dead"), live = emit_block(e, "live"), join = emit_block(e, "join");
-        LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealOEQ, factor, emit_real(e, 0), ""), dead, live);
+        LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealOEQ, factor, emit_real(e, 0), ""), dead,
+                        live);
         LLVMPositionBuilderAtEnd(e->b, dead);
         Counting k;
         LLVMValueRef at = cv_loop(c, &k, zero, c->padded.y, e->lanes);
@@ -237,8 +257,10 @@ void conv_fill_last(CE *c, LLVMValueRef unit) {
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, live);
     }
-    LLVMValueRef low = cv_int(c, c->p.axis[0].low), first = cv_at(c, row, cv_times(c, low, c->p.in));
-    move_squares(c, false, first, cv_int(c, c->p.in), from.base, from.channel, c->p.in, n[0], factor);
+    LLVMValueRef low = cv_int(c, c->p.axis[0].low),
+                 first = cv_at(c, row, cv_times(c, low, c->p.in));
+    move_squares(c, false, first, cv_int(c, c->p.in), from.base, from.channel, c->p.in, n[0],
+                 factor);
     fill_ghosts(c, row, zero, low, n[0]);
     fill_ghosts(c, row, cv_add(c, low, n[0]), c->extent[0], n[0]);
     if (!factor) return;
@@ -275,7 +297,8 @@ static void pack_lines(CE *c) {
     Counting lines;
     LLVMValueRef l = cv_loop(c, &lines, cv_int(c, 0), cv_int(c, conv_lines(c)), 1);
     LLVMValueRef x = cv_rem(c, l, cv_int(c, apart)), row = cv_div(c, l, cv_int(c, apart));
-    LLVMValueRef y = cv_rem(c, row, cv_int(c, v->size[1])), z = cv_div(c, row, cv_int(c, v->size[1]));
+    LLVMValueRef y = cv_rem(c, row, cv_int(c, v->size[1])),
+                 z = cv_div(c, row, cv_int(c, v->size[1]));
     LLVMValueRef at = cv_times(c, x, (int64_t)v->dilation[0] * c->p.in);
     at = cv_add(c, at, cv_mul(c, cv_times(c, y, v->dilation[1]), c->padded.y));
     at = cv_add(c, at, cv_mul(c, cv_times(c, z, v->dilation[2]), c->padded.z));
@@ -289,11 +312,14 @@ static void pack_taps(CE *c, LLVMValueRef vector, LLVMValueRef i, LLVMValueRef t
     bool back = c->form == CONV_TRANSPOSED;
     int64_t taps = conv_depth(c) / c->p.in, apart = back ? taps : taps * c->p.in;
     LLVMValueRef o = cv_times(c, vector, e->lanes), vectors = cv_int(c, c->tile.vectors);
-    LLVMValueRef row = back ? cv_add(c, cv_times(c, i, c->p.out), o) : cv_add(c, cv_times(c, o, c->p.in), i);
+    LLVMValueRef row =
+        back ? cv_add(c, cv_times(c, i, c->p.out), o) : cv_add(c, cv_times(c, o, c->p.in), i);
     LLVMValueRef from = cv_at(c, conv_word(c, CONV_SECOND), cv_add(c, cv_times(c, row, taps), t));
-    LLVMValueRef tap = back ? cv_sub(c, cv_int(c, taps - 1), t) : t; /* those of a transpose stand backwards */
+    /* those of a transpose stand backwards */
+    LLVMValueRef tap = back ? cv_sub(c, cv_int(c, taps - 1), t) : t;
     int64_t step = (int64_t)c->p.in * c->tile.channels;
-    LLVMValueRef to = conv_packed_last(c, cv_div(c, vector, vectors), cv_add(c, cv_times(c, tap, c->p.in), i));
+    LLVMValueRef to =
+        conv_packed_last(c, cv_div(c, vector, vectors), cv_add(c, cv_times(c, tap, c->p.in), i));
     to = cv_at(c, to, cv_times(c, cv_rem(c, vector, vectors), e->lanes));
     move_rows_first(c, to, cv_int(c, back ? -step : step), from, cv_int(c, apart), count);
 }
@@ -310,7 +336,8 @@ void conv_pack_last(CE *c, LLVMValueRef unit) {
     cv_when(c, &g, LLVMBuildICmp(e->b, LLVMIntNE, unit, zero, ""));
     uint32_t taps = conv_depth(c) / c->p.in, rest = taps % e->lanes;
     Counting channels, pieces;
-    LLVMValueRef i = cv_loop(c, &channels, zero, cv_int(c, c->p.in), 1), vector = cv_plus(c, unit, -1);
+    LLVMValueRef i = cv_loop(c, &channels, zero, cv_int(c, c->p.in), 1),
+                 vector = cv_plus(c, unit, -1);
     if (taps >= e->lanes) {
         LLVMValueRef t = cv_loop(c, &pieces, zero, cv_int(c, taps - rest), e->lanes);
         pack_taps(c, vector, i, t, e->lanes);
@@ -332,7 +359,8 @@ static LLVMValueRef sum_chunks(CE *c, LLVMValueRef at) {
     LLVMBuildStore(e->b, LLVMConstNull(wide), sum);
     Counting k;
     LLVMValueRef chunk = cv_loop(c, &k, cv_int(c, 0), c->blocks, 1);
-    LLVMValueRef x = cv_load(c, cv_vector(c), cv_at(c, at, cv_times(c, chunk, conv_partial_last(c))));
+    LLVMValueRef x =
+        cv_load(c, cv_vector(c), cv_at(c, at, cv_times(c, chunk, conv_partial_last(c))));
     if (e->size == 4) x = LLVMBuildFPExt(e->b, x, wide, "");
     LLVMBuildStore(e->b, LLVMBuildFAdd(e->b, LLVMBuildLoad2(e->b, wide, sum, ""), x, ""), sum);
     emit_loop_end(e, &k);
@@ -341,24 +369,29 @@ static LLVMValueRef sum_chunks(CE *c, LLVMValueRef at) {
 }
 
 /* Taps [t, t + count) of channel i, for the channels o, o + 1, … of a vector. */
-static void total_taps(CE *c, LLVMValueRef square, LLVMValueRef o, LLVMValueRef i, LLVMValueRef t, uint32_t count) {
+static void total_taps(CE *c, LLVMValueRef square, LLVMValueRef o, LLVMValueRef i, LLVMValueRef t,
+                       uint32_t count) {
     Emit *e = c->e;
     int64_t taps = conv_depth(c) / c->p.in;
-    LLVMValueRef from = cv_at(c, conv_scratch(c, c->partial), cv_add(c, cv_times(c, i, c->p.out), o));
+    LLVMValueRef from =
+        cv_at(c, conv_scratch(c, c->partial), cv_add(c, cv_times(c, i, c->p.out), o));
     Counting loop;
     LLVMValueRef l = cv_loop(c, &loop, cv_int(c, 0), cv_int(c, count), 1);
     LLVMValueRef at = cv_at(c, from, cv_times(c, cv_add(c, t, l), (int64_t)c->p.in * c->p.out));
     cv_store(c, sum_chunks(c, at), cv_at(c, square, cv_times(c, l, e->lanes)));
     emit_loop_end(e, &loop);
     LLVMValueRef to = cv_times(c, cv_add(c, cv_times(c, o, c->p.in), i), taps);
-    move_lanes_first(c, cv_at(c, conv_word(c, CONV_MADE), cv_add(c, to, t)), cv_int(c, taps * c->p.in), square, count);
+    move_lanes_first(c, cv_at(c, conv_word(c, CONV_MADE), cv_add(c, to, t)),
+                     cv_int(c, taps * c->p.in), square, count);
 }
 
 /* A unit: a channel of x, for a vector of channels of v. */
 void conv_total_last(CE *c, LLVMValueRef unit) {
     Emit *e = c->e;
-    LLVMValueRef in = cv_int(c, c->p.in), i = cv_rem(c, unit, in), o = cv_times(c, cv_div(c, unit, in), e->lanes);
-    LLVMValueRef square = emit_variable(e, LLVMArrayType2(e->real, (uint64_t)e->lanes * e->lanes), "square");
+    LLVMValueRef in = cv_int(c, c->p.in), i = cv_rem(c, unit, in),
+                 o = cv_times(c, cv_div(c, unit, in), e->lanes);
+    LLVMValueRef square =
+        emit_variable(e, LLVMArrayType2(e->real, (uint64_t)e->lanes * e->lanes), "square");
     LLVMSetAlignment(square, 64);
     uint32_t taps = conv_depth(c) / c->p.in, rest = taps % e->lanes;
     Counting pieces;

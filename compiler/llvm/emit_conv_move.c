@@ -179,7 +179,8 @@ static void fill_row(CE *c, LLVMValueRef to, LLVMValueRef row, LLVMValueRef phas
 }
 
 /* Row i[1] of plane i[2] of a phase of a channel's padded array, to `to`. */
-static void fill_padded(CE *c, LLVMValueRef channel, LLVMValueRef *i, LLVMValueRef *phase, LLVMValueRef to) {
+static void fill_padded(CE *c, LLVMValueRef channel, LLVMValueRef *i, LLVMValueRef *phase,
+                        LLVMValueRef to) {
     Emit *e = c->e;
     bool back = c->form == CONV_TRANSPOSED;
     LLVMValueRef *n = back ? c->m : c->n;
@@ -230,10 +231,12 @@ void conv_fill(CE *c, LLVMValueRef unit) {
 
 void conv_chain_fill(CE *c, LLVMValueRef row) {
     Counting channels;
-    LLVMValueRef zero = cv_int(c, 0), i[MAX_RANK] = {zero, row, zero}, phase[MAX_RANK] = {zero, zero, zero};
+    LLVMValueRef zero = cv_int(c, 0), i[MAX_RANK] = {zero, row, zero},
+                 phase[MAX_RANK] = {zero, zero, zero};
     LLVMValueRef at = cv_mul(c, cv_sub(c, row, c->first_row), c->padded.y);
     LLVMValueRef channel = cv_loop(c, &channels, zero, cv_int(c, c->p.in), 1);
-    fill_padded(c, channel, i, phase, cv_at(c, c->rows_at, cv_add(c, at, cv_mul(c, channel, c->padded.channel))));
+    fill_padded(c, channel, i, phase,
+                cv_at(c, c->rows_at, cv_add(c, at, cv_mul(c, channel, c->padded.channel))));
     emit_loop_end(c->e, &channels);
 }
 

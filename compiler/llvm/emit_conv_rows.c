@@ -11,7 +11,9 @@ enum { MOST_VECTORS = 8, MOST_TAPS = 9 }; /* compiler/kernel/tiles.c; conv_by_ro
 /* The narrowest tile that there is: a row of fewer vectors reads beyond its end. */
 static uint32_t least_vectors(const CE *c) { return (c->tile.vectors + 1) / 2; }
 
-static uint32_t head_vectors(const CE *c) { return (c->conv->size[0] - 1 + c->e->lanes - 1) / c->e->lanes; }
+static uint32_t head_vectors(const CE *c) {
+    return (c->conv->size[0] - 1 + c->e->lanes - 1) / c->e->lanes;
+}
 
 /* Parameters of a tile. R_ROWS: where the rows that it reads stand after R_X. R_REST: where the
  * numbers of the last heads go at the end of a row, else null. */
@@ -25,7 +27,8 @@ static LLVMValueRef weight_at(CE *c, LLVMValueRef w, uint32_t kx, uint32_t ky) {
 }
 
 /* sum[kx vectors + v] += w x, for the turns [from, to): channels and planes of taps. */
-static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum) {
+static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to,
+                       LLVMValueRef *sum) {
     Emit *e = c->e;
     uint32_t nx = c->conv->size[0], ny = c->conv->size[1];
     int64_t plane = (int64_t)nx * ny;
@@ -33,7 +36,8 @@ static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef fro
     LLVMValueRef turn = cv_loop(c, &loop, from, to, 1), x[MOST_VECTORS];
     LLVMValueRef k = cv_times(c, turn, plane), w = cv_at(c, LLVMGetParam(f, R_WEIGHTS), k);
     LLVMValueRef first = cv_plus(c, k, c->form == CONV_TRANSPOSED ? plane - 1 : 0);
-    LLVMValueRef at = cv_at(c, LLVMGetParam(f, R_X), conv_int_at(c, LLVMGetParam(f, R_OFFSETS), first));
+    LLVMValueRef at =
+        cv_at(c, LLVMGetParam(f, R_X), conv_int_at(c, LLVMGetParam(f, R_OFFSETS), first));
     for (uint32_t ky = 0; ky < ny; ky++) {
         LLVMValueRef row = cv_at(c, at, conv_int_at(c, LLVMGetParam(f, R_ROWS), cv_int(c, ky)));
         for (uint32_t v = 0; v < vectors; v++)
@@ -41,7 +45,8 @@ static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef fro
         for (uint32_t kx = 0; kx < nx; kx++) {
             LLVMValueRef weight = weight_at(c, w, kx, ky);
             for (uint32_t v = 0; v < vectors; v++) {
-                LLVMValueRef s = sum[kx * vectors + v], old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
+                LLVMValueRef s = sum[kx * vectors + v],
+                             old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
                 LLVMBuildStore(e->b, cv_fma(c, weight, x[v], old), s);
             }
         }
@@ -58,18 +63,21 @@ static LLVMValueRef shifted(CE *c, LLVMValueRef a, LLVMValueRef b, uint32_t by) 
 }
 
 static LLVMValueRef head_at(CE *c, LLVMValueRef f, uint32_t kx, uint32_t h) {
-    return cv_at(c, LLVMGetParam(f, R_HEADS), cv_int(c, (int64_t)(kx * head_vectors(c) + h) * c->e->lanes));
+    return cv_at(c, LLVMGetParam(f, R_HEADS),
+                 cv_int(c, (int64_t)(kx * head_vectors(c) + h) * c->e->lanes));
 }
 
 /* Vectors [from, end) of what is made, to `to`. s[kx]: heads, then sums, `count` in all. */
-static void store_made(CE *c, LLVMValueRef (*s)[2 * MOST_VECTORS], uint32_t count, uint32_t from, uint32_t end,
-                       LLVMValueRef to) {
+static void store_made(CE *c, LLVMValueRef (*s)[2 * MOST_VECTORS], uint32_t count, uint32_t from,
+                       uint32_t end, LLVMValueRef to) {
     Emit *e = c->e;
-    LLVMValueRef none = emit_number(e, cv_vector(c), 0), made = NULL; /* sums beyond the last: of what is not there */
+    /* sums beyond the last: of what is not there */
+    LLVMValueRef none = emit_number(e, cv_vector(c), 0), made = NULL;
     for (uint32_t v = from; v < end; v++) {
         for (uint32_t kx = 0; kx < c->conv->size[0]; kx++) {
             uint32_t at = v + kx / e->lanes;
-            LLVMValueRef a = at < count ? s[kx][at] : none, b = at + 1 < count ? s[kx][at + 1] : none;
+            LLVMValueRef a = at < count ? s[kx][at] : none,
+                         b = at + 1 < count ? s[kx][at + 1] : none;
             LLVMValueRef term = shifted(c, a, b, kx % e->lanes);
             made = kx ? LLVMBuildFAdd(e->b, made, term, "") : term;
         }
@@ -84,7 +92,8 @@ static void shift_and_add(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef 
     LLVMValueRef s[MOST_TAPS][2 * MOST_VECTORS], rest = LLVMGetParam(f, R_REST);
     Guard g;
     for (uint32_t kx = 0; kx < c->conv->size[0]; kx++) {
-        for (uint32_t h = 0; h < heads; h++) s[kx][h] = cv_load(c, cv_vector(c), head_at(c, f, kx, h));
+        for (uint32_t h = 0; h < heads; h++)
+            s[kx][h] = cv_load(c, cv_vector(c), head_at(c, f, kx, h));
         for (uint32_t v = 0; v < vectors; v++)
             s[kx][heads + v] = LLVMBuildLoad2(e->b, cv_vector(c), sum[kx * vectors + v], "");
         for (uint32_t h = 0; h < heads; h++) cv_store(c, s[kx][vectors + h], head_at(c, f, kx, h));
@@ -105,7 +114,8 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
     if (f) return f;
     f = conv_tile_function(c, what, types, R_COUNT);
     uint32_t nx = c->conv->size[0], ny = c->conv->size[1];
-    conv_sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), ny, conv_depth(c) / (nx * ny), add_planes, sum, nx * vectors);
+    conv_sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), ny, conv_depth(c) / (nx * ny),
+                  add_planes, sum, nx * vectors);
     shift_and_add(c, f, vectors, sum);
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, back);
@@ -116,7 +126,8 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
 static LLVMValueRef tile_of(CE *c, LLVMValueRef vectors) {
     LLVMValueRef tile = rows_tile(c, c->tile.vectors);
     for (uint32_t v = c->tile.vectors; v-- > least_vectors(c);)
-        tile = cv_if(c, LLVMBuildICmp(c->e->b, LLVMIntEQ, vectors, cv_int(c, v), ""), rows_tile(c, v), tile);
+        tile = cv_if(c, LLVMBuildICmp(c->e->b, LLVMIntEQ, vectors, cv_int(c, v), ""),
+                     rows_tile(c, v), tile);
     return tile;
 }
 
@@ -129,11 +140,14 @@ typedef struct {
     LLVMValueRef window, heads, rows, tile, x, vectors, last; /* last: i1 */
 } RowTile;
 
-static void emit_row_tile(CE *c, const ConvGather *g, const RowTile *t, LLVMValueRef y, LLVMValueRef row) {
+static void emit_row_tile(CE *c, const ConvGather *g, const RowTile *t, LLVMValueRef y,
+                          LLVMValueRef row) {
     Emit *e = c->e;
     LLVMValueRef lag = cv_int(c, (int64_t)head_vectors(c) * e->lanes), zero = cv_int(c, 0);
-    LLVMValueRef width = cv_times(c, t->vectors, e->lanes), at = cv_sub(c, cv_plus(c, t->x, zeros_left_out(c)), lag);
-    LLVMValueRef from = emit_max(e, at, zero), end = cv_if(c, t->last, c->made[0], cv_add(c, at, width));
+    LLVMValueRef width = cv_times(c, t->vectors, e->lanes),
+                 at = cv_sub(c, cv_plus(c, t->x, zeros_left_out(c)), lag);
+    LLVMValueRef from = emit_max(e, at, zero),
+                 end = cv_if(c, t->last, c->made[0], cv_add(c, at, width));
     LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntSGE, at, zero, "");
     LLVMValueRef direct = LLVMBuildAnd(e->b, inside, LLVMBuildNot(e->b, t->last, ""), "");
     LLVMValueRef args[R_COUNT], row_of = g->from ? cv_sub(c, y, g->from) : y;
@@ -143,11 +157,12 @@ static void emit_row_tile(CE *c, const ConvGather *g, const RowTile *t, LLVMValu
     args[R_WEIGHTS] = g->weights;
     args[R_TURNS] = cv_int(c, (int64_t)c->p.in * c->conv->size[2]);
     args[R_ROWS] = LLVMBuildInBoundsGEP2(e->b, e->i64, t->rows, &row, 1, "");
-    args[R_HEADS] =
-        cv_at(c, t->heads, cv_times(c, row, (int64_t)c->conv->size[0] * head_vectors(c) * e->lanes));
+    args[R_HEADS] = cv_at(c, t->heads,
+                          cv_times(c, row, (int64_t)c->conv->size[0] * head_vectors(c) * e->lanes));
     args[R_OUT] = cv_if(c, direct, cv_at(c, to, from), t->window);
     args[R_REST] = cv_if(c, t->last, cv_at(c, t->window, width), LLVMConstNull(e->ptr));
-    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(rows_tile(c, c->tile.vectors)), t->tile, args, R_COUNT, "");
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(rows_tile(c, c->tile.vectors)), t->tile, args,
+                   R_COUNT, "");
     LLVMValueRef count = cv_if(c, direct, zero, emit_max(e, cv_sub(c, end, from), zero));
     conv_copy_run(c, cv_at(c, to, from), cv_at(c, t->window, cv_sub(c, from, at)), count);
 }
@@ -163,7 +178,8 @@ static LLVMValueRef aligned_variable(CE *c, uint32_t vectors, const char *name) 
 static LLVMValueRef list_rows(CE *c, LLVMValueRef y) {
     Emit *e = c->e;
     uint32_t count = c->tile.rows + c->conv->size[1] - 1;
-    LLVMValueRef list = emit_variable(e, LLVMArrayType2(e->i64, count), "rows"), row = c->ring ? conv_ring_row(c, y) : y;
+    LLVMValueRef list = emit_variable(e, LLVMArrayType2(e->i64, count), "rows"),
+                 row = c->ring ? conv_ring_row(c, y) : y;
     for (uint32_t i = 0; i < count; i++) {
         LLVMValueRef at = cv_plus(c, row, i), place = cv_int(c, i);
         if (c->ring) at = cv_if(c, cv_less(c, at, c->ring), at, cv_sub(c, at, c->ring));
@@ -177,7 +193,8 @@ static LLVMValueRef list_rows(CE *c, LLVMValueRef y) {
 static void clear_heads(CE *c, LLVMValueRef heads) {
     Counting vectors;
     int64_t count = (int64_t)c->tile.rows * c->conv->size[0] * head_vectors(c);
-    LLVMValueRef i = cv_loop(c, &vectors, cv_int(c, 0), cv_int(c, count * c->e->lanes), c->e->lanes);
+    LLVMValueRef i =
+        cv_loop(c, &vectors, cv_int(c, 0), cv_int(c, count * c->e->lanes), c->e->lanes);
     cv_store(c, emit_number(c->e, cv_vector(c), 0), cv_at(c, heads, i));
     emit_loop_end(c->e, &vectors);
 }
@@ -208,7 +225,8 @@ void conv_gather_rows(CE *c, const ConvGather *g, LLVMValueRef y) {
     emit_loop_end(e, &tiles);
 }
 
-void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to, LLVMValueRef first) {
+void conv_chain_tile(CE *c, LLVMValueRef x, LLVMValueRef y, const ConvArray *to,
+                     LLVMValueRef first) {
     Counting channels;
     LLVMValueRef zero = cv_int(c, 0);
     ConvGather g = {.offsets = conv_offsets(c, zero), .x = x, .to = *to, .from = first};

@@ -7,7 +7,8 @@ enum { WINDOW = 8 }; /* tiles that are made before they are copied to their rows
 
 const char *conv_tile_name(CE *c, const char *what) {
     uint32_t number = (uint32_t)(c->conv - c->e->plan->convs.data);
-    return arena_format(c->e->arena, "pdn_conv_%u_%s_%s%s", number, conv_form_names[c->form], what, c->e->program);
+    return arena_format(c->e->arena, "pdn_conv_%u_%s_%s%s", number, conv_form_names[c->form], what,
+                        c->e->program);
 }
 
 LLVMValueRef conv_tile_function(CE *c, const char *what, LLVMTypeRef *types, uint32_t count) {
@@ -43,8 +44,8 @@ static void clear_sums(CE *c, LLVMValueRef *sum, uint32_t count, const char *nam
     }
 }
 
-void conv_sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms, uint32_t most,
-                   AddTurns *add, LLVMValueRef *sum, uint32_t count) {
+void conv_sum_runs(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef turns, uint32_t terms,
+                   uint32_t most, AddTurns *add, LLVMValueRef *sum, uint32_t count) {
     Emit *e = c->e;
     LLVMValueRef part[MOST_SUMS] = {0};
     uint32_t runs = (most * terms + RUN - 1) / RUN;
@@ -80,20 +81,24 @@ static uint32_t line_taps(const CE *c) {
 }
 
 /* sum[o vectors + v] += weights[k channels + o] x[offsets[k] + v lanes], for the taps k of the lines [from, to). */
-static void add_lines(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to, LLVMValueRef *sum) {
+static void add_lines(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to,
+                      LLVMValueRef *sum) {
     Emit *e = c->e;
     LLVMValueRef x[MOST_SUMS];
     uint32_t channels = c->tile.channels, taps = line_taps(c);
     int64_t apart = (int64_t)c->conv->dilation[0] * (c->form == CONV_TRANSPOSED ? -1 : 1);
     Counting loop;
     LLVMValueRef k = cv_times(c, cv_loop(c, &loop, from, to, 1), taps);
-    LLVMValueRef first = cv_at(c, LLVMGetParam(f, G_X), conv_int_at(c, LLVMGetParam(f, G_OFFSETS), k));
+    LLVMValueRef first =
+        cv_at(c, LLVMGetParam(f, G_X), conv_int_at(c, LLVMGetParam(f, G_OFFSETS), k));
     LLVMValueRef w = cv_at(c, LLVMGetParam(f, G_WEIGHTS), cv_times(c, k, channels));
     for (uint32_t tap = 0; tap < taps; tap++) {
         for (uint32_t v = 0; v < vectors; v++)
-            x[v] = cv_load(c, cv_vector(c), cv_at(c, first, cv_int(c, tap * apart + (int64_t)v * e->lanes)));
+            x[v] = cv_load(c, cv_vector(c),
+                           cv_at(c, first, cv_int(c, tap * apart + (int64_t)v * e->lanes)));
         for (uint32_t o = 0; o < channels; o++) {
-            LLVMValueRef weight = emit_splat(e, cv_load(c, e->real, cv_at(c, w, cv_int(c, tap * channels + o))));
+            LLVMValueRef weight =
+                emit_splat(e, cv_load(c, e->real, cv_at(c, w, cv_int(c, tap * channels + o))));
             for (uint32_t v = 0; v < vectors; v++) {
                 LLVMValueRef s = sum[o * vectors + v];
                 LLVMValueRef old = LLVMBuildLoad2(e->b, cv_vector(c), s, "");
@@ -111,25 +116,30 @@ static LLVMValueRef gather_tile(CE *c) {
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     LLVMTypeRef p = e->ptr, i = e->i64, types[G_COUNT] = {p, p, p, i, p, i, i, p, i};
     uint32_t channels = c->tile.channels, vectors = c->tile.vectors;
-    const char *what = arena_format(e->arena, "tile_%u_%u%s", channels, vectors, c->finish ? c->finish->name : "");
+    const char *what =
+        arena_format(e->arena, "tile_%u_%u%s", channels, vectors, c->finish ? c->finish->name : "");
     LLVMValueRef f = LLVMGetNamedFunction(e->module, conv_tile_name(c, what)), sum[MOST_SUMS] = {0};
     if (f) return f;
     f = conv_tile_function(c, what, types, gather_params(c));
     uint32_t taps = line_taps(c), most = conv_depth(c) / taps;
-    LLVMValueRef lines = taps > 1 ? cv_int(c, most) : LLVMGetParam(f, G_DEPTH); /* phases have depths of their own */
+    /* phases have depths of their own */
+    LLVMValueRef lines = taps > 1 ? cv_int(c, most) : LLVMGetParam(f, G_DEPTH);
     conv_sum_runs(c, f, vectors, lines, taps, most, add_lines, sum, channels * vectors);
     for (uint32_t o = 0; o < channels; o++) {
         Guard g;
         bool partial = c->p.out % channels != 0 && o > 0;
         if (partial) cv_when(c, &g, cv_less(c, cv_int(c, o), LLVMGetParam(f, G_VALID)));
-        LLVMValueRef to = cv_at(c, LLVMGetParam(f, G_OUT), cv_times(c, LLVMGetParam(f, G_APART), o));
+        LLVMValueRef to =
+            cv_at(c, LLVMGetParam(f, G_OUT), cv_times(c, LLVMGetParam(f, G_APART), o));
         LLVMValueRef made[MOST_SUMS];
-        for (uint32_t v = 0; v < vectors; v++) made[v] = LLVMBuildLoad2(e->b, cv_vector(c), sum[o * vectors + v], "");
+        for (uint32_t v = 0; v < vectors; v++)
+            made[v] = LLVMBuildLoad2(e->b, cv_vector(c), sum[o * vectors + v], "");
         if (c->finish) {
             LLVMValueRef channel = cv_plus(c, LLVMGetParam(f, G_FIRST), o);
             c->finish->apply(c->finish, LLVMGetParam(f, G_CONTEXT), channel, made, vectors);
         }
-        for (uint32_t v = 0; v < vectors; v++) cv_store(c, made[v], cv_at(c, to, cv_int(c, (int64_t)v * e->lanes)));
+        for (uint32_t v = 0; v < vectors; v++)
+            cv_store(c, made[v], cv_at(c, to, cv_int(c, (int64_t)v * e->lanes)));
         if (partial) cv_end(c, &g);
     }
     LLVMBuildRetVoid(e->b);
@@ -158,9 +168,10 @@ void conv_copy_run(CE *c, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count
     LLVMPositionBuilderAtEnd(e->b, join);
 }
 
-static void run_tile(CE *c, const ConvGather *g, LLVMValueRef x, LLVMValueRef to, LLVMValueRef apart) {
-    LLVMValueRef args[G_COUNT] = {cv_at(c, g->x, x), g->offsets, g->weights, g->depth, to,
-                                  apart,             g->valid,   g->context, g->first};
+static void run_tile(CE *c, const ConvGather *g, LLVMValueRef x, LLVMValueRef to,
+                     LLVMValueRef apart) {
+    LLVMValueRef args[G_COUNT] = {cv_at(c, g->x, x), g->offsets, g->weights, g->depth, to, apart,
+                                  g->valid,          g->context, g->first};
     conv_call_tile(c, g->tile, args, gather_params(c));
 }
 
@@ -193,7 +204,7 @@ static void leave_window(CE *c, const ConvGather *g, LLVMValueRef window, LLVMVa
     LLVMValueRef most = cv_if(c, some, g->valid, cv_int(c, 0));
     LLVMValueRef o = cv_loop(c, &channels, cv_int(c, 0), most, 1);
     conv_copy_run(c, cv_at(c, g->to.base, cv_add(c, to, cv_mul(c, o, g->to.channel))),
-             cv_at(c, window, cv_add(c, at, cv_times(c, o, apart))), run);
+                  cv_at(c, window, cv_add(c, at, cv_times(c, o, apart))), run);
     emit_loop_end(e, &channels);
     LLVMBuildStore(e->b, cv_plus(c, row, 1), y);
     LLVMBuildStore(e->b, cv_int(c, 0), x);
@@ -238,7 +249,7 @@ void conv_gather(CE *c, LLVMValueRef unit) {
     LLVMValueRef group = cv_div(c, channels, each);
     LLVMValueRef first = cv_times(c, cv_rem(c, channels, each), c->tile.channels);
     ConvGather g = {.tile = c->tile.rows ? NULL : gather_tile(c),
-                .offsets = conv_offsets(c, phase)};
+                    .offsets = conv_offsets(c, phase)};
     g.weights = conv_packed(c, phase, channels);
     g.depth = conv_phase_depth(c, phase);
     g.valid = emit_min(e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
@@ -268,8 +279,8 @@ void conv_gather(CE *c, LLVMValueRef unit) {
 /* ---- rows of a chain --------------------------------------------------------------------------------- */
 
 /* Tiles of a row from x on, as many as fit below `end`; returns where they end. */
-static LLVMValueRef chain_tiles(CE *c, ConvGather *g, LLVMValueRef row, LLVMValueRef from, LLVMValueRef x,
-                                LLVMValueRef end) {
+static LLVMValueRef chain_tiles(CE *c, ConvGather *g, LLVMValueRef row, LLVMValueRef from,
+                                LLVMValueRef x, LLVMValueRef end) {
     Counting tiles;
     int64_t width = (int64_t)c->tile.vectors * c->e->lanes;
     g->tile = gather_tile(c);
@@ -279,8 +290,8 @@ static LLVMValueRef chain_tiles(CE *c, ConvGather *g, LLVMValueRef row, LLVMValu
     return LLVMBuildLoad2(c->e->b, c->e->i64, tiles.variable, "");
 }
 
-void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end, const ConvArray *to,
-                     LLVMValueRef context) {
+void conv_chain_part(CE *c, LLVMValueRef y, LLVMValueRef from, LLVMValueRef end,
+                     const ConvArray *to, LLVMValueRef context) {
     Counting blocks;
     ConvTile usual = c->tile;
     LLVMValueRef zero = cv_int(c, 0), row = cv_mul(c, cv_sub(c, y, c->first_row), c->padded.y);
@@ -488,12 +499,15 @@ void conv_sums(CE *c, LLVMValueRef unit) {
 
 void conv_chain_sums(CE *c, CE *from, const ChainRows *rows, LLVMValueRef out) {
     Counting blocks, taps;
-    LLVMValueRef tile = sums_tile(c), zero = cv_int(c, 0), lanes = cv_int(c, c->e->lanes), args[S_COUNT];
+    LLVMValueRef tile = sums_tile(c), zero = cv_int(c, 0), lanes = cv_int(c, c->e->lanes),
+                 args[S_COUNT];
     int64_t depth = conv_depth(c);
     LLVMValueRef block = cv_loop(c, &blocks, zero, cv_int(c, conv_channel_blocks(c)), 1);
     LLVMValueRef first = cv_times(c, block, c->tile.channels);
-    LLVMValueRef k = cv_loop(c, &taps, zero, cv_int(c, depth), c->tile.taps), offsets = conv_offsets(from, zero);
-    args[S_X] = cv_at(c, from->rows_at, cv_mul(c, cv_sub(c, rows->y, from->first_row), from->padded.y));
+    LLVMValueRef k = cv_loop(c, &taps, zero, cv_int(c, depth), c->tile.taps),
+                 offsets = conv_offsets(from, zero);
+    args[S_X] =
+        cv_at(c, from->rows_at, cv_mul(c, cv_sub(c, rows->y, from->first_row), from->padded.y));
     args[S_OFFSETS] = LLVMBuildInBoundsGEP2(c->e->b, c->e->i64, offsets, &k, 1, "");
     args[S_V] = cv_at(c, rows->v.base, cv_mul(c, first, rows->v.channel));
     args[S_V_APART] = rows->v.channel;
@@ -504,7 +518,8 @@ void conv_chain_sums(CE *c, CE *from, const ChainRows *rows, LLVMValueRef out) {
     args[S_REST] = cv_rem(c, from->made[0], lanes);
     args[S_OUT] = cv_at(c, out, cv_add(c, cv_times(c, first, depth), k));
     args[S_TAPS] = cv_sub(c, cv_int(c, depth), k);
-    args[S_CHANNELS] = emit_min(c->e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
+    args[S_CHANNELS] =
+        emit_min(c->e, cv_sub(c, cv_int(c, c->p.out), first), cv_int(c, c->tile.channels));
     conv_call_tile(c, tile, args, S_COUNT);
     emit_loop_end(c->e, &taps);
     emit_loop_end(c->e, &blocks);

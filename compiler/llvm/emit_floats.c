@@ -19,7 +19,8 @@ void emit_flush(Emit *e, LLVMValueRef f) {
     LLVMValueRef old = emit_variable(e, e->i32, "old"), now = emit_variable(e, e->i32, "flush");
     LLVMPositionBuilderBefore(e->b, LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(f)));
     put_register(e, "llvm.x86.sse.stmxcsr", old);
-    LLVMValueRef bits = LLVMBuildOr(e->b, LLVMBuildLoad2(e->b, e->i32, old, ""), LLVMConstInt(e->i32, FLUSH, false), "");
+    LLVMValueRef bits = LLVMBuildOr(e->b, LLVMBuildLoad2(e->b, e->i32, old, ""),
+                                    LLVMConstInt(e->i32, FLUSH, false), "");
     LLVMBuildStore(e->b, bits, now);
     put_register(e, "llvm.x86.sse.ldmxcsr", now);
     for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b)) {

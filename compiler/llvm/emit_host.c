@@ -89,7 +89,8 @@ LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef 
     Emit *e = h->e;
     LLVMTypeRef types[8];
     LLVMValueRef place = emit_i64(e, HOST_PLACE);
-    LLVMBuildStore(e->b, emit_i64(e, (int64_t)h->place), LLVMBuildInBoundsGEP2(e->b, e->ptr, h->host, &place, 1, ""));
+    LLVMBuildStore(e->b, emit_i64(e, (int64_t)h->place),
+                   LLVMBuildInBoundsGEP2(e->b, e->ptr, h->host, &place, 1, ""));
     args[0] = pointer_at(e, e->ptr, h->host, HOST_CONTEXT, "context");
     for (uint32_t i = 0; i < count; i++) types[i] = LLVMTypeOf(args[i]);
     LLVMValueRef f = pointer_at(e, e->ptr, h->host, member, "");
@@ -100,9 +101,12 @@ static void emit_conv(HE *h, const HInstr *in) {
     Emit *e = h->e;
     ConvLaunch launches[CONV_LAUNCHES];
     LLVMValueRef u = grid_at(e, h->grids, in->grids[0]), v = grid_at(e, h->grids, in->grids[1]);
-    LLVMValueRef words[CONV_OPERANDS] = {
-        u,  v, h->regs[in->args[0]].value, h->regs[in->args[1]].value, field_place(h, in->dst),
-        h->scratch};
+    LLVMValueRef words[CONV_OPERANDS] = {u,
+                                         v,
+                                         h->regs[in->args[0]].value,
+                                         h->regs[in->args[1]].value,
+                                         field_place(h, in->dst),
+                                         h->scratch};
     for (uint32_t i = 0; i < CONV_OPERANDS; i++) put_word(h, i, words[i]);
     uint32_t count = emit_conv_launches(e, in, false, u, v, h->words, launches);
     for (uint32_t i = 0; i < count; i++)
@@ -273,7 +277,8 @@ static void emit_conv_norm(HE *h, const HInstr *in) {
 static void emit_batch(HE *h, const HInstr *in) {
     Emit *e = h->e;
     Type t = h->f->regs.data[in->dst].type;
-    LLVMValueRef from = h->regs[in->args[0]].value, to, count = emit_i64(e, 1), grid = LLVMConstNull(e->ptr);
+    LLVMValueRef from = h->regs[in->args[0]].value, to, count = emit_i64(e, 1),
+                 grid = LLVMConstNull(e->ptr);
     bool scalar = t.kind == TYPE_SCALAR;
     if (scalar) {
         to = emit_variable(e, e->real, "mean");
@@ -337,8 +342,9 @@ static void emit_alone(HE *h, const HInstr *in) {
         break;
     }
     case H_CELLS:
-        h->regs[in->dst].value =
-            LLVMBuildSIToFP(e->b, emit_cells(e, grid_at(e, h->grids, in->index), e->plan->grid_rank[in->index]), e->real, "");
+        h->regs[in->dst].value = LLVMBuildSIToFP(
+            e->b, emit_cells(e, grid_at(e, h->grids, in->index), e->plan->grid_rank[in->index]),
+            e->real, "");
         break;
     case H_LAUNCH: emit_launch(h, in); break;
     case H_RANDOM: emit_random(h, in); break;
@@ -523,7 +529,8 @@ static void emit_host(Emit *e, uint32_t number) {
         TypeKind kind = f->regs.data[f->results.data[i]].type.kind;
         if (kind == TYPE_SCALAR) LLVMBuildStore(e->b, h.regs[f->results.data[i]].value, to);
         const HInstr *zeros = kind == TYPE_STACK ? stack_zeros(f, f->results.data[i]) : NULL;
-        if (kind == TYPE_STACK && (!zeros || stack_result(f, zeros) != i)) copy_stack(&h, f->results.data[i], to);
+        if (kind == TYPE_STACK && (!zeros || stack_result(f, zeros) != i))
+            copy_stack(&h, f->results.data[i], to);
     }
     LLVMBuildRet(e->b, status(e, PDN_OK));
 }
@@ -685,7 +692,8 @@ static void find_uses(Emit *e, const HBlock *block, bool inside) {
             e->use[in->index].alone |= e->standalone || (!joined && !in->relay);
         }
         joined = joined ? joined - 1 : in->relay;
-        if (host_is_loop(in->kind)) find_uses(e, in->loop->body, in->loop->together > 0 && !e->standalone);
+        if (host_is_loop(in->kind))
+            find_uses(e, in->loop->body, in->loop->together > 0 && !e->standalone);
     }
 }
 

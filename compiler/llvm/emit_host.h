@@ -41,15 +41,18 @@ typedef struct {
     Reg *regs;
     LLVMValueRef *slots, *partials;
     LLVMValueRef scratch; /* of convolutions and tridiagonal systems, which run one after another */
-    LLVMValueRef words; /* arguments of launches */
-    LLVMValueRef top;   /* variable: end of the scratch that is in use */
-    LLVMValueRef stays; /* i1, in a loop that goes back: kept states stay where they are until the next step is over */
-    LLVMValueRef last;  /* i1: it is the last step of the loop around; NULL where none is */
-    uint64_t place;     /* of the instruction that is emitted (PdnHost.place) */
-    Tape **tapes;       /* by number */
+    LLVMValueRef words;   /* arguments of launches */
+    LLVMValueRef top;     /* variable: end of the scratch that is in use */
+    /* i1, in a loop that goes back: kept states stay where they are until the next step is over */
+    LLVMValueRef stays;
+    LLVMValueRef last; /* i1: it is the last step of the loop around; NULL where none is */
+    uint64_t place;    /* of the instruction that is emitted (PdnHost.place) */
+    Tape **tapes;      /* by number */
 } HE;
 
-static inline LLVMTypeRef reg_type(Emit *e, Type t) { return t.kind == TYPE_SCALAR ? e->real : e->ptr; }
+static inline LLVMTypeRef reg_type(Emit *e, Type t) {
+    return t.kind == TYPE_SCALAR ? e->real : e->ptr;
+}
 
 static inline LLVMValueRef bytes_on(Emit *e, LLVMValueRef base, LLVMValueRef bytes) {
     return LLVMBuildInBoundsGEP2(e->b, LLVMInt8TypeInContext(e->context), base, &bytes, 1, "");
@@ -69,7 +72,8 @@ static inline LLVMValueRef status(Emit *e, PdnStatus s) {
 
 /* ---- emit_host.c ---- */
 
-LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index, const char *name);
+LLVMValueRef pointer_at(Emit *e, LLVMTypeRef type, LLVMValueRef base, uint32_t index,
+                        const char *name);
 /* Bytes of a field: channels apart by the grid's stride. */
 LLVMValueRef field_bytes(Emit *e, LLVMValueRef grids, GridId grid, uint32_t channels);
 /* Whole lines of cache, and a bit, so that fields of 2^k bytes do not compete for the same lines. */
@@ -84,7 +88,8 @@ LLVMValueRef to_integer(Emit *e, LLVMValueRef x);
 void return_if(HE *h, LLVMValueRef condition, LLVMValueRef status);
 void stop_unless_zero(HE *h, LLVMValueRef stop);
 /* args[0] is filled with the context. */
-LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args, uint32_t count);
+LLVMValueRef host_call(HE *h, uint32_t member, LLVMTypeRef result, LLVMValueRef *args,
+                       uint32_t count);
 /* ---- emit_launch.c ---- */
 
 LLVMValueRef partials_of(HE *h, GridId grid); /* where launches over the grid put theirs */
@@ -99,7 +104,8 @@ typedef struct {
     LLVMValueRef count, work;
 } Units;
 Units fill_launch(HE *h, const HInstr *in); /* puts its arguments into h->words */
-void emit_totals(HE *h, const HInstr *in);  /* the numbers that it reduces to, from its partial results */
+/* the numbers that it reduces to, from its partial results */
+void emit_totals(HE *h, const HInstr *in);
 void emit_launch(HE *h, const HInstr *in);
 void emit_copy(HE *h, uint32_t kernel, GridId grid, LLVMValueRef from, LLVMValueRef to);
 void emit_code(HE *h, const HBlock *block);
@@ -120,8 +126,8 @@ enum { TRIDIAG_WORDS = 12 };
 /* ---- emit_loop.c ---- */
 
 typedef struct {
-    LLVMValueRef *state;         /* variables */
-    LLVMValueRef i;              /* variable: steps done */
+    LLVMValueRef *state; /* variables */
+    LLVMValueRef i;      /* variable: steps done */
     LLVMValueRef count, start, stride;
     LLVMValueRef *stack, *frames; /* base; variable */
     LLVMValueRef last;            /* i1, of the step at hand; NULL: not known */

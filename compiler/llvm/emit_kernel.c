@@ -234,15 +234,18 @@ static LLVMValueRef carrying_loop(KE *ke, LLVMValueRef from, LLVMValueRef to, LL
 }
 
 /* What lies between the ends of a row, or some of it. */
-static void between_ends(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z) {
+static void between_ends(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
+                         LLVMValueRef z) {
     if (ke->carries.len) from = carrying_loop(ke, from, to, y, z);
     vector_loop(ke, true, from, to, y, z);
 }
 
 /* The columns [from, to) of a row as vectors alone: the row's ends, if they are among them, and what lies between. */
-static void row_of_vectors(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y, LLVMValueRef z) {
+static void row_of_vectors(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef y,
+                           LLVMValueRef z) {
     Emit *e = ke->e;
-    LLVMValueRef n = ke_extent(ke, 0), lanes = emit_i64(e, e->lanes), last = LLVMBuildNSWSub(e->b, n, lanes, "");
+    LLVMValueRef n = ke_extent(ke, 0), lanes = emit_i64(e, e->lanes),
+                 last = LLVMBuildNSWSub(e->b, n, lanes, "");
     if (!ke->in_parts && !ke->row_carries.len) { /* all of them */
         end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
         between_ends(ke, lanes, last, y, z);
@@ -251,8 +254,9 @@ static void row_of_vectors(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValue
     }
     LLVMValueRef begins = LLVMBuildICmp(e->b, LLVMIntEQ, from, emit_i64(e, 0), ""),
                  ends = LLVMBuildICmp(e->b, LLVMIntEQ, to, n, "");
-    LLVMBasicBlockRef low = emit_block(e, "low"), left = emit_block(e, "left"), between = emit_block(e, "between"),
-                      high = emit_block(e, "high"), done = emit_block(e, "row");
+    LLVMBasicBlockRef low = emit_block(e, "low"), left = emit_block(e, "left"),
+                      between = emit_block(e, "between"), high = emit_block(e, "high"),
+                      done = emit_block(e, "row");
     LLVMBuildCondBr(e->b, begins, low, left);
     LLVMPositionBuilderAtEnd(e->b, low);
     end_vector(ke, X_LOW, emit_i64(e, 0), y, z);
@@ -301,7 +305,8 @@ static void finish_row(KE *ke, LLVMValueRef row) {
         LLVMValueRef number = emit_i64(e, ke->part->reduction[i]);
         if (ke->copy)
             number = LLVMBuildNSWAdd(
-                e->b, number, LLVMBuildNSWMul(e->b, ke->copy, emit_i64(e, ke->part->reduction_step), ""), "");
+                e->b, number,
+                LLVMBuildNSWMul(e->b, ke->copy, emit_i64(e, ke->part->reduction_step), ""), "");
         LLVMValueRef index =
             LLVMBuildNSWAdd(e->b, LLVMBuildNSWMul(e->b, ke->rows, number, ""), row, "");
         LLVMBuildStore(e->b, sum, LLVMBuildInBoundsGEP2(e->b, e->f64, ke->partials, &index, 1, ""));
@@ -396,7 +401,8 @@ static void emit_copies(KE *ke, LLVMValueRef from, LLVMValueRef to, LLVMValueRef
     LLVMValueRef *fields = ke->fields, *outputs = ke->outputs;
     LLVMValueRef *moved = ARENA_ARRAY(e->arena, LLVMValueRef, ke->k->fields.len + 1),
                  *moved_outputs = ARENA_ARRAY(e->arena, LLVMValueRef, ke->k->written.len + 1);
-    ke->copy = emit_loop_begin(e, &copies, emit_i64(e, 0), emit_i64(e, ke->part->count), emit_i64(e, 1), "copy");
+    ke->copy = emit_loop_begin(e, &copies, emit_i64(e, 0), emit_i64(e, ke->part->count),
+                               emit_i64(e, 1), "copy");
     move_on(ke, moved, moved_outputs);
     ke->fields = moved;
     ke->outputs = moved_outputs;
@@ -480,17 +486,21 @@ static void load_part(KE *ke, LLVMValueRef *strides) {
     for (uint32_t i = 0; i < count; i++) strides[i] = grid;
     if (!ke->in_parts) return;
     LLVMValueRef part = emit_word(e, e->ptr, ke->args, ke->words.part, "part");
-    LLVMBasicBlockRef whole = LLVMGetInsertBlock(e->b), some = emit_block(e, "some"), go = emit_block(e, "go");
+    LLVMBasicBlockRef whole = LLVMGetInsertBlock(e->b), some = emit_block(e, "some"),
+                      go = emit_block(e, "go");
     LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, part, ""), go, some);
     LLVMPositionBuilderAtEnd(e->b, some);
     LLVMValueRef of_part[2 + PDN_PART_FIELDS], *all[2] = {&ke->from, &ke->to};
     for (uint32_t i = 0; i < 2; i++) of_part[i] = emit_word(e, e->i64, part, i, "line");
-    for (uint32_t i = 0; i < count; i++) of_part[2 + i] = emit_word(e, e->ptr, part, 2 + i, "strides");
+    for (uint32_t i = 0; i < count; i++)
+        of_part[2 + i] = emit_word(e, e->ptr, part, 2 + i, "strides");
     LLVMBuildBr(e->b, go);
     LLVMPositionBuilderAtEnd(e->b, go);
     for (uint32_t i = 0; i < 2 + count; i++) {
-        LLVMValueRef *value = i < 2 ? all[i] : &strides[i - 2], phi = LLVMBuildPhi(e->b, LLVMTypeOf(*value), "");
-        LLVMAddIncoming(phi, (LLVMValueRef[]){*value, of_part[i]}, (LLVMBasicBlockRef[]){whole, some}, 2);
+        LLVMValueRef *value = i < 2 ? all[i] : &strides[i - 2],
+                     phi = LLVMBuildPhi(e->b, LLVMTypeOf(*value), "");
+        LLVMAddIncoming(phi, (LLVMValueRef[]){*value, of_part[i]},
+                        (LLVMBasicBlockRef[]){whole, some}, 2);
         *value = phi;
     }
 }
@@ -512,7 +522,8 @@ static void load_fields(KE *ke) {
     for (uint32_t i = 0; i < k->written.len; i++) {
         ke->outputs[i] = emit_word(e, e->ptr, ke->args, ke->words.outputs + i, "out");
         ke->written_strides[i] = ke->grids[0].strides;
-        if (ke->in_parts) load_strides(e, strides[k->fields.len + i], k->rank, &ke->written_strides[i]);
+        if (ke->in_parts)
+            load_strides(e, strides[k->fields.len + i], k->rank, &ke->written_strides[i]);
     }
 }
 
@@ -538,7 +549,8 @@ static void load_arguments(KE *ke) {
 }
 
 /* Code of a part, for the units of the launch. */
-static void emit_part(KE *ke, const Kernel *whole, const KernelPart *part, LLVMValueRef begin, LLVMValueRef end) {
+static void emit_part(KE *ke, const Kernel *whole, const KernelPart *part, LLVMValueRef begin,
+                      LLVMValueRef end) {
     Emit *e = ke->e;
     Kernel k = *whole;
     k.outputs = part->outputs;
@@ -562,7 +574,11 @@ static void emit_part(KE *ke, const Kernel *whole, const KernelPart *part, LLVMV
 LLVMValueRef emit_kernel(Emit *e, const Kernel *k, uint32_t number) {
     char *name = arena_format(e->arena, "pdn_kernel_%u", number);
     LLVMValueRef f = emit_function(e, name, e->kernel_type, false);
-    KE ke = {.e = e, .k = k, .words = kernel_words(k), .args = LLVMGetParam(f, 0), .in_parts = e->use[number].in_parts};
+    KE ke = {.e = e,
+             .k = k,
+             .words = kernel_words(k),
+             .args = LLVMGetParam(f, 0),
+             .in_parts = e->use[number].in_parts};
     ke.many_rows = ke.in_parts || e->use[number].alone;
     e->in_kernel = true;
     e->estimated = false;

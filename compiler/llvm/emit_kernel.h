@@ -64,11 +64,12 @@ typedef struct {
     LLVMValueRef args;
     GridValues *grids;
     LLVMValueRef *fields, *outputs, *scalars, *reciprocals, partials, rows;
-    Strides *read_strides, *written_strides; /* by field, by output; of fields on the kernel's own grid */
-    bool in_parts;                           /* it may run in parts: of lines [from, to) */
-    bool many_rows;                          /* a call computes many */
-    LLVMValueRef from, to;                   /* columns in 2D, rows of a plane in 3D */
-    LLVMValueRef stream;  /* write past the caches; NULL where the machine cannot */
+    /* by field, by output; of fields on the kernel's own grid */
+    Strides *read_strides, *written_strides;
+    bool in_parts;         /* it may run in parts: of lines [from, to) */
+    bool many_rows;        /* a call computes many */
+    LLVMValueRef from, to; /* columns in 2D, rows of a plane in 3D */
+    LLVMValueRef stream;   /* write past the caches; NULL where the machine cannot */
     Total *totals;
     LLVMValueRef done;  /* variable of vector_loop */
     LLVMValueRef whole; /* write this vector past the caches? */
@@ -79,11 +80,12 @@ typedef struct {
     bool carrying_rows; /* the same of the row before */
     LLVMValueRef row_buffer[MOST_ROW_CARRIES];
     LLVMValueRef turn,
-        row_before; /* variables: where this row's numbers begin in a buffer; the row after that in the other one */
+        /* variables: where this row's numbers begin in a buffer; the row after that in the other one */
+        row_before;
     LLVMValueRef strip; /* column at which the buffers begin */
     /* the cell that is being computed */
-    bool halves; /* every axis of the grids that are read from is half or twice as long */
-    bool vector, inner;                    /* vectors along x; y and z away from sides */
+    bool halves;        /* every axis of the grids that are read from is half or twice as long */
+    bool vector, inner; /* vectors along x; y and z away from sides */
     enum { X_INSIDE, X_LOW, X_HIGH } ends; /* the vector is the first or the last of its row */
     LLVMValueRef cell[MAX_RANK];
     VEC(Axis) axes[MAX_RANK];

@@ -31,14 +31,16 @@ LLVMValueRef partials_of(HE *h, GridId grid) {
 void launch(HE *h, LLVMValueRef function, LLVMValueRef count, LLVMValueRef work) {
     Emit *e = h->e;
     if (e->standalone)
-        LLVMBuildCall2(e->b, e->kernel_type, function, (LLVMValueRef[]){h->words, emit_i64(e, 0), count}, 3, "");
+        LLVMBuildCall2(e->b, e->kernel_type, function,
+                       (LLVMValueRef[]){h->words, emit_i64(e, 0), count}, 3, "");
     else
-        host_call(h, HOST_LAUNCH, e->none, (LLVMValueRef[]){NULL, function, h->words, count, work}, 5);
+        host_call(h, HOST_LAUNCH, e->none, (LLVMValueRef[]){NULL, function, h->words, count, work},
+                  5);
 }
 
 /* Puts the arguments of kernel `number` into h->words; returns what there is to do. */
 static Units fill_words(HE *h, uint32_t number, const GridId *grids, const LLVMValueRef *fields,
-                               const LLVMValueRef *outputs, const LLVMValueRef *scalars) {
+                        const LLVMValueRef *outputs, const LLVMValueRef *scalars) {
     Emit *e = h->e;
     const Kernel *k = e->plan->kernels.data[number];
     KernelWords w = kernel_words(k);
@@ -103,8 +105,7 @@ void emit_totals(HE *h, const HInstr *in) {
     const Kernel *k = e->plan->kernels.data[in->index];
     LLVMValueRef rows = rows_of(e, h->grids, in->grids[0]);
     for (uint32_t i = 0; i < k->reductions.len; i++) {
-        LLVMValueRef f = emit_tree(e, k->reductions.data[i].op),
-                     at = mul(e, rows, emit_i64(e, i));
+        LLVMValueRef f = emit_tree(e, k->reductions.data[i].op), at = mul(e, rows, emit_i64(e, i));
         LLVMValueRef x =
             LLVMBuildInBoundsGEP2(e->b, e->f64, partials_of(h, in->grids[0]), &at, 1, "");
         LLVMValueRef sum =

@@ -28,7 +28,8 @@ static LLVMValueRef take_buffer(HE *h, const struct HPool *pool, LLVMValueRef *b
     for (uint32_t s = pool->slots - 1; s-- > 0;)
         pick = LLVMBuildSelect(e->b, busy[s], pick, h->slots[pool->slot[s]], "");
     for (uint32_t s = 0; s < pool->slots; s++)
-        busy[s] = LLVMBuildOr(e->b, busy[s], LLVMBuildICmp(e->b, LLVMIntEQ, pick, h->slots[pool->slot[s]], ""), "");
+        busy[s] = LLVMBuildOr(
+            e->b, busy[s], LLVMBuildICmp(e->b, LLVMIntEQ, pick, h->slots[pool->slot[s]], ""), "");
     return pick;
 }
 
@@ -37,7 +38,8 @@ static void pick_buffers(HE *h, const HLoop *l) {
     for (uint32_t p = 0; p < l->pools; p++) {
         const struct HPool *pool = &l->pool[p];
         LLVMValueRef *busy = busy_buffers(h, l, pool);
-        for (uint32_t m = 0; m < pool->made; m++) h->regs[pool->maker[m]].value = take_buffer(h, pool, busy);
+        for (uint32_t m = 0; m < pool->made; m++)
+            h->regs[pool->maker[m]].value = take_buffer(h, pool, busy);
     }
 }
 
@@ -206,7 +208,8 @@ static void emit_stretch(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockRef
     Emit *e = h->e;
     LLVMBasicBlockRef kept = emit_block(e, "kept"), left = emit_block(e, "left");
     LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, "");
-    LLVMValueRef next = mul(e, plus(e, LLVMBuildSDiv(e->b, i, v->stride, ""), emit_i64(e, 1)), v->stride);
+    LLVMValueRef next =
+        mul(e, plus(e, LLVMBuildSDiv(e->b, i, v->stride, ""), emit_i64(e, 1)), v->stride);
     LLVMValueRef end = emit_min(e, next, v->count);
     emit_steps_together(h, l, v, end);
     LLVMValueRef done = LLVMBuildLoad2(e->b, e->i64, v->i, "");

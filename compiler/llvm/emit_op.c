@@ -23,7 +23,8 @@ LLVMValueRef emit_number(Emit *e, LLVMTypeRef like, double value) {
 }
 
 LLVMValueRef emit_reciprocal(Emit *e, LLVMValueRef x, LLVMValueRef variable) {
-    LLVMSetVolatile(LLVMBuildStore(e->b, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""), variable), true);
+    LLVMSetVolatile(LLVMBuildStore(e->b, LLVMBuildFDiv(e->b, emit_real(e, 1), x, ""), variable),
+                    true);
     LLVMValueRef y = LLVMBuildLoad2(e->b, e->real, variable, "");
     LLVMSetVolatile(y, true);
     return y;
@@ -156,7 +157,8 @@ static LLVMValueRef special(Emit *e, Op op, const LLVMValueRef *x) {
     }
     case OP_SIGMOID: {
         LLVMValueRef tail = emit_tail(e, x[0]), one = emit_number(e, t, 1);
-        LLVMValueRef top = LLVMBuildSelect(e->b, compare(e, LLVMRealOLT, x[0], zero), tail, one, "");
+        LLVMValueRef top =
+            LLVMBuildSelect(e->b, compare(e, LLVMRealOLT, x[0], zero), tail, one, "");
         return emit_op(e, OP_DIV, (LLVMValueRef[]){top, LLVMBuildFAdd(e->b, one, tail, "")});
     }
     case OP_SOFTPLUS: {
@@ -188,7 +190,8 @@ static bool is_one(Emit *e, LLVMValueRef v) { return v == emit_number(e, LLVMTyp
 static LLVMValueRef newton_step(Emit *e, LLVMValueRef b, LLVMValueRef r0) {
     LLVMTypeRef t = LLVMTypeOf(b);
     LLVMValueRef minus = LLVMBuildFNeg(e->b, b, "");
-    LLVMValueRef error = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, emit_number(e, t, 1)}, 3);
+    LLVMValueRef error =
+        emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, r0, emit_number(e, t, 1)}, 3);
     return emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){r0, error, r0}, 3);
 }
 
@@ -202,7 +205,8 @@ void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where) {
     LLVMValueRef any = where;
     if (LLVMGetTypeKind(LLVMTypeOf(where)) == LLVMVectorTypeKind) {
         LLVMTypeRef bits = LLVMIntTypeInContext(e->context, LLVMGetVectorSize(LLVMTypeOf(where)));
-        any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, where, bits, ""), LLVMConstNull(bits), "");
+        any = LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, where, bits, ""),
+                            LLVMConstNull(bits), "");
     }
     LLVMBasicBlockRef rare = emit_block(e, "rare");
     r->before = LLVMGetInsertBlock(e->b);
@@ -211,23 +215,27 @@ void emit_rare_begin(Emit *e, Rare *r, LLVMValueRef where) {
     LLVMPositionBuilderAtEnd(e->b, rare);
 }
 
-void emit_rare_end(Emit *e, Rare *r, LLVMValueRef *value, const LLVMValueRef *there, uint32_t count) {
+void emit_rare_end(Emit *e, Rare *r, LLVMValueRef *value, const LLVMValueRef *there,
+                   uint32_t count) {
     LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b);
     LLVMBuildBr(e->b, r->go);
     LLVMPositionBuilderAtEnd(e->b, r->go);
     for (uint32_t i = 0; i < count; i++) {
         LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(value[i]), "");
-        LLVMAddIncoming(phi, (LLVMValueRef[]){value[i], there[i]}, (LLVMBasicBlockRef[]){r->before, from}, 2);
+        LLVMAddIncoming(phi, (LLVMValueRef[]){value[i], there[i]},
+                        (LLVMBasicBlockRef[]){r->before, from}, 2);
         value[i] = phi;
     }
 }
 
 /* Each q, but what the divider gives where that is NaN, which is rare, and so asked of all at once: b is 0 or so small that
  * 1/b is too large, a or b is infinite, the quotient is too large. */
-static void divide_rare(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q, uint32_t count) {
+static void divide_rare(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q,
+                        uint32_t count) {
     LLVMValueRef where = NULL;
     for (uint32_t i = 0; i < count; i += 2) {
-        LLVMValueRef here = LLVMBuildFCmp(e->b, LLVMRealUNO, q[i], q[i + 1 < count ? i + 1 : i], "");
+        LLVMValueRef here =
+            LLVMBuildFCmp(e->b, LLVMRealUNO, q[i], q[i + 1 < count ? i + 1 : i], "");
         where = where ? LLVMBuildOr(e->b, where, here, "") : here;
     }
     Rare rare;
@@ -245,13 +253,16 @@ static void divide_rare(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, L
  * as a was: the result is within 1 ulp of that of a numerator that is half a unit of its last place away. */
 static LLVMValueRef divide_by_estimate(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     LLVMTypeRef t = LLVMTypeOf(a);
-    LLVMValueRef r = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""), first = LLVMBuildFMul(e->b, a, r, "");
+    LLVMValueRef r = estimate(e, b), minus = LLVMBuildFNeg(e->b, b, ""),
+                 first = LLVMBuildFMul(e->b, a, r, "");
     LLVMValueRef rest = emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){minus, first, a}, 3);
     return emit_intrinsic(e, "llvm.fma", t, (LLVMValueRef[]){rest, r, first}, 3);
 }
 
-void emit_quotients(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q, uint32_t count) {
-    bool estimates = e->in_kernel && e->machine.estimates && !e->machine.exact && !e->plan->f64 && e->lanes == 16;
+void emit_quotients(Emit *e, const LLVMValueRef *a, const LLVMValueRef *b, LLVMValueRef *q,
+                    uint32_t count) {
+    bool estimates = e->in_kernel && e->machine.estimates && !e->machine.exact && !e->plan->f64 &&
+                     e->lanes == 16;
     bool inverse = is_one(e, a[0]);
     for (uint32_t i = 0; i < count; i++)
         q[i] = !estimates ? LLVMBuildFDiv(e->b, a[i], b[i], "")
@@ -346,7 +357,8 @@ void emit_if_end(Emit *e, LLVMBasicBlockRef go) {
 
 /* Is it known that the loop has one turn? Then there is no loop: blocks are what takes time to compile. */
 static bool turns_once(LLVMValueRef from, LLVMValueRef to, LLVMValueRef step) {
-    if (!LLVMIsAConstantInt(from) || !LLVMIsAConstantInt(to) || !LLVMIsAConstantInt(step)) return false;
+    if (!LLVMIsAConstantInt(from) || !LLVMIsAConstantInt(to) || !LLVMIsAConstantInt(step))
+        return false;
     int64_t turns = LLVMConstIntGetSExtValue(to) - LLVMConstIntGetSExtValue(from);
     return turns > 0 && turns <= LLVMConstIntGetSExtValue(step);
 }
@@ -380,7 +392,8 @@ void emit_loop_end(Emit *e, Counting *c) {
 LLVMValueRef emit_cells(Emit *e, LLVMValueRef grid, uint32_t rank) {
     LLVMValueRef cells = emit_word(e, e->i64, grid, GRID_EXTENT, "extent");
     for (uint32_t a = 1; a < rank; a++)
-        cells = LLVMBuildNSWMul(e->b, cells, emit_word(e, e->i64, grid, GRID_EXTENT + a, "extent"), "");
+        cells =
+            LLVMBuildNSWMul(e->b, cells, emit_word(e, e->i64, grid, GRID_EXTENT + a, "extent"), "");
     return cells;
 }
 

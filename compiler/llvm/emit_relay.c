@@ -59,8 +59,8 @@ static bool note_readings(Tables *t, uint32_t name) {
         const Kernel *k = kernel_of(t, s);
         for (uint32_t i = 0; i < k->fields.len; i++) {
             if (t->stage[s].reads[i] != name) continue;
-            int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + i,
-                                            rows_reach(k), lines_reach(k)};
+            int64_t words[READING_WORDS] = {number, s, kernel_words(k).fields + i, rows_reach(k),
+                                            lines_reach(k)};
             for (uint32_t w = 0; w < READING_WORDS; w++)
                 vec_push(&t->readings, emit_i64(t->h->e, words[w]));
             any = true;
@@ -78,8 +78,9 @@ static bool note_fields(Tables *t, uint32_t stage) {
         bool read = note_readings(t, s->makes[o]);
         if (!read && !t->whole) continue;
         int64_t words[HAND_OVER_WORDS] = {stage,   kernel_words(k).outputs + o, s->in->grids[0],
-                                          k->rank, k->written.data[o],                        s->own >> o & 1};
-        for (uint32_t w = 0; w < HAND_OVER_WORDS; w++) vec_push(&t->fields, emit_i64(t->h->e, words[w]));
+                                          k->rank, k->written.data[o],          s->own >> o & 1};
+        for (uint32_t w = 0; w < HAND_OVER_WORDS; w++)
+            vec_push(&t->fields, emit_i64(t->h->e, words[w]));
         any = any || read;
     }
     return any;
@@ -104,7 +105,8 @@ static LLVMValueRef units_of_planes(HE *h, const HInstr *in, KernelWords w) {
 
 /* Fills the words of a launch, and the row `number` of the table of stages. Past the caches goes only what is not read again at
  * once: where `stream` says so. */
-static void put_stage(Tables *t, const HInstr *in, LLVMValueRef words, LLVMValueRef number, LLVMValueRef stream) {
+static void put_stage(Tables *t, const HInstr *in, LLVMValueRef words, LLVMValueRef number,
+                      LLVMValueRef stream) {
     HE *h = t->h;
     Emit *e = h->e;
     const Kernel *k = e->plan->kernels.data[in->index];
@@ -120,7 +122,8 @@ static void put_stage(Tables *t, const HInstr *in, LLVMValueRef words, LLVMValue
     put_word(h, w.stream, LLVMBuildSelect(e->b, stream, as_alone, emit_i64(e, 0), ""));
     h->words = before;
     LLVMValueRef row = mul(e, number, emit_i64(e, STAGE_WORDS));
-    for (uint32_t i = 0; i < STAGE_WORDS; i++) put(t, t->stages, plus(e, row, emit_i64(e, i)), values[i]);
+    for (uint32_t i = 0; i < STAGE_WORDS; i++)
+        put(t, t->stages, plus(e, row, emit_i64(e, i)), values[i]);
 }
 
 /* Did it run? */
@@ -152,8 +155,10 @@ void emit_relay(HE *h, const HInstr *first) {
     Emit *e = h->e;
     Tables t = new_tables(h, stages, count, false);
     for (uint32_t s = 0; s < count; s++) {
-        LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, kernel_words(kernel_of(&t, s)).count), "words");
-        put_stage(&t, &first[s], words, emit_i64(e, s), LLVMConstInt(e->i1, !note_fields(&t, s), false));
+        LLVMValueRef words =
+            emit_variable(e, LLVMArrayType2(e->i64, kernel_words(kernel_of(&t, s)).count), "words");
+        put_stage(&t, &first[s], words, emit_i64(e, s),
+                  LLVMConstInt(e->i1, !note_fields(&t, s), false));
     }
     (void)run_relay(&t);
     for (uint32_t s = 0; s < count; s++) emit_totals(h, &first[s]);
@@ -214,7 +219,8 @@ static Steps name_steps(HE *h, const HLoop *l, uint32_t together) {
     s.stages = ARENA_ARRAY(arena, Stage, PDN_RELAY_STAGES);
     for (uint32_t i = 0; i < l->body->code.len; i++) {
         const HInstr *in = &l->body->code.data[i];
-        for (uint32_t o = 0; in->kind == H_LAUNCH && o < h->e->plan->kernels.data[in->index]->written.len; o++)
+        for (uint32_t o = 0;
+             in->kind == H_LAUNCH && o < h->e->plan->kernels.data[in->index]->written.len; o++)
             s.made[in->outputs[o]] = true;
     }
     for (uint32_t i = 0; i < l->states; i++) s.name[i] = l->param[i];
@@ -248,8 +254,10 @@ static void note_outside(Tables *t, const Steps *s) {
             if (name >= h->f->regs.len || noted[name]) continue;
             noted[name] = true;
             (void)note_readings(t, name);
-            int64_t words[HAND_OVER_WORDS] = {-1, 0, s->stages[i].in->grids[0], k->rank, k->fields.data[n].channels, 0};
-            for (uint32_t w = 0; w < HAND_OVER_WORDS; w++) vec_push(&t->fields, emit_i64(h->e, words[w]));
+            int64_t words[HAND_OVER_WORDS] = {
+                -1, 0, s->stages[i].in->grids[0], k->rank, k->fields.data[n].channels, 0};
+            for (uint32_t w = 0; w < HAND_OVER_WORDS; w++)
+                vec_push(&t->fields, emit_i64(h->e, words[w]));
         }
     }
 }
@@ -275,7 +283,8 @@ static void place_outputs(const Step *now, const HInstr *in) {
         for (uint32_t i = now->launch; i < now->s->count; i += now->launches) {
             uint32_t state = last_state(now->s, now->s->stages[i].makes[o]);
             if (state == NONE) continue;
-            place = LLVMBuildSelect(e->b, is_step(now, i / now->launches), now->places[state], place, "");
+            place = LLVMBuildSelect(e->b, is_step(now, i / now->launches), now->places[state],
+                                    place, "");
         }
         h->regs[in->outputs[o]].value = place;
     }
@@ -291,7 +300,8 @@ static LLVMValueRef unread(const Step *now, const bool *read) {
 }
 
 /* Fills the tables for one step. */
-static void put_step(Step now, Tables *t, LLVMValueRef words, uint32_t words_count, const bool *read) {
+static void put_step(Step now, Tables *t, LLVMValueRef words, uint32_t words_count,
+                     const bool *read) {
     HE *h = now.s->h;
     Emit *e = h->e;
     const HBlock *body = now.s->l->body;
@@ -302,9 +312,11 @@ static void put_step(Step now, Tables *t, LLVMValueRef words, uint32_t words_cou
             emit_instruction(h, in);
             continue;
         }
-        LLVMValueRef number = plus(e, mul(e, now.step, emit_i64(e, now.launches)), emit_i64(e, now.launch));
+        LLVMValueRef number =
+            plus(e, mul(e, now.step, emit_i64(e, now.launches)), emit_i64(e, now.launch));
         place_outputs(&now, in);
-        put_stage(t, in, LLVMBuildInBoundsGEP2(e->b, e->i64, words, &at, 1, ""), number, unread(&now, read));
+        put_stage(t, in, LLVMBuildInBoundsGEP2(e->b, e->i64, words, &at, 1, ""), number,
+                  unread(&now, read));
         at = plus(e, at, emit_i64(e, kernel_words(e->plan->kernels.data[in->index]).count));
         now.launch++;
     }
@@ -312,7 +324,8 @@ static void put_step(Step now, Tables *t, LLVMValueRef words, uint32_t words_cou
 
 /* Fills the tables for all steps, of which the first is number i64 `first`: a loop, in which states go from step to step as in the
  * loop itself. */
-static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef first, LLVMValueRef *places) {
+static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef first,
+                      LLVMValueRef *places) {
     HE *h = s->h;
     Emit *e = h->e;
     const HLoop *l = s->l;
@@ -323,20 +336,23 @@ static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef
     for (uint32_t i = 0; i < s->count; i++) read[i] = note_fields(t, i);
     if (t->round & (PDN_ROUND_ROWS | PDN_ROUND_LINES)) note_outside(t, s);
     for (uint32_t i = 0; i < now.launches; i++) words_count += kernel_words(kernel_of(t, i)).count;
-    LLVMValueRef words = emit_variable(e, LLVMArrayType2(e->i64, (uint64_t)together * words_count), "words");
+    LLVMValueRef words =
+        emit_variable(e, LLVMArrayType2(e->i64, (uint64_t)together * words_count), "words");
     for (uint32_t i = 0; i < l->states; i++) {
         state[i] = emit_variable(e, LLVMTypeOf(h->regs[l->param[i]].value), "state");
         LLVMBuildStore(e->b, h->regs[l->param[i]].value, state[i]);
     }
     Counting steps;
-    now.step = emit_loop_begin(e, &steps, emit_i64(e, 0), emit_i64(e, together), emit_i64(e, 1), "step");
+    now.step =
+        emit_loop_begin(e, &steps, emit_i64(e, 0), emit_i64(e, together), emit_i64(e, 1), "step");
     for (uint32_t i = 0; i < l->states; i++) {
         LLVMTypeRef type = LLVMTypeOf(h->regs[l->param[i]].value);
         h->regs[l->param[i]].value = LLVMBuildLoad2(e->b, type, state[i], "");
     }
     h->regs[l->k].value = to_real(e, LLVMBuildSIToFP(e->b, plus(e, first, now.step), e->f64, ""));
     put_step(now, t, words, words_count, read);
-    for (uint32_t i = 0; i < l->states; i++) LLVMBuildStore(e->b, h->regs[l->next[i]].value, state[i]);
+    for (uint32_t i = 0; i < l->states; i++)
+        LLVMBuildStore(e->b, h->regs[l->next[i]].value, state[i]);
     emit_loop_end(e, &steps);
     for (uint32_t i = 0; i < l->states; i++) {
         LLVMTypeRef type = LLVMTypeOf(h->regs[l->param[i]].value);
@@ -345,21 +361,27 @@ static void put_steps(const Steps *s, Tables *t, uint32_t together, LLVMValueRef
 }
 
 /* Takes so many steps together, as long as there are as many and it pays. */
-static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef end, uint32_t together) {
+static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef end,
+                            uint32_t together) {
     Emit *e = h->e;
     Steps s = name_steps(h, l, together);
-    LLVMBasicBlockRef head = emit_block(e, "together"), body = emit_block(e, "steps"), done = emit_block(e, "taken"),
-                      refused = emit_block(e, "refused"), exit = emit_block(e, "apart");
+    LLVMBasicBlockRef head = emit_block(e, "together"), body = emit_block(e, "steps"),
+                      done = emit_block(e, "taken"), refused = emit_block(e, "refused"),
+                      exit = emit_block(e, "apart");
     LLVMBuildBr(e->b, head);
     LLVMPositionBuilderAtEnd(e->b, head);
-    LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, ""), after = plus(e, i, emit_i64(e, together));
-    LLVMValueRef mask = LLVMBuildLoad2(e->b, e->i64, v->refused, ""), bit = emit_i64(e, (int64_t)1 << together);
-    LLVMValueRef pays = LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, mask, bit, ""), emit_i64(e, 0), "");
+    LLVMValueRef i = LLVMBuildLoad2(e->b, e->i64, v->i, ""),
+                 after = plus(e, i, emit_i64(e, together));
+    LLVMValueRef mask = LLVMBuildLoad2(e->b, e->i64, v->refused, ""),
+                 bit = emit_i64(e, (int64_t)1 << together);
+    LLVMValueRef pays =
+        LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, mask, bit, ""), emit_i64(e, 0), "");
     pays = LLVMBuildAnd(e->b, pays, LLVMBuildICmp(e->b, LLVMIntSLE, after, end, ""), "");
     LLVMBuildCondBr(e->b, pays, body, exit);
     LLVMPositionBuilderAtEnd(e->b, body);
     loop_load(h, l, v);
-    LLVMValueRef *places = pick_places(&s), first = plus(e, i, LLVMBuildFPToSI(e->b, v->start, e->i64, ""));
+    LLVMValueRef *places = pick_places(&s),
+                 first = plus(e, i, LLVMBuildFPToSI(e->b, v->start, e->i64, ""));
     Tables t = new_tables(h, s.stages, s.count, true);
     t.round = steps_round(e->plan, l);
     put_steps(&s, &t, together, first, places);
@@ -368,7 +390,8 @@ static void emit_some_steps(HE *h, const HLoop *l, LoopValues *v, LLVMValueRef e
     LLVMBuildStore(e->b, LLVMBuildOr(e->b, mask, bit, ""), v->refused);
     LLVMBuildBr(e->b, exit);
     LLVMPositionBuilderAtEnd(e->b, done);
-    for (uint32_t k = 0; k < l->states; k++) LLVMBuildStore(e->b, h->regs[l->param[k]].value, v->state[k]);
+    for (uint32_t k = 0; k < l->states; k++)
+        LLVMBuildStore(e->b, h->regs[l->param[k]].value, v->state[k]);
     LLVMBuildStore(e->b, after, v->i);
     tell_progress(h, l, after, v->count); /* steps that are worth it take long */
     LLVMBuildBr(e->b, head);

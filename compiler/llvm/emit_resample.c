@@ -15,10 +15,12 @@ LLVMValueRef resample_halves(KE *ke) {
         if (g >= 64 || seen >> g & 1) continue;
         seen |= UINT64_C(1) << g;
         for (uint32_t a = 0; a < k->rank; a++) {
-            LLVMValueRef other = ke->grids[g].extent[a], mine = ke_extent(ke, a), two = emit_i64(e, 2);
+            LLVMValueRef other = ke->grids[g].extent[a], mine = ke_extent(ke, a),
+                         two = emit_i64(e, 2);
             bool finer = d->kind == K_RESTRICT;
-            LLVMValueRef halves = LLVMBuildICmp(e->b, LLVMIntEQ, finer ? other : mine,
-                                                LLVMBuildNSWMul(e->b, finer ? mine : other, two, ""), "");
+            LLVMValueRef halves =
+                LLVMBuildICmp(e->b, LLVMIntEQ, finer ? other : mine,
+                              LLVMBuildNSWMul(e->b, finer ? mine : other, two, ""), "");
             all = all ? LLVMBuildAnd(e->b, all, halves, "") : halves;
         }
     }
@@ -26,12 +28,14 @@ LLVMValueRef resample_halves(KE *ke) {
 }
 
 static LLVMValueRef load_at(KE *ke, LLVMValueRef row, LLVMValueRef index, uint32_t lanes) {
-    LLVMValueRef v = LLVMBuildLoad2(ke->e->b, LLVMVectorType(ke->e->real, lanes), ke_gep(ke, row, index), "");
+    LLVMValueRef v =
+        LLVMBuildLoad2(ke->e->b, LLVMVectorType(ke->e->real, lanes), ke_gep(ke, row, index), "");
     LLVMSetAlignment(v, ke->e->size);
     return v;
 }
 
-static LLVMValueRef shuffle(KE *ke, LLVMValueRef a, LLVMValueRef b, uint32_t first, uint32_t step, uint32_t divide) {
+static LLVMValueRef shuffle(KE *ke, LLVMValueRef a, LLVMValueRef b, uint32_t first, uint32_t step,
+                            uint32_t divide) {
     LLVMValueRef mask[64];
     for (uint32_t l = 0; l < ke->e->lanes; l++)
         mask[l] = LLVMConstInt(ke->e->i32, (first + l * step) / divide, false);
@@ -52,9 +56,11 @@ static LLVMValueRef restrict_vector(KE *ke, const KNodeData *n, const LLVMValueR
     for (uint32_t beside = 0; beside < 1u << (rank - 1); beside++) {
         LLVMValueRef index[MAX_RANK] = {NULL};
         for (uint32_t a = 1; a < rank; a++)
-            index[a] = ke_add(ke, LLVMBuildShl(e->b, cell[a], emit_i64(e, 1), ""), beside >> (a - 1) & 1);
+            index[a] =
+                ke_add(ke, LLVMBuildShl(e->b, cell[a], emit_i64(e, 1), ""), beside >> (a - 1) & 1);
         LLVMValueRef row = row_at(ke, n, index);
-        LLVMValueRef low = load_at(ke, row, x, e->lanes), high = load_at(ke, row, ke_add(ke, x, e->lanes), e->lanes);
+        LLVMValueRef low = load_at(ke, row, x, e->lanes),
+                     high = load_at(ke, row, ke_add(ke, x, e->lanes), e->lanes);
         LLVMValueRef even = shuffle(ke, low, high, 0, 2, 1), odd = shuffle(ke, low, high, 1, 2, 1);
         sum = sum ? LLVMBuildFAdd(e->b, sum, even, "") : even;
         sum = LLVMBuildFAdd(e->b, sum, odd, "");
@@ -74,7 +80,8 @@ static LLVMValueRef prolong_vector(KE *ke, const KNodeData *n, const LLVMValueRe
     LLVMValueRef pairs = shuffle(ke, low, low, 0, 1, 2), mask[64];
     for (uint32_t l = 0; l < e->lanes; l++)
         mask[l] = LLVMConstInt(e->i32, l + 1 < e->lanes ? (l + 1) / 2 : 2 * half - 1, false);
-    LLVMValueRef moved = LLVMBuildShuffleVector(e->b, low, high, LLVMConstVector(mask, e->lanes), "");
+    LLVMValueRef moved =
+        LLVMBuildShuffleVector(e->b, low, high, LLVMConstVector(mask, e->lanes), "");
     LLVMValueRef is = LLVMBuildICmp(e->b, LLVMIntEQ, second, emit_i64(e, 0), "");
     return LLVMBuildSelect(e->b, is, pairs, moved, "");
 }

@@ -37,9 +37,11 @@ static LLVMValueRef number_at(Emit *e, LLVMValueRef base, LLVMValueRef i) {
 typedef void Step(Emit *e, LLVMTypeRef type, LLVMValueRef to, LLVMValueRef from);
 
 /* to[i] and from[i] for all i < count, whole vectors and then the rest. */
-static void each_number(Emit *e, Step *step, LLVMValueRef to, LLVMValueRef from, LLVMValueRef count) {
+static void each_number(Emit *e, Step *step, LLVMValueRef to, LLVMValueRef from,
+                        LLVMValueRef count) {
     LLVMTypeRef types[2] = {LLVMVectorType(e->real, e->lanes), e->real};
-    LLVMValueRef begin = emit_i64(e, 0), whole = LLVMBuildAnd(e->b, count, emit_i64(e, -(int64_t)e->lanes), "");
+    LLVMValueRef begin = emit_i64(e, 0),
+                 whole = LLVMBuildAnd(e->b, count, emit_i64(e, -(int64_t)e->lanes), "");
     for (int k = 0; k < 2; k++) {
         Counting c;
         LLVMValueRef end = k ? count : whole;
@@ -101,7 +103,8 @@ const HInstr *stack_zeros(const HFunc *f, HReg reg) {
 
 uint32_t stack_result(const HFunc *f, const HInstr *zeros) {
     for (uint32_t i = 0; i < f->results.len; i++)
-        if (f->regs.data[f->results.data[i]].type.kind == TYPE_STACK && stack_zeros(f, f->results.data[i]) == zeros)
+        if (f->regs.data[f->results.data[i]].type.kind == TYPE_STACK &&
+            stack_zeros(f, f->results.data[i]) == zeros)
             return i;
     return NONE;
 }
@@ -132,5 +135,6 @@ void emit_scatter(HE *h, const HInstr *in) {
         LLVMBuildStore(e->b, sum, to);
         return;
     }
-    each_number(e, add_step, to, value, numbers_in(e, field_bytes(e, h->grids, t.grid, t.channels)));
+    each_number(e, add_step, to, value,
+                numbers_in(e, field_bytes(e, h->grids, t.grid, t.channels)));
 }

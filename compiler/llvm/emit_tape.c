@@ -110,7 +110,8 @@ static LLVMValueRef slot_size(HE *h, const HLoop *l, LLVMValueRef *offset) {
 LLVMValueRef host_number(HE *h, uint32_t word) {
     Emit *e = h->e;
     if (e->standalone) return emit_i64(e, 0);
-    LLVMValueRef none = emit_variable(e, LLVMArrayType2(e->i64, word + 1), "none"), last = emit_i64(e, word);
+    LLVMValueRef none = emit_variable(e, LLVMArrayType2(e->i64, word + 1), "none"),
+                 last = emit_i64(e, word);
     LLVMBuildStore(e->b, emit_i64(e, 0), LLVMBuildInBoundsGEP2(e->b, e->i64, none, &last, 1, ""));
     LLVMValueRef host = pointer_at(e, e->ptr, h->run, RUN_HOST, "host");
     host = LLVMBuildSelect(e->b, LLVMBuildIsNull(e->b, host, ""), none, host, "");
@@ -188,7 +189,8 @@ static void push(HE *h, const HLoop *l, const Tape *t, LLVMValueRef i) {
         }
         LLVMValueRef away = LLVMBuildICmp(e->b, LLVMIntNE, h->regs[state].value, to, "");
         away = LLVMBuildAnd(e->b, away, less(e, emit_i64(e, 0), used), "");
-        LLVMBasicBlockRef go = emit_if_begin(e, away); /* else it was made there (tape_places), or is one of the first */
+        /* else it was made there (tape_places), or is one of the first */
+        LLVMBasicBlockRef go = emit_if_begin(e, away);
         emit_copy(h, l->keep_kernel[k], type.grid, h->regs[state].value, to);
         emit_if_end(e, go);
     }
@@ -211,7 +213,8 @@ void tape_places(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i) {
     const Tape *t = h->tapes[l->tape];
     if (l->kept == 0 || l->stop != NONE) return;
     LLVMValueRef step = plus(e, i, emit_i64(e, 1)), used = load(e, t->used);
-    LLVMValueRef kept = LLVMBuildAnd(e->b, equal(e, step, load(e, t->next)), less(e, step, v->count), "");
+    LLVMValueRef kept =
+        LLVMBuildAnd(e->b, equal(e, step, load(e, t->next)), less(e, step, v->count), "");
     kept = LLVMBuildAnd(e->b, kept, less(e, used, t->slots), "");
     for (uint32_t p = 0; p < l->pools; p++)
         for (uint32_t m = 0; m < l->pool[p].made; m++)
@@ -274,7 +277,8 @@ void tape_keep(HE *h, const HLoop *l, const LoopValues *v, LLVMValueRef i) {
 /* Do the states kept before the step that is undone, the last on the tape, stay there until the next step back is over? That needs no
  * steps again, as this one, and so it keeps none in their place. */
 static LLVMValueRef stay(Emit *e, const Tape *t, LLVMValueRef last, LLVMValueRef at) {
-    LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), before = emit_max(e, minus(e, last, one), zero);
+    LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1),
+                 before = emit_max(e, minus(e, last, one), zero);
     LLVMValueRef next = equal(e, load(e, position_at(e, t, before)), minus(e, t->target, one));
     next = LLVMBuildOr(e->b, next, equal(e, last, zero), "");
     return LLVMBuildAnd(e->b, next, equal(e, at, t->target), "");

@@ -29,11 +29,12 @@ typedef struct {
     uint32_t axis, detail;
     bool ring;
     LLVMValueRef words;
-    LLVMValueRef extent[MAX_RANK], stride[MAX_RANK], n, rows; /* rows that are swept: all but the last of a ring */
-    LLVMValueRef lines, few;       /* along x: how many; fewer than a group? */
-    LLVMValueRef width, blocks;    /* along y, z: cells of a unit; units of a row */
+    /* rows that are swept: all but the last of a ring */
+    LLVMValueRef extent[MAX_RANK], stride[MAX_RANK], n, rows;
+    LLVMValueRef lines, few;    /* along x: how many; fewer than a group? */
+    LLVMValueRef width, blocks; /* along y, z: cells of a unit; units of a row */
     LLVMValueRef pitch, units, unit_bytes;
-    LLVMValueRef scratch;          /* of the unit */
+    LLVMValueRef scratch; /* of the unit */
 } TE;
 
 static LLVMValueRef num(TE *t, int64_t x) { return emit_i64(t->e, x); }
@@ -42,7 +43,9 @@ static LLVMValueRef at(TE *t, LLVMValueRef base, LLVMValueRef index) {
     return LLVMBuildGEP2(t->e->b, t->e->real, base, &index, 1, "");
 }
 
-static LLVMValueRef equal(TE *t, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildICmp(t->e->b, LLVMIntEQ, a, b, ""); }
+static LLVMValueRef equal(TE *t, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildICmp(t->e->b, LLVMIntEQ, a, b, "");
+}
 
 static LLVMValueRef minus(TE *t, LLVMValueRef a, int64_t b) { return plus(t->e, a, num(t, -b)); }
 
@@ -58,9 +61,13 @@ static void store(TE *t, LLVMValueRef x, LLVMValueRef base, LLVMValueRef index) 
 
 static LLVMTypeRef vector_type(TE *t) { return LLVMVectorType(t->e->real, t->e->lanes); }
 
-static LLVMValueRef divide(TE *t, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildSDiv(t->e->b, a, b, ""); }
+static LLVMValueRef divide(TE *t, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSDiv(t->e->b, a, b, "");
+}
 
-static LLVMValueRef remainder_of(TE *t, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildSRem(t->e->b, a, b, ""); }
+static LLVMValueRef remainder_of(TE *t, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSRem(t->e->b, a, b, "");
+}
 
 /* c - a b */
 static LLVMValueRef less(TE *t, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) {
@@ -151,8 +158,8 @@ static void zero_row(TE *t, const Row *r, LLVMTypeRef type, LLVMValueRef k) {
 
 /* From the last row of the system, in `field`. */
 static void ring_start(TE *t, const Row *r, LLVMTypeRef type, LLVMValueRef k) {
-    static const uint32_t from[] = {[RING_FIRST] = UPPER, [RING_END] = DIAGONAL, [RING_RIGHT] = RIGHT,
-                                    [RING_LOWER] = LOWER};
+    static const uint32_t from[] = {
+        [RING_FIRST] = UPPER, [RING_END] = DIAGONAL, [RING_RIGHT] = RIGHT, [RING_LOWER] = LOWER};
     for (Ring row = RING_FIRST; row <= RING_LOWER; row++)
         store(t, load(t, type, r->field[from[row]], k), ring_row(t, row), k);
 }
@@ -164,7 +171,8 @@ static void forward_cell(TE *t, const Row *r, LLVMTypeRef type, LLVMValueRef k) 
     for (uint32_t a = 0; a < BANDS; a++) x[a] = load(t, type, r->field[a], k);
     LLVMValueRef c = load(t, type, kept(t, 0, before), k), y = load(t, type, kept(t, 1, before), k);
     LLVMValueRef lower = zero_if(t, first, x[LOWER]), upper = zero_if(t, last, x[UPPER]);
-    LLVMValueRef pivot = LLVMBuildFDiv(e->b, emit_number(e, type, 1), less(t, x[DIAGONAL], lower, c), "");
+    LLVMValueRef pivot =
+        LLVMBuildFDiv(e->b, emit_number(e, type, 1), less(t, x[DIAGONAL], lower, c), "");
     y = LLVMBuildFMul(e->b, less(t, x[RIGHT], lower, y), pivot, "");
     c = LLVMBuildFMul(e->b, upper, pivot, "");
     store(t, c, kept(t, 0, r->i), k);
@@ -177,11 +185,14 @@ static void forward_cell(TE *t, const Row *r, LLVMTypeRef type, LLVMValueRef k) 
     q = LLVMBuildFMul(e->b, q, pivot, "");
     store(t, q, kept(t, 2, r->i), k);
     LLVMValueRef column = load(t, type, ring_row(t, RING_FIRST), k);
-    LLVMValueRef beside = LLVMBuildSelect(e->b, last, load(t, type, ring_row(t, RING_LOWER), k), none, "");
+    LLVMValueRef beside =
+        LLVMBuildSelect(e->b, last, load(t, type, ring_row(t, RING_LOWER), k), none, "");
     column = LLVMBuildFAdd(e->b, column, beside, "");
     store(t, less(t, load(t, type, ring_row(t, RING_END), k), column, q), ring_row(t, RING_END), k);
-    store(t, less(t, load(t, type, ring_row(t, RING_RIGHT), k), column, y), ring_row(t, RING_RIGHT), k);
-    store(t, LLVMBuildFMul(e->b, LLVMBuildFNeg(e->b, column, ""), c, ""), ring_row(t, RING_FIRST), k);
+    store(t, less(t, load(t, type, ring_row(t, RING_RIGHT), k), column, y), ring_row(t, RING_RIGHT),
+          k);
+    store(t, LLVMBuildFMul(e->b, LLVMBuildFNeg(e->b, column, ""), c, ""), ring_row(t, RING_FIRST),
+          k);
 }
 
 /* The last unknown of a ring; of one cell, the cell is its own neighbour. */
@@ -217,25 +228,29 @@ static LLVMValueRef band_row(TE *t, uint32_t band, LLVMValueRef i) {
     if (band == LOWER && t->detail & TRIDIAG_LOWER_BEFORE)
         return LLVMBuildSelect(e->b, equal(t, i, num(t, 0)), t->ring ? end : i, minus(t, i, 1), "");
     if (band == UPPER && t->detail & TRIDIAG_UPPER_AFTER)
-        return LLVMBuildSelect(e->b, equal(t, i, end), t->ring ? num(t, 0) : i, plus(e, i, num(t, 1)), "");
+        return LLVMBuildSelect(e->b, equal(t, i, end), t->ring ? num(t, 0) : i,
+                               plus(e, i, num(t, 1)), "");
     return i;
 }
 
 /* ---- lines that stand side by side ------------------------------------------------------------------- */
 
 /* The fields' first cells of the lines; `apart` numbers from row to row. */
-static void sweep(TE *t, const LLVMValueRef *field, LLVMValueRef x, LLVMValueRef apart, LLVMValueRef count) {
+static void sweep(TE *t, const LLVMValueRef *field, LLVMValueRef x, LLVMValueRef apart,
+                  LLVMValueRef count) {
     Emit *e = t->e;
     Counting c;
     Row r = {0};
     each(t, &r, count, false, zero_row);
     LLVMValueRef end = minus(t, t->n, 1);
     if (t->ring) {
-        for (uint32_t a = 0; a < BANDS; a++) r.field[a] = at(t, field[a], mul(e, band_row(t, a, end), apart));
+        for (uint32_t a = 0; a < BANDS; a++)
+            r.field[a] = at(t, field[a], mul(e, band_row(t, a, end), apart));
         each(t, &r, count, false, ring_start);
     }
     r.i = emit_loop_begin(e, &c, num(t, 0), t->rows, num(t, 1), "i");
-    for (uint32_t a = 0; a < BANDS; a++) r.field[a] = at(t, field[a], mul(e, band_row(t, a, r.i), apart));
+    for (uint32_t a = 0; a < BANDS; a++)
+        r.field[a] = at(t, field[a], mul(e, band_row(t, a, r.i), apart));
     each(t, &r, count, false, forward_cell);
     emit_loop_end(e, &c);
     r.out = at(t, x, mul(e, end, apart));
@@ -265,7 +280,8 @@ static void across_unit(TE *t, LLVMValueRef unit) {
     Counting c;
     LLVMValueRef field[BANDS + 1], first = mul(e, remainder_of(t, unit, t->blocks), t->width);
     LLVMValueRef count = emit_min(e, t->width, LLVMBuildSub(e->b, t->extent[0], first, ""));
-    LLVMValueRef offset = plus(e, first, mul(e, divide(t, unit, t->blocks), t->stride[3 - t->axis]));
+    LLVMValueRef offset =
+        plus(e, first, mul(e, divide(t, unit, t->blocks), t->stride[3 - t->axis]));
     LLVMValueRef channels = emit_word(e, e->i64, t->words, T_CHANNELS, "channels");
     LLVMValueRef channel = emit_loop_begin(e, &c, num(t, 0), channels, num(t, 1), "channel");
     fields_at(t, channel, offset, field);
@@ -291,10 +307,10 @@ static void single_unit(TE *t, LLVMValueRef line) {
 /* ---- groups of lines along x ---------------------------------------------------------------------------- */
 
 typedef struct {
-    int64_t size;                          /* lines */
-    LLVMValueRef field[BANDS + 1];         /* addresses of the lines' first cells */
-    LLVMValueRef tile[BANDS];              /* some columns, each a row of `size` numbers */
-    LLVMValueRef live;                     /* lines that there are; further ones repeat the last */
+    int64_t size;                  /* lines */
+    LLVMValueRef field[BANDS + 1]; /* addresses of the lines' first cells */
+    LLVMValueRef tile[BANDS];      /* some columns, each a row of `size` numbers */
+    LLVMValueRef live;             /* lines that there are; further ones repeat the last */
 } Group;
 
 static LLVMValueRef *transpose(TE *t, LLVMValueRef *v) {
@@ -318,7 +334,8 @@ static LLVMValueRef *transpose(TE *t, LLVMValueRef *v) {
 
 static LLVMValueRef line_pointer(TE *t, LLVMValueRef table, LLVMValueRef line) {
     Emit *e = t->e;
-    return LLVMBuildLoad2(e->b, e->ptr, LLVMBuildInBoundsGEP2(e->b, e->ptr, table, &line, 1, ""), "line");
+    return LLVMBuildLoad2(e->b, e->ptr, LLVMBuildInBoundsGEP2(e->b, e->ptr, table, &line, 1, ""),
+                          "line");
 }
 
 static void find_lines(TE *t, Group *g, LLVMValueRef unit) {
@@ -344,12 +361,14 @@ static void tile_fast(TE *t, const Group *g, uint32_t band, LLVMValueRef x) {
     for (uint32_t i = 0; i < e->lanes; i++)
         v[i] = load(t, vector_type(t), line_pointer(t, g->field[band], plus(e, k, num(t, i))), x);
     transpose(t, v);
-    for (uint32_t i = 0; i < e->lanes; i++) store(t, v[i], g->tile[band], plus(e, k, num(t, i * g->size)));
+    for (uint32_t i = 0; i < e->lanes; i++)
+        store(t, v[i], g->tile[band], plus(e, k, num(t, i * g->size)));
     emit_loop_end(e, &c);
 }
 
 /* Rows from `first` of a band, one by one. */
-static void tile_slow(TE *t, const Group *g, uint32_t band, LLVMValueRef first, LLVMValueRef count) {
+static void tile_slow(TE *t, const Group *g, uint32_t band, LLVMValueRef first,
+                      LLVMValueRef count) {
     Emit *e = t->e;
     Counting rows, lines;
     LLVMValueRef j = emit_loop_begin(e, &rows, num(t, 0), count, num(t, 1), "j");
@@ -367,7 +386,8 @@ static void fill_tile(TE *t, const Group *g, LLVMValueRef first, LLVMValueRef co
         int64_t by = band == LOWER && t->detail & TRIDIAG_LOWER_BEFORE  ? -1
                      : band == UPPER && t->detail & TRIDIAG_UPPER_AFTER ? 1
                                                                         : 0;
-        LLVMBasicBlockRef fast = emit_block(e, "fast"), slow = emit_block(e, "slow"), done = emit_block(e, "done");
+        LLVMBasicBlockRef fast = emit_block(e, "fast"), slow = emit_block(e, "slow"),
+                          done = emit_block(e, "done");
         LLVMValueRef x = plus(e, first, num(t, by)), end = plus(e, x, num(t, e->lanes));
         LLVMValueRef there = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntSGE, x, num(t, 0), ""),
                                           LLVMBuildICmp(e->b, LLVMIntSLE, end, t->n, ""), "");
@@ -388,7 +408,8 @@ static void put_fast(TE *t, const Group *g, LLVMValueRef first) {
     Counting c;
     LLVMValueRef v[64];
     LLVMValueRef k = emit_loop_begin(e, &c, num(t, 0), g->live, num(t, e->lanes), "k");
-    for (uint32_t i = 0; i < e->lanes; i++) v[i] = load(t, vector_type(t), kept(t, 1, plus(e, first, num(t, i))), k);
+    for (uint32_t i = 0; i < e->lanes; i++)
+        v[i] = load(t, vector_type(t), kept(t, 1, plus(e, first, num(t, i))), k);
     transpose(t, v);
     for (uint32_t i = 0; i < e->lanes; i++) {
         LLVMBasicBlockRef put = emit_block(e, "put"), go = emit_block(e, "go");
@@ -403,7 +424,8 @@ static void put_fast(TE *t, const Group *g, LLVMValueRef first) {
 }
 
 /* `count` rows at `rows` to the cells from `first`, one by one. */
-static void put_slow(TE *t, const Group *g, LLVMValueRef rows, LLVMValueRef first, LLVMValueRef count) {
+static void put_slow(TE *t, const Group *g, LLVMValueRef rows, LLVMValueRef first,
+                     LLVMValueRef count) {
     Emit *e = t->e;
     Counting cells, lines;
     LLVMValueRef j = emit_loop_begin(e, &cells, num(t, 0), count, num(t, 1), "j");
@@ -442,7 +464,8 @@ static void group_back(TE *t, const Group *g) {
     Emit *e = t->e;
     Counting tiles, columns;
     Row r = {0};
-    LLVMValueRef size = num(t, g->size), lanes = num(t, e->lanes), all = ceil_div(e, t->rows, lanes);
+    LLVMValueRef size = num(t, g->size), lanes = num(t, e->lanes),
+                 all = ceil_div(e, t->rows, lanes);
     if (t->ring) {
         each(t, &r, size, true, ring_end);
         put_slow(t, g, ring_row(t, RING_X), minus(t, t->n, 1), num(t, 1));
@@ -456,7 +479,8 @@ static void group_back(TE *t, const Group *g) {
     r.next = next_row(t, r.i, at(t, r.out, t->pitch));
     each(t, &r, size, true, backward_cell);
     emit_loop_end(e, &columns);
-    LLVMBasicBlockRef fast = emit_block(e, "fast"), slow = emit_block(e, "slow"), done = emit_block(e, "done");
+    LLVMBasicBlockRef fast = emit_block(e, "fast"), slow = emit_block(e, "slow"),
+                      done = emit_block(e, "done");
     LLVMBuildCondBr(e->b, equal(t, count, lanes), fast, slow);
     LLVMPositionBuilderAtEnd(e->b, fast);
     put_fast(t, g, first);
@@ -493,13 +517,17 @@ static LLVMValueRef kernel_of(Emit *e, uint32_t axis, uint32_t detail) {
     LLVMPositionBuilderAtEnd(e->b, LLVMAppendBasicBlockInContext(e->context, f, "entry"));
     TE t = {.e = e, .axis = axis, .detail = detail, .words = LLVMGetParam(f, 0)};
     LLVMValueRef begin = LLVMGetParam(f, 1), end = LLVMGetParam(f, 2);
-    sizes(&t, emit_word(e, e->ptr, t.words, T_GRID, "grid"), emit_word(e, e->i64, t.words, T_CHANNELS, "channels"));
-    t.scratch = bytes_on(e, emit_word(e, e->ptr, t.words, T_SCRATCH, "scratch"), mul(e, begin, t.unit_bytes));
+    sizes(&t, emit_word(e, e->ptr, t.words, T_GRID, "grid"),
+          emit_word(e, e->i64, t.words, T_CHANNELS, "channels"));
+    t.scratch = bytes_on(e, emit_word(e, e->ptr, t.words, T_SCRATCH, "scratch"),
+                         mul(e, begin, t.unit_bytes));
     for (int few = axis == 0; few >= 0; few--) {
         TE own = t;
         Counting c;
         LLVMBasicBlockRef run = emit_block(e, "run"), go = emit_block(e, "go");
-        LLVMValueRef this = axis ? LLVMConstInt(e->i1, 1, false) : few ? t.few : LLVMBuildNot(e->b, t.few, "");
+        LLVMValueRef this = axis  ? LLVMConstInt(e->i1, 1, false)
+                            : few ? t.few
+                                  : LLVMBuildNot(e->b, t.few, "");
         LLVMBuildCondBr(e->b, this, run, go);
         LLVMPositionBuilderAtEnd(e->b, run);
         if (few) own.pitch = num(&own, 1);

@@ -303,7 +303,8 @@ static LLVMValueRef fraction(KE *ke, LLVMValueRef a, LLVMValueRef b, bool lanes)
     Emit *e = ke->e;
     LLVMTypeRef t = lanes ? value_type(ke) : e->real;
     LLVMValueRef one = lanes ? emit_number(e, t, 1) : emit_real(e, 1);
-    LLVMValueRef inverse = LLVMBuildFDiv(e->b, one, like(ke, LLVMBuildSIToFP(e->b, b, e->real, ""), lanes), "");
+    LLVMValueRef inverse =
+        LLVMBuildFDiv(e->b, one, like(ke, LLVMBuildSIToFP(e->b, b, e->real, ""), lanes), "");
     return LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, a, t, ""), inverse, "");
 }
 
@@ -337,17 +338,20 @@ static Shares shares_up(KE *ke, LLVMValueRef j, LLVMValueRef m, bool lanes) {
     s.cell[1] = LLVMBuildNSWAdd(e->b, i, odd, "");
     LLVMValueRef part = LLVMBuildMul(e->b, odd, LLVMBuildNSWAdd(e->b, i, one, ""), "");
     s.weight[1] = fraction(ke, part, m, lanes);
-    s.weight[0] = LLVMBuildFSub(e->b, lanes ? emit_number(e, t, 1) : emit_real(e, 1), s.weight[1], "");
+    s.weight[0] =
+        LLVMBuildFSub(e->b, lanes ? emit_number(e, t, 1) : emit_real(e, 1), s.weight[1], "");
     return s;
 }
 
-static Shares shares_of(KE *ke, const KNodeData *n, const GridValues *other, uint32_t axis, uint32_t at) {
+static Shares shares_of(KE *ke, const KNodeData *n, const GridValues *other, uint32_t axis,
+                        uint32_t at) {
     Emit *e = ke->e;
     bool lanes = ke->vector && axis == 0, down = n->kind == K_SHARE;
     if (!n->offset[axis]) {
         Kin kin = kin_of(ke, other, axis, at, down);
         LLVMTypeRef t = lanes ? value_type(ke) : e->real;
-        LLVMValueRef weight = lanes ? emit_number(e, t, down ? 0.5 : 1) : emit_real(e, down ? 0.5 : 1);
+        LLVMValueRef weight =
+            lanes ? emit_number(e, t, down ? 0.5 : 1) : emit_real(e, down ? 0.5 : 1);
         return (Shares){{kin.first, kin.second}, {weight, weight}, down ? 2 : 1};
     }
     LLVMValueRef i = axis_index(ke, axis, at);
@@ -362,7 +366,8 @@ static LLVMValueRef share(KE *ke, const KNodeData *n, const uint32_t *at) {
     const GridValues *other = &ke->grids[k->fields.data[n->index].grid];
     Shares s[MAX_RANK];
     uint32_t total = 1;
-    for (uint32_t a = 0; a < k->rank; a++) total *= (s[a] = shares_of(ke, n, other, a, at[a])).count;
+    for (uint32_t a = 0; a < k->rank; a++)
+        total *= (s[a] = shares_of(ke, n, other, a, at[a])).count;
     LLVMValueRef sum = NULL;
     for (uint32_t corner = 0; corner < total; corner++) {
         LLVMValueRef index[MAX_RANK] = {NULL}, weight = NULL;

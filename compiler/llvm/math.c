@@ -122,7 +122,8 @@ static LLVMValueRef math_expm1(Emit *e, const LLVMValueRef *x) {
     M m = open_math(e, x[0]);
     Reduced d = reduce(&m, x[0], -60, m.f64 ? 710 : 89, 0.5);
     LLVMValueRef half = LLVMBuildAShr(e->b, d.k, integer(&m, 1), "");
-    LLVMValueRef first = power_of_two(&m, half), second = power_of_two(&m, LLVMBuildSub(e->b, d.k, half, ""));
+    LLVMValueRef first = power_of_two(&m, half),
+                 second = power_of_two(&m, LLVMBuildSub(e->b, d.k, half, ""));
     LLVMValueRef large = mul(&m, mul(&m, add(&m, d.y, num(&m, 1)), first), second);
     LLVMValueRef scale = mul(&m, first, second);
     LLVMValueRef y = mad(&m, d.y, scale, sub(&m, scale, num(&m, 1)));
@@ -215,12 +216,16 @@ typedef struct {
 static Turned turn(M *m, LLVMValueRef x) {
     Emit *e = m->e;
     LLVMTypeRef wide = e->f64;
-    if (LLVMGetTypeKind(m->t) == LLVMVectorTypeKind) wide = LLVMVectorType(e->f64, LLVMGetVectorSize(m->t));
+    if (LLVMGetTypeKind(m->t) == LLVMVectorTypeKind)
+        wide = LLVMVectorType(e->f64, LLVMGetVectorSize(m->t));
     LLVMValueRef v = LLVMBuildFPExt(e->b, x, wide, "");
-    LLVMValueRef scaled = LLVMBuildFMul(e->b, v, emit_number(e, wide, 6.36619772367581382433e-01), "");
+    LLVMValueRef scaled =
+        LLVMBuildFMul(e->b, v, emit_number(e, wide, 6.36619772367581382433e-01), "");
     LLVMValueRef n = emit_intrinsic(e, "llvm.rint", wide, &scaled, 1);
-    LLVMValueRef first = LLVMBuildFMul(e->b, n, emit_number(e, wide, 1.57079632673412561417e+00), "");
-    LLVMValueRef second = LLVMBuildFMul(e->b, n, emit_number(e, wide, 6.07710050650619224932e-11), "");
+    LLVMValueRef first =
+        LLVMBuildFMul(e->b, n, emit_number(e, wide, 1.57079632673412561417e+00), "");
+    LLVMValueRef second =
+        LLVMBuildFMul(e->b, n, emit_number(e, wide, 6.07710050650619224932e-11), "");
     LLVMValueRef r = LLVMBuildFSub(e->b, LLVMBuildFSub(e->b, v, first, ""), second, "");
     return (Turned){LLVMBuildFPToSI(e->b, n, m->it, ""), LLVMBuildFPTrunc(e->b, r, m->t, "")};
 }
@@ -239,7 +244,8 @@ static LLVMValueRef turned_sine(M *m, LLVMValueRef x, int more) {
     Turned t = turn(m, inside);
     LLVMValueRef rr = mul(m, t.r, t.r), n = LLVMBuildAdd(e->b, t.n, integer(m, more), "");
     LLVMValueRef s = POLYNOMIAL(m, rr, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1);
-    LLVMValueRef c = POLYNOMIAL(m, rr, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2);
+    LLVMValueRef c =
+        POLYNOMIAL(m, rr, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2);
     s = mad(m, mul(m, s, rr), t.r, t.r);
     if (!more) s = pick(m, LLVMRealOLT, size, num(m, 0x1p-12), x, s); /* and -0 is itself */
     c = mad(m, mul(m, c, rr), rr, mad(m, rr, num(m, -0.5), num(m, 1)));
@@ -268,13 +274,8 @@ static const struct {
     Op op;
     LLVMValueRef (*emit)(Emit *e, const LLVMValueRef *x);
 } functions[] = {
-    {OP_EXP, math_exp},
-    {OP_EXPM1, math_expm1},
-    {OP_LOG, math_log},
-    {OP_LOG1P, math_log1p},
-    {OP_TANH, math_tanh},
-    {OP_SIN, math_sin},
-    {OP_COS, math_cos},
+    {OP_EXP, math_exp},   {OP_EXPM1, math_expm1}, {OP_LOG, math_log}, {OP_LOG1P, math_log1p},
+    {OP_TANH, math_tanh}, {OP_SIN, math_sin},     {OP_COS, math_cos},
 };
 
 LLVMValueRef emit_math(Emit *e, Op op, const LLVMValueRef *x) {

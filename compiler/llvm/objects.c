@@ -46,13 +46,15 @@ static bool is_known(const Elf64_Shdr *s) {
     case SHT_RELA:
     case SHT_SYMTAB:
     case SHT_STRTAB:
-    case SHT_X86_64_UNWIND: return !(s->sh_flags & (SHF_GROUP | SHF_LINK_ORDER | SHF_TLS | SHF_COMPRESSED));
+    case SHT_X86_64_UNWIND:
+        return !(s->sh_flags & (SHF_GROUP | SHF_LINK_ORDER | SHF_TLS | SHF_COMPRESSED));
     default: return false;
     }
 }
 
 static bool read_symbols(Part *p, const Elf64_Shdr *s) {
-    if (p->symbols || s->sh_link >= p->header->e_shnum || !within(p, s->sh_offset, s->sh_size)) return false;
+    if (p->symbols || s->sh_link >= p->header->e_shnum || !within(p, s->sh_offset, s->sh_size))
+        return false;
     const Elf64_Shdr *names = &p->sections[s->sh_link];
     p->symbols = (const Elf64_Sym *)(const void *)(p->bytes + s->sh_offset);
     p->symbol_count = (uint32_t)(s->sh_size / sizeof *p->symbols);
@@ -69,14 +71,16 @@ static bool read_part(Part *p, const Object *object, Arena *arena) {
         uint16_t word;
         uint8_t byte;
     } one = {1};
-    if (p->size < sizeof *h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0 || h->e_ident[EI_CLASS] != ELFCLASS64 ||
-        h->e_ident[EI_DATA] != ELFDATA2LSB || one.byte != 1 || h->e_type != ET_REL || h->e_shentsize != sizeof *p->sections ||
+    if (p->size < sizeof *h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0 ||
+        h->e_ident[EI_CLASS] != ELFCLASS64 || h->e_ident[EI_DATA] != ELFDATA2LSB || one.byte != 1 ||
+        h->e_type != ET_REL || h->e_shentsize != sizeof *p->sections ||
         !within(p, h->e_shoff, (uint64_t)h->e_shnum * sizeof *p->sections))
         return false;
     p->sections = (const Elf64_Shdr *)(const void *)(p->bytes + h->e_shoff);
     for (uint32_t i = 0; i < h->e_shnum; i++) {
         const Elf64_Shdr *s = &p->sections[i];
-        if (!is_known(s) || s->sh_offset > p->size || s->sh_size > p->size - s->sh_offset) return false;
+        if (!is_known(s) || s->sh_offset > p->size || s->sh_size > p->size - s->sh_offset)
+            return false;
         if (s->sh_type == SHT_SYMTAB && !read_symbols(p, s)) return false;
     }
     p->section = ARENA_ARRAY(arena, uint32_t, h->e_shnum + 1u);
@@ -100,8 +104,10 @@ static bool becomes_local(const Elf64_Sym *s) {
 static void add_symbol(Join *j, Part *p, uint32_t i) {
     Elf64_Sym s = p->symbols[i];
     p->symbol[i] = j->symbols.len;
-    if (s.st_shndx != SHN_UNDEF && s.st_shndx != SHN_ABS) s.st_shndx = (Elf64_Section)p->section[s.st_shndx];
-    if (becomes_local(&p->symbols[i]) && i > 0) s.st_info = ELF64_ST_INFO(STB_LOCAL, ELF64_ST_TYPE(s.st_info));
+    if (s.st_shndx != SHN_UNDEF && s.st_shndx != SHN_ABS)
+        s.st_shndx = (Elf64_Section)p->section[s.st_shndx];
+    if (becomes_local(&p->symbols[i]) && i > 0)
+        s.st_info = ELF64_ST_INFO(STB_LOCAL, ELF64_ST_TYPE(s.st_info));
     s.st_other = STV_DEFAULT;
     s.st_name = 0;
     if (*name_of(p, i)) {
@@ -134,7 +140,8 @@ static void join_symbols(Join *j) {
             for (uint32_t i = 1; i < j->parts[k].symbol_count; i++) {
                 Part *p = &j->parts[k];
                 bool local = becomes_local(&p->symbols[i]);
-                if (local && ELF64_ST_TYPE(p->symbols[i].st_info) == STT_FILE && k > 0) continue; /* once */
+                /* once */
+                if (local && ELF64_ST_TYPE(p->symbols[i].st_info) == STT_FILE && k > 0) continue;
                 if (local && pass == 0) add_symbol(j, p, i);
                 if (local || pass == 0) continue;
                 uint32_t chosen = p->first + i;
@@ -151,7 +158,8 @@ static bool is_kept(const Part *p, const Elf64_Shdr *s, bool first) {
     const Elf64_Shdr *names = &p->sections[p->header->e_shstrndx];
     const char *name = (const char *)p->bytes + names->sh_offset + s->sh_name;
     if (s->sh_type == SHT_RELA) return true;
-    return s->sh_type == SHT_X86_64_UNWIND || (s->sh_type == SHT_PROGBITS && (first || strcmp(name, ".note.GNU-stack") != 0));
+    return s->sh_type == SHT_X86_64_UNWIND ||
+           (s->sh_type == SHT_PROGBITS && (first || strcmp(name, ".note.GNU-stack") != 0));
 }
 
 static void number_sections(Join *j) {
@@ -175,12 +183,14 @@ static void name_section(Join *j, Elf64_Shdr *s, const char *name) {
     text_add(&j->names, name, strlen(name) + 1);
 }
 
-static void add_relocations(Join *j, const Part *p, const Elf64_Shdr *from, Elf64_Shdr *to, uint32_t table) {
+static void add_relocations(Join *j, const Part *p, const Elf64_Shdr *from, Elf64_Shdr *to,
+                            uint32_t table) {
     size_t count = from->sh_size / sizeof(Elf64_Rela);
     Elf64_Rela *r = ARENA_ARRAY(j->arena, Elf64_Rela, count + 1);
     memcpy(r, p->bytes + from->sh_offset, count * sizeof *r);
     for (size_t i = 0; i < count; i++)
-        r[i].r_info = ELF64_R_INFO((uint64_t)p->symbol[ELF64_R_SYM(r[i].r_info)], ELF64_R_TYPE(r[i].r_info));
+        r[i].r_info =
+            ELF64_R_INFO((uint64_t)p->symbol[ELF64_R_SYM(r[i].r_info)], ELF64_R_TYPE(r[i].r_info));
     to->sh_link = table;
     to->sh_info = p->section[from->sh_info];
     place(j, to, r, count * sizeof *r, from->sh_addralign);
@@ -189,7 +199,9 @@ static void add_relocations(Join *j, const Part *p, const Elf64_Shdr *from, Elf6
 static void add_section(Join *j, const Part *p, uint32_t i, uint32_t table) {
     const Elf64_Shdr *from = &p->sections[i];
     Elf64_Shdr s = *from;
-    name_section(j, &s, (const char *)p->bytes + p->sections[p->header->e_shstrndx].sh_offset + from->sh_name);
+    name_section(j, &s,
+                 (const char *)p->bytes + p->sections[p->header->e_shstrndx].sh_offset +
+                     from->sh_name);
     if (s.sh_type == SHT_RELA)
         add_relocations(j, p, from, &s, table);
     else
@@ -228,7 +240,8 @@ static void write_all(Join *j) {
     choose(j);
     join_symbols(j);
     for (uint32_t k = 0; k < j->count; k++)
-        for (uint32_t i = 1; i < j->parts[k].header->e_shnum; i++) table += j->parts[k].section[i] != 0;
+        for (uint32_t i = 1; i < j->parts[k].header->e_shnum; i++)
+            table += j->parts[k].section[i] != 0;
     vec_push(&j->sections, ((Elf64_Shdr){0}));
     text_add(&j->names, "", 1);
     text_add(&j->out, (const char *)&header, sizeof header);

@@ -10,7 +10,8 @@
 #include <string.h>
 
 enum {
-    PART = 8192, /* instructions: about a tenth of a second; emitting the program again is a fiftieth of that */
+    /* instructions: about a tenth of a second; emitting the program again is a fiftieth of that */
+    PART = 8192,
     MOST_PARTS = 4,
 };
 
@@ -41,7 +42,8 @@ static void deal(Division *d, const uint32_t *sizes) {
 Division parts_divide(const Emit *e, const Target *t) {
     Division d = {.parts = 1};
     uint32_t total = 0, functions = 0;
-    for (LLVMValueRef f = LLVMGetFirstFunction(e->module); f; f = LLVMGetNextFunction(f)) functions++;
+    for (LLVMValueRef f = LLVMGetFirstFunction(e->module); f; f = LLVMGetNextFunction(f))
+        functions++;
     uint32_t *sizes = ARENA_ARRAY(e->arena, uint32_t, functions + 1);
     d.names = ARENA_ARRAY(e->arena, const char *, functions + 1);
     d.part = ARENA_ARRAY(e->arena, uint32_t, functions + 1);
@@ -53,7 +55,8 @@ Division parts_divide(const Emit *e, const Target *t) {
         sizes[d.count] = instructions(f);
         total += sizes[d.count++];
     }
-    bool elf = strstr(t->triple, "linux") && (strncmp(t->triple, "x86_64", 6) == 0 || strncmp(t->triple, "aarch64", 7) == 0);
+    bool elf = strstr(t->triple, "linux") &&
+               (strncmp(t->triple, "x86_64", 6) == 0 || strncmp(t->triple, "aarch64", 7) == 0);
     while (elf && d.parts < MOST_PARTS && (d.parts + 1) * PART <= total) d.parts++;
     if (d.parts > 1) deal(&d, sizes);
     return d;
@@ -62,7 +65,8 @@ Division parts_divide(const Emit *e, const Target *t) {
 /* What parts have in common is known to all of them, and to nobody else once their objects are one. */
 static void share(LLVMValueRef global, bool own) {
     bool internal = LLVMGetLinkage(global) == LLVMInternalLinkage;
-    if (internal || !own) LLVMSetLinkage(global, own ? LLVMExternalLinkage : LLVMAvailableExternallyLinkage);
+    if (internal || !own)
+        LLVMSetLinkage(global, own ? LLVMExternalLinkage : LLVMAvailableExternallyLinkage);
     if (internal) LLVMSetVisibility(global, LLVMHiddenVisibility);
 }
 
@@ -101,7 +105,8 @@ static void make_part(Work *w, uint32_t part) {
     take_part(e->module, w->division, part);
     bool optimised = part == 0 && w->optimised;
     if (target_passes(&t, e->module, "elim-avail-extern", error) &&
-        (optimised ? target_passes(&t, e->module, "globaldce", error) : target_optimise(&t, e->module, error)))
+        (optimised ? target_passes(&t, e->module, "globaldce", error)
+                   : target_optimise(&t, e->module, error)))
         target_emit(&t, e->module, LLVMObjectFile, &out->bytes, &out->size, error);
     if (part) emit_free(e);
     LLVMDisposeTargetMachine(t.tm);
@@ -109,7 +114,8 @@ static void make_part(Work *w, uint32_t part) {
 
 static void *make_parts(void *work) {
     Work *w = work;
-    for (uint32_t part; (part = atomic_fetch_add(&w->next, 1)) < w->division->parts;) make_part(w, part);
+    for (uint32_t part; (part = atomic_fetch_add(&w->next, 1)) < w->division->parts;)
+        make_part(w, part);
     return NULL;
 }
 
@@ -126,12 +132,13 @@ static void run_threads(Work *w, uint32_t threads) {
     while (count > 0) pthread_join(others[--count], NULL);
 }
 
-bool parts_object(Emit *e, const Target *t, const Source *source, const Division *division, bool optimised, void **bytes,
-                  size_t *size, char **error) {
+bool parts_object(Emit *e, const Target *t, const Source *source, const Division *division,
+                  bool optimised, void **bytes, size_t *size, char **error) {
     if (division->parts == 1)
         return (optimised || target_optimise(t, e->module, error)) &&
                target_emit(t, e->module, LLVMObjectFile, bytes, size, error);
-    Work w = {.first = e, .target = t, .source = source, .division = division, .optimised = optimised};
+    Work w = {
+        .first = e, .target = t, .source = source, .division = division, .optimised = optimised};
     run_threads(&w, t->threads < (int)division->parts ? (uint32_t)t->threads : division->parts);
     bool ok = true;
     for (uint32_t i = 0; i < division->parts; i++) {

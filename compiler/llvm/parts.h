@@ -24,8 +24,8 @@ typedef struct {
  * the target are not known to objects_join. */
 Division parts_divide(const Emit *e, const Target *t);
 /* The object file, from mem_alloc, of a program that `e` holds, optimised or not; e's module is of no use after it. */
-bool parts_object(Emit *e, const Target *t, const Source *source, const Division *division, bool optimised, void **bytes,
-                  size_t *size, char **error);
+bool parts_object(Emit *e, const Target *t, const Source *source, const Division *division,
+                  bool optimised, void **bytes, size_t *size, char **error);
 
 /* objects.c: one ELF object of several, whose hidden symbols become local to it. Takes little-endian 64-bit objects of
  * code and constants; false, and a message, for others. */

@@ -34,5 +34,4 @@ char *target_names(CodeNames what, const CodeTarget *target, const Machine *mach
 bool aot_build(const Plan *plan, const Module *module, const CodeBuild *build,
                const Machine *machine, char **error);
 
-
 #endif

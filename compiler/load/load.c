@@ -181,7 +181,8 @@ char *code_cache_text(const char *cache, const CodeTarget *target, const char *n
     return text;
 }
 
-void code_cache_keep(const char *cache, const CodeTarget *target, const char *name, const char *text) {
+void code_cache_keep(const char *cache, const CodeTarget *target, const char *name,
+                     const char *text) {
     cache_store(cache, text_key(target, name), text, strlen(text));
 }
 

@@ -31,5 +31,4 @@ void *cache_find(const char *folder, uint64_t key, size_t *size);
 /* Puts it there; failures are silent: the cache is an aid. Old entries go when it grows too large. */
 void cache_store(const char *folder, uint64_t key, const void *object, size_t size);
 
-
 #endif

@@ -115,7 +115,9 @@ Machine machine_of(const CodeTarget *target) {
 
 bool code_target_has_fma(const CodeTarget *target) { return machine_of(target).fma; }
 
-int code_target_vector_bits(const CodeTarget *target) { return (int)machine_of(target).vector_bits; }
+int code_target_vector_bits(const CodeTarget *target) {
+    return (int)machine_of(target).vector_bits;
+}
 
 void machine_describe(const CodeTarget *target, Text *out) {
     Machine m = machine_of(target);

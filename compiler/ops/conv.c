@@ -50,9 +50,9 @@ static bool triple_fits(Module *m, const Conv *c, Triple t, const char **why) {
     if (!is_field(m, c, t.u, c->in, why) || !is_field(m, c, t.v, c->out, why) ||
         !is_weights(m, c, t.w, why))
         return false;
-    bool halved = m->grids.data[t.v.grid].finer == t.u.grid || m->grids.data[t.u.grid].coarser == t.v.grid;
-    if (c->stride[0] == 1 ? t.u.grid == t.v.grid : halved)
-        return true;
+    bool halved =
+        m->grids.data[t.v.grid].finer == t.u.grid || m->grids.data[t.u.grid].coarser == t.v.grid;
+    if (c->stride[0] == 1 ? t.u.grid == t.v.grid : halved) return true;
     *why = arena_format(m->arena,
                         c->stride[0] == 1
                             ? "a convolution of stride 1 between %s and %s"

@@ -38,7 +38,8 @@ bool implicit_fits(Module *m, const Implicit *s, Type y, const char **why) {
         uint32_t captured;
     } parts[2] = {{s->adjoint, s->adjoint_captured}, {s->tangent, s->tangent_captured}};
     for (int i = 0; i < 2; i++) {
-        if (parts[i].func == 0 && parts[i].captured == 0) continue; /* there is no such derivative */
+        /* there is no such derivative */
+        if (parts[i].func == 0 && parts[i].captured == 0) continue;
         if (parts[i].func == 0 || parts[i].func >= m->funcs.len) return false;
         const Func *f = graph_get(m, parts[i].func);
         if (f->params.len != 2 + parts[i].captured || f->results.len != 1) return false;
@@ -50,8 +51,8 @@ bool implicit_fits(Module *m, const Implicit *s, Type y, const char **why) {
     return true;
 }
 
-bool shape_implicit(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                    uint32_t detail, Type *out, const char **why) {
+bool shape_implicit(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
+                    uint32_t index, uint32_t detail, Type *out, const char **why) {
     *why = "no such solution";
     if (count < 2 || index == 0 || index >= m->implicits.len) return false;
     *out = type_in(m, f, operands[0]);

@@ -21,11 +21,11 @@ typedef struct Evaluator Evaluator; /* the interpreter's state; see ops/eval.h *
 
 /* Result type of a node about to be added, or false and *why (static or arena text). For SOURCE ops
  * with shape_given the caller sets *out beforehand. */
-typedef bool ShapeRule(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                       uint32_t detail, Type *out, const char **why);
+typedef bool ShapeRule(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
+                       uint32_t index, uint32_t detail, Type *out, const char **why);
 /* A simpler node equal to the one about to be added, or NODE_NONE. */
-typedef Node FoldRule(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
-                      uint32_t detail, Span span);
+typedef Node FoldRule(Module *m, FuncId f, Op op, const Node *operands, uint32_t count,
+                      uint32_t index, uint32_t detail, Span span);
 /* Computes node n from the values of its operands into `out` (allocated, sized by type). */
 typedef void EvalRule(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out);
 /* POINTWISE: the partial derivative of n by operand i (a node, possibly constant).

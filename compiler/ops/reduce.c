@@ -87,8 +87,8 @@ void eval_batchmean(Evaluator *e, FuncId f, Node n, const Array *const *operands
     int64_t extent[MAX_RANK];
     bool field = out->type.kind == TYPE_FIELD;
     if (field) eval_extents(e, out->type.grid, extent);
-    e->status = e->options->batch_mean(e->options->context, (uint64_t)f << 32 | n, out->data, out->size,
-                                       field ? extent : NULL);
+    e->status = e->options->batch_mean(e->options->context, (uint64_t)f << 32 | n, out->data,
+                                       out->size, field ? extent : NULL);
 }
 
 /* The mean of the cotangents: it is its own transpose. */

@@ -28,7 +28,8 @@ bool shape_restrict(Module *m, FuncId f, Op op, const Node *operands, uint32_t c
                     uint32_t index, uint32_t detail, Type *out, const char **why) {
     Type t = operand_type(m, f, operands[0]);
     if (!needs_field(m, op, t, index, why)) return false;
-    *out = type_field(index == RESAMPLE_SHARES ? graph_fitted(m, t.grid) : graph_coarser(m, t.grid), t.channels);
+    *out = type_field(index == RESAMPLE_SHARES ? graph_fitted(m, t.grid) : graph_coarser(m, t.grid),
+                      t.channels);
     return true;
 }
 
@@ -47,8 +48,8 @@ bool shape_prolong(Module *m, FuncId f, Op op, const Node *operands, uint32_t co
 }
 
 /* Of a number everywhere: the mean, largest or first of equal numbers, and their constant continuation. */
-Node fold_resample(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index, uint32_t detail,
-                   Span span) {
+Node fold_resample(Module *m, FuncId f, Op op, const Node *operands, uint32_t count, uint32_t index,
+                   uint32_t detail, Span span) {
     const NodeData *d = graph_node(graph_get(m, f), operands[0]);
     bool same = index == RESAMPLE_MEAN || (op == OP_RESTRICT && index == RESAMPLE_FIRST);
     if (d->op != OP_SPREAD || !same) return NODE_NONE;
@@ -124,12 +125,14 @@ static void by_shares(const Levels *l, const double *from, double *to, bool down
                 int64_t p[MAX_RANK] = {x, y, z}, first[MAX_RANK] = {0};
                 double share[MAX_RANK][3];
                 int count[MAX_RANK];
-                for (int a = 0; a < MAX_RANK; a++) count[a] = covered(l, a, p[a], &first[a], share[a]);
+                for (int a = 0; a < MAX_RANK; a++)
+                    count[a] = covered(l, a, p[a], &first[a], share[a]);
                 for (int c = 0; c < count[2]; c++)
                     for (int b = 0; b < count[1]; b++)
                         for (int a = 0; a < count[0]; a++) {
                             double part = share[0][a] * share[1][b] * share[2][c];
-                            int64_t at = ((first[2] + c) * l->fine[1] + first[1] + b) * l->fine[0] + first[0] + a;
+                            int64_t at = ((first[2] + c) * l->fine[1] + first[1] + b) * l->fine[0] +
+                                         first[0] + a;
                             if (down)
                                 to[i] += part * from[at] / ratio;
                             else

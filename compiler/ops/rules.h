@@ -43,7 +43,8 @@ Node maxpool_tangent(Module *m, FuncId f, Node n, Node t);
 /* ---- tridiagonal systems ---- */
 
 /* The tangent of x, a TRIDIAG node of these data and operands, some of which have tangents (b's first; NODE_NONE: none). */
-Node tridiag_tangent(Module *m, FuncId f, const NodeData *d, const Node *operands, Node x, const Node *tangents);
+Node tridiag_tangent(Module *m, FuncId f, const NodeData *d, const Node *operands, Node x,
+                     const Node *tangents);
 
 /* ---- stencils ---- */
 

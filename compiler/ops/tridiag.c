@@ -29,8 +29,9 @@ bool shape_tridiag(Module *m, FuncId f, Op op, const Node *operands, uint32_t co
             return false;
         }
         if (t.grid != b.grid || (t.channels != 1 && t.channels != b.channels)) {
-            *why = arena_format(m->arena, "%s of a tridiagonal system lives on %s, the right side on %s", names[i],
-                                type_text(m, t, m->arena), type_text(m, b, m->arena));
+            *why = arena_format(m->arena,
+                                "%s of a tridiagonal system lives on %s, the right side on %s",
+                                names[i], type_text(m, t, m->arena), type_text(m, b, m->arena));
             return false;
         }
     }
@@ -114,8 +115,7 @@ static void solve_line(const Line *t) {
         t->x[i * t->apart] = y;
         t->c[i] = c;
     }
-    for (int64_t i = t->n - 1; i-- > 0;)
-        t->x[i * t->apart] -= t->c[i] * t->x[(i + 1) * t->apart];
+    for (int64_t i = t->n - 1; i-- > 0;) t->x[i * t->apart] -= t->c[i] * t->x[(i + 1) * t->apart];
 }
 
 /* x_i + c_i x_{i+1} + q_i x_{n-1} = y_i for i < n - 1; the last row, with `first` times x_i instead of x_0, and
@@ -147,7 +147,8 @@ static void solve_ring(const Line *t) {
 
 void eval_tridiag(Evaluator *e, FuncId f, Node n, const Array *const *operands, Array *out) {
     NodeData d = *graph_node(graph_get(e->module, f), n);
-    int64_t extent[MAX_RANK], cells = eval_extents(e, out->type.grid, extent), apart = 1, at[4] = {0};
+    int64_t extent[MAX_RANK], cells = eval_extents(e, out->type.grid, extent), apart = 1,
+                              at[4] = {0};
     for (uint32_t a = 0; a < d.index; a++) apart *= extent[a];
     int64_t length = extent[d.index];
     double *room = mem_alloc(sizeof *room * 2 * (size_t)length);
@@ -156,9 +157,16 @@ void eval_tridiag(Evaluator *e, FuncId f, Node n, const Array *const *operands, 
             for (int64_t inner = 0; inner < apart; inner++) {
                 for (int i = 0; i < 4; i++)
                     at[i] = outer + inner + (operands[i]->type.channels > 1 ? channel * cells : 0);
-                Line line = {operands[0]->data + at[0], operands[1]->data + at[1], operands[2]->data + at[2],
-                             operands[3]->data + at[3], out->data + channel * cells + outer + inner,
-                             room, room + length, length, apart, d.detail};
+                Line line = {operands[0]->data + at[0],
+                             operands[1]->data + at[1],
+                             operands[2]->data + at[2],
+                             operands[3]->data + at[3],
+                             out->data + channel * cells + outer + inner,
+                             room,
+                             room + length,
+                             length,
+                             apart,
+                             d.detail};
                 (d.detail & TRIDIAG_PERIODIC ? solve_ring : solve_line)(&line);
             }
     mem_free(room);
@@ -167,9 +175,11 @@ void eval_tridiag(Evaluator *e, FuncId f, Node n, const Array *const *operands, 
 /* ---- derivatives ---------------------------------------------------------------------------- */
 
 /* n one cell on (by = 1) or back (-1) along the axis; 0 beyond the sides, or periodic. */
-static Node shifted(Module *m, FuncId f, Node n, uint32_t axis, int32_t by, bool periodic, Span span) {
+static Node shifted(Module *m, FuncId f, Node n, uint32_t axis, int32_t by, bool periodic,
+                    Span span) {
     Type t = operand_type(m, f, n);
-    Stencil s = {.rank = m->grids.data[t.grid].rank, .in_channels = t.channels, .out_channels = t.channels};
+    Stencil s = {
+        .rank = m->grids.data[t.grid].rank, .in_channels = t.channels, .out_channels = t.channels};
     s.count = t.channels;
     s.taps = ARENA_ARRAY(m->arena, Tap, s.count);
     for (uint32_t c = 0; c < s.count; c++) {
@@ -211,20 +221,24 @@ Node deriv_tridiag(Module *m, FuncId f, Node n, uint32_t i, Node w) {
 }
 
 /* The solution for the right side's tangent minus those of the bands times the solution. */
-Node tridiag_tangent(Module *m, FuncId f, const NodeData *d, const Node *operands, Node x, const Node *tangents) {
+Node tridiag_tangent(Module *m, FuncId f, const NodeData *d, const Node *operands, Node x,
+                     const Node *tangents) {
     bool periodic = d->detail & TRIDIAG_PERIODIC;
     Node right = tangents[0];
     for (uint32_t i = 1; i < 4; i++) {
         if (tangents[i] == NODE_NONE) continue;
         Node band = tangents[i], at = x;
-        if (i == 1 && d->detail & TRIDIAG_LOWER_BEFORE) band = shifted(m, f, band, d->index, -1, periodic, d->span);
-        if (i == 3 && d->detail & TRIDIAG_UPPER_AFTER) band = shifted(m, f, band, d->index, 1, periodic, d->span);
+        if (i == 1 && d->detail & TRIDIAG_LOWER_BEFORE)
+            band = shifted(m, f, band, d->index, -1, periodic, d->span);
+        if (i == 3 && d->detail & TRIDIAG_UPPER_AFTER)
+            band = shifted(m, f, band, d->index, 1, periodic, d->span);
         if (i != 2) at = shifted(m, f, x, d->index, i == 1 ? -1 : 1, periodic, d->span);
         Node product = graph_binary(m, f, OP_MUL, band, at, d->span);
         right = right == NODE_NONE ? graph_unary(m, f, OP_NEG, product, d->span)
                                    : graph_binary(m, f, OP_SUB, right, product, d->span);
     }
     Type type = operand_type(m, f, x);
-    Node parts[4] = {node_broadcast(m, f, right, type, d->span), operands[1], operands[2], operands[3]};
+    Node parts[4] = {node_broadcast(m, f, right, type, d->span), operands[1], operands[2],
+                     operands[3]};
     return graph_add(m, f, OP_TRIDIAG, parts, 4, d->index, d->detail, d->span);
 }

@@ -42,14 +42,16 @@ static const Value *not_configured(Elab *e, const Operator *op, Span span) {
     bool defaults = configured[strlen(name) + 1] == ')' && op->item->def.config.count;
     Diagnostic *d = report(e, NOT_CONFIGURED, span, name);
     if (defaults)
-        diag_help(d, "%s(…) with its configuration, or %s for the defaults, is the operator", name, configured);
+        diag_help(d, "%s(…) with its configuration, or %s for the defaults, is the operator", name,
+                  configured);
     else
         diag_help(d, "%s is the operator", configured);
     return value_error(e);
 }
 
 /* `configured`: what the parameter configures; NULL: it is an input. */
-static bool check_annotation(Elab *e, const Env *env, const Param *p, const Value *v, const Operator *configured) {
+static bool check_annotation(Elab *e, const Env *env, const Param *p, const Value *v,
+                             const Operator *configured) {
     if (!p->type || v->kind == VALUE_ERROR) return true;
     const char *type = names_text(e->names, p->type), *name = names_text(e->names, p->name);
     bool ok = true;
@@ -72,7 +74,8 @@ static bool check_annotation(Elab *e, const Env *env, const Param *p, const Valu
         Diagnostic *d = report(e, WRONG_KIND, v->span, name, type, value_describe(e, v));
         diag_note(d, p->span, "the parameter stands here");
         if (configured && value_is_field(e, v))
-            diag_help(d, "what it acts on comes in a second list: %s(…)", configuration_text(e, configured));
+            diag_help(d, "what it acts on comes in a second list: %s(…)",
+                      configuration_text(e, configured));
         return false;
     }
     int64_t channels;
@@ -115,7 +118,8 @@ static bool bind_arguments(Elab *e, const char *owner, const ParamList *params,
                 Diagnostic *d = report(e, TOO_MANY_ARGUMENTS, a->span, owner, params->count,
                                        params->count == 1 ? "" : "s");
                 if (params->count) diag_note(d, params->items[0].span, "its parameters stand here");
-                if (params->count == 1 && values[0]->kind == VALUE_NODE && a->value->kind == VALUE_NODE)
+                if (params->count == 1 && values[0]->kind == VALUE_NODE &&
+                    a->value->kind == VALUE_NODE)
                     diag_help(d, "the state of a system is one argument, a list: [u, v]");
                 return false;
             }
@@ -132,7 +136,8 @@ static bool bind_arguments(Elab *e, const char *owner, const ParamList *params,
 
 /* Defaults for what was not given; the environment with all parameters bound. */
 static const Env *bind_rest(Elab *e, const char *owner, const ParamList *params,
-                            const Value **values, const Env *env, Span span, const Operator *configured) {
+                            const Value **values, const Env *env, Span span,
+                            const Operator *configured) {
     bool ok = true;
     for (uint32_t i = 0; i < params->count; i++) {
         const Param *p = &params->items[i];
@@ -160,7 +165,8 @@ static bool has_param(const ParamList *params, Name name) {
 
 /* Is it applied before it has its configuration, in which there are not as many? */
 static bool is_applied(Elab *e, const Operator *op, const Arguments *args) {
-    if (op->item->def.config.count >= args->count || args->count > op->item->def.inputs.count) return false;
+    if (op->item->def.config.count >= args->count || args->count > op->item->def.inputs.count)
+        return false;
     for (uint32_t i = 0; i < args->count; i++)
         if (args->items[i].name || !value_is_field(e, args->items[i].value)) return false;
     return true;
@@ -176,7 +182,8 @@ static const Value *configure(Elab *e, const Operator *op, const Arguments *args
     const Value **values = ARENA_ARRAY(e->arena, const Value *, params->count + 1);
     const char *owner = operator_name(e, op);
     if (!bind_arguments(e, owner, params, args, values, NULL)) return value_error(e);
-    if (!bind_rest(e, owner, params, values, operator_env(op), args->span, op)) return value_error(e);
+    if (!bind_rest(e, owner, params, values, operator_env(op), args->span, op))
+        return value_error(e);
     Operator *made = arena_copy(e->arena, op, sizeof *op);
     made->configured = true;
     made->config = values;
@@ -268,7 +275,8 @@ static const Value *apply_def(Elab *e, const Operator *op, const Value **inputs,
                          : eval_block(e, env, item, item->def.block);
     if (own && !e->declaring) own->open = false;
     if (solver && --e->solvers == 0) e->solver = NULL;
-    if (solver && item->def.inputs.count == 3) v = with_sides_of(e, v, inputs[2]); /* of (A, b, x0): as solve says */
+    /* of (A, b, x0): as solve says */
+    if (solver && item->def.inputs.count == 3) v = with_sides_of(e, v, inputs[2]);
     e->instance = outer;
     e->pass = pass;
     e->local = local;
@@ -448,7 +456,8 @@ const Value *apply_operator(Elab *e, const Operator *op, const Value *const *inp
     if (op->kind == OPERATOR_TRAJECTORY) return apply_trajectory(e, op, inputs, count, time, span);
     if (op->kind == OPERATOR_FLOW && count) { /* F([u, v]) or F(u, v) */
         const Value *list = count == 1 ? inputs[0] : NULL;
-        if (!list) list = value_list(e, arena_copy(e->arena, inputs, count * sizeof *inputs), count, span);
+        if (!list)
+            list = value_list(e, arena_copy(e->arena, inputs, count * sizeof *inputs), count, span);
         return apply_flow(e, op->a, list, time, span);
     }
     if (count != 1) {
@@ -484,7 +493,8 @@ const Value *apply(Elab *e, const Value *callee, const Arguments *args) {
         if (callee->kind == VALUE_PARAMETER)
             diag_help(d, "%s[0] is the first", names_text(e->names, callee->parameter->name));
         if (callee->kind == VALUE_CONV)
-            diag_help(d, "its weights are a parameter of a network: param K = conv(1 -> 16, size = 5)");
+            diag_help(
+                d, "its weights are a parameter of a network: param K = conv(1 -> 16, size = 5)");
         return value_error(e);
     }
     const Operator *op = callee->op;

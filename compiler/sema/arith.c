@@ -9,7 +9,8 @@ static const Value *bad_operand(Elab *e, const Value *v, Span span) {
     if (v->kind == VALUE_ERROR) return v;
     Diagnostic *d = report(e, BAD_OPERAND, span, value_describe(e, v));
     if (v->kind == VALUE_PARAMETER)
-        diag_help(d, "%s[0] is one of its %lld entries", names_text(e->names, v->parameter->name), (long long)v->parameter->depth);
+        diag_help(d, "%s[0] is one of its %lld entries", names_text(e->names, v->parameter->name),
+                  (long long)v->parameter->depth);
     else if (v->span.file)
         diag_label(d, report_span(e, v->span), "this is %s", value_describe(e, v));
     if (v->kind == VALUE_OPERATOR) diag_help(d, "apply the operator to a field first: A(u)");

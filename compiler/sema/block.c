@@ -15,7 +15,7 @@ typedef struct {
     const Value *returned; /* NULL while running */
     VEC(const Stmt *) equations;
     bool experiment, failed;
-    bool inner; /* of a loop over data, or `every` */
+    bool inner;               /* of a loop over data, or `every` */
     TrainStatement *training; /* of `train`: takes minimise and every */
     void *context;
 } Scope;
@@ -32,8 +32,7 @@ static const Env *bind_many(Elab *e, const Env *env, const Stmt *s, const Value 
         diag_help(d, "`let a, b = e` takes a list of two apart");
     }
     for (uint32_t i = 0; i < n; i++)
-        env = env_bind(e, env, s->let.names[i].name,
-                       fits ? v->list.items[i] : value_error(e),
+        env = env_bind(e, env, s->let.names[i].name, fits ? v->list.items[i] : value_error(e),
                        s->let.names[i].span);
     return env;
 }
@@ -281,7 +280,9 @@ static const Value *evaluate_equations(Elab *e, Scope *s) {
         int64_t at = places[i];
         if (at == -1) {
             Diagnostic *d = report(e, MIXED_EQUATIONS, q->span);
-            diag_help(d, "solve it inside the right side of the evolution: solve … = … for psi with cg()");
+            diag_help(
+                d,
+                "solve it inside the right side of the evolution: solve … = … for psi with cg()");
             return value_error(e);
         }
         if (rates[at]) {
@@ -369,7 +370,8 @@ void eval_statements(Elab *e, const Env *env, const Block *block) {
     run_statements(e, env, block, true);
 }
 
-bool eval_training(Elab *e, const Env *env, const Block *block, TrainStatement *statement, void *context) {
+bool eval_training(Elab *e, const Env *env, const Block *block, TrainStatement *statement,
+                   void *context) {
     Scope s = {.env = env, .training = statement, .context = context};
     exec_block(e, &s, block);
     return !s.failed;

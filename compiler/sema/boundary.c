@@ -248,17 +248,16 @@ const Env *boundary_statement(Elab *e, const Env *env, const Env *target, const 
             suggest_name(e->unit, d, target, name->name);
             continue;
         }
-        const Value *v, *old = value_coarse(e, found->value, env_marks(e, target, found), name->span);
+        const Value *v,
+            *old = value_coarse(e, found->value, env_marks(e, target, found), name->span);
         if (old->kind == VALUE_LIST) {
             uint32_t n = old->list.count;
             const Value **items = ARENA_ARRAY(e->arena, const Value *, n);
             for (uint32_t k = 0; k < n; k++)
-                items[k] =
-                    assign_boundary(e, old->list.items[k], side, axis, which, stmt->span);
+                items[k] = assign_boundary(e, old->list.items[k], side, axis, which, stmt->span);
             v = value_list(e, items, n, name->span);
         } else {
-            v = assign_boundary(e, value_at(e, old, name->span), side, axis, which,
-                                stmt->span);
+            v = assign_boundary(e, value_at(e, old, name->span), side, axis, which, stmt->span);
         }
         target = env_bind(e, target, name->name, v, name->span);
     }

@@ -24,8 +24,8 @@ const BuiltinInfo *builtin_find(const Names *names, Name name) {
     return NULL;
 }
 
-bool builtin_reads_word(const char *builtin, uint32_t position, const char *argument, const char *text,
-                        bool bound) {
+bool builtin_reads_word(const char *builtin, uint32_t position, const char *argument,
+                        const char *text, bool bound) {
     static const char *const methods[] = {"nearest", "bilinear", "area"};
     bool axis = strlen(text) == 1 && text[0] >= 'x' && text[0] <= 'z', named = *argument;
     if (strcmp(builtin, "d") == 0) return (position == 1 || named) && axis;

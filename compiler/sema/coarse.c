@@ -56,7 +56,8 @@ static const Value *coarse_field(Elab *e, const Value *v, bool fit, Span span) {
     return made;
 }
 
-static const Value **coarse_items(Elab *e, const Value **items, uint32_t count, bool fit, Span span) {
+static const Value **coarse_items(Elab *e, const Value **items, uint32_t count, bool fit,
+                                  Span span) {
     const Value **made = ARENA_ARRAY(e->arena, const Value *, count + 1);
     for (uint32_t i = 0; i < count; i++) made[i] = coarse_once(e, items[i], fit, span);
     return made;
@@ -81,7 +82,8 @@ static const Operator *coarse_operator(Elab *e, const Operator *op, bool fit, Sp
     case OPERATOR_COMPOSE:
     case OPERATOR_SUM: {
         const Operator **items = ARENA_ARRAY(e->arena, const Operator *, op->count + 1);
-        for (uint32_t i = 0; i < op->count; i++) items[i] = coarse_operator(e, op->items[i], fit, span);
+        for (uint32_t i = 0; i < op->count; i++)
+            items[i] = coarse_operator(e, op->items[i], fit, span);
         made->items = items;
         break;
     }
@@ -98,11 +100,12 @@ static const Value *coarse_once(Elab *e, const Value *v, bool fit, Span span) {
     switch (v->kind) {
     case VALUE_NODE: {
         Type t = value_type(e, v);
-        return t.kind == TYPE_FIELD && !type_is_row(e->module, t) ? coarse_field(e, v, fit, span) : v;
+        return t.kind == TYPE_FIELD && !type_is_row(e->module, t) ? coarse_field(e, v, fit, span)
+                                                                  : v;
     }
     case VALUE_LIST:
-        return value_list(e, coarse_items(e, v->list.items, v->list.count, fit, span), v->list.count,
-                          v->span);
+        return value_list(e, coarse_items(e, v->list.items, v->list.count, fit, span),
+                          v->list.count, v->span);
     case VALUE_OPERATOR: return value_operator(e, coarse_operator(e, v->op, fit, span), v->span);
     default: break;
     }
@@ -152,7 +155,8 @@ const Value *prelude_coarse(Elab *e, const BuiltinInfo *info, const Arguments *a
 
 /* The sides beyond which the function's stencils read its parameter 0, which agree. Inside loops, too: where a loop's
  * state begins as the parameter, its first step reads it. */
-static bool read_sides(const Module *m, FuncId func, Node u, SideKind sides[MAX_RANK][2], bool *any) {
+static bool read_sides(const Module *m, FuncId func, Node u, SideKind sides[MAX_RANK][2],
+                       bool *any) {
     const Func *f = graph_get(m, func);
     for (Node n = 1; n < f->nodes.len; n++) {
         const NodeData *d = graph_node(f, n);
@@ -180,7 +184,8 @@ const Value *prelude_correction(Elab *e, const BuiltinInfo *info, const Argument
     if (!needs_field(e, v, a->span)) return value_error(e);
     const Boundary *own = value_boundary(e, v); /* where A states none */
     bool known = own && !own->left && !own->reason;
-    if (!operator_func(e, A->op, value_type(e, v), known ? v : NULL, a->span, &func)) return value_error(e);
+    if (!operator_func(e, A->op, value_type(e, v), known ? v : NULL, a->span, &func))
+        return value_error(e);
     Node u = graph_get(e->module, func.func)->params.data[0];
     memset(sides, 0, sizeof sides);
     if (!read_sides(e->module, func.func, u, sides, &any) || !any) return v;

@@ -32,14 +32,16 @@ static bool read_channels(Elab *e, const Value *v, ConvSpec *c) {
 static bool read_size(Elab *e, const Value *v, ConvSpec *c) {
     enum { MOST = 255 };
     if (!v) return true;
-    if (v->kind != VALUE_LIST) return read_int(e, v, "the size of a convolution", MOST, &c->size[0]);
+    if (v->kind != VALUE_LIST)
+        return read_int(e, v, "the size of a convolution", MOST, &c->size[0]);
     if (v->list.count < 1 || v->list.count > MAX_RANK) {
         report(e, LIST_EXPECTED, v->span, 2u, value_describe(e, v));
         return false;
     }
     c->rank = v->list.count;
     for (uint32_t a = 0; a < c->rank; a++)
-        if (!read_int(e, v->list.items[c->rank - 1 - a], "the size of a convolution", MOST, &c->size[a]))
+        if (!read_int(e, v->list.items[c->rank - 1 - a], "the size of a convolution", MOST,
+                      &c->size[a]))
             return false;
     return true;
 }
@@ -58,8 +60,8 @@ const Value *conv_init(Elab *e, const Env *env, const Expr *x) {
         if (strcmp(forms[f].name, name) != 0 || x->call.count != forms[f].numbers) continue;
         double number[2] = {0, 0};
         for (uint32_t i = 0; i < x->call.count; i++)
-            if (!value_static(e, eval_expr(e, env, x->call.args[i].value), "how a convolution starts",
-                              &number[i]))
+            if (!value_static(e, eval_expr(e, env, x->call.args[i].value),
+                              "how a convolution starts", &number[i]))
                 return value_error(e);
         Value *v = value_new(e, VALUE_INIT, x->span);
         v->init = (PdnInit){forms[f].kind, number[0], number[1]};
@@ -92,7 +94,9 @@ static bool read_init(Elab *e, const Value *v, ConvSpec *c) {
         return true;
     }
     Diagnostic *d = report(e, CONV_INIT, v->span, value_describe(e, v));
-    diag_help(d, "he, glorot, orthogonal, dirac, zeros, ones, constant(2), normal(0.1) and uniform(-1, 1) are");
+    diag_help(
+        d,
+        "he, glorot, orthogonal, dirac, zeros, ones, constant(2), normal(0.1) and uniform(-1, 1) are");
     return false;
 }
 
@@ -100,7 +104,8 @@ static bool read_side(Elab *e, const Value *v, ConvSpec *c) {
     if (!v) return true;
     if (v->kind == VALUE_SIDE) {
         double zero = 0;
-        if (v->side.value && !value_static(e, v->side.value, "the boundary of a convolution", &zero))
+        if (v->side.value &&
+            !value_static(e, v->side.value, "the boundary of a convolution", &zero))
             return false;
         c->has_side = true;
         c->side = v->side.side;
@@ -115,11 +120,8 @@ static bool read_side(Elab *e, const Value *v, ConvSpec *c) {
 
 const Value *prelude_conv(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     ConvSpec *c = ARENA_NEW(e->arena, ConvSpec);
-    *c = (ConvSpec){.groups = 1,
-                    .size = {3, 1, 1},
-                    .stride = 1,
-                    .dilation = 1,
-                    .init = {PDN_INIT_HE, 0, 0}};
+    *c = (ConvSpec){
+        .groups = 1, .size = {3, 1, 1}, .stride = 1, .dilation = 1, .init = {PDN_INIT_HE, 0, 0}};
     double bias = 0;
     const Value *with_bias = argument_get(e, info, a, 5), *channels = argument_get(e, info, a, 0);
     if (!channels) {
@@ -128,9 +130,12 @@ const Value *prelude_conv(Elab *e, const BuiltinInfo *info, const Arguments *a) 
     }
     bool ok = read_channels(e, channels, c);
     ok = read_size(e, argument_get(e, info, a, 1), c) && ok;
-    ok = read_int(e, argument_get(e, info, a, 2), "the stride of a convolution", 2, &c->stride) && ok;
+    ok = read_int(e, argument_get(e, info, a, 2), "the stride of a convolution", 2, &c->stride) &&
+         ok;
     ok = read_int(e, argument_get(e, info, a, 3), "a dilation", 255, &c->dilation) && ok;
-    ok = read_int(e, argument_get(e, info, a, 4), "a number of groups", MOST_CHANNELS, &c->groups) && ok;
+    ok =
+        read_int(e, argument_get(e, info, a, 4), "a number of groups", MOST_CHANNELS, &c->groups) &&
+        ok;
     ok = (!with_bias || value_static(e, with_bias, "whether there is a bias", &bias)) && ok;
     ok = read_side(e, argument_get(e, info, a, 6), c) && ok;
     ok = read_init(e, argument_get(e, info, a, 7), c) && ok;
@@ -150,7 +155,10 @@ const Value *prelude_conv(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 /* The convolution on fields with this boundary; 0 after a message. */
 static ConvId conv_id(Elab *e, Parameter *p, uint32_t rank, const Boundary *b, Span span) {
     const ConvSpec *s = &p->conv;
-    Conv c = {.rank = rank, .in = (uint32_t)s->in, .out = (uint32_t)s->out, .groups = (uint32_t)s->groups};
+    Conv c = {.rank = rank,
+              .in = (uint32_t)s->in,
+              .out = (uint32_t)s->out,
+              .groups = (uint32_t)s->groups};
     for (uint32_t a = 0; a < MAX_RANK; a++) {
         bool used = a < rank;
         c.size[a] = used ? (uint32_t)s->size[a] : 1;
@@ -208,8 +216,10 @@ static bool reads_inside(Elab *e, const Operator *op, const Grid *g, ConvId id, 
     for (uint32_t a = 0; a < c->rank; a++) {
         long long reach = conv_high(c, a), cells = g->extent[a];
         if (cells < 0 || cells >= reach) continue;
-        Diagnostic *d = report(e, CONV_TOO_SMALL, span, names_text(e->names, op->name), reach, cells, "xyz"[a]);
-        diag_note(d, op->parameter->span, "the convolution stands here; it needs %lld cells", reach);
+        Diagnostic *d =
+            report(e, CONV_TOO_SMALL, span, names_text(e->names, op->name), reach, cells, "xyz"[a]);
+        diag_note(d, op->parameter->span, "the convolution stands here; it needs %lld cells",
+                  reach);
         return false;
     }
     return true;
@@ -230,7 +240,8 @@ static const Value *convolve(Elab *e, const Operator *op, Op form, const Value *
         report(e, SHAPE, span, why);
         return value_error(e);
     }
-    if (!reads_inside(e, op, &e->module->grids.data[form == OP_CONV ? type.grid : made.grid], id, span))
+    if (!reads_inside(e, op, &e->module->grids.data[form == OP_CONV ? type.grid : made.grid], id,
+                      span))
         return value_error(e);
     Node n = graph_add(e->module, e->frame->func, form, operands, 2, id, 0, span);
     return value_node(e, n, homogeneous(b) ? b : NULL, span);
@@ -241,8 +252,8 @@ const Value *apply_conv(Elab *e, const Operator *op, const Value *u, Span span) 
     const Value *v = convolve(e, op, OP_CONV, u, span);
     if (v->kind == VALUE_ERROR || !op->parameter->conv.bias) return v;
     Node row = weights(e, op, 1, span);
-    Node bias = graph_add_typed(e->module, e->frame->func, OP_BYCHANNEL, value_type(e, v), &row, 1, 0, 0,
-                                span);
+    Node bias = graph_add_typed(e->module, e->frame->func, OP_BYCHANNEL, value_type(e, v), &row, 1,
+                                0, 0, span);
     Node sum = graph_binary(e->module, e->frame->func, OP_ADD, v->node.node, bias, span);
     return value_node(e, sum, v->node.boundary, span);
 }
@@ -259,20 +270,26 @@ const Value *apply_conv_adjoint(Elab *e, const Operator *op, const Value *v, Spa
 
 const Value *conv_norm(Elab *e, const Operator *op, Span span) {
     Parameter *p = op->parameter;
-    bool stated = p->conv.rank && p->conv.has_side; /* the field that it is applied to tells nothing more */
+    /* the field that it is applied to tells nothing more */
+    bool stated = p->conv.rank && p->conv.has_side;
     if (!p->convs.len && !(stated && conv_id(e, p, p->conv.rank, NULL, span))) {
         if (!elab_sound(e)) return value_error(e);
         e->errors++;
         Diagnostic *d = report(e, CONV_NORM_EARLY, span, names_text(e->names, op->name));
-        diag_note(d, p->span, "%s not known yet", p->conv.rank       ? "its boundary is"
-                                                  : p->conv.has_side ? "how many dimensions it has is"
-                                                                     : "its dimensions and boundary are");
-        diag_help(d, "apply it to a field before, or state both: conv(…, size = [3, 3], boundary = reflecting)");
+        diag_note(d, p->span, "%s not known yet",
+                  p->conv.rank       ? "its boundary is"
+                  : p->conv.has_side ? "how many dimensions it has is"
+                                     : "its dimensions and boundary are");
+        diag_help(
+            d,
+            "apply it to a field before, or state both: conv(…, size = [3, 3], boundary = reflecting)");
         return value_error(e);
     }
-    Node w = weights(e, op, 0, span), largest = NODE_NONE; /* it may stand between several boundaries */
+    /* it may stand between several boundaries */
+    Node w = weights(e, op, 0, span), largest = NODE_NONE;
     for (uint32_t i = 0; i < p->convs.len; i++) {
-        Node n = graph_add(e->module, e->frame->func, OP_CONVNORM, &w, 1, p->convs.data[i], 0, span);
+        Node n =
+            graph_add(e->module, e->frame->func, OP_CONVNORM, &w, 1, p->convs.data[i], 0, span);
         largest = i == 0 ? n : graph_binary(e->module, e->frame->func, OP_MAX, largest, n, span);
     }
     return value_node(e, largest, NULL, span);

@@ -29,7 +29,8 @@ static bool data_options(Elab *e, const BuiltinInfo *info, const Arguments *a, P
         if (n == 5 && !memcmp(w, "patch", n)) ok = data_count(e, v, "a patch", &o->patch);
         if (n == 5 && !memcmp(w, "batch", n)) ok = data_count(e, v, "a batch", &o->batch);
         if (n == 5 && !memcmp(w, "limit", n)) ok = data_count(e, v, "a limit", &o->limit);
-        if (n == 6 && !memcmp(w, "repeat", n)) ok = data_count(e, v, "how often a sample is drawn", &o->repeat);
+        if (n == 6 && !memcmp(w, "repeat", n))
+            ok = data_count(e, v, "how often a sample is drawn", &o->repeat);
         if (n == 7 && !memcmp(w, "augment", n) && v)
             ok = value_static(e, v, "whether samples are turned", &augment);
         if (!ok) return false;
@@ -52,8 +53,10 @@ static const Value *data_made(Elab *e, PdnStatus status, PdnData *data, const Pd
     DataSet set = {.data = data, .text = source_text(e, a->span), .span = a->span};
     if (status == PDN_OK) {
         pdn_data_info(data, &set.info);
-    } else if (status == PDN_ERROR_OPEN && e->options->check_only) { /* pictures, say, of unknown size */
-        set.info = (PdnDataInfo){.fields = 1, .field = {{2, 1, {-1, -1, 1}}}, .per_epoch = 1, .batch = 1};
+    } else if (status == PDN_ERROR_OPEN &&
+               e->options->check_only) { /* pictures, say, of unknown size */
+        set.info =
+            (PdnDataInfo){.fields = 1, .field = {{2, 1, {-1, -1, 1}}}, .per_epoch = 1, .batch = 1};
     } else {
         report(e, DATA_WRONG, a->span, error->message);
         return value_error(e);
@@ -133,7 +136,8 @@ static const Value *synthetic(Elab *e, const Env *env, const Expr *x) {
                             *name == 'c' ? &count : &batch))
                 return value_error(e);
         } else {
-            report(e, UNKNOWN_ARGUMENT, arg->value->span, "synthetic", *name ? name : "a second sample");
+            report(e, UNKNOWN_ARGUMENT, arg->value->span, "synthetic",
+                   *name ? name : "a second sample");
             return value_error(e);
         }
     }
@@ -183,7 +187,8 @@ const Value *prelude_synthetic(Elab *e, const BuiltinInfo *info, const Arguments
 
 /* ---- functions of a sample --------------------------------------------------------------- */
 
-static const Value *sample_field(Elab *e, SampleFrame *s, const PdnDataField *f, Name name, Span span) {
+static const Value *sample_field(Elab *e, SampleFrame *s, const PdnDataField *f, Name name,
+                                 Span span) {
     Type type = type_scalar();
     if (f->rank) {
         Grid g = {.rank = (uint32_t)f->rank};
@@ -222,7 +227,8 @@ bool sample_begin(Elab *e, Name function, const Env *env, const Value *data, Nam
 
 TaskBody sample_end(Elab *e, const SampleFrame *s, NodeList *list) {
     frame_pop(e);
-    TaskBody body = {.func = s->frame->func, .samples = s->samples, .count = s->frame->captures.len};
+    TaskBody body = {
+        .func = s->frame->func, .samples = s->samples, .count = s->frame->captures.len};
     body.values = ARENA_ARRAY(e->arena, uint32_t, body.count + 1);
     for (uint32_t i = 0; i < body.count; i++) {
         Node outer = s->frame->captures.data[i].outer;

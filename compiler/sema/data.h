@@ -16,7 +16,8 @@ typedef struct {
 } SampleFrame;
 /* Opens it; the name gets the sample: a value, or a list where a sample has several fields. `data` NULL: a function
  * of no sample. False after a message. */
-bool sample_begin(Elab *e, Name function, const Env *env, const Value *data, NameAt name, SampleFrame *out);
+bool sample_begin(Elab *e, Name function, const Env *env, const Value *data, NameAt name,
+                  SampleFrame *out);
 /* Closes it. values[i] is where captured value i stands in `list`, to which it is added if it is not there. */
 typedef VEC(Node) NodeList;
 TaskBody sample_end(Elab *e, const SampleFrame *s, NodeList *list);

@@ -86,7 +86,9 @@ static void show_values(Elab *e, const Env *env, const Stmt *s, EffectKind kind)
     vec_free(&shown.spans);
 }
 
-void effect_report(Elab *e, const Env *env, const Stmt *s) { show_values(e, env, s, EFFECT_REPORT); }
+void effect_report(Elab *e, const Env *env, const Stmt *s) {
+    show_values(e, env, s, EFFECT_REPORT);
+}
 
 void effect_print(Elab *e, const Env *env, const Stmt *s) { show_values(e, env, s, EFFECT_PRINT); }
 
@@ -175,8 +177,11 @@ void effect_save(Elab *e, const Env *env, const Stmt *s) {
         Type t = value_type(e, item);
         if (item->kind != VALUE_NODE || t.kind == TYPE_SCALAR) {
             Diagnostic *d = report(e, CANNOT_SAVE, s->file.what->span, value_describe(e, item));
-            diag_help(d, item->kind == VALUE_OPERATOR ? "networks are saved one by one, each in a file of its own: save net to \"net.safetensors\""
-                                                      : "fields, lists of fields and films can be saved; numbers are printed");
+            diag_help(
+                d,
+                item->kind == VALUE_OPERATOR
+                    ? "networks are saved one by one, each in a file of its own: save net to \"net.safetensors\""
+                    : "fields, lists of fields and films can be saved; numbers are printed");
             ok = false;
         } else if (i && !type_equal(t, first)) {
             Diagnostic *d = report(e, SAVE_MIXED, s->file.what->span);

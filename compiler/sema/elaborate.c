@@ -151,7 +151,8 @@ static bool kernel_lacks(Elab *e, const Item *item, const KernelOptions *k) {
         const Param *param = &item->def.config.items[p];
         const char *name = names_text(e->names, param->name);
         bool given = param->value != NULL;
-        for (uint32_t i = 0; i < k->count; i++) given = given || strcmp(k->overrides[i].name, name) == 0;
+        for (uint32_t i = 0; i < k->count; i++)
+            given = given || strcmp(k->overrides[i].name, name) == 0;
         if (given) continue;
         Diagnostic *d = diag_report(e->diagnostics, DIAG_MISSING_ARGUMENT, param->span,
                                     names_text(e->names, item->name.name), name);
@@ -239,8 +240,9 @@ static void apply_kernel(Elab *e, const Value *op, const Item *item, const Kerne
     for (uint32_t i = 0; i < inputs->count; i++) {
         const Param *p = &inputs->items[i];
         int64_t channels = 1;
-        if (p->channels && !value_static_int(e, eval_expr(e, configured_env(e, op->op), p->channels),
-                                             "a number of channels", 1, 1e6, &channels))
+        if (p->channels &&
+            !value_static_int(e, eval_expr(e, configured_env(e, op->op), p->channels),
+                              "a number of channels", 1, 1e6, &channels))
             return;
         Type type = is_number_param(e, p) ? type_scalar() : type_field(grid, (uint32_t)channels);
         args.items[args.count++] =
@@ -251,9 +253,8 @@ static void apply_kernel(Elab *e, const Value *op, const Item *item, const Kerne
         for (uint32_t i = 0; i < item->def.block->count; i++)
             mentions = mentions || stmt_mentions(item->def.block->items[i], &time, 1);
         if (mentions)
-            args.items[args.count++] =
-                (Argument){time, item->name.span,
-                           kernel_input(e, type_scalar(), time, item->name.span), NULL};
+            args.items[args.count++] = (Argument){
+                time, item->name.span, kernel_input(e, type_scalar(), time, item->name.span), NULL};
     }
     kernel_result(e, apply(e, op, &args), item->name.span);
 }
@@ -265,8 +266,10 @@ static void name_parameters(Elab *e, const Instance *within) {
         const Parameter *p = e->parameters.data[i];
         for (uint32_t t = 0; t < p->tensor_count; t++) {
             Node n = p->tensors[t].value->node.node;
-            Source *s = &e->out->sources.data[graph_node(graph_get(e->module, e->root->func), n)->index];
-            s->name = arena_format(e->arena, "%s%s", parameter_path(e, p, within), p->tensors[t].suffix);
+            Source *s =
+                &e->out->sources.data[graph_node(graph_get(e->module, e->root->func), n)->index];
+            s->name =
+                arena_format(e->arena, "%s%s", parameter_path(e, p, within), p->tensors[t].suffix);
             s->number = number++;
         }
     }
@@ -282,7 +285,8 @@ static FuncId paired_results(Elab *e, const Func *main, Name name) {
     for (uint32_t i = 0; i < m->inputs.len; i++)
         inputs[i] = graph_param(m, sum, m->inputs.data[i].type, m->inputs.data[i].name);
     for (Node n = 1; n < main->nodes.len; n++)
-        if (graph_node(main, n)->op == OP_INPUT) map_set(&known, n, inputs[graph_node(main, n)->index]);
+        if (graph_node(main, n)->op == OP_INPUT)
+            map_set(&known, n, inputs[graph_node(main, n)->index]);
     for (uint32_t i = 0; i < main->results.len; i++) {
         Node out = graph_copy(m, m->main, main->results.data[i], sum, &known);
         Type type = graph_node(graph_get(m, sum), out)->type;
@@ -306,7 +310,8 @@ static void kernel_vjp(Elab *e, const Item *item, bool weights) {
     Node why = NODE_NONE;
     e->out->vjp = gradient_func(m, sum, wanted, &why);
     if (!e->out->vjp) {
-        Diagnostic *d = report(e, NOT_DIFFERENTIABLE, item->name.span, names_text(e->names, item->name.name));
+        Diagnostic *d =
+            report(e, NOT_DIFFERENTIABLE, item->name.span, names_text(e->names, item->name.name));
         const NodeData *n = why ? graph_node(graph_get(m, sum), why) : NULL;
         if (n && n->span.file) diag_note(d, n->span, "because of this (%s)", op_info(n->op)->name);
         return;
@@ -319,15 +324,18 @@ static void kernel_vjp(Elab *e, const Item *item, bool weights) {
 /* A message on a name that no operator has, with those that some have: the nearest of all, else the program's own. */
 static void no_kernel(Unit *u, const char *name) {
     bool runs = false;
-    for (uint32_t i = 0; i < sema_experiments(u); i++) runs = runs || strcmp(sema_experiment_name(u, i), name) == 0;
-    Diagnostic *d = diag_report(u->context.diagnostics, runs ? DIAG_NOT_A_KERNEL : DIAG_NO_DEFINITION, SPAN_NONE, name);
+    for (uint32_t i = 0; i < sema_experiments(u); i++)
+        runs = runs || strcmp(sema_experiment_name(u, i), name) == 0;
+    Diagnostic *d = diag_report(u->context.diagnostics,
+                                runs ? DIAG_NOT_A_KERNEL : DIAG_NO_DEFINITION, SPAN_NONE, name);
     if (runs) diag_help(d, "an experiment is run: pdn run %s %s", u->paths.data[0], name);
     Texts all = {0};
     Text own = {0};
     for (uint32_t h = 0; h < u->homes.len; h++)
         for (uint32_t i = 0; i < u->homes.data[h]->program->count; i++) {
             const Item *item = &u->homes.data[h]->program->items[i];
-            const char *text = item->kind == ITEM_DEF ? names_text(u->context.names, item->name.name) : NULL;
+            const char *text =
+                item->kind == ITEM_DEF ? names_text(u->context.names, item->name.name) : NULL;
             if (!text || item->def.kind == DEF_SOLVER || !sema_definition(u, text)) continue;
             vec_push(&all, text);
             if (h == 0) text_printf(&own, "%s%s", own.len ? ", " : "", text);
@@ -336,7 +344,8 @@ static void no_kernel(Unit *u, const char *name) {
     if (near) diag_help(d, "did you mean '%s'?", near);
     bool said = near || (!runs && suggest_module(u, d, name));
     if (!said && own.len) diag_help(d, "the program defines %.*s", (int)own.len, own.data);
-    if (!said && !own.len) diag_help(d, "the program defines no operator; one is written: operator name(u) = …");
+    if (!said && !own.len)
+        diag_help(d, "the program defines no operator; one is written: operator name(u) = …");
     text_free(&own);
     vec_free(&all);
 }
@@ -344,7 +353,8 @@ static void no_kernel(Unit *u, const char *name) {
 Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions *k) {
     uint32_t before = diagnostics_errors(u->context.diagnostics);
     ElaborateOptions *options = ARENA_NEW(u->arena, ElaborateOptions);
-    *options = (ElaborateOptions){.overrides = k->overrides, .count = k->count, .f64 = k->f64, .kernel = true};
+    *options = (ElaborateOptions){
+        .overrides = k->overrides, .count = k->count, .f64 = k->f64, .kernel = true};
     Name wanted = names_of(u->context.names, name);
     Elab *e = elab_new(u, options, wanted);
     e->out->name = name;
@@ -356,7 +366,8 @@ Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions
     const Item *item = found->value->op->item;
     if (item->def.kind == DEF_SOLVER) {
         Diagnostic *d = diag_report(e->diagnostics, DIAG_SOLVER_ALONE, item->name.span, name);
-        diag_help(d, "name what uses it: operator solution(f) { solve … = f for u with %s(…) … }", name);
+        diag_help(d, "name what uses it: operator solution(f) { solve … = f for u with %s(…) … }",
+                  name);
         return elab_finish(e, before);
     }
     const Value *op = item->def.has_config ? kernel_configured(e, found->value, k) : found->value;
@@ -368,7 +379,8 @@ Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions
         if (parameters_apart(e, &all, op->op->instance, value_describe(e, op), item->name.span))
             name_parameters(e, op->op->instance);
         vec_free(&all);
-        if (k->gradient && diagnostics_errors(e->diagnostics) == before) kernel_vjp(e, item, k->weights);
+        if (k->gradient && diagnostics_errors(e->diagnostics) == before)
+            kernel_vjp(e, item, k->weights);
     }
     Texts known = {0};
     for (uint32_t i = 0; item->def.has_config && i < item->def.config.count; i++)

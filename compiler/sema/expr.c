@@ -16,7 +16,8 @@ static const Value *eval_global_let(Elab *e, const Item *item, const Home *home,
     uint32_t at = e->lets.len;
     vec_push(&e->lets, let);
     const Elab outer = *e;
-    e->frame = e->root; /* its nodes may then be used from every frame, its networks are those of the program */
+    /* its nodes may then be used from every frame, its networks are those of the program */
+    e->frame = e->root;
     e->instance = e->program;
     e->pass = 0;
     e->local = NULL;
@@ -38,7 +39,9 @@ static const Value *eval_name(Elab *e, const Env *env, const Expr *x) {
         if (v->kind == VALUE_THUNK) v = eval_global_let(e, v->thunk.item, v->thunk.home, x->span);
         if (v->kind == VALUE_HIDDEN) {
             Diagnostic *d = report(e, ONLY_IN_STEPS, x->span, names_text(e->names, x->name));
-            diag_help(d, "`every` holds statements of the experiment: for x in set { … } goes through samples");
+            diag_help(
+                d,
+                "`every` holds statements of the experiment: for x in set { … } goes through samples");
             return value_error(e);
         }
         return value_at(e, value_coarse(e, v, env_marks(e, env, found), x->span), x->span);
@@ -150,7 +153,9 @@ static void help_member(Elab *e, Diagnostic *d, const Value *base, const char *w
 static bool found_later(Elab *e, const Value *base, const Expr *x) {
     const Operator *op = base->op;
     const Instance *own = op->kind == OPERATOR_DEF ? instance_of_operator(e, op) : NULL;
-    if (!own || !block_declares(op->item->def.block, x->member.name) || (!own->open && elab_sound(e))) return false;
+    if (!own || !block_declares(op->item->def.block, x->member.name) ||
+        (!own->open && elab_sound(e)))
+        return false;
     if (!elab_sound(e)) return true;
     e->errors++;
     Diagnostic *d = report(e, NOT_FOUND_YET, x->member.name_span, value_describe(e, base));
@@ -214,7 +219,9 @@ Arguments eval_arguments(Elab *e, const Env *env, const Value *callee, const Exp
             arg->value->kind == EXPR_NAME ? names_text(e->names, arg->value->name) : "";
         bool bound =
             *text && (env_find(env, arg->value->name) || builtin_find(e->names, arg->value->name));
-        if (*text && builtin && builtin_reads_word(builtin->name, i, arg->name ? names_text(e->names, arg->name) : "", text, bound)) {
+        if (*text && builtin &&
+            builtin_reads_word(builtin->name, i, arg->name ? names_text(e->names, arg->name) : "",
+                               text, bound)) {
             Value *v = value_new(e, VALUE_STRING, arg->value->span);
             v->string.bytes = text;
             v->string.length = (uint32_t)strlen(text);

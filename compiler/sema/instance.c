@@ -16,7 +16,8 @@ typedef struct {
 /* A definition, fn or `let` of a file that holds parameters. */
 static bool is_trainable(Elab *e, const Value *v) {
     if (v->kind == VALUE_THUNK) return item_is_trainable(e, v->thunk.item, v->thunk.home);
-    return v->kind == VALUE_OPERATOR && (v->op->kind == OPERATOR_DEF || v->op->kind == OPERATOR_FN) &&
+    return v->kind == VALUE_OPERATOR &&
+           (v->op->kind == OPERATOR_DEF || v->op->kind == OPERATOR_FN) &&
            item_is_trainable(e, v->op->item, v->op->home);
 }
 
@@ -31,15 +32,16 @@ static bool find_trainable(void *context, const Expr *x) {
 bool value_is_template(Elab *e, const Value *v) {
     for (uint32_t i = 0; v->kind == VALUE_LIST && i < v->list.count; i++)
         if (value_is_template(e, v->list.items[i])) return true;
-    return v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF && v->op->item->def.has_config &&
-           !v->op->configured && is_trainable(e, v);
+    return v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF &&
+           v->op->item->def.has_config && !v->op->configured && is_trainable(e, v);
 }
 
 bool block_declares(const Block *b, Name name) {
     for (uint32_t i = 0; b && i < b->count; i++) {
         const Stmt *s = b->items[i];
         if (s->kind == STMT_PARAM && (!name || s->param.name.name == name)) return true;
-        if (s->kind == STMT_IF && (block_declares(s->branch.then, name) || block_declares(s->branch.otherwise, name)))
+        if (s->kind == STMT_IF &&
+            (block_declares(s->branch.then, name) || block_declares(s->branch.otherwise, name)))
             return true;
         if (s->kind == STMT_FOR && block_declares(s->loop.body, name)) return true;
     }
@@ -65,7 +67,8 @@ bool item_is_trainable(Elab *e, const Item *item, const Home *home) {
     uint32_t known;
     if (map_get(&e->trainable, key, &known)) return known == 1;
     map_set(&e->trainable, key, 2); /* while it is looked at: what it calls again adds nothing */
-    bool found = (item->kind == ITEM_DEF && block_declares(item->def.block, 0)) || mentions_trainable(e, item, home);
+    bool found = (item->kind == ITEM_DEF && block_declares(item->def.block, 0)) ||
+                 mentions_trainable(e, item, home);
     if (found) map_set(&e->trainable, key, 1);
     return found;
 }
@@ -80,8 +83,8 @@ static const char *number_name(Elab *e, const Instance *owner, const char *name)
         same += strncmp(other, name, length) == 0 && (other[length] == 0 || other[length] == '_');
     }
     const char *made = same ? arena_format(e->arena, "%s_%u", name, same) : name;
-    for (uint32_t i = 0; i < owner->inner.len; i++)
-        if (strcmp(owner->inner.data[i]->name, made) == 0) { /* of a definition called name_1, say */
+    for (uint32_t i = 0; i < owner->inner.len; i++) /* of a definition called name_1, say */
+        if (strcmp(owner->inner.data[i]->name, made) == 0) {
             made = arena_format(e->arena, "%s_%u", name, ++same);
             i = UINT32_MAX; /* once more from the first on */
         }
@@ -130,12 +133,15 @@ void instance_used(Elab *e, Instance *instance, Parameter *read) {
     if (!instance->global || instance == e->instance) return;
     const Instance *from = e->instance;
     while (from && !from->loaded) from = from->owner;
-    const Loaded *loaded = e->local && e->local->loaded ? e->local->loaded : from ? from->loaded : NULL;
+    const Loaded *loaded = e->local && e->local->loaded ? e->local->loaded
+                           : from                       ? from->loaded
+                                                        : NULL;
     if (e->local) use(&e->local->used, instance, read);
     if (e->instance != e->program) use(&e->instance->used, instance, read);
     if (!loaded || instance->loaded) return; /* what uses it was loaded before it was known to */
     instance->loaded = loaded;
-    for (uint32_t i = 0; i < instance->parameters.len; i++) parameter_load(e, instance->parameters.data[i]);
+    for (uint32_t i = 0; i < instance->parameters.len; i++)
+        parameter_load(e, instance->parameters.data[i]);
 }
 
 void instance_declare(Elab *e, const Operator *op) {
@@ -210,7 +216,8 @@ static void add_instance(Holdings *out, Instance *instance);
 
 static void add_used(Holdings *out, const Used *used) {
     for (uint32_t i = 0; i < used->instances.len; i++) add_instance(out, used->instances.data[i]);
-    for (uint32_t i = 0; i < used->parameters.len; i++) add_parameter(out, used->parameters.data[i]);
+    for (uint32_t i = 0; i < used->parameters.len; i++)
+        add_parameter(out, used->parameters.data[i]);
 }
 
 static void add_instance(Holdings *out, Instance *instance) {
@@ -242,7 +249,8 @@ typedef struct {
 
 /* net.K, where the network has it by now, is that parameter alone. */
 static bool add_member(Holdings *out, const Env *env, const Expr *x) {
-    const Env *found = x->member.base->kind == EXPR_NAME ? env_find(env, x->member.base->name) : NULL;
+    const Env *found =
+        x->member.base->kind == EXPR_NAME ? env_find(env, x->member.base->name) : NULL;
     const Operator *op = found && found->value->kind == VALUE_OPERATOR ? found->value->op : NULL;
     const Instance *own = op && op->kind == OPERATOR_DEF ? instance_of_operator(out->e, op) : NULL;
     for (uint32_t i = 0; own && i < own->parameters.len; i++)
@@ -305,7 +313,8 @@ static void add_operator(Holdings *out, const Operator *op) {
 
 bool parameters_found(Elab *e, const Value *value, Parameters *out, const Loaded *loaded) {
     Holdings h = {.e = e, .parameters = out, .loaded = loaded};
-    for (uint32_t i = 0; i < out->len; i++) first_seen(&h, out->data[i]); /* there are some already */
+    /* there are some already */
+    for (uint32_t i = 0; i < out->len; i++) first_seen(&h, out->data[i]);
     add_value(&h, value);
     map_free(&h.seen);
     return !h.open;
@@ -319,7 +328,8 @@ bool parameters_whole(Elab *e, const Value *v) {
     for (uint32_t i = 0; v->kind == VALUE_LIST && i < v->list.count; i++)
         if (!parameters_whole(e, v->list.items[i])) return false;
     const Parameter *p = NULL;
-    if (v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_CONV && v->op->index) p = v->op->parameter;
+    if (v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_CONV && v->op->index)
+        p = v->op->parameter;
     if (v->kind == VALUE_NODE &&
         graph_node(graph_get(e->module, v->node.frame->func), v->node.node)->op == OP_FRAME)
         p = parameter_behind(e, v);
@@ -390,7 +400,8 @@ const char *parameter_path(Elab *e, const Parameter *p, const Instance *within) 
                         names_text(e->names, p->name));
 }
 
-bool parameters_apart(Elab *e, const Parameters *all, const Instance *within, const char *what, Span span) {
+bool parameters_apart(Elab *e, const Parameters *all, const Instance *within, const char *what,
+                      Span span) {
     Map known = {0};
     bool apart = true;
     for (uint32_t i = 0; i < all->len && apart; i++)
@@ -446,12 +457,14 @@ const Parameter *parameter_behind(Elab *e, const Value *v) {
     if (frame != e->root) return NULL;
     for (uint32_t i = 0; i < e->parameters.len; i++)
         for (uint32_t t = 0; t < e->parameters.data[i]->tensor_count; t++)
-            if (e->parameters.data[i]->tensors[t].value->node.node == n) return e->parameters.data[i];
+            if (e->parameters.data[i]->tensors[t].value->node.node == n)
+                return e->parameters.data[i];
     return NULL;
 }
 
 TensorInfo tensor_info(Elab *e, const Parameter *p, const Tensor *t, const Instance *within) {
-    TensorInfo info = {.path = arena_format(e->arena, "%s%s", parameter_path(e, p, within), t->suffix),
+    TensorInfo info = {.path =
+                           arena_format(e->arena, "%s%s", parameter_path(e, p, within), t->suffix),
                        .type = t->type,
                        .depth = p->depth,
                        .rank = t->rank,

@@ -26,7 +26,8 @@ static bool settled(Elab *e, const Value *v, const Parameters *all, bool found, 
             e->errors++;
             Diagnostic *d = report(e, NOT_SETTLED, span, names_text(e->names, all->data[i]->name));
             diag_note(d, all->data[i]->span, "the convolution stands here");
-            diag_help(d, "apply it to a field before, or say its size for each axis: size = [5, 5]");
+            diag_help(d,
+                      "apply it to a field before, or say its size for each axis: size = [5, 5]");
             return false;
         }
     return true;
@@ -89,7 +90,8 @@ static bool check_extension(Elab *e, const char *path, Span span) {
 void save_network(Elab *e, const Value *what, const char *path, Span span) {
     Parameters all = {0};
     bool found = parameters_found(e, what, &all, NULL);
-    if (parameters_whole(e, what) && settled(e, what, &all, found, span, "save") && check_extension(e, path, span) &&
+    if (parameters_whole(e, what) && settled(e, what, &all, found, span, "save") &&
+        check_extension(e, path, span) &&
         parameters_apart(e, &all, path_begin(what), value_describe(e, what), span)) {
         Node *values = ARENA_ARRAY(e->arena, Node, all.len * 2 + 1);
         uint32_t count;
@@ -128,14 +130,17 @@ static void load_tensors(Elab *e, Parameter *p, const char *name, const char *pa
 void parameter_load(Elab *e, Parameter *p) {
     const Instance *i = p->owner;
     while (i && !i->loaded) i = i->owner;
-    if (i) load_tensors(e, p, parameter_path(e, p, i->loaded->within), i->loaded->path, i->loaded->span);
+    if (i)
+        load_tensors(e, p, parameter_path(e, p, i->loaded->within), i->loaded->path,
+                     i->loaded->span);
 }
 
 static bool load_parameter(Elab *e, Parameter *p, const Instance *within, const PdnTensors *file,
                            const char *path, Span span) {
     const char *name = parameter_path(e, p, within);
     int rank = file_rank(file, name, p) - 2;
-    if (!p->tensor_count && rank >= 1 && rank <= MAX_RANK && !parameter_settle(e, p, (uint32_t)rank, span))
+    if (!p->tensor_count && rank >= 1 && rank <= MAX_RANK &&
+        !parameter_settle(e, p, (uint32_t)rank, span))
         return false;
     if (!p->tensor_count) {
         const PdnTensor *there = file ? pdn_tensors_find(file, name) : NULL;
@@ -146,8 +151,7 @@ static bool load_parameter(Elab *e, Parameter *p, const Instance *within, const 
             PdnError error = {{0}};
             pdn_tensors_get(file, name, PDN_F32, 0, NULL, NULL, &error);
             report(e, FILE_UNREADABLE, span, error.message);
-        }
-        else
+        } else
             report(e, NOT_SETTLED, span, name);
         return false;
     }
@@ -179,9 +183,11 @@ void load_statement(Elab *e, const Env *env, const Stmt *s) {
     *loaded = (Loaded){path, path_begin(what), s->file.what->span};
     if (parameters_found(e, what, &all, loaded) && !all.len)
         parameters_lacking(e, what, s->file.what->span, "load");
-    bool apart = parameters_apart(e, &all, path_begin(what), value_describe(e, what), s->file.what->span);
+    bool apart =
+        parameters_apart(e, &all, path_begin(what), value_describe(e, what), s->file.what->span);
     for (uint32_t i = 0; i < all.len && apart; i++)
-        if (!load_parameter(e, all.data[i], path_begin(what), file, path, s->file.what->span)) break;
+        if (!load_parameter(e, all.data[i], path_begin(what), file, path, s->file.what->span))
+            break;
     vec_free(&all);
     pdn_tensors_free(file);
 }
@@ -193,7 +199,8 @@ static bool is_name(Elab *e, const Argument *a, const char *name) {
 }
 
 /* Numbers by name; the first without one is the rate (of a schedule: its first argument). */
-static bool read_numbers(Elab *e, const Arguments *a, const char *first, PdnArgument *out, int *count) {
+static bool read_numbers(Elab *e, const Arguments *a, const char *first, PdnArgument *out,
+                         int *count) {
     *count = 0;
     for (uint32_t i = 0; i < a->count; i++) {
         const Argument *arg = &a->items[i];
@@ -205,7 +212,8 @@ static bool read_numbers(Elab *e, const Arguments *a, const char *first, PdnArgu
         }
         PdnArgument *to = &out[*count];
         to->name = arg->name ? names_text(e->names, arg->name) : first;
-        if (!value_static(e, arg->value, arena_format(e->arena, "'%s'", to->name), &to->value)) return false;
+        if (!value_static(e, arg->value, arena_format(e->arena, "'%s'", to->name), &to->value))
+            return false;
         ++*count;
     }
     return true;

@@ -67,7 +67,8 @@ static void add_tensor(Elab *e, Parameter *p, Tensor t, PdnInit init) {
 }
 
 static void add_row(Elab *e, Parameter *p, int64_t n, PdnInit init) {
-    Tensor t = {.type = type_field(graph_row(e->module, n), 1), .rank = 1, .shape = {n}, .suffix = ""};
+    Tensor t = {
+        .type = type_field(graph_row(e->module, n), 1), .rank = 1, .shape = {n}, .suffix = ""};
     add_tensor(e, p, t, init);
 }
 
@@ -91,7 +92,8 @@ static void add_input(Elab *e, Parameter *p, const Value *v) {
 static bool add_computed(Elab *e, Parameter *p, const Value *v) {
     if (p->depth >= 0) {
         Diagnostic *d = report(e, PARAM_INDEXED_FIELD, v->span, value_describe(e, v));
-        diag_help(d, "indexed parameters start from numbers, rows such as zeros(16), and convolutions");
+        diag_help(
+            d, "indexed parameters start from numbers, rows such as zeros(16), and convolutions");
         return false;
     }
     if (e->options->kernel) {
@@ -100,7 +102,9 @@ static bool add_computed(Elab *e, Parameter *p, const Value *v) {
     }
     if (e->frame != e->root) {
         Diagnostic *d = report(e, PARAM_START_LATE, v->span);
-        diag_help(d, "let the field that it starts from be one of the experiment's, not of a step or of data");
+        diag_help(
+            d,
+            "let the field that it starts from be one of the experiment's, not of a step or of data");
         return false;
     }
     Type type = value_type(e, v);
@@ -110,7 +114,8 @@ static bool add_computed(Elab *e, Parameter *p, const Value *v) {
     vec_push(&graph_get(e->module, same)->results, graph_param(e->module, same, type, 0));
     Node n = value_to_node(e, v);
     Node call = graph_add(e->module, e->root->func, OP_CALL, &n, 1, same, 0, p->span);
-    Value *value = (Value *)program_value(e, graph_result(e->module, e->root->func, call, 0), p->span);
+    Value *value =
+        (Value *)program_value(e, graph_result(e->module, e->root->func, call, 0), p->span);
     value->node.boundary = boundary_like(e, v);
     t.value = value;
     p->tensors[p->tensor_count++] = t;
@@ -143,7 +148,8 @@ static bool row_start(Elab *e, const Env *env, const Expr *x, int64_t *n, PdnIni
             if (v->kind != VALUE_NUMBER) return false;
             numbers[k] = v->number;
         }
-        if (!(numbers[0] >= 1 && numbers[0] <= 1e9 && numbers[0] == floor(numbers[0]))) return false;
+        if (!(numbers[0] >= 1 && numbers[0] <= 1e9 && numbers[0] == floor(numbers[0])))
+            return false;
         *n = (int64_t)numbers[0];
         *init = forms[i].init;
         if (init->kind == PDN_INIT_CONSTANT && x->call.count == 2) init->a = numbers[1];
@@ -160,7 +166,8 @@ static bool start_parameter(Elab *e, const Env *env, Parameter *p, const Expr *x
     int64_t n;
     PdnInit init;
     if (row_start(e, env, x, &n, &init)) {
-        if (!start_possible(e, &init, x->span) || !sum_possible(e, p, n) || !start_inside(e, p, &init, x->span))
+        if (!start_possible(e, &init, x->span) || !sum_possible(e, p, n) ||
+            !start_inside(e, p, &init, x->span))
             return false;
         add_row(e, p, n, init);
         return true;
@@ -273,7 +280,8 @@ static bool read_constraint(Elab *e, const Env *env, Parameter *p, const Expr *x
     AstOp op = x->binary.op;
     bool plain = left->kind == EXPR_NAME && left->name == p->name;
     double number;
-    if (!value_static(e, eval_expr(e, env, right), "the bound of a constraint", &number)) return false;
+    if (!value_static(e, eval_expr(e, env, right), "the bound of a constraint", &number))
+        return false;
     if (plain && (op == AST_GE || op == AST_GT)) {
         p->low = fmax(p->low, number);
     } else if (plain && (op == AST_LE || op == AST_LT)) {
@@ -299,8 +307,7 @@ static bool constraints_agree(Elab *e, const Parameter *p, Span span) {
     for (uint32_t i = 0; i < p->constraints.len; i++) {
         const Constraint *c = &p->constraints.data[i];
         const char *why = NULL;
-        if (c->kind == CONSTRAINT_SUM && sums && c->number != sum)
-            why = "there are two sums";
+        if (c->kind == CONSTRAINT_SUM && sums && c->number != sum) why = "there are two sums";
         sums = sums || c->kind == CONSTRAINT_SUM;
         norms = norms || c->kind == CONSTRAINT_NORM;
         if (c->kind == CONSTRAINT_SUM) sum = c->number;
@@ -335,7 +342,8 @@ static Parameter *declare(Elab *e, const Env *env, const Stmt *s) {
     vec_adopt(e->arena, &p->convs);
     if (s->param.length) {
         const Value *n = eval_expr(e, env, s->param.length);
-        if (!value_static_int(e, n, "how many parameters there are", 1, 1e6, &p->depth)) return NULL;
+        if (!value_static_int(e, n, "how many parameters there are", 1, 1e6, &p->depth))
+            return NULL;
     }
     for (uint32_t i = 0; i < s->param.ranges.count; i++)
         if (!read_range(e, env, p, s->param.ranges.items[i])) return NULL;
@@ -392,13 +400,14 @@ const Value *parameter_index(Elab *e, const Value *parameter, const Value *index
     if (index->kind == VALUE_NUMBER) {
         int64_t i;
         double most = (double)p->depth - 1;
-        if (!value_static_int(e, index, arena_format(e->arena, "the index of '%s'",
-                                                     names_text(e->names, p->name)),
-                              -most - 1, most, &i))
+        if (!value_static_int(
+                e, index,
+                arena_format(e->arena, "the index of '%s'", names_text(e->names, p->name)),
+                -most - 1, most, &i))
             return value_error(e);
     }
     if (p->is_conv) return conv_value(e, p, index, span);
     Node operands[2] = {value_to_node(e, p->tensors[0].value), value_to_node(e, index)};
-    return value_node(e, graph_add(e->module, e->frame->func, OP_FRAME, operands, 2, 0, 0, span), NULL,
-                      span);
+    return value_node(e, graph_add(e->module, e->frame->func, OP_FRAME, operands, 2, 0, 0, span),
+                      NULL, span);
 }

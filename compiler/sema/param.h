@@ -12,7 +12,8 @@
 typedef struct ConvSpec {
     int64_t in, out, groups;
     int64_t size[MAX_RANK], stride, dilation; /* x first */
-    uint32_t rank;                            /* 0: not known yet; then size[0] is that of every axis */
+    /* 0: not known yet; then size[0] is that of every axis */
+    uint32_t rank;
     bool bias;
     bool has_side;
     SideKind side; /* `boundary = zero`; else as the field that it is applied to */
@@ -21,12 +22,14 @@ typedef struct ConvSpec {
 
 /* One array of a parameter: of a convolution with bias there are two. */
 typedef struct {
-    const Value *value; /* now: a node of the main function, a number, field, row or stack of those */
-    Type type;          /* without the index */
-    int rank;           /* as it is saved, without the index */
+    /* now: a node of the main function, a number, field, row or stack of those */
+    const Value *value;
+    Type type; /* without the index */
+    int rank;  /* as it is saved, without the index */
     int64_t shape[PDN_TENSOR_RANK];
     const char *suffix; /* "" or ".bias" */
-    VEC(uint32_t) sources; /* numbers of those that fill it before the program runs: at the start, with `load` */
+    /* numbers of those that fill it before the program runs: at the start, with `load` */
+    VEC(uint32_t) sources;
 } Tensor;
 
 struct Parameter {
@@ -40,7 +43,7 @@ struct Parameter {
     uint32_t tensor_count; /* 0: a convolution that has not met a field */
     double low, high;      /* `in [low, high]` */
     VEC(Constraint) constraints;
-    const Expr *rule; /* of a running one: `with` it training moves it; NULL: an optimiser does */
+    const Expr *rule;  /* of a running one: `with` it training moves it; NULL: an optimiser does */
     const Expr *entry; /* the number of the entry that it moves; NULL: it has no index */
     VEC(ConvId) convs; /* as which it is applied: with each boundary that it meets */
 };
@@ -73,7 +76,8 @@ struct Instance {
     Map places; /* place of the call to number in `inner` */
     Used used;  /* instances of the whole program */
     bool open;  /* applying it may find more parameters */
-    bool global; /* one for the whole program: of a fn, of what has no configuration, of a `let` of a file */
+    /* one for the whole program: of a fn, of what has no configuration, of a `let` of a file */
+    bool global;
     const Loaded *loaded; /* NULL: nothing */
 };
 
@@ -100,7 +104,8 @@ void parameters_of(Elab *e, const Value *value, Parameters *out);
 const Instance *path_begin(const Value *value);
 /* Have all their arrays names of their own? False after a message at `span` that `what` has two of one name; silently
  * where `what` is NULL. */
-bool parameters_apart(Elab *e, const Parameters *all, const Instance *within, const char *what, Span span);
+bool parameters_apart(Elab *e, const Parameters *all, const Instance *within, const char *what,
+                      Span span);
 /* False after a message where the value is one entry of an indexed parameter, or a list with one. */
 bool parameters_whole(Elab *e, const Value *value);
 /* Where parameters_found gives none: says why, and what makes some of it. `verb`: "train", "save", "load", "count". */

@@ -45,7 +45,8 @@ const Value *prelude_relu(Elab *e, const BuiltinInfo *info, const Arguments *a) 
 const Value *prelude_gelu(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     (void)info;
     Span s = a->span;
-    const Value *x = first(a), *t = point1(e, OP_ERFC, point2(e, OP_MUL, x, num(e, -M_SQRT1_2, s), s), s);
+    const Value *x = first(a),
+                *t = point1(e, OP_ERFC, point2(e, OP_MUL, x, num(e, -M_SQRT1_2, s), s), s);
     return point2(e, OP_MUL, point2(e, OP_MUL, num(e, 0.5, s), x, s), t, s);
 }
 

@@ -75,9 +75,9 @@ static const Value *source_field(Elab *e, const char *path, const Grid *grid, ui
             type_equal(e->module->inputs.data[index].type, type))
             break;
     Source source = {.path = path, .channels = (int)channels, .span = span};
-    Node n = index < e->out->sources.len
-                 ? graph_add_typed(e->module, e->root->func, OP_INPUT, type, NULL, 0, index, 0, span)
-                 : program_input(e, type, source);
+    Node n = index < e->out->sources.len ? graph_add_typed(e->module, e->root->func, OP_INPUT, type,
+                                                           NULL, 0, index, 0, span)
+                                         : program_input(e, type, source);
     return program_value(e, n, span);
 }
 
@@ -117,16 +117,21 @@ const Value *prelude_image(Elab *e, const BuiltinInfo *info, const Arguments *a)
 }
 
 /* No field has so many axes; `on` is its grid, where that was given, else it has `wanted` axes. */
-static void array_rank(Elab *e, const Value *v, const char *path, int rank, int wanted, const Grid *on) {
-    const char *right = wanted < 1 || wanted > MAX_RANK
-                            ? arena_format(e->arena, "has 1 to %d", MAX_RANK + 1)
-                            : arena_format(e->arena, "on a grid of %d has %d or %d", wanted, wanted, wanted + 1);
+static void array_rank(Elab *e, const Value *v, const char *path, int rank, int wanted,
+                       const Grid *on) {
+    const char *right =
+        wanted < 1 || wanted > MAX_RANK
+            ? arena_format(e->arena, "has 1 to %d", MAX_RANK + 1)
+            : arena_format(e->arena, "on a grid of %d has %d or %d", wanted, wanted, wanted + 1);
     Diagnostic *d = report(e, ARRAY_RANK, v->span, path, rank, rank == 1 ? "axis" : "axes", right);
     const char *shape = "";
     for (uint32_t i = 0; on && i < on->rank; i++)
         shape = arena_format(e->arena, "%lld%s%s", (long long)on->extent[i], i ? " x " : "", shape);
     if (on) shape = arena_format(e->arena, " (%s)", shape);
-    diag_help(d, "a field of one channel has the shape of its grid%s, one of c channels a first axis of c", shape);
+    diag_help(
+        d,
+        "a field of one channel has the shape of its grid%s, one of c channels a first axis of c",
+        shape);
 }
 
 const Value *prelude_array(Elab *e, const BuiltinInfo *info, const Arguments *a) {
@@ -367,7 +372,6 @@ const Value *prelude_lipschitz(Elab *e, const BuiltinInfo *info, const Arguments
     return op ? prove_lipschitz(e, op, &rest) : value_error(e);
 }
 
-
 /* ---- colours of cells --------------------------------------------------------------------- */
 
 static Node cell_op(Elab *e, Op op, Node a, Node b, Span span) {
@@ -399,5 +403,6 @@ const Value *prelude_parity(Elab *e, const BuiltinInfo *info, const Arguments *a
         Node index = cell_number(e, grid, axis, a->span);
         sum = sum ? cell_op(e, OP_ADD, sum, index, a->span) : index;
     }
-    return value_node(e, cell_op(e, OP_MOD, sum, graph_const(e->module, f, 2), a->span), NULL, a->span);
+    return value_node(e, cell_op(e, OP_MOD, sum, graph_const(e->module, f, 2), a->span), NULL,
+                      a->span);
 }

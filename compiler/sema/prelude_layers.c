@@ -107,7 +107,8 @@ static const Value *plain(Elab *e, const Value *u, Span span) {
 static const Value *on_finer(Elab *e, Node n, Span span) {
     GridId coarse = graph_node(graph_get(e->module, e->frame->func), n)->type.grid;
     GridId fine = e->module->grids.data[coarse].finer;
-    return add(e, OP_PROLONG, n, fine ? graph_resample(e->module, fine, coarse) : RESAMPLE_MEAN, span);
+    return add(e, OP_PROLONG, n, fine ? graph_resample(e->module, fine, coarse) : RESAMPLE_MEAN,
+               span);
 }
 
 typedef struct {
@@ -144,7 +145,8 @@ static const Boundary *finer_sides(Elab *e, const Boundary *b, GridId grid, Span
             double far = 2;
             if (coarse.finer != GRID_NONE)
                 far = coarse.spacing[a] / e->module->grids.data[coarse.finer].spacing[a];
-            *value = graph_binary(e->module, f, OP_MUL, *value, graph_const(e->module, f, far), span);
+            *value =
+                graph_binary(e->module, f, OP_MUL, *value, graph_const(e->module, f, far), span);
         }
     return fine;
 }

@@ -26,10 +26,13 @@ static bool read_axis(Elab *e, const Value *v, const Value *field, Span span, in
 }
 
 /* The field that u stands for, the first of a list, and an axis of it. */
-static const Value *field_and_axis(Elab *e, const BuiltinInfo *info, const Arguments *a, int64_t *axis) {
+static const Value *field_and_axis(Elab *e, const BuiltinInfo *info, const Arguments *a,
+                                   int64_t *axis) {
     const Value *u = argument_get(e, info, a, 0);
     if (u->kind == VALUE_LIST && u->list.count) u = u->list.items[0];
-    return read_field(e, u, a->span) && read_axis(e, argument_get(e, info, a, 1), u, a->span, axis) ? u : NULL;
+    return read_field(e, u, a->span) && read_axis(e, argument_get(e, info, a, 1), u, a->span, axis)
+               ? u
+               : NULL;
 }
 
 /* cell(u, axis): the numbers of the cells of u's grid along the axis, 0 for the first. */
@@ -37,23 +40,28 @@ const Value *prelude_cell(Elab *e, const BuiltinInfo *info, const Arguments *a) 
     int64_t axis;
     const Value *u = field_and_axis(e, info, a, &axis);
     if (!u) return value_error(e);
-    return value_node(e, cell_number(e, value_type(e, u).grid, (uint32_t)axis, a->span), NULL, a->span);
+    return value_node(e, cell_number(e, value_type(e, u).grid, (uint32_t)axis, a->span), NULL,
+                      a->span);
 }
 
 /* spacing(u, axis): of the cells of u's grid. */
 const Value *prelude_spacing(Elab *e, const BuiltinInfo *info, const Arguments *a) {
     int64_t axis;
     const Value *u = field_and_axis(e, info, a, &axis);
-    return u ? value_number(e, e->module->grids.data[value_type(e, u).grid].spacing[axis], a->span) : value_error(e);
+    return u ? value_number(e, e->module->grids.data[value_type(e, u).grid].spacing[axis], a->span)
+             : value_error(e);
 }
 
 /* The number or field that argument i is, as a field on b's grid; NODE_NONE after a message. */
 static Node band(Elab *e, const BuiltinInfo *info, const Arguments *a, uint32_t i, GridId grid) {
     const Value *v = argument_get(e, info, a, i);
-    bool number = v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
+    bool number =
+        v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
     if (!number && !read_field(e, v, v->span)) return NODE_NONE;
     Node n = value_to_node(e, v);
-    return number ? graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(grid, 1), &n, 1, 0, 0, a->span) : n;
+    return number ? graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(grid, 1), &n,
+                                    1, 0, 0, a->span)
+                  : n;
 }
 
 /* tridiagonal_solve(lower, diagonal, upper, b, axis): numbers stand for themselves in every cell. Without `lower` it is
@@ -66,7 +74,9 @@ const Value *prelude_tridiagonal(Elab *e, const BuiltinInfo *info, const Argumen
     for (uint32_t i = 0; i < 4; i++)
         if (!argument_get(e, info, a, i + 1)) {
             Diagnostic *d = report(e, MISSING_ARGUMENT, a->span, info->name, names[i]);
-            if (i == 3) diag_help(d, "of a symmetric system: %s(diagonal = d, upper = u, b = b, axis = x)", info->name);
+            if (i == 3)
+                diag_help(d, "of a symmetric system: %s(diagonal = d, upper = u, b = b, axis = x)",
+                          info->name);
             return value_error(e);
         }
     if (!read_field(e, b, a->span) || !read_axis(e, at, b, a->span, &axis)) return value_error(e);
@@ -87,5 +97,6 @@ const Value *prelude_tridiagonal(Elab *e, const BuiltinInfo *info, const Argumen
         return value_error(e);
     }
     Node n = graph_add(e->module, f, OP_TRIDIAG, operands, 4, (uint32_t)axis, detail, a->span);
-    return value_node(e, n, boundary_derived(e, sides, (bool[MAX_RANK]){false, false, false}), a->span);
+    return value_node(e, n, boundary_derived(e, sides, (bool[MAX_RANK]){false, false, false}),
+                      a->span);
 }

@@ -8,7 +8,8 @@
 #include <math.h>
 
 /* The same, and the result may be a number. */
-static bool operator_values(Elab *e, const Operator *op, Type type, const Value *like, Span span, OperatorFunc *out) {
+static bool operator_values(Elab *e, const Operator *op, Type type, const Value *like, Span span,
+                            OperatorFunc *out) {
     out->frame = frame_push(e, op->name);
     out->func = out->frame->func;
     Value *u = value_new(e, VALUE_NODE, span);
@@ -176,14 +177,17 @@ const Value *apply_adjoint(Elab *e, const Operator *op, const Value *w, Span spa
 }
 
 /* Of systems: of their fields as the channels of one. */
-typedef const Value *Linearised(Elab *e, const Operator *op, const Value *at, const Value *v, Span span);
+typedef const Value *Linearised(Elab *e, const Operator *op, const Value *at, const Value *v,
+                                Span span);
 
 static const Value *linearised_system(Elab *e, Linearised *one, const Operator *op, const Value *at,
                                       const Value *v, Span span) {
-    const Value *result = one(e, packed_operator(e, op, at), pack(e, at, span), pack(e, v, span), span);
+    const Value *result =
+        one(e, packed_operator(e, op, at), pack(e, at, span), pack(e, v, span), span);
     if (!value_is_field(e, result)) return value_error(e);
     uint32_t channels = 0;
-    for (uint32_t i = 0; i < at->list.count; i++) channels += value_type(e, at->list.items[i]).channels;
+    for (uint32_t i = 0; i < at->list.count; i++)
+        channels += value_type(e, at->list.items[i]).channels;
     return channels == value_type(e, result).channels ? unpack(e, result, at, false, span) : result;
 }
 
@@ -192,8 +196,8 @@ const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value
     if (at->kind == VALUE_LIST) return linearised_system(e, apply_jvp, op, at, v, span);
     if (!needs_field(e, at, span) || !needs_field(e, v, span)) return value_error(e);
     if (!type_equal(value_type(e, at), value_type(e, v))) {
-        Diagnostic *d = report(e, SHAPE, span,
-                               "a direction has the shape of the field at which it is taken");
+        Diagnostic *d =
+            report(e, SHAPE, span, "a direction has the shape of the field at which it is taken");
         diag_label(d, report_span(e, at->span), "%s",
                    type_text(e->module, value_type(e, at), e->arena));
         diag_label(d, report_span(e, v->span), "%s",
@@ -214,9 +218,11 @@ const Value *apply_jvp(Elab *e, const Operator *op, const Value *at, const Value
 const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value *w, Span span) {
     OperatorFunc f;
     if (at->kind == VALUE_LIST) return linearised_system(e, apply_vjp, op, at, w, span);
-    if (!needs_field(e, at, span) || !operator_values(e, op, value_type(e, at), at, span, &f)) return value_error(e);
+    if (!needs_field(e, at, span) || !operator_values(e, op, value_type(e, at), at, span, &f))
+        return value_error(e);
     Type gives = result_type(e, &f); /* of an energy w is a number: vjp(E, u)(1) is its gradient */
-    if (!(gives.kind == TYPE_SCALAR && value_is_scalar(e, w)) && !needs_field(e, w, span)) return value_error(e);
+    if (!(gives.kind == TYPE_SCALAR && value_is_scalar(e, w)) && !needs_field(e, w, span))
+        return value_error(e);
     if (!type_equal(gives, value_type(e, w))) {
         adjoint_shape(e, value_type(e, w), gives, span);
         return value_error(e);
@@ -226,8 +232,9 @@ const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value
     if (!vjp) {
         Diagnostic *d = report(e, NOT_DIFFERENTIABLE, span, operator_name(e, op));
         blame(e, d, f.func, why);
-        diag_help(d, "a gradient's own gradient is known where no loop lies between; jvp(A, u)(v) goes "
-                     "forward");
+        diag_help(
+            d, "a gradient's own gradient is known where no loop lies between; jvp(A, u)(v) goes "
+               "forward");
         return value_error(e);
     }
     Node nodes[2] = {value_to_node(e, w), value_to_node(e, at)};
@@ -237,7 +244,8 @@ const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
 /* 2 / (rest + Σ factor ‖K‖²), a number at run time. */
-static const Value *step_of_norms(Elab *e, const ConvStep *c, const OperatorFunc *f, Node at, Span span) {
+static const Value *step_of_norms(Elab *e, const ConvStep *c, const OperatorFunc *f, Node at,
+                                  Span span) {
     static const double TINY = 1e-30; /* K = 0 changes nothing, whatever the step */
     FuncId here = e->frame->func;
     Map known = {0};
@@ -333,7 +341,8 @@ bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
     bool number = tau && tau->value && tau->value->kind == VALUE_NUMBER;
     StepBound bound;
     if (!step_bound(e, body, false, &bound)) {
-        if (number && tau->value->number < 0) warn_of_backward_step(e, body, tau->value->number, span);
+        if (number && tau->value->number < 0)
+            warn_of_backward_step(e, body, tau->value->number, span);
         return false;
     }
     if (bound.unstable >= 1) return false;
@@ -395,7 +404,8 @@ static const Value *lipschitz_scaled(Elab *e, const Frame *frame, Span span) {
     const Value *a = value_node(e, frame->captures.data[0].outer, NULL, span);
     const Parameter *p = parameter_behind(e, a);
     for (int sign = p && p->low > 0 ? 1 : -1; sign <= 1; sign += 2)
-        bound = fmax(bound, lipschitz_bound(e->module, with_number(e, frame->func, sign), e->arena));
+        bound =
+            fmax(bound, lipschitz_bound(e->module, with_number(e, frame->func, sign), e->arena));
     if (!isfinite(bound)) return NULL;
     const Value *at_one = value_number(e, bound, span);
     if (degree == 1) return at_one;
@@ -427,6 +437,8 @@ const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest)
     const Value *scaled = lipschitz_scaled(e, frame, rest->span);
     if (scaled) return scaled;
     Diagnostic *d = report(e, NO_LIPSCHITZ, rest->span, operator_name(e, op));
-    diag_help(d, "its derivative could not be bounded over all arguments, or a division by 0 may make it jump");
+    diag_help(
+        d,
+        "its derivative could not be bounded over all arguments, or a division by 0 may make it jump");
     return value_error(e);
 }

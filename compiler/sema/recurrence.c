@@ -25,8 +25,8 @@ typedef struct {
     Span span;
     Base bases[BASES_MAX];
     uint32_t base_count;
-    const Expr *right;  /* of the step; NULL: none seen, or an implicit one */
-    const Stmt *solve;  /* an implicit step */
+    const Expr *right; /* of the step; NULL: none seen, or an implicit one */
+    const Stmt *solve; /* an implicit step */
     int64_t target;    /* the step defines u[k + target] */
     int64_t oldest;    /* smallest offset read */
     bool is_list;
@@ -36,7 +36,8 @@ typedef struct {
     VEC(const Stmt *) boundaries;
     /* during the body */
     const Value *next;
-    const Value *trial; /* in place of the next state while the left side of its `solve` is evaluated */
+    /* in place of the next state while the left side of its `solve` is evaluated */
+    const Value *trial;
     bool busy;
 } Unknown;
 
@@ -221,8 +222,8 @@ static const Value *base_value(Elab *e, const Unknown *u, int64_t index, Span sp
     return value_error(e);
 }
 
-const Value *recurrence_try(Elab *e, Recurrence *r, uint32_t unknown, const Value *x, const Env *env,
-                            const Expr *left) {
+const Value *recurrence_try(Elab *e, Recurrence *r, uint32_t unknown, const Value *x,
+                            const Env *env, const Expr *left) {
     Unknown *u = &r->unknowns[unknown];
     const Value *outer = u->trial;
     u->trial = x;
@@ -256,8 +257,10 @@ static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
     u->busy = false;
     u->next = with_boundaries(e, r->body, u, v);
     const Value *state = r->states ? r->states[u->first] : NULL;
-    if (!u->boundaries.len && !u->is_list && state && value_is_field(e, state) && value_is_field(e, u->next) &&
-        type_equal(value_type(e, state), value_type(e, u->next))) /* read in its own step, too, it has the sides of the state */
+    if (!u->boundaries.len && !u->is_list && state && value_is_field(e, state) &&
+        value_is_field(e, u->next) &&
+        /* read in its own step, too, it has the sides of the state */
+        type_equal(value_type(e, state), value_type(e, u->next)))
         u->next = value_node(e, value_to_node(e, u->next), boundary_like(e, state), u->next->span);
     return u->next;
 }
@@ -265,8 +268,10 @@ static const Value *next_value(Elab *e, Recurrence *r, Unknown *u, Span span) {
 /* A state that no start gives is known once the steps are over. */
 static const Value *last_in_step(Elab *e, const Expr *x) {
     const char *text = source_text(e, x->span);
-    diag_help(report(e, LAST_IN_STEP, x->span, text), "only `return` speaks of the last states, and of what is made of them: return f - %s, say",
-              text);
+    diag_help(
+        report(e, LAST_IN_STEP, x->span, text),
+        "only `return` speaks of the last states, and of what is made of them: return f - %s, say",
+        text);
     return value_error(e);
 }
 
@@ -290,7 +295,8 @@ static const Value *index_in_body(Elab *e, Recurrence *r, Unknown *u, const Env 
         return value_error(e);
     }
     case INDEX_ABSOLUTE:
-        if (offset < r->start + u->target || is_given(u, offset)) return base_value(e, u, offset, x->span);
+        if (offset < r->start + u->target || is_given(u, offset))
+            return base_value(e, u, offset, x->span);
         return last_in_step(e, x);
     case INDEX_BAD: return value_error(e);
     default: return last_in_step(e, x);
@@ -360,12 +366,16 @@ static void check_let(Reader *reader, Name name) {
 static bool check_name(void *context, const Expr *x) {
     Reader *reader = context;
     Recurrence *r = reader->r;
-    for (uint32_t i = r->count + (r->index != 0); x->kind == EXPR_NAME && !r->failed && i < r->moving.len; i++) {
+    for (uint32_t i = r->count + (r->index != 0);
+         x->kind == EXPR_NAME && !r->failed && i < r->moving.len; i++) {
         if (r->moving.data[i] != x->name) continue;
         check_let(reader, x->name);
         if (r->failed) return false;
-        Diagnostic *d = report(reader->e, ONLY_IN_STEPS, x->span, names_text(reader->e->names, x->name));
-        diag_help(d, "a recurrence gives its last states, return u[n]; what is made of them stands where this is applied");
+        Diagnostic *d =
+            report(reader->e, ONLY_IN_STEPS, x->span, names_text(reader->e->names, x->name));
+        diag_help(
+            d,
+            "a recurrence gives its last states, return u[n]; what is made of them stands where this is applied");
         r->failed = true;
     }
     return !r->failed;
@@ -427,7 +437,8 @@ static void add_equation(Elab *e, Recurrence *r, const Stmt *s) {
 /* `solve … for u[k+1]`: the step of u is implicit. */
 static void add_implicit(Elab *e, Recurrence *r, const Stmt *s) {
     const Expr *unknown = s->solve.unknown;
-    Unknown *u = unknown->index.base->kind == EXPR_NAME ? find_unknown(r, unknown->index.base->name) : NULL;
+    Unknown *u =
+        unknown->index.base->kind == EXPR_NAME ? find_unknown(r, unknown->index.base->name) : NULL;
     r->failed = true;
     if (!u) {
         Diagnostic *d = report(e, NOT_TO_SOLVE_FOR, unknown->span);
@@ -875,7 +886,9 @@ const Value *eval_recurrence(Elab *e, const Env *env, const Item *item, const Bl
         return value_error(e);
     FuncId body = vec_last(&e->module->loops).body;
     if (item->def.kind != DEF_SOLVER) note_scheme(e, r, item->name.span);
-    if (total == 1 && vec_last(&e->module->loops).states == 1 && refute_step(e, body, r->env, item->name.span)) return value_error(e);
+    if (total == 1 && vec_last(&e->module->loops).states == 1 &&
+        refute_step(e, body, r->env, item->name.span))
+        return value_error(e);
     r->states = states;
     return return_value(e, r);
 }

@@ -36,11 +36,13 @@ bool suggest_module(Unit *u, Diagnostic *d, const char *name) {
     } modules[] = {
         {"diffusion",
          " nonlinear_diffusion perona_malik charbonnier weickert exponential_perona_malik "},
-        {"schemes", " explicit heun rk4 fed fsi du_fort_frankel leapfrog implicit crank_nicolson semi_implicit aos imex "},
+        {"schemes",
+         " explicit heun rk4 fed fsi du_fort_frankel leapfrog implicit crank_nicolson semi_implicit aos imex "},
         {"equations", " heat wave advection burgers gray_scott allen_cahn cahn_hilliard "},
         {"metrics", " mse mae psnr ssim "},
-        {"solvers", " fixed_point jacobi gauss_seidel cg bicgstab gmres newton tridiagonal two_grid v_cycle w_cycle "
-                    "full_multigrid fas "},
+        {"solvers",
+         " fixed_point jacobi gauss_seidel cg bicgstab gmres newton tridiagonal two_grid v_cycle w_cycle "
+         "full_multigrid fas "},
     };
     const char *padded = arena_format(u->arena, " %s ", name);
     bool found = false;
@@ -74,7 +76,8 @@ static void check_twice(Resolver *r, const Expr *x) {
         for (uint32_t k = 0; k < i; k++) {
             const Arg *a = &x->call.args[i];
             if (!a->name || x->call.args[k].name != a->name) continue;
-            diag_report(u->context.diagnostics, DIAG_ARGUMENT_TWICE, a->name_span, names_text(u->context.names, a->name));
+            diag_report(u->context.diagnostics, DIAG_ARGUMENT_TWICE, a->name_span,
+                        names_text(u->context.names, a->name));
             break;
         }
 }
@@ -114,7 +117,8 @@ static bool is_word(const Resolver *r, const Expr *call, uint32_t i) {
     Names *names = r->unit->context.names;
     if (callee->kind != EXPR_NAME || arg->value->kind != EXPR_NAME) return false;
     bool bound = env_find(r->env, arg->value->name) || builtin_find(names, arg->value->name);
-    return builtin_reads_word(names_text(names, callee->name), i, arg->name ? names_text(names, arg->name) : "",
+    return builtin_reads_word(names_text(names, callee->name), i,
+                              arg->name ? names_text(names, arg->name) : "",
                               names_text(names, arg->value->name), bound);
 }
 

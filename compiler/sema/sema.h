@@ -37,8 +37,9 @@ typedef struct {
 
 /* What a parameter must satisfy, besides its range. */
 typedef enum {
-    CONSTRAINT_NORM, /* `norm(K) <= number`: of a convolution the bound of its norm, else the Euclidean norm */
-    CONSTRAINT_SUM,  /* `sum(K) == number`: of every filter of a convolution, else of all numbers */
+    /* `norm(K) <= number`: of a convolution the bound of its norm, else the Euclidean norm */
+    CONSTRAINT_NORM,
+    CONSTRAINT_SUM, /* `sum(K) == number`: of every filter of a convolution, else of all numbers */
 } ConstraintKind;
 typedef struct {
     ConstraintKind kind;
@@ -70,12 +71,12 @@ typedef struct {
     uint32_t list;      /* save: items of the list, 0: not a list */
     const char **names; /* save: of the items, where the program has names for all; else NULL */
     double time_step;   /* save of a film */
-    uint32_t task;        /* each: number in Elaborated.each; train: in Elaborated.trainings */
+    uint32_t task;      /* each: number in Elaborated.each; train: in Elaborated.trainings */
     const TensorInfo *tensors; /* save of a network: its arrays, one a value */
-    uint32_t
-        count; /* values of the effect; an assertion of a comparison has (truth, left, right) */
-    double *
-        numbers; /* those known while elaborating, in double; the effect has them as constants too */
+    /* values of the effect; an assertion of a comparison has (truth, left, right) */
+    uint32_t count;
+    /* those known while elaborating, in double; the effect has them as constants too */
+    double *numbers;
     bool *known;
     Type *types;
     Span span;
@@ -99,9 +100,10 @@ typedef struct {
     const char *name; /* in the file; of a kernel's parameters: their paths */
     int rank;
     int64_t shape[PDN_TENSOR_RANK];
-    int64_t depth; /* frames of a stack; -1: not a stack */
+    int64_t depth;            /* frames of a stack; -1: not a stack */
     const TensorInfo *tensor; /* START, TENSOR: whose range and constraints hold; NULL: none */
-    uint32_t number; /* of a kernel's parameters: which of their arrays, as the program declares them */
+    /* of a kernel's parameters: which of their arrays, as the program declares them */
+    uint32_t number;
 } Source;
 
 /* By index of CHECKED nodes: what is said when a solver did not converge. */
@@ -122,8 +124,9 @@ typedef struct {
 
 /* A set of samples. */
 typedef struct {
-    PdnData *data; /* owned; NULL: every sample is computed by the function that asks for it, or (check) the files
-                    * are not there */
+    /* owned; NULL: every sample is computed by the function that asks for it, or (check) the files
+     * are not there */
+    PdnData *data;
     PdnDataInfo info;
     const char *text; /* as the program says it, to know it again */
     Span span;
@@ -152,10 +155,10 @@ typedef struct {
     bool epochs;
     TensorInfo *tensors; /* they are the first values of the task, in order */
     uint32_t tensor_count;
-    uint32_t trained; /* the first of them, by an optimiser; the others, running ones, by rules */
+    uint32_t trained;   /* the first of them, by an optimiser; the others, running ones, by rules */
     int64_t batch_size; /* number of the value that is the number of samples in a batch, or -1 */
-    TaskBody step;  /* results: those of `loss`, then gradients by the trained tensors */
-    TaskBody loss;  /* results: the loss, then what the rules make of the running tensors */
+    TaskBody step;      /* results: those of `loss`, then gradients by the trained tensors */
+    TaskBody loss;      /* results: the loss, then what the rules make of the running tensors */
     EveryTask *every;
     uint32_t every_count;
     const PdnOptimiserOptions *optimiser;
@@ -187,7 +190,7 @@ typedef struct {
     const Override *overrides;
     uint32_t count;
     bool f64;
-    PdnType data; /* what samples are read as: what the program will run in */
+    PdnType data;    /* what samples are read as: what the program will run in */
     bool check_only; /* files need not exist: their sizes are then unknown (-1) */
     bool kernel;     /* parameters are inputs, however they would start */
 } ElaborateOptions;

@@ -36,7 +36,8 @@ const Value *unpack(Elab *e, const Value *v, const Value *like, bool sides, Span
         uint32_t count = value_type(e, part).channels;
         Node *channels = ARENA_ARRAY(e->arena, Node, count + 1);
         for (uint32_t c = 0; c < count; c++)
-            channels[c] = graph_add(e->module, e->frame->func, OP_CHANNEL, &whole, 1, channel++, 0, span);
+            channels[c] =
+                graph_add(e->module, e->frame->func, OP_CHANNEL, &whole, 1, channel++, 0, span);
         Node n = graph_add(e->module, e->frame->func, OP_CONCAT, channels, count, 0, 0, span);
         items[i] = value_node(e, n, sides ? boundary_like(e, part) : NULL, span);
     }
@@ -45,7 +46,8 @@ const Value *unpack(Elab *e, const Value *v, const Value *like, bool sides, Span
 
 const Operator *packed_operator(Elab *e, const Operator *op, const Value *like) {
     Operator *made = ARENA_NEW(e->arena, Operator);
-    *made = (Operator){.kind = OPERATOR_PACKED, .span = op->span, .name = op->name, .a = op, .like = like};
+    *made = (Operator){
+        .kind = OPERATOR_PACKED, .span = op->span, .name = op->name, .a = op, .like = like};
     return made;
 }
 
@@ -56,12 +58,14 @@ const Value *apply_packed(Elab *e, const Operator *op, const Value *x, Span span
 /* ---- checks ----------------------------------------------------------------------------------- */
 
 /* sqrt of the sum of squares over all fields of b - A(x). */
-static const Value *residual_norm(Elab *e, const Operator *op, const Value *x, const Value *b, Span span) {
+static const Value *residual_norm(Elab *e, const Operator *op, const Value *x, const Value *b,
+                                  Span span) {
     const Value *r = pack(e, eval_binary(e, AST_SUB, b, apply_one(e, op, x, span), span), span);
     if (!value_is_field(e, r)) return r;
     FuncId f = e->frame->func;
     Node n = value_to_node(e, r);
-    Node square = graph_unary(e->module, f, OP_SUM, graph_binary(e->module, f, OP_MUL, n, n, span), span);
+    Node square =
+        graph_unary(e->module, f, OP_SUM, graph_binary(e->module, f, OP_MUL, n, n, span), span);
     return value_node(e, graph_unary(e->module, f, OP_SQRT, square, span), NULL, span);
 }
 
@@ -80,7 +84,8 @@ static const Value *checked(Elab *e, const Value *x, const CheckNodes *c) {
     }
     if (!value_is_field(e, x)) return x;
     Node operands[4] = {value_to_node(e, x), c->residual, c->tolerance, c->steps};
-    Node n = graph_add(e->module, e->frame->func, OP_CHECKED, operands, 4, c->number, c->strict, c->span);
+    Node n = graph_add(e->module, e->frame->func, OP_CHECKED, operands, 4, c->number, c->strict,
+                       c->span);
     return value_node(e, n, boundary_like(e, x), x->span);
 }
 
@@ -107,8 +112,9 @@ static Node number_argument(Elab *e, const Value *v, double otherwise) {
 
 /* The function of (x, w, captured…) that solves with the Jacobian of A at x, or its transpose; 0 where it has none.
  * What it captured is added to the operands. */
-static FuncId linear_solve(Elab *e, const Operator *op, const Value *x, const Value *by, bool transposed,
-                           Type type, Nodes *operands, uint32_t *captured, Span span) {
+static FuncId linear_solve(Elab *e, const Operator *op, const Value *x, const Value *by,
+                           bool transposed, Type type, Nodes *operands, uint32_t *captured,
+                           Span span) {
     Diagnostics *real = e->diagnostics;
     e->diagnostics = diagnostics_new(e->unit->context.sources, 1);
     const Operator *solver = e->solver;
@@ -165,7 +171,8 @@ static const Value *differentiable(Elab *e, const Operator *op, const Value *x, 
     return unpack(e, value_node(e, n, NULL, span), x, true, span);
 }
 
-static const Value *argument_named(Elab *e, const BuiltinInfo *info, const Arguments *a, const char *word) {
+static const Value *argument_named(Elab *e, const BuiltinInfo *info, const Arguments *a,
+                                   const char *word) {
     uint32_t place = 0;
     for (const char *at = info->words; *at; place++) {
         size_t length = strcspn(at, " ");
@@ -177,7 +184,9 @@ static const Value *argument_named(Elab *e, const BuiltinInfo *info, const Argum
 
 /* Is A known to be not linear in x? `*at`: where. What analysis cannot see through is not known. */
 static bool is_nonlinear(Elab *e, const Operator *op, const Value *x, Span span, Span *at) {
-    const Value *whole = op->kind == OPERATOR_JVP || op->kind == OPERATOR_VJP || e->deriving ? NULL : pack(e, x, span);
+    const Value *whole = op->kind == OPERATOR_JVP || op->kind == OPERATOR_VJP || e->deriving
+                             ? NULL
+                             : pack(e, x, span);
     if (!whole || !value_is_field(e, whole)) return false;
     Type type = value_type(e, whole);
     Diagnostics *real = e->diagnostics;
@@ -187,10 +196,13 @@ static bool is_nonlinear(Elab *e, const Operator *op, const Value *x, Span span,
     OperatorFunc A;
     Node why = NODE_NONE;
     bool found = false;
-    if (operator_func(e, packed_operator(e, op, x), type, NULL, span, &A) && !diagnostics_errors(e->diagnostics)) {
-        found = analyse_linearity(e->module, A.func, 0, &why) == LINEARITY_NONLINEAR && why != NODE_NONE;
+    if (operator_func(e, packed_operator(e, op, x), type, NULL, span, &A) &&
+        !diagnostics_errors(e->diagnostics)) {
+        found = analyse_linearity(e->module, A.func, 0, &why) == LINEARITY_NONLINEAR &&
+                why != NODE_NONE;
         const NodeData *d = graph_node(graph_get(e->module, A.func), why);
-        found = found && (op_info(d->op)->class == CLASS_POINTWISE || op_info(d->op)->class == CLASS_REDUCE);
+        found = found &&
+                (op_info(d->op)->class == CLASS_POINTWISE || op_info(d->op)->class == CLASS_REDUCE);
         if (found) *at = d->span;
     }
     e->deriving--;
@@ -217,11 +229,15 @@ const Value *prelude_solution(Elab *e, const BuiltinInfo *info, const Arguments 
     Span at = a->span;
     if (strict && !value_static(e, strict, "'strict'", &must)) return value_error(e);
     if (says && !value_static(e, says, "'linear'", &linear)) return value_error(e);
-    if (linear && (e->solvers == 0 || e->frame == e->solver_frame) && is_nonlinear(e, A->op, x, a->span, &at)) {
+    if (linear && (e->solvers == 0 || e->frame == e->solver_frame) &&
+        is_nonlinear(e, A->op, x, a->span, &at)) {
         const char *name = e->solver ? names_text(e->names, e->solver->name) : "the solver";
         Diagnostic *d = report(e, NONLINEAR_EQUATION, report_span(e, a->span), name);
         diag_label(d, at, "this depends on it in another way");
-        diag_help(d, "newton(by = %s(…)) solves such equations; fixed_point those whose coefficients depend on the unknown", name);
+        diag_help(
+            d,
+            "newton(by = %s(…)) solves such equations; fixed_point those whose coefficients depend on the unknown",
+            name);
         return value_error(e);
     }
     if (tolerance && (e->solvers == 0 || e->frame == e->solver_frame)) {

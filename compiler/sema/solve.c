@@ -35,7 +35,8 @@ static const Env *bind_unknown(Elab *e, const Env *env, const Expr *unknown, con
 const Value *apply_unknown(Elab *e, const Operator *op, const Value *x, Span span) {
     x = with_sides_of(e, x, value_coarse(e, op->like, op->coarse, span));
     const Env *env = env_coarse(e, op->env, op->coarse);
-    if (op->recurrence) return recurrence_try(e, op->recurrence, op->unknown, x, env, op->stmt->solve.left);
+    if (op->recurrence)
+        return recurrence_try(e, op->recurrence, op->unknown, x, env, op->stmt->solve.left);
     return eval_expr(e, bind_unknown(e, env, op->stmt->solve.unknown, x), op->stmt->solve.left);
 }
 
@@ -44,11 +45,13 @@ const Value *apply_unknown(Elab *e, const Operator *op, const Value *x, Span spa
 const Value *zeros_like(Elab *e, const Value *like, Span span) {
     Argument one = {0, span, like, NULL};
     Arguments a = {&one, 1, span};
-    return builtin_call(e, e->unit->globals, builtin_find(e->names, names_of(e->names, "zeros")), &a);
+    return builtin_call(e, e->unit->globals, builtin_find(e->names, names_of(e->names, "zeros")),
+                        &a);
 }
 
 static bool is_number(Elab *e, const Value *v) {
-    return v->kind == VALUE_NUMBER || (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
+    return v->kind == VALUE_NUMBER ||
+           (v->kind == VALUE_NODE && value_type(e, v).kind == TYPE_SCALAR);
 }
 
 /* A number on the right side stands for that number everywhere. */
@@ -65,7 +68,8 @@ static const Value *spread(Elab *e, const Value *v, const Value *like, Span span
     if (!is_number(e, v) || !value_is_field(e, like)) return v;
     Type t = value_type(e, like);
     Node n = value_to_node(e, v);
-    Node field = graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(t.grid, 1), &n, 1, 0, 0, span);
+    Node field = graph_add_typed(e->module, e->frame->func, OP_SPREAD, type_field(t.grid, 1), &n, 1,
+                                 0, 0, span);
     const Value *one = value_node(e, field, NULL, span);
     return t.channels == 1 ? one : eval_binary(e, AST_ADD, zeros_like(e, like, span), one, span);
 }
@@ -77,10 +81,12 @@ static bool same_shape(Elab *e, const Value *a, const Value *b) {
             same = same_shape(e, a->list.items[i], b->list.items[i]);
         return same;
     }
-    return value_is_field(e, a) && value_is_field(e, b) && type_equal(value_type(e, a), value_type(e, b));
+    return value_is_field(e, a) && value_is_field(e, b) &&
+           type_equal(value_type(e, a), value_type(e, b));
 }
 
-const Value *run_solver(Elab *e, const Env *env, const Stmt *stmt, Operator *made, const Value *x0) {
+const Value *run_solver(Elab *e, const Env *env, const Stmt *stmt, Operator *made,
+                        const Value *x0) {
     const Value *with = eval_expr(e, env, stmt->solve.with);
     const Value *b = eval_expr(e, env, stmt->solve.right);
     if (stmt->solve.from) {

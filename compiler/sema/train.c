@@ -45,7 +45,8 @@ static bool find_trained(Elab *e, const Env *env, const ExprList *what, Trained 
     out->values = ARENA_ARRAY(e->arena, const Value *, what->count);
     for (uint32_t i = 0; i < what->count; i++) {
         out->values[i] = eval_expr(e, env, what->items[i]);
-        if (out->values[i]->kind == VALUE_ERROR || !parameters_whole(e, out->values[i])) return false;
+        if (out->values[i]->kind == VALUE_ERROR || !parameters_whole(e, out->values[i]))
+            return false;
     }
     out->within = what->count == 1 ? path_begin(out->values[0]) : NULL;
     return true;
@@ -77,7 +78,8 @@ static bool find_parameters(Elab *e, Trained *out) {
         parameters_of(e, out->values[i], &own);
         bool some = drop_running(&own), none = !own.len;
         vec_free(&own);
-        parameters_of(e, out->values[i], &out->parameters); /* those of before once more are no more */
+        /* those of before once more are no more */
+        parameters_of(e, out->values[i], &out->parameters);
         if (none) {
             const Expr *x = out->what->items[i];
             if (!some)
@@ -158,16 +160,19 @@ static bool read_count(Elab *e, const Env *env, const Expr *x, const char *what,
 
 /* What the steps of a training name is not known in its `every` blocks, nor what had such a name before. */
 static const Env *hide(Elab *e, const Env *env, NameAt name) {
-    return name.name ? env_bind(e, env, name.name, value_new(e, VALUE_HIDDEN, name.span), name.span) : env;
+    return name.name ? env_bind(e, env, name.name, value_new(e, VALUE_HIDDEN, name.span), name.span)
+                     : env;
 }
 
 static const Env *hide_steps(Elab *e, const Env *env, const Block *block) {
     for (uint32_t i = 0; block && i < block->count; i++) {
         const Stmt *s = block->items[i];
-        for (uint32_t k = 0; s->kind == STMT_LET && k < s->let.count; k++) env = hide(e, env, s->let.names[k]);
+        for (uint32_t k = 0; s->kind == STMT_LET && k < s->let.count; k++)
+            env = hide(e, env, s->let.names[k]);
         if (s->kind == STMT_LET_FN) env = hide(e, env, s->let_fn.name);
         if (s->kind == STMT_GRID) env = hide(e, env, s->bind.name);
-        if (s->kind == STMT_IF) env = hide_steps(e, hide_steps(e, env, s->branch.then), s->branch.otherwise);
+        if (s->kind == STMT_IF)
+            env = hide_steps(e, hide_steps(e, env, s->branch.then), s->branch.otherwise);
     }
     return env;
 }
@@ -187,7 +192,8 @@ static void add_every(Elab *e, const Env *env, const Stmt *s, TrainTask *task, N
 
 typedef VEC(TensorInfo) Tensors;
 
-static void add_tensors(Elab *e, const Trained *trained, const Parameters *from, Tensors *tensors, NodeList *values) {
+static void add_tensors(Elab *e, const Trained *trained, const Parameters *from, Tensors *tensors,
+                        NodeList *values) {
     for (uint32_t i = 0; i < from->len; i++) {
         Parameter *p = from->data[i];
         for (uint32_t t = 0; t < p->tensor_count; t++) {
@@ -222,14 +228,16 @@ static void warn_of_idle(Elab *e, const Trained *trained, const TrainTask *task)
     bool *moves = ARENA_ARRAY(e->arena, bool, task->trained + 1);
     uint32_t result = graph_get(e->module, task->loss.func)->results.len;
     for (uint32_t i = 0; i < task->loss.count; i++)
-        if (task->loss.values[i] < task->trained) moves[task->loss.values[i]] = !is_zero(f, f->results.data[result++]);
+        if (task->loss.values[i] < task->trained)
+            moves[task->loss.values[i]] = !is_zero(f, f->results.data[result++]);
     uint32_t at = 0;
     for (uint32_t i = 0; i < trained->parameters.len; i++) {
         const Parameter *p = trained->parameters.data[i];
         bool idle = p->tensor_count > 0;
         for (uint32_t t = 0; t < p->tensor_count; t++) idle = !moves[at++] && idle;
         if (!idle) continue;
-        Diagnostic *d = report(e, PARAMETER_INDEPENDENT, trained->span, task->tensors[at - p->tensor_count].path, task->name);
+        Diagnostic *d = report(e, PARAMETER_INDEPENDENT, trained->span,
+                               task->tensors[at - p->tensor_count].path, task->name);
         diag_note(d, p->span, "it is declared here");
     }
 }
@@ -288,8 +296,8 @@ static bool same_in_every_step(Elab *e, const TrainTask *task, Span with) {
     bool stored = set && e->out->data.data[task->data].data;
     if (stored && set->batch < set->per_epoch) {
         Diagnostic *d = report(e, LOSS_VARIES, with, name,
-                               arena_format(e->arena, "its batches hold %lld of %lld samples", (long long)set->batch,
-                                            (long long)set->per_epoch));
+                               arena_format(e->arena, "its batches hold %lld of %lld samples",
+                                            (long long)set->batch, (long long)set->per_epoch));
         diag_help(d, "batch = %lld takes all of them; %s", (long long)set->per_epoch, others);
         return false;
     }
@@ -300,7 +308,8 @@ static bool same_in_every_step(Elab *e, const TrainTask *task, Span with) {
         return false;
     }
     if (loss_runs(e, task)) {
-        Diagnostic *d = report(e, LOSS_VARIES, with, name, "this one depends on what its rules move in each");
+        Diagnostic *d =
+            report(e, LOSS_VARIES, with, name, "this one depends on what its rules move in each");
         diag_help(d, "%s", others);
         return false;
     }
@@ -317,12 +326,14 @@ static bool same_in_every_step(Elab *e, const TrainTask *task, Span with) {
 
 static void take_results(Elab *e, Trained *trained, const TrainTask *task, const NodeList *values,
                          uint32_t number, Span span) {
-    Node node = graph_add(e->module, e->root->func, OP_TASK, values->data, values->len, number, 0, span);
+    Node node =
+        graph_add(e->module, e->root->func, OP_TASK, values->data, values->len, number, 0, span);
     Node *results = ARENA_ARRAY(e->arena, Node, task->tensor_count + 1);
     uint32_t at = 0;
     for (uint32_t i = 0; i < trained->parameters.len + trained->running.len; i++) {
-        Parameter *p = i < trained->parameters.len ? trained->parameters.data[i]
-                                                   : trained->running.data[i - trained->parameters.len];
+        Parameter *p = i < trained->parameters.len
+                           ? trained->parameters.data[i]
+                           : trained->running.data[i - trained->parameters.len];
         for (uint32_t t = 0; t < p->tensor_count; t++, at++) {
             results[at] = graph_result(e->module, e->root->func, node, at);
             Value *v = value_new(e, VALUE_NODE, p->span);
@@ -352,8 +363,8 @@ static int64_t batch_value(const Elab *e, const NodeList *values) {
     return -1;
 }
 
-static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *data, TrainTask *task,
-                           Trained *trained) {
+static void build_training(Elab *e, const Env *env, const Stmt *s, const Value *data,
+                           TrainTask *task, Trained *trained) {
     SampleFrame frame;
     if (!sample_begin(e, names_of(e->names, "loss"), env, data, s->train.on_name, &frame)) return;
     Body body = {.e = e};

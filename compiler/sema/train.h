@@ -4,7 +4,8 @@
 
 #include "compiler/sema/value.h"
 
-void each_statement(Elab *e, const Env *env, const Value *data, const Stmt *stmt); /* for x in data { } */
+/* for x in data { } */
+void each_statement(Elab *e, const Env *env, const Value *data, const Stmt *stmt);
 void train_statement(Elab *e, const Env *env, const Stmt *stmt);
 void load_statement(Elab *e, const Env *env, const Stmt *stmt); /* load net from "file" */
 void save_network(Elab *e, const Value *what, const char *path, Span span);

@@ -250,12 +250,12 @@ const Item *sema_definition(const Unit *u, const char *name) {
 
 void sema_suggest(Unit *u, Diagnostic *d, const char *name) {
     VEC(const char *) all = {0};
-    for (uint32_t i = 0; i < u->experiments.len; i++)
-        vec_push(&all, sema_experiment_name(u, i));
+    for (uint32_t i = 0; i < u->experiments.len; i++) vec_push(&all, sema_experiment_name(u, i));
     for (uint32_t h = 0; h < u->homes.len; h++)
         for (uint32_t i = 0; i < u->homes.data[h]->program->count; i++) {
             const Item *item = &u->homes.data[h]->program->items[i];
-            if (item->kind == ITEM_DEF && sema_definition(u, names_text(u->context.names, item->name.name)))
+            if (item->kind == ITEM_DEF &&
+                sema_definition(u, names_text(u->context.names, item->name.name)))
                 vec_push(&all, names_text(u->context.names, item->name.name));
         }
     const char *near = diag_nearest(name, all.data, all.len);

@@ -200,7 +200,8 @@ const char *value_describe(Elab *e, const Value *value) {
     case VALUE_THUNK: return "a value";
     case VALUE_HIDDEN: return "a value of a step";
     case VALUE_PARAMETER:
-        return arena_format(e->arena, "the indexed parameter '%s'", names_text(e->names, value->parameter->name));
+        return arena_format(e->arena, "the indexed parameter '%s'",
+                            names_text(e->names, value->parameter->name));
     case VALUE_CONV: return "a convolution that is no parameter yet";
     case VALUE_INIT: return "a way to start parameters";
     case VALUE_DATA: return "a set of data";

@@ -100,12 +100,12 @@ typedef enum {
     VALUE_RANGE, /* 0..n: first, and one past the last */
     VALUE_ARROW, /* 1 -> 16 */
     VALUE_GRID,
-    VALUE_NODE,     /* a run-time number, a field, a stack of fields */
-    VALUE_OPERATOR, /* whatever can be applied */
-    VALUE_SIDE,     /* reflecting, dirichlet(v), …: the right side of `boundary` */
-    VALUE_SEQUENCE, /* the unknown of a recurrence, to be indexed */
-    VALUE_END,      /* the index `end` */
-    VALUE_THUNK,    /* a `let` at the top of a file, evaluated when first asked for */
+    VALUE_NODE,      /* a run-time number, a field, a stack of fields */
+    VALUE_OPERATOR,  /* whatever can be applied */
+    VALUE_SIDE,      /* reflecting, dirichlet(v), …: the right side of `boundary` */
+    VALUE_SEQUENCE,  /* the unknown of a recurrence, to be indexed */
+    VALUE_END,       /* the index `end` */
+    VALUE_THUNK,     /* a `let` at the top of a file, evaluated when first asked for */
     VALUE_HIDDEN,    /* of a step of a training, where `every` holds statements of the experiment */
     VALUE_PARAMETER, /* an indexed one, without its index */
     VALUE_CONV,      /* conv(1 -> 16), for a `param` */
@@ -158,8 +158,9 @@ struct Value {
         const struct ConvSpec *conv;
         PdnInit init;
         struct {
-            uint32_t number;     /* in Elaborated.data */
-            const Expr *sample; /* of synthetic(…): what a sample is, and where its names are looked up */
+            uint32_t number; /* in Elaborated.data */
+            /* of synthetic(…): what a sample is, and where its names are looked up */
+            const Expr *sample;
             const Env *env;
         } data;
         const PdnOptimiserOptions *optimiser;
@@ -188,7 +189,8 @@ typedef enum {
     OPERATOR_FLOW,       /* minus the variational derivative of a, which gives a number */
     OPERATOR_CONV,       /* a trainable convolution, or one of several */
     OPERATOR_UNKNOWN,    /* the left side of a `solve`, as a function of its unknown */
-    OPERATOR_PACKED,     /* a, of a list of fields, as an operator of one field that holds all their channels */
+    /* a, of a list of fields, as an operator of one field that holds all their channels */
+    OPERATOR_PACKED,
 } OperatorKind;
 
 struct Operator {
@@ -213,7 +215,7 @@ struct Operator {
     Parameter *parameter;   /* CONV */
     const Value *index;     /* CONV: which one; NULL where it has no index */
     const Coarsening *coarse; /* DEF, FN, LOCAL, UNKNOWN: from which grid to which */
-    Recurrence *recurrence; /* UNKNOWN: of a recurrence, and which; NULL: stmt names it */
+    Recurrence *recurrence;   /* UNKNOWN: of a recurrence, and which; NULL: stmt names it */
     uint32_t unknown;
     const Value *like; /* UNKNOWN, PACKED: has the shape and boundary of what it acts on */
 };
@@ -249,7 +251,8 @@ struct Elab {
     VEC(GlobalLet) lets;
     Arena *arena;
     Diagnostics *diagnostics;
-    uint32_t errors; /* there were before this was elaborated, and such as only say that something was not applied */
+    /* there were before this was elaborated, and such as only say that something was not applied */
+    uint32_t errors;
     Names *names;
     Module *module;
     Frame *frame;
@@ -262,20 +265,26 @@ struct Elab {
     bool *used_overrides;
     VEC(GradientFace) gradients;
     VEC(Span) calls; /* spans of the user's calls that are being applied, outermost first */
-    Instance *program, *instance; /* the root of all, and that of the body that is being elaborated */
-    uint64_t pass;                /* tells the passes of the `for` loops around apart */
-    Local *local;                 /* of the local operator whose body is being elaborated; NULL: of none */
-    bool global;                  /* it is a `let` of a file that is being elaborated */
-    Map trainable;                /* by number of a definition's place: holds parameters (1) or not (2) */
+    /* the root of all, and that of the body that is being elaborated */
+    Instance *program, *instance;
+    uint64_t pass; /* tells the passes of the `for` loops around apart */
+    /* of the local operator whose body is being elaborated; NULL: of none */
+    Local *local;
+    bool global; /* it is a `let` of a file that is being elaborated */
+    /* by number of a definition's place: holds parameters (1) or not (2) */
+    Map trainable;
     VEC(Instance *) instances;
     VEC(Parameter *) parameters; /* all, in the order in which they were made */
     const Operator *solver;      /* the outermost one whose body is being elaborated; NULL: none */
     uint32_t solvers;            /* applied within each other */
-    const Frame *solver_frame;   /* in which the outermost one was applied: it answers for those in its iteration */
-    uint32_t deriving;           /* solves inside the derivatives of solves: these have none themselves */
-    bool training;               /* what is elaborated belongs to the body of a `train` */
-    const Value *batch_size;     /* an input that the host sets for each batch; NULL: nobody asked */
-    bool declaring;              /* instance_declare: what cannot be made yet is left */
+    /* in which the outermost one was applied: it answers for those in its iteration */
+    const Frame *solver_frame;
+    /* solves inside the derivatives of solves: these have none themselves */
+    uint32_t deriving;
+    bool training; /* what is elaborated belongs to the body of a `train` */
+    /* an input that the host sets for each batch; NULL: nobody asked */
+    const Value *batch_size;
+    bool declaring; /* instance_declare: what cannot be made yet is left */
 };
 
 /* Arguments of a call, evaluated. */
@@ -297,15 +306,17 @@ typedef struct {
 
 /* No mistake was found so far. Else what a statement did not do, such as applying a network, may be its mistake: that
  * it was not done is then no message of its own. */
-static inline bool elab_sound(const Elab *e) { return diagnostics_errors(e->diagnostics) <= e->errors; }
+static inline bool elab_sound(const Elab *e) {
+    return diagnostics_errors(e->diagnostics) <= e->errors;
+}
 
 /* ---- value.c: making and asking ------------------------------------------------------ */
 
 Value *value_new(Elab *e, ValueKind kind, Span span);
 const Value *value_error(Elab *e);
 const Value *value_number(Elab *e, double number, Span span);
-#define LIST_MAX                                                                                   \
-    1000000 /* values in a list and the lists inside it: lists that share parts stay small enough to visit */
+/* values in a list and the lists inside it: lists that share parts stay small enough to visit */
+#define LIST_MAX 1000000
 const Value *value_list(Elab *e, const Value **items, uint32_t count, Span span);
 const Value *value_operator(Elab *e, const Operator *op, Span span);
 const Value *value_node(Elab *e, Node node, const Boundary *boundary,
@@ -388,7 +399,8 @@ void eval_experiment(Elab *e, const Env *env, const Block *block);
 void eval_statements(Elab *e, const Env *env, const Block *block);
 /* That of `train`: minimise and every go to the function, which is false where it failed. False: something failed. */
 typedef bool TrainStatement(void *context, const Env *env, const Stmt *stmt);
-bool eval_training(Elab *e, const Env *env, const Block *block, TrainStatement *statement, void *context);
+bool eval_training(Elab *e, const Env *env, const Block *block, TrainStatement *statement,
+                   void *context);
 /* The value of a text of the command line, read as an expression of the program. */
 const Value *eval_override(Elab *e, const Override *override, bool as_text);
 /* A loop region: `body` gets k and the states of one step (in the loop's frame) and returns the next
@@ -411,8 +423,8 @@ const Value *assign_boundary(Elab *e, const Value *field, const Value *side, int
 /* Taps of the central difference of `order` and `accuracy` on unit spacing: weights for offsets
  * -reach..reach. Returns reach. Source: Fornberg 1988. */
 int derivative_weights(int order, int accuracy, double *weights);
-#define STENCIL_REACH_MAX                                                                          \
-    100 /* cells along an axis: what a kernel holds at the sides of its interior */
+/* cells along an axis: what a kernel holds at the sides of its interior */
+#define STENCIL_REACH_MAX      100
 #define DERIVATIVE_REACH_LIMIT 16
 const Value *derive_grad(Elab *e, const Value *u, Span span);
 const Value *derive_div(Elab *e, const Value *w, Span span);
@@ -475,7 +487,8 @@ const Value *apply_vjp(Elab *e, const Operator *op, const Value *at, const Value
 /* ---- variation.c ----------------------------------------------------------------------------------- */
 
 /* -δE/δu for a field, a number or a list of them. */
-const Value *apply_flow(Elab *e, const Operator *energy, const Value *u, const Value *time, Span span);
+const Value *apply_flow(Elab *e, const Operator *energy, const Value *u, const Value *time,
+                        Span span);
 /* The diagonal of the derivative of A at u. */
 const Value *operator_diagonal(Elab *e, const Operator *op, const Value *u, Span span);
 
@@ -495,8 +508,8 @@ const BuiltinInfo *builtin_find(const Names *names, Name name);
 const BuiltinInfo *builtin_at(uint32_t i); /* NULL past the last */
 /* Does this builtin read `text` as a word in this place, or as the argument called `argument` ("": none), such as the axis
  * in d(u, x), not as a name? `bound`: there is such a name. */
-bool builtin_reads_word(const char *builtin, uint32_t position, const char *argument, const char *text,
-                        bool bound);
+bool builtin_reads_word(const char *builtin, uint32_t position, const char *argument,
+                        const char *text, bool bound);
 const Value *builtin_value(Elab *e, const BuiltinInfo *info, Span span);
 /* Checks number and names of the arguments, then calls. */
 const Value *builtin_call(Elab *e, const Env *env, const BuiltinInfo *info,

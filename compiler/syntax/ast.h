@@ -38,9 +38,24 @@ typedef enum {
 } ExprKind;
 
 typedef enum {
-    AST_NEG, AST_NOT,
-    AST_OR, AST_AND, AST_EQ, AST_NE, AST_LT, AST_LE, AST_GT, AST_GE, AST_RANGE, AST_ARROW,
-    AST_ADD, AST_SUB, AST_MUL, AST_DIV, AST_MOD, AST_POW,
+    AST_NEG,
+    AST_NOT,
+    AST_OR,
+    AST_AND,
+    AST_EQ,
+    AST_NE,
+    AST_LT,
+    AST_LE,
+    AST_GT,
+    AST_GE,
+    AST_RANGE,
+    AST_ARROW,
+    AST_ADD,
+    AST_SUB,
+    AST_MUL,
+    AST_DIV,
+    AST_MOD,
+    AST_POW,
 } AstOp;
 const char *ast_op_text(AstOp op); /* as written: "+", "and", … */
 
@@ -52,14 +67,34 @@ struct Expr {
     union {
         Name name;
         double number;
-        struct { const char *bytes; uint32_t length; } string; /* escapes resolved; ends with 0 */
+        struct {
+            const char *bytes;
+            uint32_t length;
+        } string; /* escapes resolved; ends with 0 */
         bool boolean;
         ExprList list;
-        struct { Expr *callee; Arg *args; uint32_t count; } call;
-        struct { Expr *base, *index; } index;
-        struct { Expr *base; Name name; Span name_span; } member;
-        struct { AstOp op; Expr *operand; } unary;
-        struct { AstOp op; Expr *left, *right; Span op_span; } binary;
+        struct {
+            Expr *callee;
+            Arg *args;
+            uint32_t count;
+        } call;
+        struct {
+            Expr *base, *index;
+        } index;
+        struct {
+            Expr *base;
+            Name name;
+            Span name_span;
+        } member;
+        struct {
+            AstOp op;
+            Expr *operand;
+        } unary;
+        struct {
+            AstOp op;
+            Expr *left, *right;
+            Span op_span;
+        } binary;
     };
 };
 
@@ -78,15 +113,33 @@ typedef struct {
 
 typedef enum {
     STMT_ERROR,
-    STMT_LET,      /* let a, b = e */
-    STMT_LET_FN,   /* let A(u) = e */
-    STMT_INPUT, STMT_GRID, STMT_DATA,
-    STMT_PARAM, STMT_BOUNDARY, STMT_SOLVE, STMT_EQUATION, STMT_UNTIL, STMT_RETURN,
-    STMT_IF, STMT_FOR, STMT_TRAIN, STMT_EVERY, STMT_MINIMISE,
-    STMT_REPORT, STMT_PRINT, STMT_SAVE, STMT_LOAD, STMT_ASSERT,
+    STMT_LET,    /* let a, b = e */
+    STMT_LET_FN, /* let A(u) = e */
+    STMT_INPUT,
+    STMT_GRID,
+    STMT_DATA,
+    STMT_PARAM,
+    STMT_BOUNDARY,
+    STMT_SOLVE,
+    STMT_EQUATION,
+    STMT_UNTIL,
+    STMT_RETURN,
+    STMT_IF,
+    STMT_FOR,
+    STMT_TRAIN,
+    STMT_EVERY,
+    STMT_MINIMISE,
+    STMT_REPORT,
+    STMT_PRINT,
+    STMT_SAVE,
+    STMT_LOAD,
+    STMT_ASSERT,
 } StmtKind;
 
-typedef struct { Name name; Span span; } NameAt;
+typedef struct {
+    Name name;
+    Span span;
+} NameAt;
 
 struct Block {
     Span span;
@@ -98,9 +151,20 @@ struct Stmt {
     StmtKind kind;
     Span span;
     union {
-        struct { NameAt *names; uint32_t count; Expr *value; } let;
-        struct { NameAt name; ParamList params; Expr *value; } let_fn;
-        struct { NameAt name; Expr *value; } bind; /* input, grid, data */
+        struct {
+            NameAt *names;
+            uint32_t count;
+            Expr *value;
+        } let;
+        struct {
+            NameAt name;
+            ParamList params;
+            Expr *value;
+        } let_fn;
+        struct {
+            NameAt name;
+            Expr *value;
+        } bind; /* input, grid, data */
         struct {
             NameAt name;
             Expr *length; /* K[depth] or NULL */
@@ -110,13 +174,34 @@ struct Stmt {
             ExprList rules;       /* with e: how training moves it, in place of an optimiser */
             Expr *entry;          /* with e at k: which entry, or NULL */
         } param;
-        struct { NameAt *names; uint32_t count; Expr *side; Expr *value; } boundary; /* side: x.low or NULL */
-        struct { Expr *left, *right, *unknown, *from, *with; } solve;  /* from may be NULL */
-        struct { Expr *left, *right; } equation;
-        struct { Expr *value; } expr; /* until, minimise, assert */
-        struct { ExprList values; } ret;
-        struct { Expr *condition; Block *then, *otherwise; } branch; /* otherwise may be NULL */
-        struct { NameAt name; Expr *range; Block *body; } loop;
+        /* side: x.low or NULL */
+        struct {
+            NameAt *names;
+            uint32_t count;
+            Expr *side;
+            Expr *value;
+        } boundary;
+        struct {
+            Expr *left, *right, *unknown, *from, *with;
+        } solve; /* from may be NULL */
+        struct {
+            Expr *left, *right;
+        } equation;
+        struct {
+            Expr *value;
+        } expr; /* until, minimise, assert */
+        struct {
+            ExprList values;
+        } ret;
+        struct {
+            Expr *condition;
+            Block *then, *otherwise;
+        } branch; /* otherwise may be NULL */
+        struct {
+            NameAt name;
+            Expr *range;
+            Block *body;
+        } loop;
         struct {
             ExprList what;
             NameAt on_name; /* name 0 when without data */
@@ -126,35 +211,66 @@ struct Stmt {
             Expr *with;
             Block *body;
         } train;
-        struct { Expr *count; NameAt unit; Block *body; } every;
-        struct { Expr *label; ExprList values; } print; /* print and report; label an EXPR_STRING or NULL */
-        struct { Expr *what, *where; } file; /* save, load */
+        struct {
+            Expr *count;
+            NameAt unit;
+            Block *body;
+        } every;
+        /* print and report; label an EXPR_STRING or NULL */
+        struct {
+            Expr *label;
+            ExprList values;
+        } print;
+        struct {
+            Expr *what, *where;
+        } file; /* save, load */
     };
 };
 
 typedef enum { DEF_OPERATOR, DEF_PDE, DEF_SCHEME, DEF_NETWORK, DEF_SOLVER } DefKind;
 const char *ast_def_text(DefKind kind); /* "operator", … */
 
-typedef enum { ITEM_ERROR, ITEM_USE, ITEM_LET, ITEM_PRECISION, ITEM_FN, ITEM_DEF, ITEM_EXPERIMENT, ITEM_TEST } ItemKind;
+typedef enum {
+    ITEM_ERROR,
+    ITEM_USE,
+    ITEM_LET,
+    ITEM_PRECISION,
+    ITEM_FN,
+    ITEM_DEF,
+    ITEM_EXPERIMENT,
+    ITEM_TEST
+} ItemKind;
 
 typedef struct {
     ItemKind kind;
     Span span;
     NameAt name; /* use: the module's name or 0; precision: f32, f64; test: 0 */
     union {
-        struct { Expr *path; } use; /* EXPR_STRING when a file, else NULL */
-        struct { Expr *value; } let;
-        struct { ParamList params; Expr *value; } fn;
+        struct {
+            Expr *path;
+        } use; /* EXPR_STRING when a file, else NULL */
+        struct {
+            Expr *value;
+        } let;
+        struct {
+            ParamList params;
+            Expr *value;
+        } fn;
         struct {
             DefKind kind;
             bool has_config;  /* two parameter lists were written */
             ParamList config; /* empty without */
             ParamList inputs;
-            Expr *value;      /* `= e` or NULL */
-            Block *block;     /* `{ … }` or NULL */
+            Expr *value;  /* `= e` or NULL */
+            Block *block; /* `{ … }` or NULL */
         } def;
-        struct { Block *block; } experiment;
-        struct { Expr *title; Block *block; } test;
+        struct {
+            Block *block;
+        } experiment;
+        struct {
+            Expr *title;
+            Block *block;
+        } test;
     };
 } Item;
 
@@ -177,7 +293,8 @@ typedef struct {
 
 /* Parses a file of `sources`; errors go to `diagnostics`; what could be parsed is returned, never
  * NULL. `comments` may be NULL. */
-Program *syntax_parse(Arena *arena, Names *names, Diagnostics *diagnostics, uint32_t file, Comments *comments);
+Program *syntax_parse(Arena *arena, Names *names, Diagnostics *diagnostics, uint32_t file,
+                      Comments *comments);
 
 /* The program in canonical layout, comments kept; idempotent. Only for files without errors. */
 void syntax_format(const Program *program, const Names *names, const Sources *sources,

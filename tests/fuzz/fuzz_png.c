@@ -13,9 +13,7 @@ static uint32_t load(const uint8_t *from) {
 static void mend_sums(uint8_t *bytes, size_t count) {
     for (size_t at = 8; at + 12 <= count;) {
         size_t length = load(bytes + at);
-        if (length > count - at - 12) {
-            return;
-        }
+        if (length > count - at - 12) { return; }
         uint32_t sum = (uint32_t)crc32(0, bytes + at + 4, (uInt)length + 4);
         for (int i = 0; i < 4; i++) {
             bytes[at + 8 + length + (size_t)i] = (uint8_t)(sum >> (24 - 8 * i));
@@ -26,9 +24,7 @@ static void mend_sums(uint8_t *bytes, size_t count) {
 
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t count, size_t most, unsigned seed) {
     count = LLVMFuzzerMutate(bytes, count, most);
-    if (seed % 16) {
-        mend_sums(bytes, count);
-    }
+    if (seed % 16) { mend_sums(bytes, count); }
     return count;
 }
 

@@ -25,8 +25,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Unit *unit = sema_load_text(&context, "fuzz.pdn", (const char *)data, size);
     if (!diagnostics_errors(context.diagnostics)) {
         ElaborateOptions options = {.check_only = true};
-        for (uint32_t i = 0; i < sema_experiments(unit); i++) finish(sema_elaborate_experiment(unit, i, &options));
-        for (uint32_t i = 0; i < sema_tests(unit); i++) finish(sema_elaborate_test(unit, i, &options));
+        for (uint32_t i = 0; i < sema_experiments(unit); i++)
+            finish(sema_elaborate_experiment(unit, i, &options));
+        for (uint32_t i = 0; i < sema_tests(unit); i++)
+            finish(sema_elaborate_test(unit, i, &options));
     }
     Text text = {0};
     diagnostics_render_text(context.diagnostics, &text);

@@ -9,18 +9,14 @@
 
 /* Reads the bytes as a file of the one format; what comes back must hold together. */
 static inline int fuzz_read(PdnMagic *magic, const uint8_t *bytes, size_t count) {
-    if (!magic(bytes, count)) {
-        return -1; /* another fuzzer's */
-    }
+    if (!magic(bytes, count)) { return -1; /* another fuzzer's */ }
     PdnArray array;
     PdnError error = {""};
     PdnType type = count % 2 ? PDN_F32 : PDN_F64;
     PdnStatus status = pdn_bytes_read("fuzz", bytes, count, type, &array, &error);
     if (status) {
         /* a failure has a message, a kind, and leaves nothing behind */
-        if (error.message[0] == 0 || array.data || status == PDN_ERROR_ARGUMENT) {
-            abort();
-        }
+        if (error.message[0] == 0 || array.data || status == PDN_ERROR_ARGUMENT) { abort(); }
         return 0;
     }
     double sum = 0;

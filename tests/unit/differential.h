@@ -29,17 +29,17 @@ typedef struct {
     int64_t work; /* of all launches, as the program says */
     int status;
     /* PdnHost's, and the interpreter's */
-    int (*batch_mean)(void *context, uint64_t place, void *data, int64_t count, const int64_t *extent);
-    int (*reference_mean)(void *context, uint64_t place, double *data, int64_t count, const int64_t *extent);
+    int (*batch_mean)(void *context, uint64_t place, void *data, int64_t count,
+                      const int64_t *extent);
+    int (*reference_mean)(void *context, uint64_t place, double *data, int64_t count,
+                          const int64_t *extent);
 } Run;
 
-static inline int64_t run_cells(const Run *r, GridId g)
-{
+static inline int64_t run_cells(const Run *r, GridId g) {
     return g == GRID_NONE ? 1 : r->grids[g].channel_stride;
 }
 
-static inline PdnGrid *make_grids(const Module *m)
-{
+static inline PdnGrid *make_grids(const Module *m) {
     PdnGrid *grids = calloc(m->grids.len, sizeof *grids);
     for (GridId g = 1; g < m->grids.len; g++) {
         const Grid *from = &m->grids.data[g];
@@ -59,27 +59,25 @@ static inline PdnGrid *make_grids(const Module *m)
 
 /* ---- compiled ---- */
 
-static inline void run_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work)
-{
+static inline void run_launch(void *context, PdnKernel *kernel, const void *arguments,
+                              int64_t count, int64_t work) {
     Run *r = context;
     r->work += work;
     pdn_launch(kernel, arguments, count, r->threads);
 }
 
-static inline bool run_relay(void *context, const PdnRelay *relay)
-{
+static inline bool run_relay(void *context, const PdnRelay *relay) {
     int threads = ((Run *)context)->threads;
-    return pdn_relay(relay, threads < 1 ? 1 : threads, ((Run *)context)->apart ? 0 : PDN_RELAY_ALWAYS, NULL, run_launch, context);
+    return pdn_relay(relay, threads < 1 ? 1 : threads,
+                     ((Run *)context)->apart ? 0 : PDN_RELAY_ALWAYS, NULL, run_launch, context);
 }
 
-static inline void run_see(Run *r, const void *data, int64_t count)
-{
+static inline void run_see(Run *r, const void *data, int64_t count) {
     for (int64_t i = 0; i < count; i++)
         vec_push(&r->seen, (r->f64 ? ((const double *)data)[i] : (double)((const float *)data)[i]));
 }
 
-static inline int run_effect(void *context, uint32_t number, const void *const *values)
-{
+static inline int run_effect(void *context, uint32_t number, const void *const *values) {
     Run *r = context;
     const Func *f = graph_get(r->module, r->module->main);
     const Effect *e = &f->effects.data[number];
@@ -97,27 +95,24 @@ static inline int run_effect(void *context, uint32_t number, const void *const *
     return 0;
 }
 
-static inline int run_progress(void *context, uint32_t number, int64_t done, int64_t total)
-{
+static inline int run_progress(void *context, uint32_t number, int64_t done, int64_t total) {
     ((Run *)context)->progress++;
     return 0;
 }
 
-static inline void run_random(void *context, int kind, uint64_t stream, void *to, int64_t count)
-{
+static inline void run_random(void *context, int kind, uint64_t stream, void *to, int64_t count) {
     Run *r = context;
     pdn_random(r->f64 ? PDN_F64 : PDN_F32, kind, r->seed, stream, to, count);
 }
 
-static inline void run_conv_norm(void *context, const PdnConvShape *shape, const void *weights, const void *cotangent,
-                                 void *result)
-{
-    pdn_conv_norm_into(shape, ((Run *)context)->f64 ? PDN_F64 : PDN_F32, weights, cotangent, result);
+static inline void run_conv_norm(void *context, const PdnConvShape *shape, const void *weights,
+                                 const void *cotangent, void *result) {
+    pdn_conv_norm_into(shape, ((Run *)context)->f64 ? PDN_F64 : PDN_F32, weights, cotangent,
+                       result);
 }
 
 /* The inputs in the program's precision. */
-static inline void **run_inputs(const Run *r)
-{
+static inline void **run_inputs(const Run *r) {
     uint32_t count = r->module->inputs.len;
     void **out = calloc(count + 1, sizeof *out);
     for (uint32_t i = 0; i < count; i++) {
@@ -134,8 +129,7 @@ static inline void **run_inputs(const Run *r)
 }
 
 /* Returns NULL, or what went wrong. */
-static inline char *run_code(Run *r, const Code *code)
-{
+static inline char *run_code(Run *r, const Code *code) {
     PdnHost host = {.context = r,
                     .launch = run_launch,
                     .effect = run_effect,
@@ -155,25 +149,21 @@ static inline char *run_code(Run *r, const Code *code)
     r->work = 0;
     r->status = code_run(code, &a);
     free(a.workspace);
-    for (uint32_t i = 0; i < r->module->inputs.len; i++)
-        free(inputs[i]);
+    for (uint32_t i = 0; i < r->module->inputs.len; i++) free(inputs[i]);
     free(inputs);
     return NULL;
 }
 
 /* ---- reference ---- */
 
-static inline int reference_effect(void *context, const Effect *effect, const Array *values)
-{
+static inline int reference_effect(void *context, const Effect *effect, const Array *values) {
     Numbers *seen = context;
     for (uint32_t i = 0; i < effect->count; i++)
-        for (int64_t k = 0; k < values[i].size; k++)
-            vec_push(seen, values[i].data[k]);
+        for (int64_t k = 0; k < values[i].size; k++) vec_push(seen, values[i].data[k]);
     return 0;
 }
 
-static inline int run_reference(const Run *r, Numbers *seen)
-{
+static inline int run_reference(const Run *r, Numbers *seen) {
     Module *m = r->module;
     Arena *arena = arena_new();
     Array *inputs = ARENA_ARRAY(arena, Array, m->inputs.len + 1);
@@ -194,31 +184,25 @@ static inline int run_reference(const Run *r, Numbers *seen)
 }
 
 /* Largest difference, relative to the largest number of both, NaN agreeing with NaN; -1: lengths differ. */
-static inline double numbers_differ(const Numbers *a, const Numbers *b)
-{
+static inline double numbers_differ(const Numbers *a, const Numbers *b) {
     double most = 0, size = 1e-30;
-    if (a->len != b->len)
-        return -1;
+    if (a->len != b->len) return -1;
     for (uint32_t i = 0; i < a->len; i++) {
         double x = a->data[i], y = b->data[i];
-        if (isfinite(y) && fabs(y) > size)
-            size = fabs(y);
-        if (isnan(x) && isnan(y))
-            continue;
+        if (isfinite(y) && fabs(y) > size) size = fabs(y);
+        if (isnan(x) && isnan(y)) continue;
         double d = x == y ? 0 : fabs(x - y);
-        if (isnan(d))
-            return INFINITY;
-        if (!(d <= most))
-            most = d;
+        if (isnan(d)) return INFINITY;
+        if (!(d <= most)) most = d;
     }
     return most / size;
 }
 
 /* Compiles and runs; largest difference from the reference, or a negative number. */
-static inline double run_differential(Run *r, char **error)
-{
+static inline double run_differential(Run *r, char **error) {
     Arena *arena = arena_new();
-    Plan *plan = plan_make(r->module, &(PlanOptions){.f64 = r->f64, .fma = code_target_has_fma(NULL)}, arena);
+    Plan *plan = plan_make(r->module,
+                           &(PlanOptions){.f64 = r->f64, .fma = code_target_has_fma(NULL)}, arena);
     const char *unsound = plan_verify(plan, arena);
     if (unsound) {
         fprintf(stderr, "%s\n", unsound);

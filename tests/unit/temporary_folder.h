@@ -19,7 +19,8 @@ static inline void enter_folder(void) {
     cr_assert_eq(chdir(folder), 0);
 }
 
-static inline int remove_one(const char *path, const struct stat *info, int flag, struct FTW *where) {
+static inline int remove_one(const char *path, const struct stat *info, int flag,
+                             struct FTW *where) {
     return remove(path);
 }
 

@@ -351,9 +351,16 @@ Test(analysis, lipschitz_constants) {
 }
 
 static Node small_conv(Bench *b, Op op, Node u, uint32_t size, uint32_t stride) {
-    Conv c = {.rank = 2, .in = 1, .out = 1, .groups = 1, .size = {size, 3, 1}, .stride = {stride, stride, 1}, .dilation = {1, 1, 1}};
+    Conv c = {.rank = 2,
+              .in = 1,
+              .out = 1,
+              .groups = 1,
+              .size = {size, 3, 1},
+              .stride = {stride, stride, 1},
+              .dilation = {1, 1, 1}};
     Node w = graph_param(b->m, b->f, type_field(graph_row(b->m, 3 * size), 1), 0);
-    Node n = graph_add(b->m, b->f, op, (Node[]){u, w}, 2, graph_conv(b->m, &c), 0, (Span){1, size, size});
+    Node n = graph_add(b->m, b->f, op, (Node[]){u, w}, 2, graph_conv(b->m, &c), 0,
+                       (Span){1, size, size});
     return n;
 }
 
@@ -369,7 +376,7 @@ Test(analysis, least_extents) {
     returns(&b, small_conv(&b, OP_CONV, u, 7, 1)); /* 3 cells */
     extents_least(b.m, b.f, b.grid, &e);
     cr_assert(e.least[0] == 3 && e.least[1] == 1 && e.span[0].begin == 7);
-    small_conv(&b, OP_CONV, u, 99, 1); /* not needed */
+    small_conv(&b, OP_CONV, u, 99, 1);                   /* not needed */
     returns(&b, small_conv(&b, OP_CONV, quarter, 9, 1)); /* 4 quarter cells: 7 halves, 13 */
     extents_least(b.m, b.f, b.grid, &e);
     cr_assert(e.least[0] == 13 && e.least[1] == 1 && e.span[0].begin == 9, "%ld", (long)e.least[0]);

@@ -9,8 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static Case small_case(double tau)
-{
+static Case small_case(double tau) {
     Case c = start(2, (int64_t[]){40, 12});
     Node u = field_input(&c, 1, 3, 0, 1);
     show(&c, diffusion_step(&c, c.f, u, 0.3, tau));
@@ -18,8 +17,7 @@ static Case small_case(double tau)
 }
 
 /* Loads through the cache, runs, and says whether it was there. -1: failure. */
-static int load_and_run(Case *c, const char *cache)
-{
+static int load_and_run(Case *c, const char *cache) {
     Arena *arena = arena_new();
     char *error = NULL;
     Plan *plan = plan_make(c->m, &(PlanOptions){0}, arena);
@@ -33,8 +31,7 @@ static int load_and_run(Case *c, const char *cache)
     if (code && run_reference(&c->run, &expected) == 0) {
         run_code(&c->run, code);
         double d = numbers_differ(&c->run.seen, &expected);
-        if (c->run.status == 0 && d >= 0 && d < 1e-6)
-            hit = code_from_cache(code);
+        if (c->run.status == 0 && d >= 0 && d < 1e-6) hit = code_from_cache(code);
     }
     vec_free(&expected);
     code_free(code);
@@ -43,23 +40,19 @@ static int load_and_run(Case *c, const char *cache)
     return hit;
 }
 
-static void folder_of(char *name)
-{
+static void folder_of(char *name) {
     strcpy(name, "/tmp/pdn-cache-XXXXXX");
     cr_assert_not_null(mkdtemp(name));
 }
 
-static void remove_folder(const char *folder)
-{
+static void remove_folder(const char *folder) {
     char command[200];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    if (system(command) != 0)
-        cr_log_warn("%s is left", folder);
+    if (system(command) != 0) cr_log_warn("%s is left", folder);
 }
 
 /* The one entry of the cache. */
-static uint32_t entry_of(const char *folder, char *path, size_t size)
-{
+static uint32_t entry_of(const char *folder, char *path, size_t size) {
     uint32_t count = 0;
     DIR *list = opendir(folder);
     for (struct dirent *d; list && (d = readdir(list));)
@@ -67,13 +60,11 @@ static uint32_t entry_of(const char *folder, char *path, size_t size)
             snprintf(path, size, "%s/%s", folder, d->d_name);
             count++;
         }
-    if (list)
-        closedir(list);
+    if (list) closedir(list);
     return count;
 }
 
-Test(code_cache, hit_whatever_the_numbers)
-{
+Test(code_cache, hit_whatever_the_numbers) {
     char folder[40], inner[80], path[400];
     folder_of(folder);
     snprintf(inner, sizeof inner, "%s/not/there/yet", folder);
@@ -87,8 +78,7 @@ Test(code_cache, hit_whatever_the_numbers)
     remove_folder(folder);
 }
 
-Test(code_cache, damaged_entries_are_made_again)
-{
+Test(code_cache, damaged_entries_are_made_again) {
     char folder[40], path[400];
     folder_of(folder);
     Case c = small_case(0.02);
@@ -117,8 +107,7 @@ Test(code_cache, damaged_entries_are_made_again)
     remove_folder(folder);
 }
 
-Test(code_cache, no_folder_no_disk)
-{
+Test(code_cache, no_folder_no_disk) {
     Case c = small_case(0.02);
     cr_expect_eq(load_and_run(&c, "/proc/no/such/place"), 0);
     cr_expect_eq(load_and_run(&c, "/dev/full"), 0);
@@ -126,16 +115,14 @@ Test(code_cache, no_folder_no_disk)
     finish(&c);
 }
 
-Test(code_cache, several_at_once)
-{
+Test(code_cache, several_at_once) {
     char folder[40], path[400];
     folder_of(folder);
     Case c = small_case(0.02);
     pid_t children[6];
     for (int i = 0; i < 6; i++) {
         children[i] = fork();
-        if (children[i] == 0)
-            _exit(load_and_run(&c, folder) < 0);
+        if (children[i] == 0) _exit(load_and_run(&c, folder) < 0);
     }
     for (int i = 0; i < 6; i++) {
         int status = -1;
@@ -148,12 +135,15 @@ Test(code_cache, several_at_once)
     remove_folder(folder);
 }
 
-Test(code_cache, too_small_a_grid_is_said_before_anything_runs)
-{
+Test(code_cache, too_small_a_grid_is_said_before_anything_runs) {
     Case c = start(2, (int64_t[]){40, 2});
     Node u = field_input(&c, 1, 3, 0, 1);
     show(&c, graph_binary(c.m, c.f, OP_ADD, u, u, SPAN_NONE));
-    Stencil s = {.rank = 2, .in_channels = 1, .out_channels = 1, .taps = (Tap[]){{.offset = {0, 3, 0}, .weight = 1}}, .count = 1};
+    Stencil s = {.rank = 2,
+                 .in_channels = 1,
+                 .out_channels = 1,
+                 .taps = (Tap[]){{.offset = {0, 3, 0}, .weight = 1}},
+                 .count = 1};
     show(&c, graph_add(c.m, c.f, OP_STENCIL, &u, 1, graph_stencil(c.m, &s), 0, SPAN_NONE));
     prepare(&c, false, 1);
     Arena *arena = arena_new();

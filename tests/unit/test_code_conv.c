@@ -90,7 +90,13 @@ static uint32_t pick(uint64_t *seed, uint32_t low, uint32_t high) {
 /* Norms, and their derivatives times a number, of every kind of side. */
 Test(code_conv, norms) {
     for (int side = 0; side < 4; side++) {
-        Conv conv = {.rank = 2, .in = 1, .out = 3, .groups = 1, .size = {3, 2, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+        Conv conv = {.rank = 2,
+                     .in = 1,
+                     .out = 3,
+                     .groups = 1,
+                     .size = {3, 2, 1},
+                     .stride = {1, 1, 1},
+                     .dilation = {1, 1, 1}};
         static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_GHOST};
         for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = kinds[side];
         Case c = start(2, (int64_t[]){9, 7});
@@ -173,7 +179,8 @@ static Node flux_of(Case *c, Node v, Node other, int kind) {
         Node row = input_of(c, type_field(graph_row(c->m, t.channels), 1), 77);
         Node bias = graph_add_typed(c->m, c->f, OP_BYCHANNEL, t, &row, 1, 0, 0, SPAN_NONE);
         Node shifted = graph_binary(c->m, c->f, OP_ADD, v, bias, SPAN_NONE);
-        return graph_binary(c->m, c->f, OP_DIV, graph_unary(c->m, c->f, OP_TANH, shifted, SPAN_NONE), slow, SPAN_NONE);
+        return graph_binary(c->m, c->f, OP_DIV,
+                            graph_unary(c->m, c->f, OP_TANH, shifted, SPAN_NONE), slow, SPAN_NONE);
     }
     Node sum = graph_binary(c->m, c->f, OP_ADD,
                             graph_binary(c->m, c->f, OP_DIV, v, slow, SPAN_NONE), other, SPAN_NONE);
@@ -205,7 +212,8 @@ static void reads_back(const Plan *plan, Arena *arena) {
         Text text = {0};
         text_printf(&text, "%.*s%s%s", (int)(at - one.data), one.data, broken[i][1],
                     at + strlen(broken[i][0]));
-        cr_expect_null(plan_read(text.data, text.len, arena, &error), "%s is taken for sound", broken[i][1]);
+        cr_expect_null(plan_read(text.data, text.len, arena, &error), "%s is taken for sound",
+                       broken[i][1]);
         text_free(&text);
     }
     text_free(&one);
@@ -220,8 +228,8 @@ static void covers_scratch(Case *c, const Plan *plan, const char *what) {
     void **inputs = run_inputs(&c->run);
     CodeArguments args = {.grids = c->run.grids, .inputs = (const void *const *)inputs};
     uint64_t bytes = code_workspace(code, &args), said = plan_cost(plan, c->m).workspace;
-    cr_expect(bytes <= said && said < 4 * bytes + 100000, "%s: %llu of %llu bytes", what, (unsigned long long)bytes,
-              (unsigned long long)said);
+    cr_expect(bytes <= said && said < 4 * bytes + 100000, "%s: %llu of %llu bytes", what,
+              (unsigned long long)bytes, (unsigned long long)said);
     for (uint32_t i = 0; i < c->m->inputs.len; i++) free(inputs[i]);
     free(inputs);
     code_free(code);
@@ -261,8 +269,8 @@ Test(code_conv, chains) {
         prepare(&c, false, 1);
         Arena *arena = arena_new();
         Plan *plan = plan_make(c.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
-        cr_expect(mentions(plan, trial % 5 ? "chain 3" : "chain 2"), "%s: no chain, or it does not end in the launch",
-                  describe(&conv, extent));
+        cr_expect(mentions(plan, trial % 5 ? "chain 3" : "chain 2"),
+                  "%s: no chain, or it does not end in the launch", describe(&conv, extent));
         if (trial < 8) reads_back(plan, arena);
         covers_scratch(&c, plan, describe(&conv, extent));
         arena_free(arena);
@@ -276,7 +284,10 @@ Test(code_conv, chains_backwards) {
     uint64_t seed = 17;
     for (int trial = 0; trial < 24; trial++) {
         static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_GHOST};
-        Conv conv = {.rank = 2, .groups = 1, .in = pick(&seed, 1, 3), .out = pick(&seed, 1, trial % 3 ? 7 : 16)};
+        Conv conv = {.rank = 2,
+                     .groups = 1,
+                     .in = pick(&seed, 1, 3),
+                     .out = pick(&seed, 1, trial % 3 ? 7 : 16)};
         int64_t extent[MAX_RANK] = {1, 1, 1};
         for (uint32_t a = 0; a < MAX_RANK; a++) {
             conv.size[a] = conv.stride[a] = conv.dilation[a] = 1;
@@ -291,19 +302,23 @@ Test(code_conv, chains_backwards) {
         ConvId id = graph_conv(c.m, &conv);
         Type field = type_field(c.grid, conv.in);
         Node u = input_of(&c, field, seed), g = input_of(&c, field, seed + 1);
-        Node w = input_of(&c, type_field(graph_row(c.m, conv_weights(&c.m->convs.data[id])), 1), seed + 2);
+        Node w = input_of(&c, type_field(graph_row(c.m, conv_weights(&c.m->convs.data[id])), 1),
+                          seed + 2);
         Node v = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE);
         Node h = graph_add(c.m, c.f, OP_CONV, (Node[]){g, w}, 2, id, 0, SPAN_NONE);
-        Node flux = flux_of(&c, v, NODE_NONE, 1), slope = graph_binary(c.m, c.f, OP_MUL, h, flux, SPAN_NONE);
+        Node flux = flux_of(&c, v, NODE_NONE, 1),
+             slope = graph_binary(c.m, c.f, OP_MUL, h, flux, SPAN_NONE);
         Node back = graph_add(c.m, c.f, OP_CONVT, (Node[]){slope, w}, 2, id, 0, SPAN_NONE);
         show(&c, trial % 2 ? graph_binary(c.m, c.f, OP_SUB, g, back, SPAN_NONE) : back);
-        show(&c, graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, slope, slope, SPAN_NONE), SPAN_NONE));
+        show(&c, graph_unary(c.m, c.f, OP_SUM,
+                             graph_binary(c.m, c.f, OP_MUL, slope, slope, SPAN_NONE), SPAN_NONE));
         show(&c, graph_add(c.m, c.f, OP_CONVW, (Node[]){g, flux}, 2, id, 0, SPAN_NONE));
         show(&c, graph_add(c.m, c.f, OP_CONVW, (Node[]){u, slope}, 2, id, 0, SPAN_NONE));
         prepare(&c, false, 1);
         Arena *arena = arena_new();
         Plan *plan = plan_make(c.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
-        cr_expect(mentions(plan, trial % 2 ? "chain 6" : "chain 5"), "%s: no chain", describe(&conv, extent));
+        cr_expect(mentions(plan, trial % 2 ? "chain 6" : "chain 5"), "%s: no chain",
+                  describe(&conv, extent));
         covers_scratch(&c, plan, describe(&conv, extent));
         if (trial == 0) reads_back(plan, arena);
         arena_free(arena);
@@ -321,17 +336,32 @@ Test(code_conv, ends_of_chains) {
                 {"the launch makes a total", "chain 2"},
                 {"the launch reads neighbours", "chain 2"}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        Conv conv = {.rank = 2, .in = 1, .out = 4, .groups = 1, .size = {5, 3, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+        Conv conv = {.rank = 2,
+                     .in = 1,
+                     .out = 4,
+                     .groups = 1,
+                     .size = {5, 3, 1},
+                     .stride = {1, 1, 1},
+                     .dilation = {1, 1, 1}};
         for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = SIDE_EVEN;
         Case c = start(2, (int64_t[]){37, 50});
         ConvId id = graph_conv(c.m, &conv);
-        Node u = input_of(&c, type_field(c.grid, 1), 1), w = input_of(&c, type_field(graph_row(c.m, 60), 1), 2);
-        Node v = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE), t = flux_of(&c, v, NODE_NONE, 1);
-        Node back = graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE), factor = graph_const(c.m, c.f, 0.1);
+        Node u = input_of(&c, type_field(c.grid, 1), 1),
+             w = input_of(&c, type_field(graph_row(c.m, 60), 1), 2);
+        Node v = graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE),
+             t = flux_of(&c, v, NODE_NONE, 1);
+        Node back = graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE),
+             factor = graph_const(c.m, c.f, 0.1);
         if (i == 1) show(&c, back);
-        if (i == 2) factor = graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, t, t, SPAN_NONE), SPAN_NONE);
-        Node made = graph_binary(c.m, c.f, OP_SUB, u, graph_binary(c.m, c.f, OP_MUL, back, factor, SPAN_NONE), SPAN_NONE);
-        if (i == 4) made = graph_add(c.m, c.f, OP_STENCIL, &back, 1, laplacian(&c, SIDE_EVEN), 0, SPAN_NONE);
+        if (i == 2)
+            factor = graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, t, t, SPAN_NONE),
+                                 SPAN_NONE);
+        Node made =
+            graph_binary(c.m, c.f, OP_SUB, u,
+                         graph_binary(c.m, c.f, OP_MUL, back, factor, SPAN_NONE), SPAN_NONE);
+        if (i == 4)
+            made =
+                graph_add(c.m, c.f, OP_STENCIL, &back, 1, laplacian(&c, SIDE_EVEN), 0, SPAN_NONE);
         show(&c, i == 3 ? graph_unary(c.m, c.f, OP_SUM, made, SPAN_NONE) : made);
         Arena *arena = arena_new();
         prepare(&c, false, 1);
@@ -365,13 +395,21 @@ Test(code_conv, chains_of_wide_rows) {
 
 /* More units than calls that may run at once, each with a place of its own in the scratch. */
 Test(code_conv, chains_of_many_units) {
-    Conv conv = {.rank = 2, .in = 1, .out = 5, .groups = 1, .size = {3, 3, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+    Conv conv = {.rank = 2,
+                 .in = 1,
+                 .out = 5,
+                 .groups = 1,
+                 .size = {3, 3, 1},
+                 .stride = {1, 1, 1},
+                 .dilation = {1, 1, 1}};
     for (int64_t rows = 470; rows < 2000; rows += 509) {
         Case c = start(2, (int64_t[]){21, rows});
         for (int a = 0; a < 2; a++) conv.sides[a][0] = conv.sides[a][1] = a ? SIDE_EVEN : SIDE_ODD;
         ConvId id = graph_conv(c.m, &conv);
-        Node u = input_of(&c, type_field(c.grid, 1), 1), w = input_of(&c, type_field(graph_row(c.m, 45), 1), 2);
-        Node t = flux_of(&c, graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE), NODE_NONE, 1);
+        Node u = input_of(&c, type_field(c.grid, 1), 1),
+             w = input_of(&c, type_field(graph_row(c.m, 45), 1), 2);
+        Node t = flux_of(&c, graph_add(c.m, c.f, OP_CONV, (Node[]){u, w}, 2, id, 0, SPAN_NONE),
+                         NODE_NONE, 1);
         Node v = graph_add(c.m, c.f, OP_CONVT, (Node[]){t, w}, 2, id, 0, SPAN_NONE);
         show(&c, graph_binary(c.m, c.f, OP_SUB, u, v, SPAN_NONE));
         check(&c, "a chain of many units");
@@ -413,10 +451,12 @@ Test(code_conv, vectors_of_channels) {
     static const struct {
         uint32_t rank, in, out, size, dilation;
         int64_t extent[3];
-    } list[] = {{2, 16, 16, 3, 1, {40, 13, 1}},  {2, 32, 64, 3, 1, {21, 30, 1}}, {2, 16, 48, 5, 1, {200, 7, 1}},
-                {2, 208, 16, 3, 1, {17, 9, 1}},  {2, 64, 32, 1, 1, {33, 20, 1}}, {2, 16, 80, 3, 2, {5, 9, 1}},
-                {2, 8, 24, 3, 1, {70, 6, 1}},    {2, 16, 16, 2, 1, {20, 999, 1}}, {3, 16, 32, 3, 1, {7, 5, 6}},
-                {3, 32, 16, 2, 2, {18, 13, 70}}, {1, 16, 32, 9, 3, {300, 1, 1}},  {2, 128, 64, 3, 1, {16, 16, 1}}};
+    } list[] = {{2, 16, 16, 3, 1, {40, 13, 1}}, {2, 32, 64, 3, 1, {21, 30, 1}},
+                {2, 16, 48, 5, 1, {200, 7, 1}}, {2, 208, 16, 3, 1, {17, 9, 1}},
+                {2, 64, 32, 1, 1, {33, 20, 1}}, {2, 16, 80, 3, 2, {5, 9, 1}},
+                {2, 8, 24, 3, 1, {70, 6, 1}},   {2, 16, 16, 2, 1, {20, 999, 1}},
+                {3, 16, 32, 3, 1, {7, 5, 6}},   {3, 32, 16, 2, 2, {18, 13, 70}},
+                {1, 16, 32, 9, 3, {300, 1, 1}}, {2, 128, 64, 3, 1, {16, 16, 1}}};
     static const SideKind kinds[] = {SIDE_PERIODIC, SIDE_EVEN, SIDE_ODD, SIDE_GHOST};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         for (size_t side = i % 2; side < 4; side += 2) {
@@ -438,8 +478,11 @@ Test(code_conv, ways) {
     static const struct {
         uint32_t in, out, size, dilation;
         int64_t extent[3];
-    } list[] = {{1, 16, 5, 1, {40, 23, 1}}, {16, 2, 3, 1, {49, 12, 1}}, {16, 48, 3, 1, {33, 20, 1}},
-                {5, 7, 3, 2, {64, 9, 1}},   {32, 16, 3, 1, {7, 41, 1}}};
+    } list[] = {{1, 16, 5, 1, {40, 23, 1}},
+                {16, 2, 3, 1, {49, 12, 1}},
+                {16, 48, 3, 1, {33, 20, 1}},
+                {5, 7, 3, 2, {64, 9, 1}},
+                {32, 16, 3, 1, {7, 41, 1}}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         for (uint32_t way = 1; way < plan_ways(); way++) {
             Conv c = {.rank = 2, .in = list[i].in, .out = list[i].out, .groups = 1};
@@ -447,7 +490,9 @@ Test(code_conv, ways) {
                 c.size[a] = a < 2 ? list[i].size : 1;
                 c.dilation[a] = a < 2 ? list[i].dilation : 1;
                 c.stride[a] = 1;
-                c.sides[a][0] = c.sides[a][1] = a == 0 ? SIDE_EVEN : a == 1 ? SIDE_GHOST : SIDE_PERIODIC;
+                c.sides[a][0] = c.sides[a][1] = a == 0   ? SIDE_EVEN
+                                                : a == 1 ? SIDE_GHOST
+                                                         : SIDE_PERIODIC;
             }
             Case k = conv_case(&c, list[i].extent, i);
             char what[300];
@@ -456,28 +501,41 @@ Test(code_conv, ways) {
         }
 }
 
-static TileFor tile_for(const Conv *c, ConvForm form, bool chained) { return (TileFor){c, form, chained, true, 16, false}; }
+static TileFor tile_for(const Conv *c, ConvForm form, bool chained) {
+    return (TileFor){c, form, chained, true, 16, false};
+}
 
 /* The model gives every form a way, the cheapest that it has, and the one that is known to be the best of these. */
 Test(code_conv, the_model_chooses) {
     static const struct {
         uint32_t in, out, size;
         const char *best[3]; /* by form */
-    } list[] = {{1, 16, 5, {"channels", "rows", "taps"}},      {64, 64, 3, {"winograd", "winograd", "winograd"}},
-                {128, 64, 3, {"winograd", "winograd", "winograd"}},        {16, 1, 3, {"rows", "channels", "taps"}},
-                {16, 48, 3, {"winograd", "winograd", "winograd"}}, {64, 32, 5, {"last", "last", "last"}}, {5, 7, 3, {"channels", "channels", "taps"}}};
+    } list[] = {{1, 16, 5, {"channels", "rows", "taps"}},
+                {64, 64, 3, {"winograd", "winograd", "winograd"}},
+                {128, 64, 3, {"winograd", "winograd", "winograd"}},
+                {16, 1, 3, {"rows", "channels", "taps"}},
+                {16, 48, 3, {"winograd", "winograd", "winograd"}},
+                {64, 32, 5, {"last", "last", "last"}},
+                {5, 7, 3, {"channels", "channels", "taps"}}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         for (int form = 0; form < CONV_FORMS; form++) {
-            Conv c = {.rank = 2, .in = list[i].in, .out = list[i].out, .groups = 1, .size = {list[i].size, list[i].size, 1},
-                      .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+            Conv c = {.rank = 2,
+                      .in = list[i].in,
+                      .out = list[i].out,
+                      .groups = 1,
+                      .size = {list[i].size, list[i].size, 1},
+                      .stride = {1, 1, 1},
+                      .dilation = {1, 1, 1}};
             TileFor f = tile_for(&c, (ConvForm)form, false);
             ConvWay best = conv_best_way(&f);
             for (uint32_t w = 1; w < plan_ways(); w++)
-                cr_assert(conv_tile_cost(&f, best) <= conv_tile_cost(&f, (ConvWay)w), "%s", plan_way_name(w));
-            cr_expect_str_eq(plan_way_name(best), list[i].best[form], "%u to %u, form %d: %s", c.in, c.out, form,
-                             plan_way_name(best));
+                cr_assert(conv_tile_cost(&f, best) <= conv_tile_cost(&f, (ConvWay)w), "%s",
+                          plan_way_name(w));
+            cr_expect_str_eq(plan_way_name(best), list[i].best[form], "%u to %u, form %d: %s", c.in,
+                             c.out, form, plan_way_name(best));
             f.exact = true;
-            cr_assert_str_neq(plan_way_name(conv_best_way(&f)), "winograd", "--exact sums the products themselves");
+            cr_assert_str_neq(plan_way_name(conv_best_way(&f)), "winograd",
+                              "--exact sums the products themselves");
             f = tile_for(&c, (ConvForm)form, true);
             cr_assert(form == CONV_TRANSPOSED || conv_tile(&f, conv_best_way(&f)).channels > 0);
         }
@@ -509,7 +567,8 @@ static void check_costs(uint32_t in, uint32_t out, uint32_t rows) {
             Arena *arena = arena_new();
             Plan *plan = plan_make(s.m, &(PlanOptions){.fma = code_target_has_fma(NULL)}, arena);
             PlanCost cost = plan_cost(plan, s.m);
-            cr_expect_eq(cost.flops, 2.0 * in * out * 3 * rows * (stride == 1 ? 90.0 * 70 : 45.0 * 35));
+            cr_expect_eq(cost.flops,
+                         2.0 * in * out * 3 * rows * (stride == 1 ? 90.0 * 70 : 45.0 * 35));
             cr_expect_eq(cost.smallest[1], rows / 2);
             char *error = NULL;
             Code *code = code_load(plan, NULL, NULL, &error);
@@ -555,7 +614,9 @@ static void loop_of_convolutions(bool residual) {
     Node back = graph_add(c.m, body, OP_CONVT, (Node[]){t, k}, 2, id, 0, SPAN_NONE);
     Node slope = graph_add(c.m, body, OP_CONVW, (Node[]){x, t}, 2, id, 0, SPAN_NONE);
     Node small = graph_binary(c.m, body, OP_MUL, slope, graph_const(c.m, body, 1e-4), SPAN_NONE);
-    Node next = graph_binary(c.m, body, OP_SUB, x, graph_binary(c.m, body, OP_MUL, back, graph_const(c.m, body, 0.05), SPAN_NONE), SPAN_NONE);
+    Node next = graph_binary(
+        c.m, body, OP_SUB, x,
+        graph_binary(c.m, body, OP_MUL, back, graph_const(c.m, body, 0.05), SPAN_NONE), SPAN_NONE);
     vec_push(&graph_get(c.m, body)->results, residual ? next : back);
     vec_push(&graph_get(c.m, body)->results, graph_binary(c.m, body, OP_SUB, k, small, SPAN_NONE));
     Loop loop = {.body = body, .states = 2, .stride = 1};

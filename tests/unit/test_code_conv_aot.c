@@ -133,8 +133,7 @@ static void standalone(const CodeTarget *target, unsigned emit, const char *comm
     just_in_time(&c, in, in + IN * NX * NY, expected);
     Arena *arena = arena_new();
     Plan *plan = plan_make(c.m, &(PlanOptions){.fma = code_target_has_fma(target)}, arena);
-    CodeBuild b = {
-        .name = "conv", .folder = folder, .emit = emit | EMIT_HEADER, .target = *target};
+    CodeBuild b = {.name = "conv", .folder = folder, .emit = emit | EMIT_HEADER, .target = *target};
     cr_assert(code_build(plan, c.m, &b, &error), "%s", error);
     write_file(folder, "in", in, sizeof in);
     write_file(folder, "main.c", program, sizeof program - 1);

@@ -768,7 +768,8 @@ Test(gradient, numbers_are_gathered) {
         cr_assert_eq(count_ops(&b, f, OP_WHERE), 0);
         cr_assert_eq(count_ops(&b, f, OP_MUL), 2 + (uint32_t)given); /* s², (λ²,) s times … */
         cr_assert_eq(count_ops(&b, f, OP_DIV), 2);                   /* s²/λ², 1/√ */
-        Array args[2] = {random_array(&b, type_field(b.grid, 1), 3), random_array(&b, type_scalar(), 4)};
+        Array args[2] = {random_array(&b, type_field(b.grid, 1), 3),
+                         random_array(&b, type_scalar(), 4)};
         args[1].data[0] = 0.3;
         Array flux = run_func(&b, f, args);
         for (int i = 0; i < 5; i++) {
@@ -781,7 +782,8 @@ Test(gradient, numbers_are_gathered) {
 
 /* Chains of products, quotients, sums and linear ops with numbers in them, known and not. */
 static FuncId random_products(Bench *b, uint64_t *seed) {
-    Node pool[40] = {field_param(b, 1), field_param(b, 1), graph_param(b->m, b->f, type_scalar(), 0),
+    Node pool[40] = {field_param(b, 1), field_param(b, 1),
+                     graph_param(b->m, b->f, type_scalar(), 0),
                      graph_param(b->m, b->f, type_scalar(), 0)};
     uint32_t count = 4;
     StencilId smooth = gradient_stencil(b, SIDE_ODD, false);
@@ -803,8 +805,8 @@ static FuncId random_products(Bench *b, uint64_t *seed) {
         case 7: made = bin(b, OP_SUB, bin(b, OP_MUL, x, number(b, c)), bin(b, OP_MUL, x, s)); break;
         case 8:
             made = graph_add(b->m, b->f, OP_WHERE,
-                             (Node[]){bin(b, OP_LT, x, y), bin(b, OP_MUL, x, s), number(b, 0)}, 3, 0, 0,
-                             SPAN_NONE);
+                             (Node[]){bin(b, OP_LT, x, y), bin(b, OP_MUL, x, s), number(b, 0)}, 3,
+                             0, 0, SPAN_NONE);
             break;
         case 9: made = field ? apply(b, smooth, bin(b, OP_DIV, x, s)) : un(b, OP_NEG, x); break;
         case 10:
@@ -813,7 +815,8 @@ static FuncId random_products(Bench *b, uint64_t *seed) {
             break;
         default:
             if (field) {
-                Node two[2] = {bin(b, OP_MUL, x, number(b, 3)), bin(b, OP_MUL, pool[0], number(b, c))};
+                Node two[2] = {bin(b, OP_MUL, x, number(b, 3)),
+                               bin(b, OP_MUL, pool[0], number(b, c))};
                 made = graph_add(b->m, b->f, OP_CONCAT, two, 2, 0, 0, SPAN_NONE);
                 made = un(b, OP_TANH, un(b, OP_CHSUM, made));
             } else {
@@ -841,7 +844,8 @@ Test(gradient, gathered_numbers_keep_the_values) {
         for (uint32_t i = 0; i < graph_get(b.m, f)->results.len; i++) {
             cr_assert(type_equal(have[i].type, want[i].type), "seed %d result %u", (int)seed, i);
             double largest = 1;
-            for (int64_t k = 0; k < want[i].size; k++) largest = fmax(largest, fabs(want[i].data[k]));
+            for (int64_t k = 0; k < want[i].size; k++)
+                largest = fmax(largest, fabs(want[i].data[k]));
             for (int64_t k = 0; k < want[i].size && largest < 1e6; k++)
                 cr_assert(fabs(have[i].data[k] - want[i].data[k]) <= 1e-8 * largest,
                           "seed %d result %u: %.17g, not %.17g", (int)seed, i, have[i].data[k],

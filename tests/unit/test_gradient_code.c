@@ -16,7 +16,8 @@ typedef struct {
     int threads;
 } Kept;
 
-static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count, int64_t work) {
+static void host_launch(void *context, PdnKernel *kernel, const void *arguments, int64_t count,
+                        int64_t work) {
     pdn_launch(kernel, arguments, count, ((Kept *)context)->threads);
 }
 
@@ -80,7 +81,11 @@ static void run_compiled(Bench *b, FuncId func, bool f64, const Array *args, uin
     Code *code = code_load(plan, &(CodeTarget){.optimise = 2}, NULL, &error);
     cr_assert(code, "%s", error);
     *kept = (Kept){.threads = threads};
-    PdnHost host = {.context = kept, .launch = host_launch, .memory = memory, .kept = host_kept, .relay = host_relay};
+    PdnHost host = {.context = kept,
+                    .launch = host_launch,
+                    .memory = memory,
+                    .kept = host_kept,
+                    .relay = host_relay};
     PdnGrid *grids = calloc(b->m->grids.len, sizeof *grids);
     describe(b, grids);
     const void *inputs[16];

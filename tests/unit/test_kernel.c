@@ -4,19 +4,18 @@
 
 #include <criterion/criterion.h>
 
-static Plan *plan_of(Case *c, Arena *arena)
-{
+static Plan *plan_of(Case *c, Arena *arena) {
     Plan *plan = plan_make(c->m, &(PlanOptions){0}, arena);
     const char *wrong = plan_verify(plan, arena);
     cr_assert_null(wrong, "%s", wrong);
     return plan;
 }
 
-static Case loop_case(uint32_t rank, double lambda, double tau, double steps, int64_t n)
-{
+static Case loop_case(uint32_t rank, double lambda, double tau, double steps, int64_t n) {
     Case c = start(rank, (int64_t[]){n, n, n});
     vec_push(&c.m->inputs, ((Input){.type = type_field(c.grid, 1)}));
-    Node u = graph_add_typed(c.m, c.f, OP_INPUT, type_field(c.grid, 1), NULL, 0, 0, 0, SPAN_NONE), p[2];
+    Node u = graph_add_typed(c.m, c.f, OP_INPUT, type_field(c.grid, 1), NULL, 0, 0, 0, SPAN_NONE),
+         p[2];
     FuncId body = body_of(&c, "step", 1, p);
     result(&c, body, diffusion_step(&c, body, p[1], lambda, tau));
     show(&c, graph_result(c.m, c.f, loop_of(&c, body, steps, &u, 1, 0, (Loop){.stride = 1}), 0));
@@ -24,8 +23,7 @@ static Case loop_case(uint32_t rank, double lambda, double tau, double steps, in
 }
 
 /* An explicit step of div(g(norm2(grad u)) grad u): one kernel, one load and one store of a field. */
-Test(kernel, explicit_step_is_one_pass)
-{
+Test(kernel, explicit_step_is_one_pass) {
     for (uint32_t rank = 1; rank <= 3; rank++) {
         Arena *arena = arena_new();
         Case c = loop_case(rank, 0.3, 0.02, 10, 64);
@@ -43,8 +41,7 @@ Test(kernel, explicit_step_is_one_pass)
 }
 
 /* Instructions by number; and steps that run together read and write the field once. */
-Test(kernel, places_and_what_moves_together)
-{
+Test(kernel, places_and_what_moves_together) {
     Arena *arena = arena_new();
     Case c = loop_case(2, 0.3, 0.02, 13, 64);
     Plan *plan = plan_of(&c, arena);
@@ -63,30 +60,28 @@ Test(kernel, places_and_what_moves_together)
     uint32_t count = plan_stages(plan, loop, stages);
     cr_expect_eq(count, steps.together);
     for (uint32_t i = 0; i < count; i++) cr_expect_eq(stages[i], launch);
-    PlanAmount once = plan_amount(plan, c.m, NULL, launch), all = plan_amount_together(plan, c.m, NULL, loop, 0, count);
+    PlanAmount once = plan_amount(plan, c.m, NULL, launch),
+               all = plan_amount_together(plan, c.m, NULL, loop, 0, count);
     cr_expect_eq(once.bytes, 8 * 64 * 64);
     cr_expect_eq(all.bytes, once.bytes);
     cr_expect_eq(all.flops, count * once.flops);
     cr_expect_float_eq(cost.bytes, 13 * once.bytes, 1e-6);
     uint32_t passes = 0, left = 13;
-    for (uint32_t n = count; n > 1; left %= n, n /= 2)
-        passes += left / n;
+    for (uint32_t n = count; n > 1; left %= n, n /= 2) passes += left / n;
     passes += left;
     cr_expect_float_eq(cost.together, passes * once.bytes, 1e-6);
     finish(&c);
     arena_free(arena);
 }
 
-static void code_text(Case *c, Text *out)
-{
+static void code_text(Case *c, Text *out) {
     Arena *arena = arena_new();
     plan_print_code(plan_of(c, arena), out);
     arena_free(arena);
 }
 
 /* Numbers, steps and sizes are arguments: the same code, so the same entry of the cache. */
-Test(kernel, numbers_and_sizes_are_arguments)
-{
+Test(kernel, numbers_and_sizes_are_arguments) {
     Case a = loop_case(2, 0.3, 0.02, 10, 64), b = loop_case(2, 0.07, 0.11, 10000, 517);
     Text one = {0}, two = {0};
     code_text(&a, &one);
@@ -99,8 +94,7 @@ Test(kernel, numbers_and_sizes_are_arguments)
 }
 
 /* Two equations of a system, and a reduction of what they compute, share a pass. */
-Test(kernel, systems_and_reductions_share_a_pass)
-{
+Test(kernel, systems_and_reductions_share_a_pass) {
     Arena *arena = arena_new();
     Case c = start(2, (int64_t[]){64, 64});
     Node p[2], q[3];
@@ -109,21 +103,28 @@ Test(kernel, systems_and_reductions_share_a_pass)
         p[i] = graph_add_typed(c.m, c.f, OP_INPUT, type_field(c.grid, 1), NULL, 0, i, 0, SPAN_NONE);
     }
     FuncId body = body_of(&c, "step", 2, q);
-    Node uvv = graph_binary(c.m, body, OP_MUL, q[1], graph_binary(c.m, body, OP_MUL, q[2], q[2], SPAN_NONE), SPAN_NONE);
+    Node uvv = graph_binary(c.m, body, OP_MUL, q[1],
+                            graph_binary(c.m, body, OP_MUL, q[2], q[2], SPAN_NONE), SPAN_NONE);
     for (int i = 1; i <= 2; i++) {
-        Node lap = graph_add(c.m, body, OP_STENCIL, &q[i], 1, laplacian(&c, SIDE_PERIODIC), 0, SPAN_NONE);
+        Node lap =
+            graph_add(c.m, body, OP_STENCIL, &q[i], 1, laplacian(&c, SIDE_PERIODIC), 0, SPAN_NONE);
         Node change = graph_binary(c.m, body, i == 1 ? OP_SUB : OP_ADD, lap, uvv, SPAN_NONE);
         result(&c, body, graph_binary(c.m, body, OP_ADD, q[i], change, SPAN_NONE));
     }
     Node next = graph_get(c.m, body)->results.data[0];
-    result(&c, body, graph_binary(c.m, body, OP_LT, graph_unary(c.m, body, OP_LARGEST, next, SPAN_NONE), graph_const(c.m, body, 0), SPAN_NONE));
+    result(&c, body,
+           graph_binary(c.m, body, OP_LT, graph_unary(c.m, body, OP_LARGEST, next, SPAN_NONE),
+                        graph_const(c.m, body, 0), SPAN_NONE));
     Node loop = loop_of(&c, body, 5, p, 2, 0, (Loop){.stride = 1, .has_stop = true});
     Node u = graph_result(c.m, c.f, loop, 0), v = graph_result(c.m, c.f, loop, 1);
-    show(&c, graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, u, u, SPAN_NONE), SPAN_NONE));
-    show(&c, graph_unary(c.m, c.f, OP_LEAST, graph_binary(c.m, c.f, OP_SUB, u, v, SPAN_NONE), SPAN_NONE));
+    show(&c,
+         graph_unary(c.m, c.f, OP_SUM, graph_binary(c.m, c.f, OP_MUL, u, u, SPAN_NONE), SPAN_NONE));
+    show(&c, graph_unary(c.m, c.f, OP_LEAST, graph_binary(c.m, c.f, OP_SUB, u, v, SPAN_NONE),
+                         SPAN_NONE));
     Plan *plan = plan_of(&c, arena);
     PlanCost cost = plan_cost(plan, c.m);
-    cr_expect_eq(cost.launches, 2, "one in the loop, one for both reductions, not %u", cost.launches);
+    cr_expect_eq(cost.launches, 2, "one in the loop, one for both reductions, not %u",
+                 cost.launches);
     cr_expect_eq(plan->kernels.data[0]->outputs.len, 2);
     cr_expect_eq(plan->kernels.data[0]->reductions.len, 1);
     cr_expect_eq(plan->kernels.data[1]->outputs.len, 0, "no field is made for a reduction");
@@ -132,15 +133,14 @@ Test(kernel, systems_and_reductions_share_a_pass)
 }
 
 /* Recomputation is bounded: a tower of stencils is cut, and planning takes no time. */
-Test(kernel, towers_of_stencils_are_cut)
-{
+Test(kernel, towers_of_stencils_are_cut) {
     for (int depth = 4; depth <= 64; depth *= 4) {
         Arena *arena = arena_new();
         Case c = start(2, (int64_t[]){256, 256});
         vec_push(&c.m->inputs, ((Input){.type = type_field(c.grid, 1)}));
-        Node u = graph_add_typed(c.m, c.f, OP_INPUT, type_field(c.grid, 1), NULL, 0, 0, 0, SPAN_NONE);
-        for (int i = 0; i < depth; i++)
-            u = diffusion_step(&c, c.f, u, 0.3, 0.02);
+        Node u =
+            graph_add_typed(c.m, c.f, OP_INPUT, type_field(c.grid, 1), NULL, 0, 0, 0, SPAN_NONE);
+        for (int i = 0; i < depth; i++) u = diffusion_step(&c, c.f, u, 0.3, 0.02);
         show(&c, u);
         Plan *plan = plan_of(&c, arena);
         for (uint32_t i = 0; i < plan->kernels.len; i++)
@@ -148,7 +148,8 @@ Test(kernel, towers_of_stencils_are_cut)
         PlanCost cost = plan_cost(plan, c.m);
         cr_expect_leq(cost.launches, (uint32_t)depth);
         cr_expect_leq(cost.kernels, 3, "equal steps are one kernel, not %u", cost.kernels);
-        cr_expect_leq(plan->funcs.data[0]->slots.len, PDN_RELAY_STAGES + 3, "buffers are used again");
+        cr_expect_leq(plan->funcs.data[0]->slots.len, PDN_RELAY_STAGES + 3,
+                      "buffers are used again");
         finish(&c);
         arena_free(arena);
     }
@@ -171,8 +172,7 @@ static void no_harm(Text *text) {
     }
 }
 
-Test(kernel, text_round_trip)
-{
+Test(kernel, text_round_trip) {
     Arena *arena = arena_new();
     Case c = loop_case(2, 0.3, 0.02, 10, 64);
     Plan *plan = plan_of(&c, arena);
@@ -190,13 +190,16 @@ Test(kernel, text_round_trip)
     arena_free(arena);
 }
 
-Test(kernel, least_extents)
-{
+Test(kernel, least_extents) {
     Arena *arena = arena_new();
     Case c = start(2, (int64_t[]){64, 64});
     vec_push(&c.m->inputs, ((Input){.type = type_field(c.grid, 1)}));
     Node u = graph_add_typed(c.m, c.f, OP_INPUT, type_field(c.grid, 1), NULL, 0, 0, 0, SPAN_NONE);
-    Stencil s = {.rank = 2, .in_channels = 1, .out_channels = 1, .taps = (Tap[]){{.offset = {-3, 2, 0}, .weight = 1}}, .count = 1};
+    Stencil s = {.rank = 2,
+                 .in_channels = 1,
+                 .out_channels = 1,
+                 .taps = (Tap[]){{.offset = {-3, 2, 0}, .weight = 1}},
+                 .count = 1};
     show(&c, graph_add(c.m, c.f, OP_STENCIL, &u, 1, graph_stencil(c.m, &s), 0, SPAN_NONE));
     PlanCost cost = plan_cost(plan_of(&c, arena), c.m);
     cr_expect_eq(cost.smallest[0], 3);
@@ -212,11 +215,11 @@ Test(kernel, rows_leave_no_field) {
     Node u = field_input(&c, 3, 1, -1, 1);
     Type t = type_field(c.grid, 3);
     Node sums = graph_unary(c.m, c.f, OP_TOTALS, u, SPAN_NONE);
-    Node squares = graph_unary(c.m, c.f, OP_TOTALS,
-                               graph_binary(c.m, c.f, OP_MUL, u, u, SPAN_NONE), SPAN_NONE);
+    Node squares = graph_unary(c.m, c.f, OP_TOTALS, graph_binary(c.m, c.f, OP_MUL, u, u, SPAN_NONE),
+                               SPAN_NONE);
     Node k = graph_add(c.m, c.f, OP_ENTRY, &sums, 1, 2, 0, SPAN_NONE);
-    Node bias = graph_add(c.m, c.f, OP_ROW, (Node[]){k, k, graph_const(c.m, c.f, 3)}, 3, 0, 0,
-                          SPAN_NONE);
+    Node bias =
+        graph_add(c.m, c.f, OP_ROW, (Node[]){k, k, graph_const(c.m, c.f, 3)}, 3, 0, 0, SPAN_NONE);
     Node scaled = graph_binary(
         c.m, c.f, OP_MUL, u,
         graph_add_typed(c.m, c.f, OP_BYCHANNEL, t, &squares, 1, 0, 0, SPAN_NONE), SPAN_NONE);

@@ -39,8 +39,8 @@ static double inside_domain(Op op, uint32_t operand, double x) {
 }
 
 static bool is_smooth(Op op) {
-    static const Op steps[] = {OP_LT,  OP_LE,   OP_EQ,    OP_NE,   OP_AND,  OP_OR,
-                               OP_NOT, OP_SIGN, OP_FLOOR, OP_CEIL, OP_ROUND, OP_DETACH, OP_GUARDED};
+    static const Op steps[] = {OP_LT,   OP_LE,    OP_EQ,   OP_NE,    OP_AND,    OP_OR,     OP_NOT,
+                               OP_SIGN, OP_FLOOR, OP_CEIL, OP_ROUND, OP_DETACH, OP_GUARDED};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (op == steps[i]) return false;
     return true;

@@ -470,7 +470,9 @@ Test(data, epochs_follow_one_another) {
             PdnLoader *loader;
             PdnBatch none = {.count = 1};
             OK(pdn_loader_open(data, 3, 4, 5, shuffled, &loader, &error));
-            for (int64_t e = 4; e < 9; e++) { cr_assert_eq(hash_epoch(data, loader), epoch_hash(data, 3, e, shuffled)); }
+            for (int64_t e = 4; e < 9; e++) {
+                cr_assert_eq(hash_epoch(data, loader), epoch_hash(data, 3, e, shuffled));
+            }
             OK(pdn_loader_next(loader, &none, &error));
             cr_assert_eq(none.count, 0);
             pdn_loader_close(loader);
@@ -513,7 +515,8 @@ Test(data, says_whether_epochs_differ) {
     }
     PdnDataOptions o = plain;
     o.patch = 2;
-    write_places("photos/b.pgm", 2, 2, 255); /* the window is all of this one, and a part of the other */
+    /* the window is all of this one, and a part of the other */
+    write_places("photos/b.pgm", 2, 2, 255);
     PdnData *data = images("photos", &o, PDN_F32);
     pdn_data_info(data, &info);
     cr_assert(info.varies);
@@ -820,7 +823,9 @@ Test(data, whole_samples_are_not_copied) {
         const int64_t *shape;
         int64_t patch;
         bool augment, placed;
-    } rows[] = {{lines, PDN_ABSENT, false, true}, {odd, PDN_ABSENT, false, false}, {lines, 4, false, false},
+    } rows[] = {{lines, PDN_ABSENT, false, true},
+                {odd, PDN_ABSENT, false, false},
+                {lines, 4, false, false},
                 {lines, PDN_ABSENT, true, false}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         PdnDataOptions o = options(rows[i].patch, 2, PDN_ABSENT);
@@ -840,8 +845,11 @@ Test(data, whole_samples_are_not_copied) {
             for (int64_t s = 0; s < batch.count; s++) {
                 const PdnSample *sample = &batch.samples[s];
                 cr_assert_eq((uintptr_t)sample->field[0].data % 64, 0);
-                cr_assert_eq(sample->field[0].data == same.samples[s].field[0].data, rows[i].placed, "row %zu", i);
-                if (rows[i].placed) { cr_assert_eq(value_at(sample, 0), (double)(64 * sample->number)); }
+                cr_assert_eq(sample->field[0].data == same.samples[s].field[0].data, rows[i].placed,
+                             "row %zu", i);
+                if (rows[i].placed) {
+                    cr_assert_eq(value_at(sample, 0), (double)(64 * sample->number));
+                }
             }
         }
         pdn_loader_close(loader);

@@ -214,7 +214,8 @@ Test(history, what_is_refused) {
 /* kill -9 at any moment: the file is whole, with all rows up to some epoch, never fewer than before. */
 Test(history, survives_being_killed) {
     int64_t known = 0;
-    useconds_t patience = 2000; /* longer until rows are written, on a slow machine or under valgrind */
+    /* longer until rows are written, on a slow machine or under valgrind */
+    useconds_t patience = 2000;
     for (int kills = 0; kills < 30; kills++) {
         pid_t child = fork();
         cr_assert_geq(child, 0);

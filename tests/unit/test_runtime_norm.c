@@ -172,8 +172,10 @@ Test(runtime_norm, within) {
             s.stride[0] = s.stride[1] = stride;
             fill(w, weight_count(&s));
             double p = power(&s, w, 12, 13, 100), b = bound(&s, w);
-            cr_expect(!pdn_conv_norm_within(&s, PDN_F64, w, p * (1 - 1e-6)), "side %d: below the norm", side);
-            cr_expect(pdn_conv_norm_within(&s, PDN_F64, w, 2.01 * b), "side %d: far above it", side);
+            cr_expect(!pdn_conv_norm_within(&s, PDN_F64, w, p * (1 - 1e-6)),
+                      "side %d: below the norm", side);
+            cr_expect(pdn_conv_norm_within(&s, PDN_F64, w, 2.01 * b), "side %d: far above it",
+                      side);
         }
     PdnConvShape s = shape(1, 16, 5, PDN_SIDE_EVEN);
     w[3] = NAN;

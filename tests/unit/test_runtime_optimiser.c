@@ -171,8 +171,8 @@ Test(optimiser, schedules) {
 static void refused(const char *name, PdnArgument argument, const PdnScheduleOptions *schedule,
                     const char *part) {
     PdnError error = {""};
-    const PdnOptimiserOptions options = {name,     &argument,        argument.name != NULL,
-                                         schedule, schedule != NULL, false, NULL};
+    const PdnOptimiserOptions options = {
+        name, &argument, argument.name != NULL, schedule, schedule != NULL, false, NULL};
     cr_assert_eq(pdn_optimiser_check(&options, &error), PDN_ERROR_ARGUMENT, "%s %s", name, part);
     cr_assert(strstr(error.message, part), "%s", error.message);
     PdnOptimiser *o = NULL;
@@ -209,11 +209,16 @@ Test(optimiser, says_what_is_wrong) {
     refused("sgd", none, &(PdnScheduleOptions){"cosine", &negative, 1}, "at least 0");
     refused("sgd", none, &(PdnScheduleOptions){"constant", wrong, 1}, "takes no arguments");
     const PdnArgument five = {"steps", 5};
-    const PdnScheduleOptions late[] = {{"cosine", NULL, 0}, {"warmup", &five, 1}}, twice[] = {late[1], late[1]};
+    const PdnScheduleOptions late[] = {{"cosine", NULL, 0}, {"warmup", &five, 1}},
+                             twice[] = {late[1], late[1]};
     PdnError error = {""};
-    cr_assert_eq(pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, late, 2, false, NULL}, &error), PDN_ERROR_ARGUMENT);
+    cr_assert_eq(
+        pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, late, 2, false, NULL}, &error),
+        PDN_ERROR_ARGUMENT);
     cr_assert(strstr(error.message, "warmup stands behind cosine"), "%s", error.message);
-    cr_assert_eq(pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, twice, 2, false, NULL}, &error), PDN_ERROR_ARGUMENT);
+    cr_assert_eq(
+        pdn_optimiser_check(&(PdnOptimiserOptions){"sgd", NULL, 0, twice, 2, false, NULL}, &error),
+        PDN_ERROR_ARGUMENT);
     cr_assert(strstr(error.message, "warmup stands behind warmup"), "%s", error.message);
 }
 
@@ -260,7 +265,8 @@ static int wave(void *context, const void *x_, void *g_, double *loss) {
 }
 
 /* Three steps from 1. */
-static void many_steps(const char *name, const PdnArgument *arguments, int count, PdnThreads *threads, float *x) {
+static void many_steps(const char *name, const PdnArgument *arguments, int count,
+                       PdnThreads *threads, float *x) {
     const PdnOptimiserOptions options = {name, arguments, count, NULL, 0, false, threads};
     PdnOptimiser *o = NULL;
     double loss;
@@ -275,8 +281,9 @@ static void many_steps(const char *name, const PdnArgument *arguments, int count
 /* Every number is moved once, whoever does it, and by its own gradient. */
 Test(optimiser, threads_change_no_bit) {
     static const char *const names[] = {"sgd", "adam", "adamw", "rmsprop"};
-    const PdnArgument arguments[] = {{"rate", 0.1}, {"clip_value", 1.5}, {"clip_norm", 100}, {"weight_decay", 0.125},
-                                     {"momentum", 0.5}, {"centred", 1}};
+    const PdnArgument arguments[] = {{"rate", 0.1},      {"clip_value", 1.5},
+                                     {"clip_norm", 100}, {"weight_decay", 0.125},
+                                     {"momentum", 0.5},  {"centred", 1}};
     PdnThreads *threads = pdn_threads_new(3);
     float *one = malloc(MANY * sizeof *one), *three = malloc(MANY * sizeof *three);
     for (int i = 0; i < 4; i++) {
@@ -284,7 +291,9 @@ Test(optimiser, threads_change_no_bit) {
         many_steps(names[i], arguments, count, NULL, one);
         many_steps(names[i], arguments, count, threads, three);
         cr_assert_arr_eq(one, three, MANY * sizeof *one, "%s", names[i]);
-        for (int k = 0; k < MANY; k++) { cr_assert_neq(one[k], 1.0F, "%s: number %d has not moved", names[i], k); }
+        for (int k = 0; k < MANY; k++) {
+            cr_assert_neq(one[k], 1.0F, "%s: number %d has not moved", names[i], k);
+        }
     }
     free(one);
     free(three);

@@ -9,12 +9,12 @@
 
 enum { RING = 8192 };
 
-Test(runtime_rooms, what_is_written_behind_a_ring_is_at_its_beginning)
-{
+Test(runtime_rooms, what_is_written_behind_a_ring_is_at_its_beginning) {
     PdnRooms *rooms = pdn_rooms_new();
     Room room;
     cr_assert(rooms_take(rooms, RING, 3, 1, &room));
-    volatile char *at = room.base; /* that two addresses are one place is no business of the compiler */
+    /* that two addresses are one place is no business of the compiler */
+    volatile char *at = room.base;
     for (int i = 0; i < 3; i++) {
         at[2 * i * RING] = (char)(1 + i);
         at[(2 * i + 2) * RING - 1] = (char)(4 + i);
@@ -26,8 +26,7 @@ Test(runtime_rooms, what_is_written_behind_a_ring_is_at_its_beginning)
     pdn_rooms_free(rooms);
 }
 
-Test(runtime_rooms, are_used_again)
-{
+Test(runtime_rooms, are_used_again) {
     PdnRooms *rooms = pdn_rooms_new();
     Room room[2], fewer[2], other;
     cr_assert(rooms_take(rooms, RING, 4, 2, room));
@@ -46,8 +45,7 @@ Test(runtime_rooms, are_used_again)
     pdn_rooms_free(rooms);
 }
 
-Test(runtime_rooms, too_many_are_not_kept)
-{
+Test(runtime_rooms, too_many_are_not_kept) {
     PdnRooms *rooms = pdn_rooms_new();
     Room first, room;
     cr_assert(rooms_take(rooms, RING, 1, 1, &first));
@@ -64,8 +62,7 @@ Test(runtime_rooms, too_many_are_not_kept)
     pdn_rooms_free(rooms);
 }
 
-Test(runtime_rooms, that_cannot_be_had_are_refused)
-{
+Test(runtime_rooms, that_cannot_be_had_are_refused) {
     PdnRooms *rooms = pdn_rooms_new();
     Room room[3];
     cr_assert(!rooms_take(rooms, INT64_C(1) << 58, 1, 3, room));
@@ -74,31 +71,30 @@ Test(runtime_rooms, that_cannot_be_had_are_refused)
     pdn_rooms_free(rooms);
 }
 
-static void *take_and_give(void *rooms)
-{
+static void *take_and_give(void *rooms) {
     for (int i = 0; i < 300; i++) {
         Room room[2];
         bool taken = rooms_take(rooms, RING * (1 + i % 3), 2, 2, room);
         cr_assert(taken);
         for (int k = 0; k < 2; k++) *(volatile char *)room[k].base = (char)i;
         for (int k = 0; k < 2; k++)
-            cr_assert(*(volatile char *)(room[k].base + room[k].ring_bytes) == (char)i, "nobody else has it");
+            cr_assert(*(volatile char *)(room[k].base + room[k].ring_bytes) == (char)i,
+                      "nobody else has it");
         rooms_give(rooms, 2, room);
     }
     return NULL;
 }
 
-Test(runtime_rooms, of_several_threads)
-{
+Test(runtime_rooms, of_several_threads) {
     PdnRooms *rooms = pdn_rooms_new();
     pthread_t thread[4];
-    for (int i = 0; i < 4; i++) cr_assert(pthread_create(&thread[i], NULL, take_and_give, rooms) == 0);
+    for (int i = 0; i < 4; i++)
+        cr_assert(pthread_create(&thread[i], NULL, take_and_give, rooms) == 0);
     for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
     pdn_rooms_free(rooms);
 }
 
-Test(runtime_memory, lies_at_lines_and_huge_pages)
-{
+Test(runtime_memory, lies_at_lines_and_huge_pages) {
     const size_t bytes[] = {0, 1, 100, 100000, 4 << 20, 33 << 20};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
         char *memory = pdn_memory_new(bytes[i]);

@@ -16,7 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-
 TestSuite(tensors, .init = enter_folder, .fini = leave_folder);
 TestSuite(checkpoint, .init = enter_folder, .fini = leave_folder);
 

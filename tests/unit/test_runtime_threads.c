@@ -51,7 +51,8 @@ Test(threads, every_unit_once) {
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
         for (size_t t = 0; t < sizeof threads / sizeof threads[0]; t++) {
             if (threads[t] > 8 && counts[c] != 100) {
-                continue; /* many threads are slow to start under a checker, and valgrind has 500 at most */
+                /* many threads are slow to start under a checker, and valgrind has 500 at most */
+                continue;
             }
             Work work = work_of(counts[c]);
             pdn_launch(visit, &work, work.count, threads[t]);

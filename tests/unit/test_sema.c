@@ -14,10 +14,12 @@ typedef struct {
 
 static Program1 elaborate(const char *text) {
     Sources *sources = sources_new();
-    Program1 p = {.context = {arena_new(), names_new(), sources, diagnostics_new(sources, 0), NULL}};
+    Program1 p = {
+        .context = {arena_new(), names_new(), sources, diagnostics_new(sources, 0), NULL}};
     p.unit = sema_load_text(&p.context, "test.pdn", text, strlen(text));
     ElaborateOptions options = {0};
-    if (!diagnostics_errors(p.context.diagnostics)) p.first = sema_elaborate_experiment(p.unit, 0, &options);
+    if (!diagnostics_errors(p.context.diagnostics))
+        p.first = sema_elaborate_experiment(p.unit, 0, &options);
     return p;
 }
 
@@ -32,7 +34,8 @@ static void finish(Program1 *p) {
 static uint32_t count_op(const Module *m, Op op) {
     uint32_t n = 0;
     for (FuncId f = 1; f < m->funcs.len; f++)
-        for (Node i = 1; i < m->funcs.data[f]->nodes.len; i++) n += graph_node(m->funcs.data[f], i)->op == op;
+        for (Node i = 1; i < m->funcs.data[f]->nodes.len; i++)
+            n += graph_node(m->funcs.data[f], i)->op == op;
     return n;
 }
 
@@ -62,7 +65,8 @@ Test(sema, difference_weights) {
         double w[2 * DERIVATIVE_REACH_LIMIT + 1];
         int reach = derivative_weights(known[i].order, known[i].accuracy, w);
         cr_assert_eq(reach, known[i].reach);
-        for (int k = 0; k < 2 * reach + 1; k++) cr_assert_float_eq(w[k], known[i].weights[k], 1e-14);
+        for (int k = 0; k < 2 * reach + 1; k++)
+            cr_assert_float_eq(w[k], known[i].weights[k], 1e-14);
     }
 }
 
@@ -87,8 +91,9 @@ Test(sema, difference_moments) {
         }
 }
 
-static const char *const heat = "pde heat(u) { dt(u) = laplacian(u) }\n"
-                                "scheme euler(F, tau, steps)(f) { u[0] = f\n u[k+1] = u[k] + tau * F(u[k])\n return u[steps] }\n";
+static const char *const heat =
+    "pde heat(u) { dt(u) = laplacian(u) }\n"
+    "scheme euler(F, tau, steps)(f) { u[0] = f\n u[k+1] = u[k] + tau * F(u[k])\n return u[steps] }\n";
 
 Test(sema, steps_are_a_loop_of_fixed_size) {
     uint32_t nodes[2];
@@ -96,66 +101,77 @@ Test(sema, steps_are_a_loop_of_fixed_size) {
         char text[600];
         snprintf(text, sizeof text,
                  "%sexperiment e { grid G = box([0, 8], cells = [8])\n"
-                 "print \"m\": mean(euler(heat, 0.1, %d)(G.x)) }\n", heat, i ? 10000 : 10);
+                 "print \"m\": mean(euler(heat, 0.1, %d)(G.x)) }\n",
+                 heat, i ? 10000 : 10);
         Program1 p = elaborate(text);
         cr_assert(p.first != NULL);
         cr_assert_eq(count_op(p.first->module, OP_LOOP), 1u);
         nodes[i] = 0;
-        for (FuncId f = 1; f < p.first->module->funcs.len; f++) nodes[i] += p.first->module->funcs.data[f]->nodes.len;
+        for (FuncId f = 1; f < p.first->module->funcs.len; f++)
+            nodes[i] += p.first->module->funcs.data[f]->nodes.len;
         finish(&p);
     }
     cr_assert_eq(nodes[0], nodes[1]);
 }
 
 Test(sema, history_is_what_the_recurrence_reads) {
-    static const struct { const char *step; uint32_t states; } cases[] = {
-        {"u[k+1] = 2 * u[k]", 1},
-        {"u[k+1] = u[k] + u[k-1]", 2},
-        {"u[k+1] = u[k-3] * 0.5", 4},
-        {"let a = u[k-1]\n u[k+1] = a + u[k]", 2},
+    static const struct {
+        const char *step;
+        uint32_t states;
+    } cases[] = {
+        {"u[k+1] = 2 * u[k]", 1},      {"u[k+1] = u[k] + u[k-1]", 2},
+        {"u[k+1] = u[k-3] * 0.5", 4},  {"let a = u[k-1]\n u[k+1] = a + u[k]", 2},
         {"u[k] = u[k-1] + u[k-2]", 2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[600];
         snprintf(text, sizeof text,
                  "scheme s(f) { u[-3] = f\n u[-2] = f\n u[-1] = f\n u[0] = f\n %s\n return u[9] }\n"
-                 "experiment e { grid G = box([0, 8], cells = [8])\n print \"m\": mean(s(G.x)) }\n", cases[i].step);
+                 "experiment e { grid G = box([0, 8], cells = [8])\n print \"m\": mean(s(G.x)) }\n",
+                 cases[i].step);
         Program1 p = elaborate(text);
         cr_assert(p.first != NULL, "%s", cases[i].step);
-        cr_assert_eq(vec_last(&p.first->module->loops).states, cases[i].states, "%s", cases[i].step);
+        cr_assert_eq(vec_last(&p.first->module->loops).states, cases[i].states, "%s",
+                     cases[i].step);
         finish(&p);
     }
 }
 
 Test(sema, operators_leave_no_trace) {
-    Program1 p = elaborate("operator twice(A)(u) = A(A(u))\n"
-                           "experiment e { grid G = box([0, 8], cells = [8])\n let S = stencil([1, -2, 1])\n"
-                           "print \"m\": mean(compose(S, twice(S))(G.x)), mean((S + 2 * S)(G.x)) }\n");
+    Program1 p =
+        elaborate("operator twice(A)(u) = A(A(u))\n"
+                  "experiment e { grid G = box([0, 8], cells = [8])\n let S = stencil([1, -2, 1])\n"
+                  "print \"m\": mean(compose(S, twice(S))(G.x)), mean((S + 2 * S)(G.x)) }\n");
     cr_assert(p.first != NULL);
-    cr_assert_eq(count_op(p.first->module, OP_STENCIL), 3u); /* S(x), S(S(x)), S(S(S(x))); the sum shares the first */
+    /* S(x), S(S(x)), S(S(S(x))); the sum shares the first */
+    cr_assert_eq(count_op(p.first->module, OP_STENCIL), 3u);
     cr_assert_eq(count_op(p.first->module, OP_CALL), 0u);
     finish(&p);
 }
 
 Test(sema, laplacian_is_the_divergence_of_the_gradient) {
-    static const char *const sides[] = {"reflecting", "periodic", "zero", "dirichlet(1)", "neumann(2)"};
+    static const char *const sides[] = {"reflecting", "periodic", "zero", "dirichlet(1)",
+                                        "neumann(2)"};
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
         char text[500];
         snprintf(text, sizeof text,
                  "operator a(u) { boundary u = %s\n return laplacian(u) }\n"
                  "operator b(u) { boundary u = %s\n return div(grad(u)) }\n"
                  "experiment e { grid G = box([0, 8], [0, 1], cells = [8, 4])\n"
-                 "print \"m\": sum(a(G.x)), sum(b(G.x)) }\n", sides[i], sides[i]);
+                 "print \"m\": sum(a(G.x)), sum(b(G.x)) }\n",
+                 sides[i], sides[i]);
         Program1 p = elaborate(text);
         cr_assert(p.first != NULL, "%s", sides[i]);
         const Effect *effect = &graph_get(p.first->module, p.first->module->main)->effects.data[0];
-        cr_assert_eq(effect->values[0], effect->values[1], "%s", sides[i]); /* one node: equal to the bit */
+        /* one node: equal to the bit */
+        cr_assert_eq(effect->values[0], effect->values[1], "%s", sides[i]);
         finish(&p);
     }
 }
 
 Test(sema, static_numbers_are_numbers) {
-    Program1 p = elaborate("experiment e { let a = 3 * 2^3 + 10 % 4\n print \"n\": a, sqrt(16), where(a > 1, 5, 6) }\n");
+    Program1 p = elaborate(
+        "experiment e { let a = 3 * 2^3 + 10 % 4\n print \"n\": a, sqrt(16), where(a > 1, 5, 6) }\n");
     cr_assert(p.first != NULL);
     const Action *a = &p.first->actions.data[0];
     cr_assert(a->known[0] && a->known[1] && a->known[2]);
@@ -175,13 +191,16 @@ Test(sema, an_override_is_one_expression) {
 }
 
 Test(sema, mistakes_are_named) {
-    static const struct { const char *text, *message; } cases[] = {
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
         {"experiment e { let a = (x) }\n", "unknown name 'x'"},
         {"operator f(u) = f(u)\nexperiment e { print \"x\": f(1) }\n", "applied within itself"},
         {"let a = b\nlet b = a\nexperiment e { print \"x\": a }\n", "defined by itself"},
         {"experiment e { print \"x\": 1 / 0 }\n", "this is infinite"},
         {"experiment e { print \"x\": 0 / 0 }\n", "this is not a number"},
-        {"experiment e { grid G = box([0, 1], cells = [4])\n print \"x\": G.x }\n", "cannot be printed"},
+        {"experiment e { grid G = box([0, 1], cells = [4])\n print \"x\": G.x }\n",
+         "cannot be printed"},
         {"experiment e { for i in 0..1000000 { print \"x\": i } }\n", "passes of a loop"},
         {"operator d(A)(u) = A(A(u))\noperator i(u) = u + 1\n"
          "experiment e { print \"x\": d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(d(i))))))))))))))))))))))(1) }\n",

@@ -58,7 +58,8 @@ Test(tridiag, equals_dense_elimination) {
             Case c = start(1, (int64_t[]){n});
             Node operands[4];
             for (uint32_t i = 0; i < 4; i++)
-                operands[i] = field_input(&c, 1, 100 * (uint64_t)n + i, i == 2 ? 2.2 : -1, i == 2 ? 3 : 1);
+                operands[i] =
+                    field_input(&c, 1, 100 * (uint64_t)n + i, i == 2 ? 2.2 : -1, i == 2 ? 3 : 1);
             show(&c, graph_add(c.m, c.f, OP_TRIDIAG, operands, 4, 0, detail, SPAN_NONE));
             cr_assert_null(graph_verify(c.m), "%s", graph_verify(c.m));
             Numbers found = reference(&c);
@@ -70,8 +71,8 @@ Test(tridiag, equals_dense_elimination) {
             }
             dense_solve(a, x, n);
             for (int i = 0; i < n; i++)
-                cr_expect_float_eq(found.data[i], x[i], 1e-13, "n %d detail %u: %.17g, not %.17g", n, detail,
-                                   found.data[i], x[i]);
+                cr_expect_float_eq(found.data[i], x[i], 1e-13, "n %d detail %u: %.17g, not %.17g",
+                                   n, detail, found.data[i], x[i]);
             vec_free(&found);
             finish(&c);
         }
@@ -79,13 +80,13 @@ Test(tridiag, equals_dense_elimination) {
 
 /* ---- code ------------------------------------------------------------------------------------------ */
 
-static Case code_case(uint32_t rank, const int64_t *extent, uint32_t axis, uint32_t detail, uint32_t channels,
-                      uint32_t broadcast, uint64_t seed) {
+static Case code_case(uint32_t rank, const int64_t *extent, uint32_t axis, uint32_t detail,
+                      uint32_t channels, uint32_t broadcast, uint64_t seed) {
     Case c = start(rank, extent);
     Node operands[4];
     for (uint32_t i = 0; i < 4; i++)
-        operands[i] = field_input(&c, i == 0 || !(broadcast & 1u << i) ? channels : 1, seed + i, i == 2 ? 2.2 : -1,
-                                  i == 2 ? 3 : 1);
+        operands[i] = field_input(&c, i == 0 || !(broadcast & 1u << i) ? channels : 1, seed + i,
+                                  i == 2 ? 2.2 : -1, i == 2 ? 3 : 1);
     show(&c, graph_add(c.m, c.f, OP_TRIDIAG, operands, 4, axis, detail, SPAN_NONE));
     return c;
 }
@@ -117,7 +118,8 @@ static void check_code(Case *c, const char *what, bool text) {
         char *error = NULL;
         free(c->run.grids);
         prepare(c, f64, 1);
-        Plan *plan = plan_make(c->m, &(PlanOptions){.f64 = f64, .fma = code_target_has_fma(NULL)}, arena);
+        Plan *plan =
+            plan_make(c->m, &(PlanOptions){.f64 = f64, .fma = code_target_has_fma(NULL)}, arena);
         cr_assert_null(plan_verify(plan, arena), "%s: %s", what, plan_verify(plan, arena));
         if (text) text_again(plan, arena);
         Code *code = code_load(plan, NULL, NULL, &error);
@@ -125,12 +127,14 @@ static void check_code(Case *c, const char *what, bool text) {
         run_code(&c->run, code);
         cr_expect_eq(c->run.status, 0, "%s", what);
         double d = numbers_differ(&c->run.seen, &expected);
-        cr_expect(d >= 0 && d <= (f64 ? 1e-13 : 1e-5), "%s in f%d is off by %g", what, f64 ? 64 : 32, d);
+        cr_expect(d >= 0 && d <= (f64 ? 1e-13 : 1e-5), "%s in f%d is off by %g", what,
+                  f64 ? 64 : 32, d);
         Numbers one = c->run.seen;
         c->run.seen = (Numbers){0};
         c->run.threads = 2;
         run_code(&c->run, code);
-        cr_expect(one.len == c->run.seen.len && memcmp(one.data, c->run.seen.data, sizeof(double) * one.len) == 0,
+        cr_expect(one.len == c->run.seen.len &&
+                      memcmp(one.data, c->run.seen.data, sizeof(double) * one.len) == 0,
                   "%s: other bits on two threads", what);
         vec_free(&one);
         vec_free(&c->run.seen);
@@ -144,17 +148,21 @@ Test(tridiag, compiled) {
     static const struct {
         uint32_t rank;
         int64_t extent[3];
-    } grids[] = {{1, {1, 1, 1}},    {1, {137, 1, 1}}, {2, {37, 41, 1}}, {2, {16, 96, 1}}, {2, {300, 5, 1}},
-                 {3, {19, 7, 11}}, {3, {3, 9, 40}},  {2, {33, 1, 1}},  {3, {8, 8, 8}}};
+    } grids[] = {{1, {1, 1, 1}},   {1, {137, 1, 1}}, {2, {37, 41, 1}},
+                 {2, {16, 96, 1}}, {2, {300, 5, 1}}, {3, {19, 7, 11}},
+                 {3, {3, 9, 40}},  {2, {33, 1, 1}},  {3, {8, 8, 8}}};
     uint64_t seed = 4;
     for (uint32_t g = 0; g < sizeof grids / sizeof *grids; g++)
         for (uint32_t axis = 0; axis < grids[g].rank; axis++)
             for (uint32_t detail = g % 2; detail <= TRIDIAG_BITS; detail += 3) {
-                uint32_t channels = 1 + (uint32_t)(next_random(&seed) % 3), broadcast = (uint32_t)next_random(&seed) & 14;
+                uint32_t channels = 1 + (uint32_t)(next_random(&seed) % 3),
+                         broadcast = (uint32_t)next_random(&seed) & 14;
                 char what[120];
-                snprintf(what, sizeof what, "%d %d %d along %u, detail %u, %u channels, %u", (int)grids[g].extent[0],
-                         (int)grids[g].extent[1], (int)grids[g].extent[2], axis, detail, channels, broadcast);
-                Case c = code_case(grids[g].rank, grids[g].extent, axis, detail, channels, broadcast, seed);
+                snprintf(what, sizeof what, "%d %d %d along %u, detail %u, %u channels, %u",
+                         (int)grids[g].extent[0], (int)grids[g].extent[1], (int)grids[g].extent[2],
+                         axis, detail, channels, broadcast);
+                Case c = code_case(grids[g].rank, grids[g].extent, axis, detail, channels,
+                                   broadcast, seed);
                 check_code(&c, what, g == 2);
                 finish(&c);
             }
@@ -170,7 +178,8 @@ Test(tridiag, derivatives_of_every_form) {
             Type two = type_field(c.grid, 2);
             FuncId f = graph_func(c.m, names_of(c.names, "f"));
             Node all = graph_param(c.m, f, type_field(c.grid, 7), 0), parts[4];
-            for (uint32_t i = 0, at = 0; i < 4; i++) { /* channels of one field: b two, lower two, diagonal one, upper two */
+            /* channels of one field: b two, lower two, diagonal one, upper two */
+            for (uint32_t i = 0, at = 0; i < 4; i++) {
                 Node channels[2];
                 uint32_t count = i == 2 ? 1 : 2;
                 for (uint32_t k = 0; k < count; k++)
@@ -190,7 +199,8 @@ Test(tridiag, derivatives_of_every_form) {
                 v[i] = random_number(&seed);
             }
             for (int i = 0; i < 40; i++) w[i] = random_number(&seed);
-            Array u = {.type = type_field(c.grid, 7), .frames = 1, .size = 140, .data = at}, dir = u, cot = u, shifted = u;
+            Array u = {.type = type_field(c.grid, 7), .frames = 1, .size = 140, .data = at},
+                  dir = u, cot = u, shifted = u;
             dir.data = v;
             shifted.data = moved;
             cot = (Array){.type = two, .frames = 1, .size = 40, .data = w};
@@ -205,11 +215,14 @@ Test(tridiag, derivatives_of_every_form) {
             for (int side = 0; side < 2; side++) {
                 for (int i = 0; i < 140; i++) moved[i] = at[i] + (side ? h : -h) * v[i];
                 cr_assert_eq(eval_func(c.m, f, &shifted, &slope[side], &options, arena), 0);
-                for (int i = 0; i < 40; i++) change += (side ? 1 : -1) * w[i] * slope[side].data[i] / (2 * h);
+                for (int i = 0; i < 40; i++)
+                    change += (side ? 1 : -1) * w[i] * slope[side].data[i] / (2 * h);
             }
             cr_expect(fabs(ahead) > 1e-3, "the test says nothing");
-            cr_expect_float_eq(ahead, behind, 1e-12, "detail %u axis %u: %.17g %.17g", detail, axis, ahead, behind);
-            cr_expect_float_eq(ahead, change, 1e-7, "detail %u axis %u: %.17g %.17g", detail, axis, ahead, change);
+            cr_expect_float_eq(ahead, behind, 1e-12, "detail %u axis %u: %.17g %.17g", detail, axis,
+                               ahead, behind);
+            cr_expect_float_eq(ahead, change, 1e-7, "detail %u axis %u: %.17g %.17g", detail, axis,
+                               ahead, change);
             arena_free(arena);
             finish(&c);
         }
@@ -221,11 +234,14 @@ Test(tridiag, transposes) {
         Case c = start(2, (int64_t[]){7, 6});
         FuncId f = graph_func(c.m, names_of(c.names, "f"));
         Node operands[4];
-        for (uint32_t i = 0; i < 4; i++) operands[i] = graph_param(c.m, f, type_field(c.grid, 1), 0);
-        vec_push(&graph_get(c.m, f)->results, graph_add(c.m, f, OP_TRIDIAG, operands, 4, 1, detail, SPAN_NONE));
+        for (uint32_t i = 0; i < 4; i++)
+            operands[i] = graph_param(c.m, f, type_field(c.grid, 1), 0);
+        vec_push(&graph_get(c.m, f)->results,
+                 graph_add(c.m, f, OP_TRIDIAG, operands, 4, 1, detail, SPAN_NONE));
         Node why = 0;
         cr_expect_eq(analyse_linearity(c.m, f, 0, &why), LINEARITY_LINEAR);
-        for (uint32_t i = 1; i < 4; i++) cr_expect_eq(analyse_linearity(c.m, f, i, &why), LINEARITY_NONLINEAR);
+        for (uint32_t i = 1; i < 4; i++)
+            cr_expect_eq(analyse_linearity(c.m, f, i, &why), LINEARITY_NONLINEAR);
         FuncId back = transpose_func(c.m, f, &why);
         cr_assert(back);
         uint64_t seed = 3 + detail;
@@ -233,7 +249,8 @@ Test(tridiag, transposes) {
         Array args[5];
         for (int i = 0; i < 5; i++) {
             for (int k = 0; k < 42; k++) data[i][k] = random_number(&seed) + (i == 2 ? 3 : 0);
-            args[i] = (Array){.type = type_field(c.grid, 1), .frames = 1, .size = 42, .data = data[i]};
+            args[i] =
+                (Array){.type = type_field(c.grid, 1), .frames = 1, .size = 42, .data = data[i]};
         }
         EvalOptions options = {0};
         Arena *arena = arena_new();
@@ -249,8 +266,10 @@ Test(tridiag, transposes) {
         finish(&c);
     }
     Case c = start(1, (int64_t[]){7});
-    Node b = field_input(&c, 1, 1, -1, 1), a = field_input(&c, 1, 2, -1, 1), d = field_input(&c, 1, 3, 2, 3);
-    Node x = graph_add(c.m, c.f, OP_TRIDIAG, (Node[]){b, a, d, a}, 4, 0, TRIDIAG_LOWER_BEFORE, SPAN_NONE);
+    Node b = field_input(&c, 1, 1, -1, 1), a = field_input(&c, 1, 2, -1, 1),
+         d = field_input(&c, 1, 3, 2, 3);
+    Node x = graph_add(c.m, c.f, OP_TRIDIAG, (Node[]){b, a, d, a}, 4, 0, TRIDIAG_LOWER_BEFORE,
+                       SPAN_NONE);
     cr_expect_eq(op_info(OP_TRIDIAG)->derivative(c.m, c.f, x, 0, b), x);
     finish(&c);
 }
@@ -270,9 +289,11 @@ Test(tridiag, shifted_bands_are_read_where_they_stand) {
         for (int ring = 0; ring < 2; ring++) {
             Case c = start(1, (int64_t[]){9});
             uint32_t detail = ring ? TRIDIAG_PERIODIC : 0;
-            Node b = field_input(&c, 1, 1, -1, 1), a = field_input(&c, 1, 2, -1, 1), d = field_input(&c, 1, 3, 2.5, 3);
+            Node b = field_input(&c, 1, 1, -1, 1), a = field_input(&c, 1, 2, -1, 1),
+                 d = field_input(&c, 1, 3, 2.5, 3);
             Node lower = shifted_field(&c, a, -1, sides[k]);
-            Node x = graph_add(c.m, c.f, OP_TRIDIAG, (Node[]){b, lower, d, a}, 4, 0, detail, SPAN_NONE);
+            Node x =
+                graph_add(c.m, c.f, OP_TRIDIAG, (Node[]){b, lower, d, a}, 4, 0, detail, SPAN_NONE);
             const NodeData *made = graph_node(graph_get(c.m, c.f), x);
             bool same = (sides[k] == SIDE_PERIODIC) == ring;
             cr_expect_eq(made->detail, detail | (same ? TRIDIAG_LOWER_BEFORE : 0));
@@ -284,20 +305,23 @@ Test(tridiag, shifted_bands_are_read_where_they_stand) {
 Test(tridiag, what_does_not_fit) {
     Case c = start(2, (int64_t[]){4, 3});
     Node one = field_input(&c, 1, 1, 2, 3), two = field_input(&c, 2, 2, 2, 3);
-    Node coarse = graph_unary(c.m, c.f, OP_RESTRICT, one, SPAN_NONE), number = graph_const(c.m, c.f, 1);
+    Node coarse = graph_unary(c.m, c.f, OP_RESTRICT, one, SPAN_NONE),
+         number = graph_const(c.m, c.f, 1);
     const struct {
         Node operands[4];
         uint32_t axis, detail;
         const char *why;
-    } cases[] = {{{one, two, one, one}, 0, 0, "the lower diagonal of a tridiagonal system lives on"},
-                 {{one, one, number, one}, 0, 0, "the diagonal of a tridiagonal system is a field, not"},
-                 {{one, one, one, coarse}, 0, 0, "the upper diagonal of a tridiagonal system lives on"},
-                 {{one, one, one, one}, 2, 0, "a tridiagonal system along axis 2 of a grid of 2"},
-                 {{one, one, one, one}, 0, 8, "a tridiagonal system along axis 0"}};
+    } cases[] = {
+        {{one, two, one, one}, 0, 0, "the lower diagonal of a tridiagonal system lives on"},
+        {{one, one, number, one}, 0, 0, "the diagonal of a tridiagonal system is a field, not"},
+        {{one, one, one, coarse}, 0, 0, "the upper diagonal of a tridiagonal system lives on"},
+        {{one, one, one, one}, 2, 0, "a tridiagonal system along axis 2 of a grid of 2"},
+        {{one, one, one, one}, 0, 8, "a tridiagonal system along axis 0"}};
     for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Type t;
         const char *why = "";
-        cr_expect_not(op_shape(c.m, c.f, OP_TRIDIAG, cases[i].operands, 4, cases[i].axis, cases[i].detail, &t, &why));
+        cr_expect_not(op_shape(c.m, c.f, OP_TRIDIAG, cases[i].operands, 4, cases[i].axis,
+                               cases[i].detail, &t, &why));
         cr_expect(strstr(why, cases[i].why) == why, "%s", why);
     }
     finish(&c);
