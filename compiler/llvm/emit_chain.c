@@ -1,20 +1,8 @@
 /* Chains (kernel/chain.c): convolutions, pointwise launches of what they make, and what is summed of that: its transposed
  * convolution, and gradients of weights.
  *
- * A unit goes through some rows of what is made, a few at a time, which is a turn. Before these are summed
- * (emit_conv_rows.c), the rows that they read are made, a part of some vectors at a time: of all channels of each
- * convolution, to a place for one part, from there through the launches, a vector of cells at a time, to a row of each field
- * that is summed: of the padded array of the transposed convolution, and the like for gradients of weights. Of these only
- * some rows are there, in rings. Units of one call follow one another in the rings of the first; at their beginning they
- * make some rows again that another call makes, too. Gradients are summed a chunk of rows at a time, as many as the turns
- * have whoever takes them, and the chunks then in order.
- *
- * The rows that a launch ends go through it turn by turn (emit_chain_end.c).
- *
- * What the convolutions read is padded row by row, too, before rows of a turn read it: as many rows as a unit reads are
- * there.
- *
- * All of these stand in the scratch once for each call that may run at a time, which are fewer than the units: a place for each.
+ * What rows are made of (emit_chain_rows.c): padded rows, parts, rings and turns, stands in the scratch
+ * once for each call that may run at a time, which are fewer than the units: a place for each.
  *
  * Words of the launch: those of each convolution among the members, in order, then those of the launches, then the number of
  * places. Of those that go forward, CONV_MADE: where their padded rows are; of the transposed one, CONV_FIRST: where the parts
@@ -66,31 +54,32 @@ LLVMValueRef chain_word(const Chain *c, LLVMTypeRef type, uint32_t m, uint32_t w
     return emit_word(c->e, type, c->words, at + word, "");
 }
 
-/* ---- its members --------------------------------------------------------------------------------- */
-
-static bool has_form(const HInstr *h, ConvForm form) {
-    return h->kind == H_CONV && h->detail == form;
+LLVMValueRef chain_places(const Chain *c) {
+    return emit_word(c->e, c->e->i64, c->words, words_before(c->e->plan, c->first, c->members),
+                     "places");
 }
 
-static uint32_t ring_of(const Chain *c, HReg reg) {
+/* ---- its members --------------------------------------------------------------------------------- */
+
+uint32_t chain_ring_of(const Chain *c, HReg reg) {
     for (uint32_t r = 0; r < c->rings; r++)
         if (c->ring[r].reg == reg) return r;
     return NONE;
 }
 
 static void add_ring(Chain *c, HReg reg, uint32_t m) {
-    if (ring_of(c, reg) == NONE) c->ring[c->rings++] = (ChainRing){.reg = reg, .member = m};
+    if (chain_ring_of(c, reg) == NONE) c->ring[c->rings++] = (ChainRing){.reg = reg, .member = m};
 }
 
 /* Who is what; the transposed convolution has the first ring. */
 static void find_members(Chain *c, Emit *e, const HInstr *first) {
     *c = (Chain){.e = e, .first = first, .members = first->chain + 1, .end = NONE};
     for (uint32_t m = 0; m < c->members; m++)
-        if (has_form(&first[m], CONV_TRANSPOSED)) c->last = m;
+        if (chain_form(&first[m], CONV_TRANSPOSED)) c->last = m;
     if (first[c->members - 1].kind == H_LAUNCH) c->end = c->members - 1;
     add_ring(c, first[c->last].args[0], c->last);
     for (uint32_t m = 0; m < c->members; m++)
-        if (has_form(&first[m], CONV_WEIGHTS)) add_ring(c, first[m].args[1], m);
+        if (chain_form(&first[m], CONV_WEIGHTS)) add_ring(c, first[m].args[1], m);
 }
 
 /* Opens the descriptions, whose sizes are in the words. */
@@ -116,145 +105,12 @@ static LLVMValueRef begin_function(Chain *c, Emit *e, const HInstr *first, const
 }
 
 /* The member that pads what a gradient of weights multiplies. */
-static CE *padded_for(Chain *c, uint32_t sums) {
+CE *chain_padded_for(Chain *c, uint32_t sums) {
     for (uint32_t m = 0; m < c->members; m++)
-        if (has_form(&c->first[m], CONV_FORWARD) && c->first[m].index == c->first[sums].index &&
+        if (chain_form(&c->first[m], CONV_FORWARD) && c->first[m].index == c->first[sums].index &&
             c->first[m].args[0] == c->first[sums].args[0])
             return &c->conv[m];
     return NULL; /* the verifier has seen one */
-}
-
-/* ---- rows ------------------------------------------------------------------------------------- */
-
-/* Zeros to the numbers [from, from + count) of a row of every channel, and to some after them. */
-static void clear_cells(CE *c, const ConvArray *row, LLVMValueRef from, LLVMValueRef count) {
-    Counting channels, vectors;
-    LLVMValueRef o = cv_loop(c, &channels, cv_int(c, 0), cv_int(c, c->p.in), 1);
-    LLVMValueRef at = cv_at(c, row->base, cv_add(c, cv_mul(c, o, row->channel), from));
-    LLVMValueRef i = cv_loop(c, &vectors, cv_int(c, 0), count, c->e->lanes);
-    cv_store(c, emit_number(c->e, cv_vector(c), 0), cv_at(c, at, i));
-    emit_loop_end(c->e, &vectors);
-    emit_loop_end(c->e, &channels);
-}
-
-/* Row c->y of what the convolutions make, a part at a time; a part stays in the first-level cache. */
-static void emit_parts(Chain *c) {
-    CE *t = c->to;
-    Emit *e = c->e;
-    Counting parts;
-    bool direct = c->members == 2 + (c->end != NONE) || c->finish.name;
-    LLVMValueRef all = cv_times(t, cv_ceil(t, t->m[0], cv_int(t, e->lanes)), e->lanes);
-    if (!direct) start_chain_cells(c);
-    c->from = cv_loop(t, &parts, cv_int(t, 0), all, (int64_t)CHAIN_PART * e->lanes);
-    LLVMValueRef end = emit_min(e, cv_plus(t, c->from, (int64_t)CHAIN_PART * e->lanes), all);
-    for (uint32_t m = 0; m < c->members; m++) {
-        if (!has_form(&c->first[m], CONV_FORWARD)) continue;
-        ConvArray to = direct ? c->ring[0].row : c->made[m];
-        if (direct) to.base = cv_at(t, to.base, c->from);
-        conv_chain_part(&c->conv[m], c->y, c->from, end, &to, c->context);
-    }
-    if (!direct) emit_chain_cells(c, end);
-    emit_loop_end(e, &parts);
-    if (!direct) finish_chain_cells(c);
-}
-
-/* Row `p` of the padded array of the transposed convolution, which stands `at` numbers after the start of each ring: its
- * cells, and some zeros after them. */
-static void emit_padded_row(Chain *c, LLVMValueRef p, LLVMValueRef at) {
-    Emit *e = c->e;
-    CE *t = c->to;
-    int64_t zeros = (int64_t)t->conv->size[0] - 1;
-    c->y = cv_plus(t, p, -t->p.axis[1].low);
-    LLVMBasicBlockRef live = emit_block(e, "live"), dead = emit_block(e, "dead"),
-                      join = emit_block(e, "join");
-    for (uint32_t r = 0; r < c->rings; r++) {
-        c->ring[r].row = c->ring[r].rows;
-        c->ring[r].row.base = cv_at(t, c->ring[r].rows.base, at);
-    }
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, c->y, t->m[1], ""), live, dead);
-    LLVMPositionBuilderAtEnd(e->b, live);
-    emit_parts(c);
-    clear_cells(t, &c->ring[0].row, t->m[0], cv_int(t, zeros));
-    LLVMBuildBr(e->b, join);
-    LLVMPositionBuilderAtEnd(e->b, dead);
-    clear_cells(t, &c->ring[0].row, cv_int(t, 0), cv_plus(t, t->m[0], zeros));
-    LLVMBuildBr(e->b, join);
-    LLVMPositionBuilderAtEnd(e->b, join);
-}
-
-/* Is there a gradient that multiplies what member m pads? */
-static bool pads_for_sums(Chain *c, uint32_t m) {
-    for (uint32_t k = 0; k < c->members; k++)
-        if (has_form(&c->first[k], CONV_WEIGHTS) && padded_for(c, k) == &c->conv[m]) return true;
-    return false;
-}
-
-/* Numbers of the padded rows that a unit reads. */
-static LLVMValueRef unit_numbers(const Chain *c, uint32_t m) {
-    CE *t = c->to;
-    int64_t more = (int64_t)t->conv->size[1] + c->conv[m].conv->size[1];
-    return cv_mul(t, cv_plus(t, t->block, more), c->conv[m].padded.y);
-}
-
-/* The padded rows that a turn reads: of the rows [done, last) of the transposed convolution's array, and of rows [y, end) of
- * gradients. Where a unit starts, they stand first. */
-static void emit_fill(Chain *c, uint32_t m, LLVMValueRef y, LLVMValueRef done, LLVMValueRef last,
-                      LLVMValueRef starts) {
-    CE *t = c->to, *conv = &c->conv[m];
-    Emit *e = c->e;
-    Counting rows;
-    int64_t low = t->p.axis[1].low;
-    LLVMValueRef from = emit_max(e, cv_plus(t, done, -low), cv_int(t, 0));
-    if (pads_for_sums(c, m)) from = emit_min(e, from, y);
-    LLVMValueRef end =
-        cv_plus(t, emit_min(e, cv_plus(t, last, -low), t->m[1]), (int64_t)conv->conv->size[1] - 1);
-    conv->first_row = cv_if(t, starts, from, LLVMBuildLoad2(e->b, e->i64, c->first_row[m], ""));
-    LLVMBuildStore(e->b, conv->first_row, c->first_row[m]);
-    from = cv_if(t, starts, from, LLVMBuildLoad2(e->b, e->i64, c->filled[m], ""));
-    conv_chain_fill(conv, cv_loop(t, &rows, from, end, 1));
-    emit_loop_end(e, &rows);
-    LLVMBuildStore(e->b, emit_max(e, from, end), c->filled[m]);
-}
-
-/* ---- gradients of weights ------------------------------------------------------------------------ */
-
-/* Rows of a chunk, chunks of a turn, and of all. */
-typedef struct {
-    LLVMValueRef rows, each, all;
-} Chunks;
-
-static Chunks chunks_of(const Chain *c) {
-    CE *t = c->to;
-    LLVMValueRef rows =
-        cv_div(t, cv_int(t, CONV_CHUNK / t->e->size), emit_max(t->e, t->m[0], cv_int(t, 1)));
-    Chunks k = {.rows = emit_max(t->e, emit_min(t->e, rows, t->turn), cv_int(t, 1))};
-    k.each = cv_ceil(t, t->turn, k.rows);
-    k.all = cv_mul(t, k.each, cv_ceil(t, t->made[1], t->turn));
-    return k;
-}
-
-/* The rows of a turn, each in one turn: as many as are made, as far as there are some. */
-static void emit_sums(Chain *c, LLVMValueRef y, LLVMValueRef end) {
-    CE *t = c->to;
-    for (uint32_t m = 0; m < c->members; m++) {
-        if (!has_form(&c->first[m], CONV_WEIGHTS)) continue;
-        Counting chunks;
-        Chunks k = chunks_of(c);
-        const ConvArray *ring = &c->ring[ring_of(c, c->first[m].args[1])].rows;
-        LLVMValueRef i = cv_loop(t, &chunks, cv_int(t, 0), k.each, 1);
-        ChainRows rows = {.y = emit_min(t->e, cv_add(t, y, cv_mul(t, i, k.rows)), t->m[1]),
-                          .v = *ring};
-        LLVMValueRef stop = emit_min(t->e, emit_min(t->e, cv_add(t, rows.y, k.rows), end), t->m[1]);
-        rows.count = emit_max(t->e, cv_sub(t, stop, rows.y), cv_int(t, 0));
-        LLVMValueRef at =
-            cv_mul(t, conv_ring_row(t, cv_plus(t, rows.y, t->p.axis[1].low)), ring->y);
-        rows.v.base = cv_at(t, ring->base, at);
-        LLVMValueRef number = cv_add(t, cv_mul(t, cv_div(t, y, t->turn), k.each), i);
-        LLVMValueRef to = cv_at(t, chain_word(c, c->e->ptr, m, CONV_SCRATCH),
-                                cv_times(t, number, conv_weights(c->conv[m].conv)));
-        conv_chain_sums(&c->conv[m], padded_for(c, m), &rows, to);
-        emit_loop_end(t->e, &chunks);
-    }
 }
 
 /* void total(words, begin, end): the chunks of member m, in order. */
@@ -266,7 +122,7 @@ static LLVMValueRef total_function(Emit *e, const HInstr *first, uint32_t m, con
     LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
     f = begin_function(&c, e, first, name);
     CE *sum = &c.conv[m];
-    sum->blocks = chunks_of(&c).all;
+    sum->blocks = chain_chunks(&c).all;
     sum->layers = cv_int(sum, 1);
     sum->partial = cv_int(sum, 0);
     Counting units;
@@ -278,93 +134,6 @@ static LLVMValueRef total_function(Emit *e, const HInstr *first, uint32_t m, con
 }
 
 /* ---- the function of a chain ------------------------------------------------------------------- */
-
-/* Channels of the parts before member m. */
-static uint32_t channels_before(const Chain *c, uint32_t m) {
-    uint32_t channels = 0;
-    for (uint32_t k = 0; k < m; k++)
-        if (has_form(&c->first[k], CONV_FORWARD))
-            channels += c->e->plan->convs.data[c->first[k].index].out;
-    return channels;
-}
-
-/* Rows [y, end) of what is made, and the padded ones that they read beyond those that are there. `turn`: the unit's place,
- * if a launch reads them. */
-static void emit_turn(Chain *c, const ConvArray *turn, LLVMValueRef y, LLVMValueRef end,
-                      LLVMValueRef done, LLVMValueRef starts) {
-    CE *t = c->to;
-    Emit *e = t->e;
-    Counting padded, tiles;
-    const ConvArray *rows = &c->ring[0].rows;
-    LLVMValueRef last = cv_plus(t, end, (int64_t)t->conv->size[1] - 1);
-    LLVMValueRef there = LLVMBuildLoad2(e->b, e->i64, done, "");
-    for (uint32_t m = 0; m < c->members; m++)
-        if (has_form(&c->first[m], CONV_FORWARD)) emit_fill(c, m, y, there, last, starts);
-    LLVMValueRef p = cv_loop(t, &padded, there, last, 1);
-    emit_padded_row(c, p, cv_mul(t, conv_ring_row(t, p), rows->y));
-    emit_loop_end(e, &padded);
-    LLVMBuildStore(e->b, last, done);
-    ConvArray to = c->end == NONE ? conv_made_array(t, cv_int(t, 0)) : *turn;
-    conv_chain_tile(t, rows->base, cv_loop(t, &tiles, y, end, t->tile.rows), &to,
-                    c->end == NONE ? NULL : y);
-    emit_loop_end(e, &tiles);
-    if (c->end != NONE) end_rows(c, turn, y, end);
-    emit_sums(c, y, end);
-}
-
-/* How many places there are. */
-static LLVMValueRef places_of(const Chain *c) {
-    return emit_word(c->e, c->e->i64, c->words, words_before(c->e->plan, c->first, c->members),
-                     "places");
-}
-
-/* The place of a call that begins with this unit. */
-static LLVMValueRef place_of(const Chain *c, LLVMValueRef unit) {
-    return cv_div(c->to, cv_mul(c->to, unit, places_of(c)), c->to->blocks);
-}
-
-static void find_places(Chain *c, LLVMValueRef place) {
-    CE *t = c->to;
-    int64_t part = (int64_t)CHAIN_PART * c->e->lanes,
-            numbers = part * channels_before(c, c->members);
-    LLVMValueRef parts = chain_word(c, c->e->ptr, c->last, CONV_FIRST);
-    LLVMValueRef first_ring = cv_at(t, parts, cv_times(t, places_of(c), numbers));
-    parts = cv_at(t, parts, cv_times(t, place, numbers));
-    for (uint32_t m = 0; m < c->members; m++) {
-        LLVMValueRef at = cv_int(t, part * channels_before(c, m));
-        c->made[m] = (ConvArray){.base = cv_at(t, parts, at), .channel = cv_int(t, part)};
-        if (!has_form(&c->first[m], CONV_FORWARD)) continue;
-        LLVMValueRef rows = chain_word(c, c->e->ptr, m, CONV_MADE);
-        c->conv[m].rows_at = cv_at(t, rows, cv_mul(t, place, unit_numbers(c, m)));
-        c->filled[m] = emit_variable(c->e, c->e->i64, "filled");
-        c->first_row[m] = emit_variable(c->e, c->e->i64, "first");
-    }
-    for (uint32_t r = 0; r < c->rings; r++) {
-        LLVMValueRef base =
-            r ? chain_word(c, c->e->ptr, c->ring[r].member, CONV_FIRST) : first_ring;
-        c->ring[r].rows = t->padded;
-        c->ring[r].rows.base = cv_at(t, base, cv_mul(t, place, conv_ring_numbers(t)));
-    }
-}
-
-static void emit_units(Chain *c, LLVMValueRef begin, LLVMValueRef stop) {
-    CE *t = c->to;
-    Emit *e = t->e;
-    Counting turns;
-    LLVMValueRef place = place_of(c, begin);
-    find_places(c, place);
-    ConvArray turn = {.base = NULL};
-    if (c->end != NONE) turn = chain_turn(c, place);
-    LLVMValueRef from = cv_mul(t, begin, t->block),
-                 to = emit_min(e, cv_mul(t, stop, t->block), t->made[1]);
-    LLVMValueRef done = emit_variable(e, e->i64, "done");
-    LLVMBuildStore(e->b, from, done);
-    LLVMValueRef y = cv_loop(t, &turns, from, to, 0), next = cv_add(t, y, t->turn);
-    LLVMValueRef starts = LLVMBuildICmp(e->b, LLVMIntEQ, cv_rem(t, y, t->block), cv_int(t, 0), "");
-    emit_turn(c, &turn, y, emit_min(e, next, to), done, starts);
-    turns.step = t->turn;
-    emit_loop_end(e, &turns);
-}
 
 /* A name that chains share if they do the same: what the members are, and who made what they read. */
 static const char *chain_name(Emit *e, const HInstr *first) {
@@ -402,7 +171,7 @@ static LLVMValueRef chain_function(Emit *e, const HInstr *first, const char *nam
     else
         open_chain_cells(&c);
     if (c.end != NONE) open_chain_end(&c);
-    emit_units(&c, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
+    emit_chain_units(&c, LLVMGetParam(f, 1), LLVMGetParam(f, 2));
     LLVMBuildRetVoid(e->b);
     emit_flush(e, f);
     LLVMPositionBuilderAtEnd(e->b, back);
@@ -458,16 +227,17 @@ static Layout lay_out(const Chain *c) {
         if (c->first[m].kind != H_CONV) continue;
         l.member[m] = at;
         LLVMValueRef bytes = c->conv[m].bytes;
-        if (has_form(&c->first[m], CONV_WEIGHTS))
-            bytes = mul(e, chunks_of(c).all, emit_i64(e, conv_weights(c->conv[m].conv) * e->size));
+        if (chain_form(&c->first[m], CONV_WEIGHTS))
+            bytes =
+                mul(e, chain_chunks(c).all, emit_i64(e, conv_weights(c->conv[m].conv) * e->size));
         at = lines(e, plus(e, at, bytes));
-        if (!has_form(&c->first[m], CONV_FORWARD)) continue;
+        if (!chain_form(&c->first[m], CONV_FORWARD)) continue;
         l.rows[m] = at;
-        LLVMValueRef numbers = cv_plus(t, mul(e, unit_numbers(c, m), l.places), CONV_TILE);
+        LLVMValueRef numbers = cv_plus(t, mul(e, chain_unit_numbers(c, m), l.places), CONV_TILE);
         at = lines(e, plus(e, at, mul(e, numbers, size)));
     }
     l.parts = at;
-    int64_t part = (int64_t)CHAIN_PART * e->lanes * channels_before(c, c->members);
+    int64_t part = (int64_t)CHAIN_PART * e->lanes * chain_channels_before(c, c->members);
     LLVMValueRef numbers = mul(e, cv_plus(t, conv_ring_numbers(t), part), l.places);
     at = lines(e, plus(e, at, mul(e, cv_plus(t, numbers, CONV_TILE), size)));
     for (uint32_t r = 1; r < c->rings; r++) {
@@ -505,8 +275,8 @@ static void put_conv(HE *h, const Chain *c, const Layout *l, uint32_t m) {
     LLVMValueRef none = LLVMConstNull(e->ptr), first = none, second = none, made = none;
     if (in->detail == CONV_FORWARD) first = h->regs[in->args[0]].value;
     if (in->detail == CONV_TRANSPOSED) first = bytes_on(e, h->scratch, l->parts);
-    if (in->detail == CONV_WEIGHTS && ring_of(c, in->args[1]) > 0)
-        first = bytes_on(e, h->scratch, l->ring[ring_of(c, in->args[1])]);
+    if (in->detail == CONV_WEIGHTS && chain_ring_of(c, in->args[1]) > 0)
+        first = bytes_on(e, h->scratch, l->ring[chain_ring_of(c, in->args[1])]);
     if (in->detail != CONV_WEIGHTS) second = h->regs[in->args[1]].value;
     made =
         in->detail == CONV_FORWARD ? bytes_on(e, h->scratch, l->rows[m]) : field_place(h, in->dst);
@@ -577,9 +347,9 @@ static void launch_totals(HE *h, const Chain *c, const char *name) {
     for (uint32_t m = 0; m < c->members; m++) {
         const HInstr *in = &c->first[m];
         if (in->kind == H_LAUNCH) emit_totals(h, in);
-        if (!has_form(in, CONV_WEIGHTS)) continue;
+        if (!chain_form(in, CONV_WEIGHTS)) continue;
         const Conv *conv = &e->plan->convs.data[in->index];
-        LLVMValueRef work = e->standalone ? NULL : work_weights(e, conv, chunks_of(c).all);
+        LLVMValueRef work = e->standalone ? NULL : work_weights(e, conv, chain_chunks(c).all);
         launch(h, total_function(e, c->first, m, name),
                emit_i64(e, (conv_weights(conv) + 1023) / 1024), work);
     }

@@ -1,7 +1,7 @@
-/* emit_chain: what the two files that emit chains share. Private to compiler/llvm.
+/* emit_chain: what the files that emit chains share. Private to compiler/llvm.
  *
- * emit_chain.c has rows and turns, emit_chain_end.c the rows of the launch that ends a chain, emit_chain_cells.c the cells
- * of pointwise launches. */
+ * emit_chain.c has the functions and their launches, emit_chain_rows.c rows and turns, emit_chain_end.c the rows of the
+ * launch that ends a chain, emit_chain_cells.c the cells of pointwise launches. */
 #ifndef PDN_LLVM_EMIT_CHAIN_H
 #define PDN_LLVM_EMIT_CHAIN_H
 
@@ -44,11 +44,33 @@ typedef struct {
     LLVMValueRef *sum, channel;
 } Chain;
 
+static inline bool chain_form(const HInstr *h, ConvForm form) {
+    return h->kind == H_CONV && h->detail == form;
+}
 const Kernel *chain_kernel(const Emit *e, const HInstr *h);
 /* A word of member m. */
 LLVMValueRef chain_word(const Chain *c, LLVMTypeRef type, uint32_t m, uint32_t word);
 /* words of a launch; then its numbers, what it writes */
 enum { CHAIN_GRID, CHAIN_ROW_COUNT, CHAIN_PARTIALS, CHAIN_FIELDS };
+
+/* How many places for calls there are, at run time. */
+LLVMValueRef chain_places(const Chain *c);
+uint32_t chain_ring_of(const Chain *c, HReg reg); /* NONE: it has none */
+/* The member that pads what a gradient of weights multiplies. */
+CE *chain_padded_for(Chain *c, uint32_t sums);
+
+/* ---- emit_chain_rows.c ---- */
+
+/* Of gradients of weights: rows of a chunk, chunks of a turn, and of all. */
+typedef struct {
+    LLVMValueRef rows, each, all;
+} ChainChunks;
+ChainChunks chain_chunks(const Chain *c);
+uint32_t chain_channels_before(const Chain *c, uint32_t m); /* of the parts before member m */
+LLVMValueRef chain_unit_numbers(const Chain *c,
+                                uint32_t m); /* of the padded rows that a unit reads */
+void emit_chain_units(Chain *c, LLVMValueRef begin,
+                      LLVMValueRef stop); /* a call for units [begin, stop) */
 
 /* ---- emit_chain_cells.c ---- */
 
