@@ -11,7 +11,7 @@ const Env *solve_bind(Elab *e, const Env *env, const Stmt *stmt);
 const Value *run_solver(Elab *e, const Env *env, const Stmt *stmt, Operator *made, const Value *x0);
 /* The left side, with x in place of the unknown. */
 const Value *apply_unknown(Elab *e, const Operator *op, const Value *x, Span span);
-/* Evaluates `left` in `env` with x tried as the next state of an unknown (recurrence.c). */
+/* Evaluates `left` in `env` with x tried as the next state of an unknown (recurrence_values.c). */
 const Value *recurrence_try(Elab *e, Recurrence *recurrence, uint32_t unknown, const Value *x,
                             const Env *env, const Expr *left);
 
