@@ -26,6 +26,24 @@ static LLVMValueRef weight_at(CE *c, LLVMValueRef w, uint32_t kx, uint32_t ky) {
     return emit_splat(c->e, cv_load(c, c->e->real, cv_at(c, w, cv_int(c, at))));
 }
 
+static uint32_t turns_in_all(const CE *c) {
+    return conv_depth(c) / (c->conv->size[0] * c->conv->size[1]);
+}
+
+/* Does what the rows of a tile read, of all channels and planes, not stay in the first-level cache? */
+static bool reads_much(const CE *c) {
+    enum { CACHE = 40 << 10 };
+    uint32_t rows = c->tile.rows + c->conv->size[1] - 1;
+    return turns_in_all(c) * rows * c->tile.vectors * c->e->lanes * c->e->size > CACHE;
+}
+
+/* Of a turn: the row that the next row of the tile will read beside those of this one. */
+static void prefetch_row(CE *c, LLVMValueRef f, LLVMValueRef at, uint32_t vectors) {
+    LLVMValueRef next = conv_int_at(c, LLVMGetParam(f, R_ROWS), cv_int(c, c->conv->size[1]));
+    at = LLVMBuildGEP2(c->e->b, c->e->real, at, &next, 1, ""); /* it may lie beyond the last row */
+    for (uint32_t v = 0; v < vectors; v++) cv_prefetch(c, at, (int64_t)v * c->e->lanes);
+}
+
 /* sum[kx vectors + v] += w x, for the turns [from, to): channels and planes of taps. */
 static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef from, LLVMValueRef to,
                        LLVMValueRef *sum) {
@@ -38,6 +56,7 @@ static void add_planes(CE *c, LLVMValueRef f, uint32_t vectors, LLVMValueRef fro
     LLVMValueRef first = cv_plus(c, k, c->form == CONV_TRANSPOSED ? plane - 1 : 0);
     LLVMValueRef at =
         cv_at(c, LLVMGetParam(f, R_X), conv_int_at(c, LLVMGetParam(f, R_OFFSETS), first));
+    if (reads_much(c)) prefetch_row(c, f, at, vectors);
     for (uint32_t ky = 0; ky < ny; ky++) {
         LLVMValueRef row = cv_at(c, at, conv_int_at(c, LLVMGetParam(f, R_ROWS), cv_int(c, ky)));
         for (uint32_t v = 0; v < vectors; v++)
@@ -113,9 +132,8 @@ static LLVMValueRef rows_tile(CE *c, uint32_t vectors) {
     LLVMValueRef f = LLVMGetNamedFunction(e->module, conv_tile_name(c, what)), sum[MOST_SUMS] = {0};
     if (f) return f;
     f = conv_tile_function(c, what, types, R_COUNT);
-    uint32_t nx = c->conv->size[0], ny = c->conv->size[1];
-    conv_sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), ny, conv_depth(c) / (nx * ny),
-                  add_planes, sum, nx * vectors);
+    conv_sum_runs(c, f, vectors, LLVMGetParam(f, R_TURNS), c->conv->size[1], turns_in_all(c),
+                  add_planes, sum, c->conv->size[0] * vectors);
     shift_and_add(c, f, vectors, sum);
     LLVMBuildRetVoid(e->b);
     LLVMPositionBuilderAtEnd(e->b, back);
@@ -174,10 +192,10 @@ static LLVMValueRef aligned_variable(CE *c, uint32_t vectors, const char *name) 
     return v;
 }
 
-/* Where the rows that `rows` rows from y read stand: one after another, or in a ring. */
+/* Where the rows that a tile from y on reads stand, and the next one: one after another, or in a ring. */
 static LLVMValueRef list_rows(CE *c, LLVMValueRef y) {
     Emit *e = c->e;
-    uint32_t count = c->tile.rows + c->conv->size[1] - 1;
+    uint32_t count = c->tile.rows + c->conv->size[1] - !reads_much(c);
     LLVMValueRef list = emit_variable(e, LLVMArrayType2(e->i64, count), "rows"),
                  row = c->ring ? conv_ring_row(c, y) : y;
     for (uint32_t i = 0; i < count; i++) {
