@@ -196,7 +196,14 @@ static bool start_parameter(Elab *e, const Env *env, Parameter *p, const Expr *x
     default: break;
     }
     Diagnostic *d = report(e, PARAM_START, x->span, value_describe(e, v));
-    diag_help(d, "a number, a field, a row such as zeros(16), or conv(1 -> 16, size = 5)");
+    if (v->kind == VALUE_OPERATOR && v->op->kind == OPERATOR_DEF &&
+        v->op->item->def.kind == DEF_NETWORK)
+        diag_help(
+            d, "it has parameters of its own: let A = …, applied as A(u), is one network for all "
+               "steps; what differs from step to step is a parameter here: param K[n] = "
+               "conv(1 -> 16, size = 5), and K[k] in a step");
+    else
+        diag_help(d, "a number, a field, a row such as zeros(16), or conv(1 -> 16, size = 5)");
     return false;
 }
 
