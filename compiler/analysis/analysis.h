@@ -108,8 +108,10 @@ typedef struct {
 NormBound norm_bound(Module *module, FuncId func, Arena *arena);
 
 typedef struct {
-    double low, high;
+    double low, high; /* of the values that are numbers */
+    bool nan;         /* there may be others: roots and logarithms of negative numbers, 0/0 */
 } Interval;
+static inline Interval interval(double low, double high) { return (Interval){low, high, false}; }
 /* Range of a node when u (parameter 0) and all fields are arbitrary, by interval arithmetic. */
 Interval range_of(Module *module, FuncId func, Node n);
 

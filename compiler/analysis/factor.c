@@ -266,7 +266,7 @@ FuncId factor_func(Module *module, FuncId func) {
     uint32_t count = old->nodes.len;
     Factor f = {.module = module, .from = func, .span = SPAN_NONE};
     Interval *range = mem_alloc(sizeof *range * count);
-    interval_nodes(module, func, count - 1, NULL, 0, range);
+    interval_numbers(module, func, count - 1, range); /* a guard of what is NaN guards nothing */
     f.range = range;
     f.terms = mem_alloc(sizeof *f.terms * count);
     memset(f.terms, 0, sizeof *f.terms * count);

@@ -19,12 +19,14 @@ static Interval widened(double low, double high) {
         if (low != 0 && low != 1 && low != -1 && !isinf(low)) low = down(low);
         if (high != 0 && high != 1 && high != -1 && !isinf(high)) high = up(high);
     }
-    return (Interval){low, high};
+    return interval(low, high);
 }
 
 Interval interval_hull(Interval a, Interval b) {
-    return (Interval){fmin(a.low, b.low), fmax(a.high, b.high)};
+    return (Interval){fmin(a.low, b.low), fmax(a.high, b.high), a.nan || b.nan};
 }
+
+static bool holds_zero(Interval a) { return a.low <= 0 && a.high >= 0; }
 
 /* a + b rounded down or up; exact sums stay (TwoSum, Knuth). */
 static double add_rounded(double a, double b, int side) {
@@ -41,10 +43,10 @@ static double add_rounded(double a, double b, int side) {
 }
 
 static Interval add(Interval a, Interval b) {
-    return (Interval){add_rounded(a.low, b.low, -1), add_rounded(a.high, b.high, 1)};
+    return interval(add_rounded(a.low, b.low, -1), add_rounded(a.high, b.high, 1));
 }
 
-static Interval negate(Interval a) { return (Interval){-a.high, -a.low}; }
+static Interval negate(Interval a) { return interval(-a.high, -a.low); }
 
 /* 0 times infinity is 0: the infinity stands for large numbers. */
 static double mul_rounded(double a, double b, int side) {
@@ -64,7 +66,7 @@ static double mul_rounded(double a, double b, int side) {
 
 Interval interval_mul(Interval a, Interval b) {
     double x[2] = {a.low, a.high}, y[2] = {b.low, b.high};
-    Interval r = {INFINITY, -INFINITY};
+    Interval r = interval(INFINITY, -INFINITY);
     for (int i = 0; i < 4; i++) {
         r.low = fmin(r.low, mul_rounded(x[i / 2], y[i % 2], -1));
         r.high = fmax(r.high, mul_rounded(x[i / 2], y[i % 2], 1));
@@ -93,7 +95,7 @@ Interval interval_div(Interval a, Interval b) {
         /* towards the zero end the quotient is infinite; a zero numerator gives 0 or NaN there */
         double far = b.low == 0 ? b.high : b.low;
         int sign = b.low == 0 ? 1 : -1;
-        Interval r = {INFINITY, -INFINITY};
+        Interval r = interval(INFINITY, -INFINITY);
         double x[2] = {a.low, a.high};
         for (int i = 0; i < 2; i++) {
             r.low = fmin(r.low, div_rounded(x[i], far, -1));
@@ -104,7 +106,7 @@ Interval interval_div(Interval a, Interval b) {
         return r;
     }
     double x[2] = {a.low, a.high}, y[2] = {b.low, b.high};
-    Interval r = {INFINITY, -INFINITY};
+    Interval r = interval(INFINITY, -INFINITY);
     for (int i = 0; i < 4; i++) {
         r.low = fmin(r.low, div_rounded(x[i / 2], y[i % 2], -1));
         r.high = fmax(r.high, div_rounded(x[i / 2], y[i % 2], 1));
@@ -115,38 +117,38 @@ Interval interval_div(Interval a, Interval b) {
 static Interval square(Interval a) {
     double far = fmax(fabs(a.low), fabs(a.high));
     double near = a.low <= 0 && a.high >= 0 ? 0 : fmin(fabs(a.low), fabs(a.high));
-    return (Interval){mul_rounded(near, near, -1), mul_rounded(far, far, 1)};
+    return interval(mul_rounded(near, near, -1), mul_rounded(far, far, 1));
 }
 
 static Interval root(Interval a) {
     double low = sqrt(fmax(a.low, 0)), high = sqrt(fmax(a.high, 0));
     if (fma(low, low, -fmax(a.low, 0)) != 0 && !isinf(low)) low = down(low);
     if (fma(high, high, -fmax(a.high, 0)) != 0 && !isinf(high)) high = up(high);
-    return (Interval){low, high};
+    return interval(low, high);
 }
 
 static Interval power(Interval x, Interval y) {
     if (x.low < 0) return interval_all();
     /* monotone in each of them on each side of x = 1: extremes at the corners, and at 1 */
-    Interval r = {INFINITY, -INFINITY};
+    Interval r = interval(INFINITY, -INFINITY);
     double xs[2] = {x.low, x.high}, ys[2] = {y.low, y.high};
     for (int i = 0; i < 4; i++) {
         double p = pow(xs[i / 2], ys[i % 2]);
-        if (isnan(p)) return (Interval){0, INFINITY};
-        r = interval_hull(r, (Interval){p, p});
+        if (isnan(p)) return interval(0, INFINITY);
+        r = interval_hull(r, interval(p, p));
     }
-    if (x.low <= 1 && x.high >= 1) r = interval_hull(r, (Interval){1, 1});
+    if (x.low <= 1 && x.high >= 1) r = interval_hull(r, interval(1, 1));
     r = widened(r.low, r.high);
     r.low = fmax(r.low, 0);
     return r;
 }
 
 static Interval truth(bool can_be_false, bool can_be_true) {
-    return (Interval){can_be_false ? 0 : 1, can_be_true ? 1 : 0};
+    return interval(can_be_false ? 0 : 1, can_be_true ? 1 : 0);
 }
 
-static Interval less(Interval a, Interval b, bool or_equal) {
-    bool sure = or_equal ? a.high <= b.low : a.high < b.low;
+static Interval less(Interval a, Interval b, bool or_equal, bool nan) {
+    bool sure = !nan && (or_equal ? a.high <= b.low : a.high < b.low);
     bool never = or_equal ? a.low > b.high : a.low >= b.high;
     return truth(!sure, !never);
 }
@@ -155,22 +157,23 @@ static bool is_point(Interval a) { return a.low == a.high; }
 
 static Interval magnitude(Interval a) {
     double far = fmax(fabs(a.low), fabs(a.high));
-    return (Interval){a.low <= 0 && a.high >= 0 ? 0 : fmin(fabs(a.low), fabs(a.high)), far};
+    return interval(a.low <= 0 && a.high >= 0 ? 0 : fmin(fabs(a.low), fabs(a.high)), far);
 }
 
 static Interval compare(Op op, const Interval *x) {
     bool apart = x[0].high < x[1].low || x[1].high < x[0].low;
     bool equal = is_point(x[0]) && is_point(x[1]) && x[0].low == x[1].low;
-    bool zero[2], nonzero[2]; /* can an operand be … */
+    bool zero[2], nonzero[2];        /* can an operand be … */
+    bool nan = x[0].nan || x[1].nan; /* comparisons of it are false, but that it is another one */
     for (int i = 0; i < 2; i++) {
-        zero[i] = x[i].low <= 0 && x[i].high >= 0;
-        nonzero[i] = x[i].low != 0 || x[i].high != 0;
+        zero[i] = holds_zero(x[i]) || x[i].nan;
+        nonzero[i] = x[i].low != 0 || x[i].high != 0 || x[i].nan;
     }
     switch (op) {
-    case OP_LT: return less(x[0], x[1], false);
-    case OP_LE: return less(x[0], x[1], true);
-    case OP_EQ: return truth(!equal, !apart);
-    case OP_NE: return truth(!apart, !equal);
+    case OP_LT: return less(x[0], x[1], false, nan);
+    case OP_LE: return less(x[0], x[1], true, nan);
+    case OP_EQ: return truth(!equal || nan, !apart);
+    case OP_NE: return truth(!apart, !equal || nan);
     case OP_AND: return truth(zero[0] || zero[1], nonzero[0] && nonzero[1]);
     case OP_OR: return truth(zero[0] && zero[1], nonzero[0] || nonzero[1]);
     default: return truth(nonzero[0], zero[0]); /* NOT */
@@ -186,9 +189,9 @@ static Interval number_range(Op op, Interval a) {
 
 /* sin or cos: 1 and -1 where a peak lies inside */
 static Interval wave(double (*f)(double), Interval a, double peak) {
-    Interval r = {-1, 1};
+    Interval r = interval(-1, 1);
     if (!(a.high - a.low < 6.28) || fabs(a.low) > 1e6 || fabs(a.high) > 1e6) return r;
-    Interval ends = {fmin(f(a.low), f(a.high)), fmax(f(a.low), f(a.high))};
+    Interval ends = interval(fmin(f(a.low), f(a.high)), fmax(f(a.low), f(a.high)));
     double slack = 1e-9;
     double top = peak + 2 * M_PI * ceil((a.low - slack - peak) / (2 * M_PI));
     double bottom = peak + M_PI + 2 * M_PI * ceil((a.low - slack - peak - M_PI) / (2 * M_PI));
@@ -199,61 +202,61 @@ static Interval wave(double (*f)(double), Interval a, double peak) {
 }
 
 static Interval where_range(const Interval *x) {
-    bool can_be_zero = x[0].low <= 0 && x[0].high >= 0;
-    if (!can_be_zero) return x[1];
-    if (is_point(x[0])) return x[2];
+    if (!x[0].nan && !holds_zero(x[0])) return x[1];
+    if (!x[0].nan && is_point(x[0])) return x[2];
     return interval_hull(x[1], x[2]);
 }
 
 static Interval function_range(Op op, Interval a) {
     Interval r;
     switch (op) {
-    case OP_EXP: r = monotone(exp, a); return (Interval){fmax(r.low, 0), r.high};
+    case OP_EXP: r = monotone(exp, a); return interval(fmax(r.low, 0), r.high);
     case OP_LOG:
     case OP_LOG2:
         if (a.high <= 0) return interval_all();
-        return monotone(op == OP_LOG ? log : log2, (Interval){fmax(a.low, 0), a.high});
+        return monotone(op == OP_LOG ? log : log2, interval(fmax(a.low, 0), a.high));
     case OP_SIN: return wave(sin, a, M_PI_2);
     case OP_COS: return wave(cos, a, 0);
     case OP_ASIN:
-        return monotone(asin, (Interval){fmin(1, fmax(-1, a.low)), fmin(1, fmax(-1, a.high))});
+        return monotone(asin, interval(fmin(1, fmax(-1, a.low)), fmin(1, fmax(-1, a.high))));
     case OP_ACOS:
-        r = monotone(acos, (Interval){fmin(1, fmax(-1, a.high)), fmin(1, fmax(-1, a.low))});
-        return (Interval){fmax(r.low, 0), r.high};
+        r = monotone(acos, interval(fmin(1, fmax(-1, a.high)), fmin(1, fmax(-1, a.low))));
+        return interval(fmax(r.low, 0), r.high);
     case OP_ATAN: return monotone(atan, a);
     case OP_SINH: return monotone(sinh, a);
     case OP_COSH: return monotone(cosh, magnitude(a));
-    case OP_TANH: r = monotone(tanh, a); return (Interval){fmax(r.low, -1), fmin(r.high, 1)};
-    case OP_ERF: r = monotone(erf, a); return (Interval){fmax(r.low, -1), fmin(r.high, 1)};
+    case OP_TANH: r = monotone(tanh, a); return interval(fmax(r.low, -1), fmin(r.high, 1));
+    case OP_ERF: r = monotone(erf, a); return interval(fmax(r.low, -1), fmin(r.high, 1));
     case OP_ERFC:
         r = widened(erfc(a.high), erfc(a.low));
-        return (Interval){fmax(r.low, 0), fmin(r.high, 2)};
-    case OP_EXPM1: r = monotone(expm1, a); return (Interval){fmax(r.low, -1), r.high};
+        return interval(fmax(r.low, 0), fmin(r.high, 2));
+    case OP_EXPM1: r = monotone(expm1, a); return interval(fmax(r.low, -1), r.high);
     case OP_LOG1P:
         if (a.high <= -1) return interval_all();
-        return monotone(log1p, (Interval){fmax(a.low, -1), a.high});
-    case OP_SIGMOID: r = number_range(op, a); return (Interval){fmax(r.low, 0), fmin(r.high, 1)};
-    case OP_SOFTPLUS: r = number_range(op, a); return (Interval){fmax(r.low, 0), r.high};
-    case OP_FLOOR: return (Interval){floor(a.low), floor(a.high)};
-    case OP_CEIL: return (Interval){ceil(a.low), ceil(a.high)};
-    case OP_ROUND: return (Interval){rint(a.low), rint(a.high)};
+        return monotone(log1p, interval(fmax(a.low, -1), a.high));
+    case OP_SIGMOID: r = number_range(op, a); return interval(fmax(r.low, 0), fmin(r.high, 1));
+    case OP_SOFTPLUS: r = number_range(op, a); return interval(fmax(r.low, 0), r.high);
+    case OP_FLOOR: return interval(floor(a.low), floor(a.high));
+    case OP_CEIL: return interval(ceil(a.low), ceil(a.high));
+    case OP_ROUND: return interval(rint(a.low), rint(a.high));
     default: return interval_all();
     }
 }
 
-Interval interval_op(Op op, const Interval *x, bool same) {
+/* What the op gives for numbers, as far as it is a number. */
+static Interval number_op(Op op, const Interval *x, bool same) {
     switch (op) {
     case OP_NEG: return negate(x[0]);
     case OP_ADD: return add(x[0], x[1]);
-    case OP_SUB: return same ? (Interval){0, 0} : add(x[0], negate(x[1]));
+    case OP_SUB: return same ? interval(0, 0) : add(x[0], negate(x[1]));
     case OP_MUL: return same ? square(x[0]) : interval_mul(x[0], x[1]);
     case OP_FMA: return add(same ? square(x[0]) : interval_mul(x[0], x[1]), x[2]);
     case OP_DIV: return interval_div(x[0], x[1]);
     case OP_POW: return power(x[0], x[1]);
-    case OP_MIN: return (Interval){fmin(x[0].low, x[1].low), fmin(x[0].high, x[1].high)};
-    case OP_MAX: return (Interval){fmax(x[0].low, x[1].low), fmax(x[0].high, x[1].high)};
+    case OP_MIN: return interval(fmin(x[0].low, x[1].low), fmin(x[0].high, x[1].high));
+    case OP_MAX: return interval(fmax(x[0].low, x[1].low), fmax(x[0].high, x[1].high));
     case OP_MOD: /* of the sign of y, smaller than it */
-        return (Interval){fmin(0, x[1].low), fmax(0, x[1].high)};
+        return interval(fmin(0, x[1].low), fmax(0, x[1].high));
     case OP_ATAN2: return widened(-M_PI, M_PI);
     case OP_LT:
     case OP_LE:
@@ -264,18 +267,61 @@ Interval interval_op(Op op, const Interval *x, bool same) {
     case OP_NOT: return compare(op, (Interval[]){x[0], x[0]});
     case OP_WHERE: return where_range(x);
     case OP_DETACH: return x[0];
-    case OP_GUARDED: return (Interval){fmin(x[0].low, 0), fmax(x[0].high, 0)};
+    case OP_GUARDED: return interval(fmin(x[0].low, 0), fmax(x[0].high, 0));
     case OP_ABS: return magnitude(x[0]);
     case OP_SIGN:
-        return (Interval){x[0].low > 0   ? 1
-                          : x[0].low < 0 ? -1
-                                         : 0,
-                          x[0].high > 0   ? 1
-                          : x[0].high < 0 ? -1
-                                          : 0};
+        return interval(x[0].low > 0   ? 1
+                        : x[0].low < 0 ? -1
+                                       : 0,
+                        x[0].high > 0   ? 1
+                        : x[0].high < 0 ? -1
+                                        : 0);
     case OP_SQRT: return root(x[0]);
     default: return function_range(op, x[0]);
     }
+}
+
+/* May the op make NaN of numbers? */
+static bool leaves_numbers(Op op, const Interval *x) {
+    switch (op) {
+    case OP_SQRT:
+    case OP_LOG:
+    case OP_LOG2: return x[0].low < 0;
+    case OP_LOG1P: return x[0].low < -1;
+    case OP_ASIN:
+    case OP_ACOS: return x[0].low < -1 || x[0].high > 1;
+    case OP_DIV: return holds_zero(x[0]) && holds_zero(x[1]);
+    case OP_MOD: return holds_zero(x[1]);
+    case OP_POW: return x[0].low < 0 && !(is_point(x[1]) && x[1].low == floor(x[1].low));
+    default: return false;
+    }
+}
+
+Interval interval_op(Op op, const Interval *x, bool same) {
+    Interval r = number_op(op, x, same);
+    bool nan = leaves_numbers(op, x);
+    for (int i = 0; i < op_info(op)->operands; i++) nan = nan || x[i].nan;
+    switch (op) {
+    case OP_WHERE: /* knows of it */
+    case OP_LT:
+    case OP_LE:
+    case OP_EQ:
+    case OP_NE:
+    case OP_AND:
+    case OP_OR:
+    case OP_NOT: return r;
+    case OP_MIN: /* whichever of them the processor takes */
+    case OP_MAX:
+        for (int i = 0; i < 2; i++)
+            if (x[i].nan) r = interval_hull(r, x[1 - i]);
+        break;
+    case OP_SIGN:
+        if (nan) r = interval_hull(r, interval(-1, 1));
+        break;
+    default: break;
+    }
+    r.nan = nan;
+    return r;
 }
 
 /* ---- nodes ------------------------------------------------------------------------ */
@@ -300,22 +346,22 @@ static Interval stencil_range(const Stencil *s, const Interval *x, uint32_t coun
         largest = fmax(largest, sum);
     }
     double bound = up(size * largest * (1 + 1e-12));
-    return (Interval){-bound, bound};
+    return interval(-bound, bound);
 }
 
 static Interval node_range(Module *module, const NodeData *d, const Interval *x, bool same) {
     if (op_info(d->op)->class == CLASS_POINTWISE) return interval_op(d->op, x, same);
-    Interval r = {INFINITY, -INFINITY};
+    Interval r = interval(INFINITY, -INFINITY);
     switch (d->op) {
-    case OP_CONST: return isnan(d->number) ? interval_all() : (Interval){d->number, d->number};
+    case OP_CONST: return isnan(d->number) ? interval_all() : interval(d->number, d->number);
     case OP_COORD: return coordinate_range(&module->grids.data[d->type.grid], d->index);
     case OP_EDGE:
-    case OP_UNIFORM: return (Interval){0, 1};
+    case OP_UNIFORM: return interval(0, 1);
     case OP_CELLS:
-    case OP_FRAMES: return (Interval){1, INFINITY};
-    case OP_CONVNORM: return (Interval){0, INFINITY};
+    case OP_FRAMES: return interval(1, INFINITY);
+    case OP_CONVNORM: return interval(0, INFINITY);
     case OP_PROLONG:
-        return d->index == RESAMPLE_FIRST ? interval_hull(x[0], (Interval){0, 0})
+        return d->index == RESAMPLE_FIRST ? interval_hull(x[0], interval(0, 0))
                                           : x[0]; /* 0 beside the first cells */
     case OP_SPREAD:
     case OP_CHANNEL:
@@ -333,13 +379,13 @@ static Interval node_range(Module *module, const NodeData *d, const Interval *x,
     case OP_STENCIL: return stencil_range(&module->stencils.data[d->index], x, d->count);
     case OP_TOTALS:
     case OP_SUM: /* of fields of one sign */
-        return (Interval){x[0].low >= 0 ? 0 : -INFINITY, x[0].high <= 0 ? 0 : INFINITY};
+        return interval(x[0].low >= 0 ? 0 : -INFINITY, x[0].high <= 0 ? 0 : INFINITY);
     default: return interval_all();
     }
 }
 
-void interval_nodes(Module *module, FuncId func, Node last, const GivenRange *given, uint32_t count,
-                    Interval *out) {
+static void ranges(Module *module, FuncId func, Node last, const GivenRange *given, uint32_t count,
+                   bool numbers, Interval *out) {
     const Func *f = graph_get(module, func);
     VEC(Interval) x = {0};
     for (Node n = 1; n <= last; n++) {
@@ -349,14 +395,26 @@ void interval_nodes(Module *module, FuncId func, Node last, const GivenRange *gi
         bool same = d->count >= 2 && graph_operand(f, n, 0) == graph_operand(f, n, 1);
         if (d->op == OP_CHSUM) {
             uint32_t channels = graph_node(f, graph_operand(f, n, 0))->type.channels;
-            out[n] = interval_mul(x.data[0], (Interval){channels, channels});
+            out[n] = interval_mul(x.data[0], interval(channels, channels));
         } else {
             out[n] = node_range(module, d, x.data, same);
         }
+        if (op_info(d->op)->class != CLASS_POINTWISE)
+            for (uint32_t k = 0; k < d->count; k++) out[n].nan = out[n].nan || x.data[k].nan;
+        if (numbers) out[n].nan = false;
         for (uint32_t i = 0; i < count; i++)
             if (given[i].node == n) out[n] = given[i].range;
     }
     vec_free(&x);
+}
+
+void interval_nodes(Module *module, FuncId func, Node last, const GivenRange *given, uint32_t count,
+                    Interval *out) {
+    ranges(module, func, last, given, count, false, out);
+}
+
+void interval_numbers(Module *module, FuncId func, Node last, Interval *out) {
+    ranges(module, func, last, NULL, 0, true, out);
 }
 
 Interval range_of(Module *module, FuncId func, Node n) {

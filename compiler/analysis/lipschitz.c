@@ -35,23 +35,28 @@ typedef struct {
     FuncId func;
     Node s, function, slope; /* slope: NODE_NONE where not wanted */
     Interval *range;         /* scratch */
+    uint8_t *live;           /* scratch: what the function is made of on a piece */
+    uint8_t *one_sign;       /* what has one sign, or is 0, on the whole line */
     bool ratio;              /* bound function / s, else slope */
     bool jumps;              /* a jump was met, or a pole */
     VEC(Piece) pieces;
     Ranking by_high, by_low; /* by_low: of the ends negated */
 } Line;
 
-/* At a piece too small to be cut, both branches of a choice that is open must agree. */
+static bool is_open(Interval condition) {
+    return condition.low <= 0 && condition.high >= 0 && condition.low != condition.high;
+}
+
+/* At a piece too small to be cut, both branches of a choice that is open must agree, but for what rounding of the
+ * constants in them makes. */
 static void check_choices(Line *l, double width) {
     const Func *f = graph_get(l->module, l->func);
     for (Node n = 1; n <= l->function; n++) {
-        const NodeData *d = graph_node(f, n);
-        if (d->op != OP_WHERE) continue;
-        Interval c = l->range[graph_operand(f, n, 0)], a = l->range[graph_operand(f, n, 1)];
-        Interval b = l->range[graph_operand(f, n, 2)];
-        if (!(c.low <= 0 && c.high >= 0) || c.low == c.high) continue;
+        if (graph_node(f, n)->op != OP_WHERE || !l->live[n]) continue;
+        if (!is_open(l->range[graph_operand(f, n, 0)])) continue;
+        Interval a = l->range[graph_operand(f, n, 1)], b = l->range[graph_operand(f, n, 2)];
         double gap = fmax(a.low - b.high, b.low - a.high);
-        if (gap > 1e-6 * (1 + fmin(fabs(a.low), fabs(b.low))) || isnan(gap) || width > 1e-3)
+        if (gap > 1e-12 * fmin(fabs(a.low), fabs(b.low)) || isnan(gap) || width > 1e-3)
             l->jumps = true;
     }
 }
@@ -59,19 +64,37 @@ static void check_choices(Line *l, double width) {
 static bool choice_is_open(const Line *l) {
     const Func *f = graph_get(l->module, l->func);
     for (Node n = 1; n <= l->function; n++)
-        if (graph_node(f, n)->op == OP_WHERE) {
-            Interval c = l->range[graph_operand(f, n, 0)];
-            if (c.low <= 0 && c.high >= 0 && c.low != c.high) return true;
-        }
+        if (graph_node(f, n)->op == OP_WHERE && l->live[n] &&
+            is_open(l->range[graph_operand(f, n, 0)]))
+            return true;
     return false;
 }
 
+/* What a condition does not choose on the piece is no part of the function there. */
+static void find_live(Line *l) {
+    const Func *f = graph_get(l->module, l->func);
+    memset(l->live, 0, l->function + 1);
+    l->live[l->function] = 1;
+    for (Node n = l->function; n > 0; n--) {
+        const NodeData *d = graph_node(f, n);
+        if (!l->live[n]) continue;
+        bool chosen[3] = {true, true, true};
+        if (d->op == OP_WHERE) {
+            Interval c = l->range[graph_operand(f, n, 0)];
+            chosen[1] = is_open(c) || c.low > 0 || c.high < 0;
+            chosen[2] = is_open(c) || !chosen[1];
+        }
+        for (uint32_t k = 0; k < d->count; k++)
+            if (k > 2 || chosen[k]) l->live[graph_operand(f, n, k)] = 1;
+    }
+}
+
 static Interval evaluate(Line *l, double low, double high) {
-    GivenRange given = {l->s, {low, high}};
+    GivenRange given = {l->s, interval(low, high)};
     Node last = l->slope > l->function ? l->slope : l->function;
     interval_nodes(l->module, l->func, last, &given, 1, l->range);
     if (l->ratio && (low > 0 || high < 0))
-        return interval_div(l->range[l->function], (Interval){low, high});
+        return interval_div(l->range[l->function], interval(low, high));
     return l->range[l->slope];
 }
 
@@ -105,16 +128,21 @@ static uint32_t worst(const Line *l, Ranking *r) {
 }
 
 /* May an op have a pole on the piece? There a function may jump from one infinity to the other, and what is made of that by
- * an outer function, or chosen by it, has slopes on both sides that say nothing of it. */
+ * an outer function, or chosen by it, has slopes on both sides that say nothing of it. Where both sides go to the
+ * same infinity it does not: 1 / abs(s), but not what may be 0/0. */
 static bool has_pole(const Line *l) {
     const Func *f = graph_get(l->module, l->func);
     for (Node n = 1; n <= l->function; n++) {
         Op op = graph_node(f, n)->op;
+        if (!l->live[n]) continue;
         if (op == OP_TAN && size_of(l->range[n]) == INFINITY) return true;
         if (op != OP_DIV && op != OP_POW) continue;
-        Interval base = l->range[graph_operand(f, n, op == OP_DIV)];
+        Interval base = l->range[graph_operand(f, n, op == OP_DIV)], above = interval(1, 1);
+        if (op == OP_DIV) above = l->range[graph_operand(f, n, 0)];
         bool inverse = op == OP_DIV || l->range[graph_operand(f, n, 1)].low < 0;
-        if (inverse && base.low <= 0 && base.high >= 0) return true;
+        bool one_side =
+            l->one_sign[graph_operand(f, n, op == OP_DIV)] && (above.low > 0 || above.high < 0);
+        if (inverse && base.low <= 0 && base.high >= 0 && !one_side) return true;
     }
     return false;
 }
@@ -123,6 +151,7 @@ static void add_piece(Line *l, double low, double high) {
     Piece p = {.low = low, .high = high, .value = evaluate(l, low, high)};
     bool slopes =
         !l->ratio || (low <= 0 && high >= 0); /* away from 0 a ratio needs no continuity */
+    if (slopes) find_live(l);
     bool small = high - low <= 1e-9 * (1e-3 + fabs(low)), pole = slopes && has_pole(l);
     bool open = pole || (slopes && choice_is_open(l));
     if (open && small && !pole)
@@ -136,22 +165,29 @@ static void add_piece(Line *l, double low, double high) {
     vec_push(&l->pieces, p);
 }
 
+static void find_signs(Line *l) {
+    evaluate(l, -ldexp(1, OCTAVES), ldexp(1, OCTAVES));
+    for (Node n = 1; n <= l->function; n++)
+        l->one_sign[n] = l->range[n].low >= 0 || l->range[n].high <= 0;
+}
+
 /* The hull over the whole line; false where a bound stays infinite, or there is a jump. */
 static bool bound_line(Line *l, Interval *out) {
+    find_signs(l);
     add_piece(l, -ldexp(1, -40), ldexp(1, -40));
     for (int k = -40; k < OCTAVES; k++) {
         add_piece(l, ldexp(1, k), ldexp(1, k + 1));
         add_piece(l, -ldexp(1, k + 1), -ldexp(1, k));
     }
-    Interval reached = {INFINITY, -INFINITY};
+    Interval reached = interval(INFINITY, -INFINITY);
     for (int cuts = 0;; cuts++) {
         uint32_t highest = worst(l, &l->by_high), lowest = worst(l, &l->by_low);
-        *out = (Interval){l->pieces.data[lowest].value.low, l->pieces.data[highest].value.high};
+        *out = interval(l->pieces.data[lowest].value.low, l->pieces.data[highest].value.high);
+        double above = out->high - reached.high, below = reached.low - out->low;
         double slack = 1e-9 * fmax(fabs(reached.low), fabs(reached.high));
-        bool high_done = out->high <= reached.high + slack,
-             low_done = out->low >= reached.low - slack;
-        if ((high_done && low_done) || cuts >= MOST_CUTS || l->jumps) break;
-        Piece *p = &l->pieces.data[high_done ? lowest : highest];
+        bool met = isfinite(slack) && above <= slack && below <= slack;
+        if (met || cuts >= MOST_CUTS || l->jumps) break;
+        Piece *p = &l->pieces.data[above >= below ? highest : lowest]; /* the rougher end */
         double low = p->low, high = p->high, middle = 0.5 * low + 0.5 * high;
         if (!(middle > low && middle < high)) break;
         p->cut = true;
@@ -166,6 +202,8 @@ static bool bound_line(Line *l, Interval *out) {
 
 static void line_free(Line *l) {
     mem_free(l->range);
+    mem_free(l->live);
+    mem_free(l->one_sign);
     vec_free(&l->pieces);
     vec_free(&l->by_high);
     vec_free(&l->by_low);
@@ -238,6 +276,8 @@ double lipschitz_bound(Module *module, FuncId func, Arena *arena) {
             l.function = graph_copy(module, flat, f->results.data[0], both, &known);
             l.slope = graph_copy(module, jvp, g->results.data[0], both, &other);
             l.range = mem_alloc(sizeof *l.range * graph_get(module, both)->nodes.len);
+            l.live = mem_alloc(l.function + 1);
+            l.one_sign = mem_alloc(l.function + 1);
             Interval slopes;
             if (bound_line(&l, &slopes) && size_of(slopes) < UNBOUNDED) bound = size_of(slopes);
             line_free(&l);
@@ -270,6 +310,8 @@ bool sector_scalar(Module *module, FuncId func, Node flux, Node s, Interval *sec
         Line l = {.module = module, .func = alone, .s = x, .function = phi, .ratio = true};
         l.slope = graph_copy(module, jvp, g->results.data[0], alone, &other);
         l.range = mem_alloc(sizeof *l.range * graph_get(module, alone)->nodes.len);
+        l.live = mem_alloc(l.function + 1);
+        l.one_sign = mem_alloc(l.function + 1);
         /* near 0 the mean value theorem bounds Φ(s)/s by slopes, if Φ(0) = 0 */
         Interval at_zero;
         evaluate(&l, 0, 0);

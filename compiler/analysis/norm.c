@@ -183,7 +183,7 @@ static double node_bound(Module *module, const Func *f, Node n, const double *bo
                                                            : INFINITY;
     case OP_DIV:
         return bound[b] >= 0 ? INFINITY
-                             : x * copies * magnitude_of(interval_div((Interval){1, 1}, range[b]));
+                             : x * copies * magnitude_of(interval_div(interval(1, 1), range[b]));
     case OP_CONCAT:
         for (uint32_t k = 0; k < d->count; k++)
             sum = hypot(sum, fmax(bound[graph_operand(f, n, k)], 0));

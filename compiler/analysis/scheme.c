@@ -124,7 +124,7 @@ static void find_ranges(Module *module, FuncId func, Fact *fact) {
         }
         bool told = isfinite(fact[n].low) || isfinite(fact[n].high);
         if (told && d->op != OP_CONST)
-            vec_push(&given, ((GivenRange){n, {fact[n].low, fact[n].high}}));
+            vec_push(&given, ((GivenRange){n, interval(fact[n].low, fact[n].high)}));
     }
     Interval *range = mem_alloc(sizeof *range * count);
     interval_nodes(module, func, count - 1, given.data, given.len, range);

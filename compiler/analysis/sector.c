@@ -48,7 +48,7 @@ static bool factor(Finder *f, Node w, Product *out);
 /* Numbers in front of something linear belong to the multiplier. */
 static bool factor_linear(Finder *f, Node w, Product *out) {
     out->s = w;
-    out->m = (Interval){1, 1};
+    out->m = interval(1, 1);
     for (;;) {
         const NodeData *d = data_of(f, out->s);
         double c;
@@ -58,7 +58,7 @@ static bool factor_linear(Finder *f, Node w, Product *out) {
                  !graph_is_const(graph_get(f->module, f->func), operand(f, out->s, 1), &c) ||
                  c == 0)
             return true;
-        Interval number = {c, c};
+        Interval number = interval(c, c);
         out->m = d->op == OP_DIV ? interval_div(out->m, number) : interval_mul(out->m, number);
         out->s = operand(f, out->s, 0);
     }
@@ -103,11 +103,11 @@ static bool factor_both(Finder *f, Node a, Node b, Op op, Product *out) {
 static bool function_sector(Op op, Interval *ratio) {
     switch (op) {
     case OP_TANH:
-    case OP_ATAN: *ratio = (Interval){0, 1}; return true;
-    case OP_ERF: *ratio = (Interval){0, nextafter(M_2_SQRTPI, 2)}; return true;
-    case OP_SIN: *ratio = (Interval){-0.21723362821122166, 1}; return true;
-    case OP_SINH: *ratio = (Interval){1, INFINITY}; return true;
-    case OP_ABS: *ratio = (Interval){-1, 1}; return true;
+    case OP_ATAN: *ratio = interval(0, 1); return true;
+    case OP_ERF: *ratio = interval(0, nextafter(M_2_SQRTPI, 2)); return true;
+    case OP_SIN: *ratio = interval(-0.21723362821122166, 1); return true;
+    case OP_SINH: *ratio = interval(1, INFINITY); return true;
+    case OP_ABS: *ratio = interval(-1, 1); return true;
     default: return false;
     }
 }
@@ -118,7 +118,7 @@ static bool factor_clamp(Finder *f, Node w, Op op, Product *out) {
         Interval c = f->range[operand(f, w, 1 - i)];
         bool keeps_zero = op == OP_MAX ? c.high <= 0 : c.low >= 0;
         if (keeps_zero && factor(f, operand(f, w, i), out)) {
-            out->m = interval_hull(out->m, (Interval){0, 0});
+            out->m = interval_hull(out->m, interval(0, 0));
             return out->m.low >= 0;
         }
     }
@@ -178,7 +178,7 @@ static bool factor_op(Finder *f, Node w, Product *out) {
     switch (d.op) {
     case OP_NEG:
         if (!factor(f, operand(f, w, 0), out)) return false;
-        out->m = (Interval){-out->m.high, -out->m.low};
+        out->m = interval(-out->m.high, -out->m.low);
         return true;
     case OP_MUL: return factor_product(f, w, out);
     case OP_DIV:
@@ -207,7 +207,7 @@ static bool factor_op(Finder *f, Node w, Product *out) {
 
 static bool factor(Finder *f, Node w, Product *out) {
     if (w < f->count && f->simple[w].zero) {
-        *out = (Product){NODE_NONE, {0, 0}};
+        *out = (Product){NODE_NONE, interval(0, 0)};
         return true;
     }
     if (is_kind(f, w, SIMPLE_LINEAR)) return factor_linear(f, w, out);
@@ -243,7 +243,7 @@ static bool has_boundary_values(const Finder *f, Node w) {
 }
 
 static void add_flux(Finder *f, Node w) {
-    Product p = {NODE_NONE, {0, 0}}, q;
+    Product p = {NODE_NONE, interval(0, 0)}, q;
     bool ok = factor(f, w, &p);
     if ((!ok || p.m.low < 0 || isinf(p.m.high)) && factor_scalar(f, w, &q)) {
         p = q;
@@ -264,7 +264,7 @@ static void add_flux(Finder *f, Node w) {
     if (p.m.low < 0 &&
         p.m.high <= 0) { /* m s = (-m)(-s): -laplacian(g * laplacian(u)) has its sign in K */
         p.s = add_node(f, OP_NEG, &p.s, 1, 0);
-        p.m = (Interval){-p.m.high, -p.m.low};
+        p.m = interval(-p.m.high, -p.m.low);
     }
     Flux flux = {w, p.s, p.m};
     vec_push(&f->form.fluxes, flux);

@@ -330,7 +330,7 @@ static Proof try_cuts(Module *module, FuncId func, const Simple *simple, Proof f
         if (d->op != OP_STENCIL || simple[n].kind != SIMPLE_LINEAR ||
             n == graph_get(module, func)->results.data[0])
             continue;
-        Flux cut = {n, n, {1, 1}};
+        Flux cut = {n, n, interval(1, 1)};
         Proof p = try_proof(module, func, &cut, 1, true, dissipative);
         if (!p.missing) return p;
     }
@@ -412,7 +412,7 @@ static StepBound nonlinear_step(Module *module, FuncId func, const Simple *simpl
 
 static StepBound linear_step(Module *module, FuncId func, const Simple *simple, bool affine,
                              bool dissipative) {
-    Interval one = {1, 1};
+    Interval one = interval(1, 1);
     Node result = graph_get(module, func)->results.data[0];
     if (simple[result].kind != SIMPLE_LINEAR) {
         /* coefficients that vary: the multipliers of fluxes */

@@ -69,18 +69,18 @@ static bool flux_sector(Scheme *scheme, const Step *step, Node phi, Node s, Node
     uint32_t count = graph_get(m, func)->nodes.len;
     Atoms atoms = {0};
     bool ok = atoms_of(m, func, result, from_s, count, &atoms);
-    *sector = (Interval){0, 0};
+    *sector = interval(0, 0);
     for (uint32_t i = 0; i < atoms.len && ok; i++) {
         double c;
-        Interval part = {1, 1};
+        Interval part = interval(1, 1);
         const Func *g = graph_get(m, func);
         ok = graph_is_const(g, atoms.data[i].coefficient, &c) && from_s[atoms.data[i].node];
         if (!ok) *missing = "a flux with Φ(0) = 0, whose factors are known";
         if (ok && atoms.data[i].node != g->params.data[0])
             ok = summand_sector(m, func, atoms.data[i].node, &part, missing);
         if (ok)
-            *sector = interval_op(
-                OP_ADD, (Interval[]){*sector, interval_mul(part, (Interval){c, c})}, false);
+            *sector = interval_op(OP_ADD, (Interval[]){*sector, interval_mul(part, interval(c, c))},
+                                  false);
     }
     for (Node n = 1; n < count && ok; n++) /* Φ must not look at u beside K u */
         for (uint32_t k = 0; k < graph_node(graph_get(m, func), n)->count; k++)
@@ -213,7 +213,7 @@ static bool add_conv(Adding *a, const Atom *atom) {
     }
     f = graph_get(m, a->step->func);
     if (graph_is_const(f, atom->coefficient, &c)) {
-        sector = interval_mul(sector, (Interval){-c, -c});
+        sector = interval_mul(sector, interval(-c, -c));
         if (sector.low < 0)
             return miss(
                 a->out,
@@ -233,7 +233,7 @@ static bool add_conv(Adding *a, const Atom *atom) {
         return miss(
             a->out,
             "a step size that is known, or 2 / (L norm(K)^2) of the same K: this one is known only when the program runs");
-    sector = interval_mul(sector, (Interval){-product, -product});
+    sector = interval_mul(sector, interval(-product, -product));
     if (sector.low < 0 || isinf(sector.high))
         return miss(a->out, "the sector condition 0 <= Φ(s)/s <= L");
     part_of_norm(a->out, sector.high, sector.high, 1);
@@ -361,7 +361,7 @@ ConvStep conv_step(Module *module, FuncId func, Arena *arena) {
         f = graph_get(module, out.flat);
         ok = ok && (graph_is_const(f, atoms.data[i].coefficient, &c) ||
                     miss(&g, "factors that are known"));
-        if (ok) sector = interval_mul(sector, (Interval){-c, -c});
+        if (ok) sector = interval_mul(sector, interval(-c, -c));
         ok = ok && (sector.low >= 0 || miss(&g, against));
         ok = ok && (isfinite(sector.high) ||
                     miss(&g, "a bound L with Φ(s)/s <= L: the flux grows without one"));

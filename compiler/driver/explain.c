@@ -321,7 +321,7 @@ static Elaborated *elaborated(Session *s, Job *j, KernelOptions *k) {
         if (strcmp(sema_experiment_name(s->unit, i), j->name) == 0)
             return sema_elaborate_experiment(s->unit, i, &how);
     Diagnostic *d = diag_report(s->diagnostics, DIAG_NOT_EXPLAINED, SPAN_NONE, j->name);
-    sema_suggest(s->unit, d, j->name);
+    sema_suggest(s->unit, d, j->name, false);
     return NULL;
 }
 

@@ -229,6 +229,20 @@ static bool take_word(const Command *c, Options *o, const char *word) {
     return true;
 }
 
+/* `bad`: an option, or the value behind it, as popt tells of it. */
+static void wrong_option(const Command *c, const char **words, int error, const char *bad) {
+    const char *reason = error == POPT_ERROR_BADOPT && is_later(bad)
+                             ? "not executed by this version"
+                             : poptStrerror(error);
+    if (error == POPT_ERROR_BADNUMBER || error == POPT_ERROR_OVERFLOW)
+        for (int i = 2; words[i]; i++)
+            if (strcmp(words[i], bad) == 0 && words[i - 1][0] == '-') {
+                wrong(c, "%s is '%s': %s", words[i - 1], bad, reason);
+                return;
+            }
+    wrong(c, "%s: %s", bad, reason);
+}
+
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {
     struct poptOption tables[GROUPS][24],
         help[] = {
@@ -262,9 +276,7 @@ OptionsResult options_parse(const Command *c, int count, const char **words, Opt
         printf("%s\n\n", c->about);
         poptPrintHelp(context, stdout, 0);
     } else if (got < -1) {
-        const char *option = poptBadOption(context, POPT_BADOPTION_NOALIAS);
-        bool later = got == POPT_ERROR_BADOPT && is_later(option);
-        wrong(c, "%s: %s", option, later ? "not executed by this version" : poptStrerror(got));
+        wrong_option(c, words, got, poptBadOption(context, POPT_BADOPTION_NOALIAS));
         result = OPTIONS_WRONG;
     } else {
         const char **rest = poptGetArgs(context);

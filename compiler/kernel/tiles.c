@@ -73,14 +73,16 @@ static ConvTile tile_of_taps(const TileFor *f, const ConvPlan *p) {
 /* Where channels are whole vectors on both sides; lines of so many numbers are whole tiles of WEIGHTS. */
 static ConvTile tile_of_lines(const TileFor *f, const ConvPlan *p, uint32_t line) {
     /* vectors; sums; cells, and those of a smaller tile, of which rows of powers of 2 and of 10 are whole numbers */
-    static const struct {
+    typedef struct {
         uint32_t vectors, terms, cells, less;
-    } wide[] = {{4, 6, 6, 5}, {3, 8, 8, 7}, {2, 12, 8, 7}, {1, 24, 16, 14}},
-      narrow[] = {{2, 6, 6, 5}, {1, 12, 8, 7}}, *w;
+    } Sizes;
+    static const Sizes wide[] = {{4, 6, 6, 5}, {3, 8, 8, 7}, {2, 12, 8, 7}, {1, 24, 16, 14}};
+    static const Sizes narrow[] = {{2, 6, 6, 5}, {1, 12, 8, 7}};
     if (f->chained || f->lanes < 4 || f->conv->groups > 1 || p->phases > 1 || p->made_phases > 1)
         return (ConvTile){0};
     if (p->in % f->lanes || p->out % f->lanes) return (ConvTile){0};
-    for (w = f->many ? wide : narrow; p->out / f->lanes % w->vectors;) w++;
+    const Sizes *w = f->many ? wide : narrow;
+    while (p->out / f->lanes % w->vectors) w++;
     ConvTile t = {
         .last = true, .vectors = w->vectors, .cells = w->cells, .less = w->less, .taps = w->terms};
     t.channels = t.vectors * f->lanes;

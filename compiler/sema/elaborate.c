@@ -321,7 +321,7 @@ static void kernel_vjp(Elab *e, const Item *item, bool weights) {
     f->results.len--;
 }
 
-/* A message on a name that no operator has, with those that some have: the nearest of all, else the program's own. */
+/* A message on a name that no operator has. */
 static void no_kernel(Unit *u, const char *name) {
     bool runs = false;
     for (uint32_t i = 0; i < sema_experiments(u); i++)
@@ -329,25 +329,7 @@ static void no_kernel(Unit *u, const char *name) {
     Diagnostic *d = diag_report(u->context.diagnostics,
                                 runs ? DIAG_NOT_A_KERNEL : DIAG_NO_DEFINITION, SPAN_NONE, name);
     if (runs) diag_help(d, "an experiment is run: pdn run %s %s", u->paths.data[0], name);
-    Texts all = {0};
-    Text own = {0};
-    for (uint32_t h = 0; h < u->homes.len; h++)
-        for (uint32_t i = 0; i < u->homes.data[h]->program->count; i++) {
-            const Item *item = &u->homes.data[h]->program->items[i];
-            const char *text =
-                item->kind == ITEM_DEF ? names_text(u->context.names, item->name.name) : NULL;
-            if (!text || item->def.kind == DEF_SOLVER || !sema_definition(u, text)) continue;
-            vec_push(&all, text);
-            if (h == 0) text_printf(&own, "%s%s", own.len ? ", " : "", text);
-        }
-    const char *near = runs ? NULL : diag_nearest(name, all.data, all.len);
-    if (near) diag_help(d, "did you mean '%s'?", near);
-    bool said = near || (!runs && suggest_module(u, d, name));
-    if (!said && own.len) diag_help(d, "the program defines %.*s", (int)own.len, own.data);
-    if (!said && !own.len)
-        diag_help(d, "the program defines no operator; one is written: operator name(u) = …");
-    text_free(&own);
-    vec_free(&all);
+    sema_suggest(u, d, runs ? NULL : name, true);
 }
 
 Elaborated *sema_elaborate_kernel(Unit *u, const char *name, const KernelOptions *k) {

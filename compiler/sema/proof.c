@@ -339,10 +339,10 @@ bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
         return false;
     const Env *tau = env_find(env, names_of(e->names, "tau"));
     bool number = tau && tau->value && tau->value->kind == VALUE_NUMBER;
+    double factor = vec_last(&e->module->loops).tau; /* of a step tau * F(…), else 0 */
     StepBound bound;
     if (!step_bound(e, body, false, &bound)) {
-        if (number && tau->value->number < 0)
-            warn_of_backward_step(e, body, tau->value->number, span);
+        if (factor < 0) warn_of_backward_step(e, body, factor, span);
         return false;
     }
     if (bound.unstable >= 1) return false;
@@ -439,6 +439,6 @@ const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *rest)
     Diagnostic *d = report(e, NO_LIPSCHITZ, rest->span, operator_name(e, op));
     diag_help(
         d,
-        "its derivative could not be bounded over all arguments, or a division by 0 may make it jump");
+        "its derivative could not be bounded over all arguments, or it may jump: at a division by 0, or where the branches of a condition do not meet");
     return value_error(e);
 }

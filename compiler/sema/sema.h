@@ -217,8 +217,9 @@ Elaborated *sema_elaborate_kernel(Unit *unit, const char *name, const KernelOpti
 const Item *sema_item_at(const Unit *unit, Span place);
 /* The operator, pde, scheme, network or solver of that name that the program sees; NULL: none. */
 const Item *sema_definition(const Unit *unit, const char *name);
-/* Adds the nearest name of a definition or experiment to a message about a name that there is not. */
-void sema_suggest(Unit *unit, Diagnostic *message, const char *name);
+/* Adds the nearest name to a message about a name that there is not, or the module where it stands, or those that there
+ * are (NULL: these): of definitions and experiments, or of what can be built into kernels. */
+void sema_suggest(Unit *unit, Diagnostic *message, const char *name, bool kernels);
 
 /* Names that are wrong on the command line are reported with the nearest right ones. */
 

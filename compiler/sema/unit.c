@@ -248,18 +248,29 @@ const Item *sema_definition(const Unit *u, const char *name) {
     return is ? found->value->op->item : NULL;
 }
 
-void sema_suggest(Unit *u, Diagnostic *d, const char *name) {
+void sema_suggest(Unit *u, Diagnostic *d, const char *name, bool kernels) {
     VEC(const char *) all = {0};
-    for (uint32_t i = 0; i < u->experiments.len; i++) vec_push(&all, sema_experiment_name(u, i));
+    Text own = {0};
+    for (uint32_t i = 0; !kernels && i < u->experiments.len; i++) {
+        vec_push(&all, sema_experiment_name(u, i));
+        text_printf(&own, "%s%s", own.len ? ", " : "", sema_experiment_name(u, i));
+    }
     for (uint32_t h = 0; h < u->homes.len; h++)
         for (uint32_t i = 0; i < u->homes.data[h]->program->count; i++) {
             const Item *item = &u->homes.data[h]->program->items[i];
-            if (item->kind == ITEM_DEF &&
-                sema_definition(u, names_text(u->context.names, item->name.name)))
-                vec_push(&all, names_text(u->context.names, item->name.name));
+            const char *text =
+                item->kind == ITEM_DEF ? names_text(u->context.names, item->name.name) : NULL;
+            if (!text || !sema_definition(u, text)) continue;
+            if (kernels && item->def.kind == DEF_SOLVER) continue;
+            vec_push(&all, text);
+            if (h == 0) text_printf(&own, "%s%s", own.len ? ", " : "", text);
         }
-    const char *near = diag_nearest(name, all.data, all.len);
+    const char *near = name ? diag_nearest(name, all.data, all.len) : NULL;
     if (near) diag_help(d, "did you mean '%s'?", near);
+    bool said = near || (name && suggest_module(u, d, name));
+    if (!said && own.len) diag_help(d, "the program defines %.*s", (int)own.len, own.data);
+    if (!said && !own.len)
+        diag_help(d, "the program defines no operator; one is written: operator name(u) = …");
+    text_free(&own);
     vec_free(&all);
-    if (!near) suggest_name(u, d, NULL, names_of(u->context.names, name));
 }

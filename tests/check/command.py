@@ -75,7 +75,8 @@ def command_line():
     for option, value, right in (("--repeat", "0", "must be from 1 to 1000"), ("--repeat", "1001", "must be from 1 to 1000"),
                                  ("--threads", "0", "must be from 1 to 1024"), ("--threads", "-1", "must be from 1 to 1024"),
                                  ("--optimise", "4", "must be from 0 to 3"), ("--seed", "-1", "must not be negative"),
-                                 ("--memory", "lots", "must be a size such as"), ("--precision", "f16", "must be f32 or f64")):
+                                 ("--memory", "lots", "must be a size such as"), ("--precision", "f16", "must be f32 or f64"),
+                                 ("--threads", "few", "invalid numeric value"), ("--seed", "x1", "invalid numeric value")):
         status, out, err, _ = pdn("bench", "heat.pdn", option, value)
         check(f"{option} {value}", status == 2 and not out and f"{option} is " in err and value in err and right in err,
               status, err)
