@@ -307,8 +307,8 @@ static const Value *evaluate_equations(Elab *e, Scope *s) {
     return given == 1 ? rates[0] : value_list(e, rates, n, item->span);
 }
 
-/* Boundaries of the inputs hold in the whole block, wherever they stand; those whose values need a `let` of
- * the block are set in their place. */
+/* Boundaries of the inputs hold in the whole block, wherever they stand; those whose values need a `let` or
+ * `param` of the block are set in their place. */
 static void hoist_boundaries(Elab *e, Scope *s, const Block *block) {
     VEC(Name) local = {0};
     for (uint32_t i = 0; i < block->count; i++) {
@@ -316,6 +316,7 @@ static void hoist_boundaries(Elab *e, Scope *s, const Block *block) {
         if (stmt->kind == STMT_LET)
             for (uint32_t k = 0; k < stmt->let.count; k++)
                 vec_push(&local, stmt->let.names[k].name);
+        if (stmt->kind == STMT_PARAM) vec_push(&local, stmt->param.name.name);
         if (stmt->kind == STMT_LET_FN || stmt->kind == STMT_GRID)
             vec_push(&local,
                      stmt->kind == STMT_GRID ? stmt->bind.name.name : stmt->let_fn.name.name);

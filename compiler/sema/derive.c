@@ -105,8 +105,9 @@ static bool reaches(const Stencil *s, uint32_t axis, int side) {
     return false;
 }
 
-/* The STENCIL node; `s` has rank, channels and taps, the sides come from `b`. */
-static Node stencil_node(Elab *e, Node u, Stencil s, const Boundary *b, Span span) {
+/* The STENCIL node; `s` has rank, channels and taps, the sides come from `b`. Nodes of another `variant` are others. */
+static Node stencil_variant(Elab *e, Node u, Stencil s, const Boundary *b, uint32_t variant,
+                            Span span) {
     Node operands[1 + 2 * MAX_RANK] = {u};
     uint32_t count = 1;
     for (uint32_t a = 0; a < s.rank; a++)
@@ -116,7 +117,11 @@ static Node stencil_node(Elab *e, Node u, Stencil s, const Boundary *b, Span spa
             if (s.has_value[a][k]) operands[count++] = b->value[a][k];
         }
     StencilId id = graph_stencil(e->module, &s);
-    return graph_add(e->module, e->frame->func, OP_STENCIL, operands, count, id, 0, span);
+    return graph_add(e->module, e->frame->func, OP_STENCIL, operands, count, id, variant, span);
+}
+
+static Node stencil_node(Elab *e, Node u, Stencil s, const Boundary *b, Span span) {
+    return stencil_variant(e, u, s, b, 0, span);
 }
 
 /* ---- application --------------------------------------------------------------------------- */
@@ -251,6 +256,26 @@ static bool has_low_values(const Boundary *b, uint32_t rank) {
     return false;
 }
 
+static Node low_gradient(const Elab *e, Node high) {
+    for (uint32_t i = 0; i < e->gradients.len; i++)
+        if (e->gradients.data[i].func == e->frame->func && e->gradients.data[i].high == high)
+            return e->gradients.data[i].low;
+    return NODE_NONE;
+}
+
+/* The differences across the high faces, which know those across the low ones: of a field with two boundaries that differ in
+ * a value of a low side, these would be one node, and are made two. */
+static Node high_gradient(Elab *e, Node u, Stencil s, const Boundary *b, Node low, Span span) {
+    for (uint32_t variant = 0;; variant++) {
+        Node high = stencil_variant(e, u, s, b, variant, span), known = low_gradient(e, high);
+        if (known == low) return high;
+        if (known) continue;
+        GradientFace faces = {e->frame->func, high, low};
+        vec_push(&e->gradients, faces);
+        return high;
+    }
+}
+
 static const Value *grad_one(Elab *e, const Value *u, const void *what, Span span) {
     (void)what;
     Type t = value_type(e, u);
@@ -258,7 +283,13 @@ static const Value *grad_one(Elab *e, const Value *u, const void *what, Span spa
     const Boundary *b = value_boundary(e, u);
     Stencil s = face_differences(e, g, t.channels, 1);
     if (!check_extent(e, t.grid, &s, span)) return value_error(e);
-    Node node = value_to_node(e, u), high = stencil_node(e, node, s, b, span);
+    Node node = value_to_node(e, u), high;
+    if (has_low_values(b, g->rank)) {
+        Stencil back = face_differences(e, g, t.channels, -1);
+        high = high_gradient(e, node, s, b, stencil_node(e, node, back, b, span), span);
+    } else {
+        high = stencil_node(e, node, s, b, span);
+    }
     Boundary *kept = NULL;
     if (b) {
         kept = ARENA_NEW(e->arena, Boundary);
@@ -266,24 +297,11 @@ static const Value *grad_one(Elab *e, const Value *u, const void *what, Span spa
         memset(kept->value, 0, sizeof kept->value);
         kept->gradient = true;
     }
-    if (has_low_values(b, g->rank)) {
-        GradientFace faces = {
-            e->frame->func, high,
-            stencil_node(e, node, face_differences(e, g, t.channels, -1), b, span)};
-        vec_push(&e->gradients, faces);
-    }
     return value_node(e, high, kept, span);
 }
 
 const Value *derive_grad(Elab *e, const Value *u, Span span) {
     return take_apart(e, u, grad_one, NULL, span);
-}
-
-static Node low_gradient(const Elab *e, Node high) {
-    for (uint32_t i = 0; i < e->gradients.len; i++)
-        if (e->gradients.data[i].func == e->frame->func && e->gradients.data[i].high == high)
-            return e->gradients.data[i].low;
-    return NODE_NONE;
 }
 
 /* w with its gradients taken across the low faces; what multiplies them is left as it is in the cell. */

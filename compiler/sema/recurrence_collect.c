@@ -243,12 +243,20 @@ static void collect_stmt(Elab *e, Recurrence *r, const Stmt *s) {
     }
 }
 
+/* Is it a boundary of the name, or one whose value mentions it? */
+static bool bounds(const Stmt *boundary, Name name) {
+    for (uint32_t n = 0; n < boundary->boundary.count; n++)
+        if (boundary->boundary.names[n].name == name) return true;
+    return expr_mentions(boundary->boundary.value, &name, 1);
+}
+
+/* Does the block give what the boundary needs? */
 static bool block_lets(const Block *block, const Stmt *boundary) {
     for (uint32_t i = 0; i < block->count; i++) {
         const Stmt *s = block->items[i];
+        if (s->kind == STMT_PARAM && bounds(boundary, s->param.name.name)) return true;
         for (uint32_t k = 0; s->kind == STMT_LET && k < s->let.count; k++)
-            for (uint32_t n = 0; n < boundary->boundary.count; n++)
-                if (s->let.names[k].name == boundary->boundary.names[n].name) return true;
+            if (bounds(boundary, s->let.names[k].name)) return true;
     }
     return false;
 }
@@ -270,7 +278,8 @@ static const Stmt *unknowns_boundary(Elab *e, Recurrence *r, const Stmt *s) {
     return count ? rest : NULL;
 }
 
-/* Boundaries of unknowns and of what the block was given hold in all of it; those of a `let` from their place on. */
+/* Boundaries of unknowns and of what the block was given hold in all of it; those of a `let`, and those
+ * whose values need one or a `param`, from their place on. */
 void recurrence_collect(Elab *e, Recurrence *r, const Block *block) {
     const Stmt **later = ARENA_ARRAY(e->arena, const Stmt *, block->count + 1);
     for (uint32_t i = 0; i < block->count; i++) {
