@@ -455,6 +455,7 @@ int effect_happens(Running *r, uint32_t number, const void *const *values, const
     Execution *x = r->x;
     const Action *a = &x->what->actions.data[number];
     if (each_turn(r)) return 1;
+    if (r->func == x->what->module->main) x->next = number + 1;
     pdn_progress_end(&x->progress);
     x->progress_loop = -1;
     switch (a->kind) {

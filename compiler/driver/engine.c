@@ -200,8 +200,10 @@ PdnGrid *describe_grids(const Module *m, GridId grid, const int64_t *extent) {
     return grids;
 }
 
+/* Where a run stopped: at what would have happened next. */
 static Span program_span(const Execution *x) {
-    return x->what->actions.len ? x->what->actions.data[0].span : SPAN_NONE;
+    uint32_t count = x->what->actions.len, next = x->next;
+    return count ? x->what->actions.data[next < count ? next : count - 1].span : SPAN_NONE;
 }
 
 /* ---- compiled ---------------------------------------------------------------------------------- */
@@ -282,8 +284,8 @@ static int run_executable(Running *r, const Executable *p, const void *const *in
         diag_report(
             x->session->diagnostics, DIAG_STOPPED, program_span(x),
             status == PDN_ERROR_ARGUMENT
-                ? "a number of steps is negative or not a number, or a film or an array of parameters "
-                  "has no entry of that number"
+                ? "a number of steps is negative or no whole number (round() makes one), or a film or an array "
+                  "of parameters has no entry of that number"
                 : pdn_status_name((PdnStatus)status));
     return status;
 }
@@ -398,9 +400,9 @@ static int run_interpreted(Running *r, const HostValue *arguments, uint32_t coun
     int status = eval_func(m, r->func, args, results, &options, arena);
     if (status < 0)
         diag_report(
-            x->session->diagnostics, DIAG_STOPPED, SPAN_NONE,
-            "a number of steps is negative or not a number, a film or an array of parameters has no "
-            "entry of that number, or a grid is too small for a stencil");
+            x->session->diagnostics, DIAG_STOPPED, program_span(x),
+            "a number of steps is negative or no whole number (round() makes one), a film or an array of "
+            "parameters has no entry of that number, or a grid is too small for a stencil");
     for (uint32_t i = 0; status == 0 && outputs && i < graph_get(m, r->func)->results.len; i++)
         memcpy(outputs[i], results[i].data, sizeof(double) * (size_t)results[i].size);
     arena_free(arena);

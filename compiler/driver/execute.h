@@ -27,6 +27,7 @@ typedef struct {
     bool fma;     /* compiled for a processor that has it */
     bool failed;
     bool traced;      /* the first NaN was looked for */
+    uint32_t next;    /* the action after the last one that happened */
     PdnArray *inputs; /* by Module.inputs */
     PdnProgress progress;
     int64_t progress_loop;

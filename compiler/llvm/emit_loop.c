@@ -127,7 +127,7 @@ LLVMValueRef loop_count(HE *h, const HLoop *l) {
     Emit *e = h->e;
     LLVMValueRef count =
         l->count == NONE ? constant_f64(h, l->count_constant) : to_f64(e, h->regs[l->count].value);
-    return to_integer(e, emit_intrinsic(e, "llvm.ceil", e->f64, &count, 1));
+    return to_integer(e, emit_intrinsic(e, "llvm.rint", e->f64, &count, 1));
 }
 
 /* A stack goes from step to step in the same memory. */
@@ -220,13 +220,17 @@ static void emit_stretch(HE *h, const HLoop *l, LoopValues *v, LLVMBasicBlockRef
     LLVMPositionBuilderAtEnd(e->b, left);
 }
 
-/* A number of steps found at run time must be one. */
+/* A number of steps found at run time must be one: whole, but for rounding (graph.h). */
 static void check_count(HE *h, const HLoop *l) {
     Emit *e = h->e;
     if (l->count == NONE) return;
-    LLVMValueRef zero = LLVMConstReal(e->f64, 0);
-    LLVMValueRef good =
-        LLVMBuildFCmp(e->b, LLVMRealOGE, to_f64(e, h->regs[l->count].value), zero, "");
+    LLVMValueRef zero = LLVMConstReal(e->f64, 0), count = to_f64(e, h->regs[l->count].value);
+    LLVMValueRef whole = emit_intrinsic(e, "llvm.rint", e->f64, &count, 1);
+    LLVMValueRef off = LLVMBuildFSub(e->b, count, whole, "");
+    off = emit_intrinsic(e, "llvm.fabs", e->f64, &off, 1);
+    LLVMValueRef most = LLVMBuildFMul(e->b, count, LLVMConstReal(e->f64, LOOP_COUNT_ROUNDING), "");
+    LLVMValueRef good = LLVMBuildAnd(e->b, LLVMBuildFCmp(e->b, LLVMRealOGE, count, zero, ""),
+                                     LLVMBuildFCmp(e->b, LLVMRealOLE, off, most, ""), "");
     return_if(h, LLVMBuildNot(e->b, good, ""), status(e, PDN_ERROR_ARGUMENT));
 }
 

@@ -214,9 +214,10 @@ void eval_loop(Evaluator *e, FuncId f, Node n, const Array *const *operands, Arr
         stacks[i].type.kind = TYPE_STACK;
         stack_push(&stacks[i], first);
     }
-    if (!(operands[0]->data[0] >= 0)) e->status = EVAL_COUNT;
+    double count = operands[0]->data[0], whole = rint(count);
+    if (!(count >= 0 && fabs(count - whole) <= LOOP_COUNT_ROUNDING * count)) e->status = EVAL_COUNT;
     for (uint32_t i = 0; kept && i < loop.states; i++) kept[i].type = args[1 + i].type;
-    int64_t done = run_loop(e, &loop, operands[0]->data[0], args, stacks, kept);
+    int64_t done = run_loop(e, &loop, whole, args, stacks, kept);
     for (uint32_t i = 0; i < loop.states; i++) items[i] = args[1 + i];
     mem_free(args);
     array_make(e, &items[loop.states], type_scalar(), 1);

@@ -51,6 +51,40 @@ static void name_states(Elab *e, const Recurrence *r, const Value **states) {
     }
 }
 
+/* Is one of the numbers that the condition compares NaN? NODE_NONE: it compares nothing that could be. */
+static Node unordered(Elab *e, Node condition) {
+    FuncId func = e->frame->func;
+    NodeData d = *graph_node(graph_get(e->module, func), condition);
+    Node any = NODE_NONE;
+    if (d.op == OP_AND || d.op == OP_OR || d.op == OP_NOT) {
+        for (uint32_t i = 0; i < d.count; i++) {
+            Node one = unordered(e, graph_operand(graph_get(e->module, func), condition, i));
+            any = any && one ? graph_binary(e->module, func, OP_OR, any, one, d.span)
+                  : any      ? any
+                             : one;
+        }
+        return any;
+    }
+    if (d.op != OP_LT && d.op != OP_LE && d.op != OP_EQ && d.op != OP_NE) return NODE_NONE;
+    Node a = graph_operand(graph_get(e->module, func), condition, 0);
+    Node b = graph_operand(graph_get(e->module, func), condition, 1);
+    Node known = graph_get(e->module, func)->params.data[0]; /* k */
+    if (a == known || b == known) return NODE_NONE;
+    Node least = graph_binary(e->module, func, OP_LE, a, b, d.span);
+    Node most = graph_binary(e->module, func, OP_LT, b, a, d.span);
+    Node ordered = graph_binary(e->module, func, OP_OR, least, most, d.span);
+    return graph_unary(e->module, func, OP_NOT, ordered, d.span);
+}
+
+/* Steps end, too, when what they are judged by is NaN: it stays so, and what is made of the result will tell. */
+static const Value *stop_of(Elab *e, const Value *condition, Span span) {
+    if (condition->kind != VALUE_NODE || !value_is_scalar(e, condition)) return condition;
+    Node stop = value_to_node(e, condition), nan = unordered(e, stop);
+    if (!nan) return condition;
+    return value_node(e, graph_binary(e->module, e->frame->func, OP_OR, stop, nan, span), NULL,
+                      span);
+}
+
 static bool recurrence_body(Elab *e, void *context, const Value *k, const Value **states,
                             const Value **stop) {
     Recurrence *r = context;
@@ -69,7 +103,7 @@ static bool recurrence_body(Elab *e, void *context, const Value *k, const Value 
     for (uint32_t i = 0; i < r->count; i++)
         if (unknown_next(e, r, &r->unknowns[i], r->unknowns[i].span)->kind == VALUE_ERROR)
             return false;
-    if (r->until) *stop = eval_expr(e, r->body, r->until->expr.value);
+    if (r->until) *stop = stop_of(e, eval_expr(e, r->body, r->until->expr.value), r->until->span);
     for (uint32_t i = 0; i < r->count; i++) {
         Unknown *u = &r->unknowns[i];
         const Value **own = states + u->first;
