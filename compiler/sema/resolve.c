@@ -1,4 +1,5 @@
 /* Names: every name of every definition, used or not, is known; named arguments exist. */
+#include "compiler/sema/stdlib.h"
 #include "compiler/sema/value.h"
 #include "compiler/sema/walk.h"
 
@@ -20,37 +21,40 @@ static const Env *bind(Resolver *r, Name name, Span span) {
 }
 
 void suggest_name(Unit *u, Diagnostic *d, const Env *env, Name wanted) {
+    const char *name = names_text(u->context.names, wanted);
     VEC(const char *) all = {0};
+    if (suggest_module(d, name)) return;
     for (; env; env = env->outer)
         if (env->name != ENV_COARSE) vec_push(&all, names_text(u->context.names, env->name));
     for (uint32_t i = 0; builtin_at(i); i++) vec_push(&all, builtin_at(i)->name);
-    const char *near = diag_nearest(names_text(u->context.names, wanted), all.data, all.len);
+    const char *near = diag_nearest(name, all.data, all.len);
     if (near) diag_help(d, "did you mean '%s'?", near);
     vec_free(&all);
-    if (!near) suggest_module(u, d, names_text(u->context.names, wanted));
 }
 
-bool suggest_module(Unit *u, Diagnostic *d, const char *name) {
-    static const struct {
-        const char *module, *names;
-    } modules[] = {
-        {"diffusion",
-         " nonlinear_diffusion perona_malik charbonnier weickert exponential_perona_malik "},
-        {"schemes",
-         " explicit heun rk4 fed fsi du_fort_frankel leapfrog implicit crank_nicolson semi_implicit aos imex "},
-        {"equations", " heat wave advection burgers gray_scott allen_cahn cahn_hilliard "},
-        {"metrics", " mse mae psnr ssim "},
-        {"solvers",
-         " fixed_point jacobi gauss_seidel cg bicgstab gmres newton tridiagonal two_grid v_cycle w_cycle "
-         "full_multigrid fas "},
-    };
-    const char *padded = arena_format(u->arena, " %s ", name);
-    bool found = false;
-    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
-        if (strstr(modules[i].names, padded)) {
-            diag_help(d, "it stands in a module: use %s", modules[i].module);
-            found = true;
+/* Does the module define it: is there a line `operator name…`, or the like? */
+static bool defines(const PdnModule *module, const char *name) {
+    static const char *const words[] = {"fn", "operator", "pde", "scheme", "network", "solver"};
+    size_t length = strlen(name);
+    for (const char *line = module->bytes; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+            size_t word = strlen(words[w]);
+            if (strncmp(line, words[w], word) != 0 || line[word] != ' ') continue;
+            const char *at = line + word + 1;
+            if (strncmp(at, name, length) == 0 && at[length] == '(') return true;
         }
+    }
+    return false;
+}
+
+bool suggest_module(Diagnostic *d, const char *name) {
+    bool found = false;
+    for (const PdnModule *m = pdn_stdlib; m->name; m++) {
+        if (!defines(m, name)) continue;
+        diag_help(d, "it stands in a module: use %s", m->name);
+        found = true;
+    }
     return found;
 }
 

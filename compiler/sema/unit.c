@@ -267,7 +267,7 @@ void sema_suggest(Unit *u, Diagnostic *d, const char *name, bool kernels) {
         }
     const char *near = name ? diag_nearest(name, all.data, all.len) : NULL;
     if (near) diag_help(d, "did you mean '%s'?", near);
-    bool said = near || (name && suggest_module(u, d, name));
+    bool said = near || (name && suggest_module(d, name));
     if (!said && own.len) diag_help(d, "the program defines %.*s", (int)own.len, own.data);
     if (!said && !own.len)
         diag_help(d, "the program defines no operator; one is written: operator name(u) = …");

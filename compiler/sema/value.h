@@ -528,6 +528,6 @@ const Value *argument_get(Elab *e, const BuiltinInfo *info, const Arguments *arg
 void resolve_unit(Unit *unit);
 void suggest_name(Unit *unit, Diagnostic *d, const Env *env, Name wanted);
 /* Adds which module of the library has that name; false: none. */
-bool suggest_module(Unit *unit, Diagnostic *d, const char *name);
+bool suggest_module(Diagnostic *d, const char *name);
 
 #endif
