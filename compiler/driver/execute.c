@@ -30,7 +30,8 @@ bool memory_suffices(Execution *x, double bytes) {
     Diagnostic *d =
         diag_report(x->session->diagnostics, DIAG_TOO_LARGE, span,
                     bytes_text(x->session->arena, bytes), bytes_text(x->session->arena, available));
-    diag_help(d, "use fewer cells, keep fewer states (a larger stride), or precision f32");
+    diag_help(d, "use fewer cells, or keep fewer states (a larger stride)%s",
+              x->type == PDN_F64 ? ", or precision f32" : "");
     return false;
 }
 

@@ -106,9 +106,8 @@ static bool suffices(Training *t, const Expected *e) {
                   t->meets ? "a smaller batch"
                            : arena_format(t->arena, "--threads %d", (e->at_once + 1) / 2));
     else
-        diag_help(
-            d,
-            "use fewer cells, a smaller batch, less for the states (--memory), or precision f32");
+        diag_help(d, "use fewer cells, a smaller batch, or less for the states (--memory)%s",
+                  t->x->type == PDN_F64 ? ", or precision f32" : "");
     t->x->failed = true;
     return false;
 }

@@ -33,6 +33,10 @@ static void put_grid(const Module *module, GridId id, Text *out) {
     text_printf(out, ", spacing %.6g", grid->spacing[0]);
     for (uint32_t axis = 1; axis < grid->rank && !uniform; axis++)
         text_printf(out, "×%.6g", grid->spacing[axis]);
+    bool moved = false;
+    for (uint32_t axis = 0; axis < grid->rank; axis++) moved = moved || grid->origin[axis] != 0;
+    for (uint32_t axis = 0; axis < grid->rank && moved; axis++)
+        text_printf(out, "%s%.6g", axis ? "×" : ", from ", grid->origin[axis]);
 }
 
 char *type_text(const Module *module, Type type, Arena *arena) {

@@ -79,10 +79,13 @@ static Home *add_module(Unit *u, const Item *use) {
     }
     Diagnostic *d = diag_report(u->context.diagnostics, DIAG_NO_MODULE, use->name.span, name);
     const char *near = diag_nearest(name, names, (uint32_t)pdn_stdlib_count);
-    if (near)
-        diag_help(d, "did you mean '%s'?", near);
-    else
-        diag_help(d, "a file is used by its path: use \"%s.pdn\"", name);
+    if (near) diag_help(d, "did you mean '%s'?", near);
+    if (near || suggest_module(d, name)) return NULL;
+    Text all = {0};
+    for (size_t i = 0; i < pdn_stdlib_count; i++)
+        text_printf(&all, "%s%s", i ? ", " : "", names[i]);
+    diag_help(d, "a file is used by its path: use \"%s.pdn\"; the library has %s", name, all.data);
+    text_free(&all);
     return NULL;
 }
 
