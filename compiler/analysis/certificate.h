@@ -54,7 +54,6 @@ typedef struct {
     int64_t worst;  /* k of the one whose numbers are given, or that has no proof */
     Name name;      /* of the scheme or network */
     Span span;      /* of the call */
-    bool timed;     /* it has a step size */
 } Certificate;
 
 typedef struct {

@@ -118,7 +118,6 @@ void certify_loops(Module *module, FuncId func, const Facts *facts, Certificates
             c.weights = scheme_knows_weights(s);
             c.name = loop.name;
             c.span = loop.call;
-            c.timed = loop.timed;
             vec_push(out, c);
         }
         operator_release(module, inner);

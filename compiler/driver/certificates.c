@@ -183,26 +183,6 @@ void certificates_of_experiment(const Elaborated *what, Certificates *out) {
     arena_free(arena);
 }
 
-void certificates_warn(Session *s, const Elaborated *what) {
-    CertificateFacts c = {.what = what};
-    Certificates all = {0};
-    if (!diagnostics_errors(s->diagnostics)) add_all(&c, &all);
-    for (uint32_t i = 0; i < all.len; i++) {
-        if (all.data[i].verdict != VERDICT_UNSTABLE || !all.data[i].timed) continue;
-        Text text = {0};
-        certificate_text(&all.data[i], &text);
-        Diagnostic *d = diag_report(s->diagnostics, DIAG_UNSTABLE_SCHEME, all.data[i].span,
-                                    names_text(s->names, all.data[i].name),
-                                    arena_format(s->arena, "%s", text.data));
-        diag_help(
-            d,
-            "some fields grow with every step: make tau smaller, or positive, or take another scheme; pdn "
-            "check says what is proved of each");
-        text_free(&text);
-    }
-    vec_free(&all);
-}
-
 void certificates_of_weights(const Elaborated *what, const Effect *save, const Array *values,
                              Certificates *out) {
     CertificateFacts c = {

@@ -27,9 +27,6 @@ Facts certificate_facts(CertificateFacts *facts);
 
 /* Of the experiment and of all functions that its tasks run, each scheme once; nothing of values is known. */
 void certificates_of_experiment(const Elaborated *what, Certificates *out);
-/* A warning for each scheme of the experiment that steps in time and is proved unstable, whatever its weights. A sequence
- * of another kind may be meant to grow. */
-void certificates_warn(Session *s, const Elaborated *what);
 /* Of what an effect saves: of the schemes that have these weights, which are the values of the effect's nodes. */
 void certificates_of_weights(const Elaborated *what, const Effect *save, const Array *values,
                              Certificates *out);

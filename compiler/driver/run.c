@@ -72,8 +72,6 @@ int command_run(Options *options) {
             ElaborateOptions how = elaborate_options(&s, false);
             Elaborated *what = sema_elaborate_experiment(s.unit, i, &how);
             session_time(&s, "elaborate");
-            if (what) certificates_warn(&s, what);
-            session_time(&s, "certify");
             session_warn(&s);
             status = what ? run_one(&s, what, n > 1, false) : 1;
         }

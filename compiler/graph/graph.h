@@ -160,7 +160,6 @@ typedef struct {
     Span call;
     /* with `call`: its step size, where that is a known number called tau and a factor of the step; else 0 */
     double tau;
-    bool timed; /* with `call`: it has a tau, so it steps in time */
 } Loop;
 
 /* The derivatives of a solution y of A(y) = b: an IMPLICIT node's operands are (y, r, captured by adjoint…,

@@ -289,8 +289,8 @@ const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span
     return value_error(e);
 }
 
-/* body(u) - u as a function of u; false where the body depends on k. */
-static bool increment_func(Elab *e, FuncId body, FuncId *out) {
+/* body(u) - u as a function of u, or, backward, u - body(u); false where the body depends on k. */
+static bool increment_func(Elab *e, FuncId body, bool backward, FuncId *out) {
     const Func *b = graph_get(e->module, body);
     Frame *frame = frame_push(e, b->name);
     Map known = {0};
@@ -303,7 +303,8 @@ static bool increment_func(Elab *e, FuncId body, FuncId *out) {
     k = graph_param(e->module, frame->func, type_scalar(), 0);
     map_set(&known, b->params.data[0], k);
     Node next = graph_copy(e->module, body, b->results.data[0], frame->func, &known);
-    Node change = graph_binary(e->module, frame->func, OP_SUB, next, u, SPAN_NONE);
+    Node change = backward ? graph_binary(e->module, frame->func, OP_SUB, u, next, SPAN_NONE)
+                           : graph_binary(e->module, frame->func, OP_SUB, next, u, SPAN_NONE);
     Func *f = graph_get(e->module, frame->func);
     vec_push(&f->results, change);
     bool depends = false;
@@ -314,19 +315,39 @@ static bool increment_func(Elab *e, FuncId body, FuncId *out) {
     return !depends;
 }
 
+/* The bound for a linear step whose increment, or what it takes away, is a diffusion; false for any other step. */
+static bool step_bound(Elab *e, FuncId body, bool backward, StepBound *bound) {
+    FuncId change;
+    if (!increment_func(e, body, backward, &change)) return false;
+    Linearity l = analyse_linearity(e->module, change, 0, NULL);
+    if (l != LINEARITY_LINEAR && l != LINEARITY_AFFINE) return false;
+    *bound = stable_step(e->module, change, e->arena);
+    return bound->proved;
+}
+
+/* Growth may be what is meant, as that of an equation that is followed back to its start: so it is not refused. */
+static void warn_of_backward_step(Elab *e, FuncId body, double tau, Span span) {
+    StepBound bound;
+    if (!step_bound(e, body, true, &bound) || isinf(bound.unstable)) return;
+    Diagnostic *d = report(e, BACKWARD_STEP, span);
+    diag_help(d, "with tau = %.6g it is a diffusion", -tau);
+}
+
 bool refute_step(Elab *e, FuncId body, const Env *env, Span span) {
     const Func *b = graph_get(e->module, body);
     if (b->results.len != 1 || graph_node(b, b->results.data[0])->type.kind != TYPE_FIELD)
         return false;
-    FuncId change;
-    if (!increment_func(e, body, &change)) return false;
-    Linearity l = analyse_linearity(e->module, change, 0, NULL);
-    if (l != LINEARITY_LINEAR && l != LINEARITY_AFFINE) return false;
-    StepBound bound = stable_step(e->module, change, e->arena);
-    if (!bound.proved || bound.unstable >= 1) return false;
-    Diagnostic *d = report(e, UNSTABLE_STEP, span);
     const Env *tau = env_find(env, names_of(e->names, "tau"));
-    if (tau && tau->value && tau->value->kind == VALUE_NUMBER)
+    bool number = tau && tau->value && tau->value->kind == VALUE_NUMBER;
+    double factor = vec_last(&e->module->loops).tau; /* of a step tau * F(…), else 0 */
+    StepBound bound;
+    if (!step_bound(e, body, false, &bound)) {
+        if (factor < 0) warn_of_backward_step(e, body, factor, span);
+        return false;
+    }
+    if (bound.unstable >= 1) return false;
+    Diagnostic *d = report(e, UNSTABLE_STEP, span);
+    if (number)
         diag_help(
             d,
             "the largest stable step here is tau = %.6g, and tau = stable stands for it; cycles of fsi or fed, and du_fort_frankel, go further with the same operator, implicit and crank_nicolson take any step",

@@ -320,7 +320,6 @@ static void note_scheme(Elab *e, const Recurrence *r, Span span) {
     StepSize size = {names_of(e->names, "tau"), false};
     const Env *tau = env_find(r->env, size.tau);
     made->call = e->calls.len ? vec_last(&e->calls) : span;
-    made->timed = tau != NULL;
     walk_expr(r->unknowns[0].right, find_step_size, &size);
     if (size.found && tau && tau->value && tau->value->kind == VALUE_NUMBER)
         made->tau = tau->value->number;

@@ -475,7 +475,8 @@ void running_done(Elab *e, const Frame *frame, Node loop, uint32_t states);
 /* ---- proof.c ----------------------------------------------------------------------------------- */
 
 const Value *prove_stable(Elab *e, const Operator *op, const Value *f, Span span);
-/* Is a step with this body (k, u, captured…) proved unstable? Then a message with the largest stable step. */
+/* Is a step with this body (k, u, captured…) proved unstable? Then a message with the largest stable step. One back in time,
+ * with a negative tau, is only warned of. */
 bool refute_step(Elab *e, FuncId body, const Env *env, Span span);
 const Value *prove_norm(Elab *e, const Operator *op, const Value *grid_or_field, Span span);
 const Value *prove_lipschitz(Elab *e, const Operator *op, const Arguments *arguments);
