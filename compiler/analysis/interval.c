@@ -281,16 +281,37 @@ static Interval number_op(Op op, const Interval *x, bool same) {
     }
 }
 
-/* May the op make NaN of numbers? */
+static bool holds_infinity(Interval a) { return isinf(a.low) || isinf(a.high); }
+
+/* ∞ - ∞ */
+static bool cancels(Interval a, Interval b) {
+    return (a.high == INFINITY && b.low == -INFINITY) || (a.low == -INFINITY && b.high == INFINITY);
+}
+
+/* 0 ∞ */
+static bool vanishes(Interval a, Interval b) {
+    return (holds_zero(a) && holds_infinity(b)) || (holds_infinity(a) && holds_zero(b));
+}
+
+/* May the op make NaN of numbers, or of the infinities at poles? */
 static bool leaves_numbers(Op op, const Interval *x) {
     switch (op) {
+    case OP_ADD: return cancels(x[0], x[1]);
+    case OP_SUB: return cancels(x[0], negate(x[1]));
+    case OP_MUL: return vanishes(x[0], x[1]);
+    case OP_FMA: return vanishes(x[0], x[1]) || cancels(interval_mul(x[0], x[1]), x[2]);
+    case OP_SIN:
+    case OP_COS:
+    case OP_TAN: return holds_infinity(x[0]);
     case OP_SQRT:
     case OP_LOG:
     case OP_LOG2: return x[0].low < 0;
     case OP_LOG1P: return x[0].low < -1;
     case OP_ASIN:
     case OP_ACOS: return x[0].low < -1 || x[0].high > 1;
-    case OP_DIV: return holds_zero(x[0]) && holds_zero(x[1]);
+    case OP_DIV:
+        return (holds_zero(x[0]) && holds_zero(x[1])) ||
+               (holds_infinity(x[0]) && holds_infinity(x[1]));
     case OP_MOD: return holds_zero(x[1]);
     case OP_POW: return x[0].low < 0 && !(is_point(x[1]) && x[1].low == floor(x[1].low));
     default: return false;

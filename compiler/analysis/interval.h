@@ -4,8 +4,8 @@
 
 #include "compiler/analysis/analysis.h"
 
-/* The range of a pointwise op on ranges; sound for every op, tight for the common ones. Overflow
- * is left out: infinite ends stand for large numbers. `same`: operands 0 and 1 are one node. */
+/* The range of a pointwise op on ranges; sound for every op, tight for the common ones. Infinite
+ * ends stand for large numbers, but for whether something is NaN. `same`: operands 0 and 1 are one node. */
 Interval interval_op(Op op, const Interval *x, bool same);
 static inline Interval interval_all(void) { return interval(-__builtin_inf(), __builtin_inf()); }
 Interval interval_hull(Interval a, Interval b);

@@ -48,7 +48,7 @@ static bool is_open(Interval condition) {
 }
 
 /* At a piece too small to be cut, both branches of a choice that is open must agree, but for what rounding of the
- * constants in them makes. */
+ * constants in them makes, and what they change on the piece. */
 static void check_choices(Line *l, double width) {
     const Func *f = graph_get(l->module, l->func);
     for (Node n = 1; n <= l->function; n++) {
@@ -152,7 +152,7 @@ static void add_piece(Line *l, double low, double high) {
     bool slopes =
         !l->ratio || (low <= 0 && high >= 0); /* away from 0 a ratio needs no continuity */
     if (slopes) find_live(l);
-    bool small = high - low <= 1e-9 * (1e-3 + fabs(low)), pole = slopes && has_pole(l);
+    bool small = high - low <= 1e-14 * (1e-3 + fabs(low)), pole = slopes && has_pole(l);
     bool open = pole || (slopes && choice_is_open(l));
     if (open && small && !pole)
         check_choices(l, high - low);

@@ -133,8 +133,9 @@ typedef struct {
     Span span;
 } NodeData;
 
-/* A number of steps that is so close to a whole one, relatively, stands for it: T / tau was rounded. */
+/* A number of steps that is so close to a whole one, relatively and in all, stands for it: T / tau was rounded. */
 #define LOOP_COUNT_ROUNDING 1e-6
+#define LOOP_COUNT_CLOSE    0.1
 
 /* A loop: operands of a LOOP node are (count, states…, captured…); its body is a function of
  * (k, states…, captured…) that returns (next states…[, stop]). k runs from `start` upwards by 1.

@@ -228,9 +228,12 @@ static void check_count(HE *h, const HLoop *l) {
     LLVMValueRef whole = emit_intrinsic(e, "llvm.rint", e->f64, &count, 1);
     LLVMValueRef off = LLVMBuildFSub(e->b, count, whole, "");
     off = emit_intrinsic(e, "llvm.fabs", e->f64, &off, 1);
-    LLVMValueRef most = LLVMBuildFMul(e->b, count, LLVMConstReal(e->f64, LOOP_COUNT_ROUNDING), "");
+    LLVMValueRef most[2] = {
+        LLVMBuildFMul(e->b, count, LLVMConstReal(e->f64, LOOP_COUNT_ROUNDING), ""),
+        LLVMConstReal(e->f64, LOOP_COUNT_CLOSE)};
+    LLVMValueRef close = emit_intrinsic(e, "llvm.minnum", e->f64, most, 2);
     LLVMValueRef good = LLVMBuildAnd(e->b, LLVMBuildFCmp(e->b, LLVMRealOGE, count, zero, ""),
-                                     LLVMBuildFCmp(e->b, LLVMRealOLE, off, most, ""), "");
+                                     LLVMBuildFCmp(e->b, LLVMRealOLE, off, close, ""), "");
     return_if(h, LLVMBuildNot(e->b, good, ""), status(e, PDN_ERROR_ARGUMENT));
 }
 

@@ -215,7 +215,8 @@ void eval_loop(Evaluator *e, FuncId f, Node n, const Array *const *operands, Arr
         stack_push(&stacks[i], first);
     }
     double count = operands[0]->data[0], whole = rint(count);
-    if (!(count >= 0 && fabs(count - whole) <= LOOP_COUNT_ROUNDING * count)) e->status = EVAL_COUNT;
+    if (!(count >= 0 && fabs(count - whole) <= fmin(LOOP_COUNT_ROUNDING * count, LOOP_COUNT_CLOSE)))
+        e->status = EVAL_COUNT;
     for (uint32_t i = 0; kept && i < loop.states; i++) kept[i].type = args[1 + i].type;
     int64_t done = run_loop(e, &loop, whole, args, stacks, kept);
     for (uint32_t i = 0; i < loop.states; i++) items[i] = args[1 + i];

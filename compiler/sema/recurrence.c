@@ -68,8 +68,10 @@ static Node unordered(Elab *e, Node condition) {
     if (d.op != OP_LT && d.op != OP_LE && d.op != OP_EQ && d.op != OP_NE) return NODE_NONE;
     Node a = graph_operand(graph_get(e->module, func), condition, 0);
     Node b = graph_operand(graph_get(e->module, func), condition, 1);
-    Node known = graph_get(e->module, func)->params.data[0]; /* k */
-    if (a == known || b == known) return NODE_NONE;
+    Node k = graph_get(e->module, func)->params.data[0];
+    Node to = a == k ? b : b == k ? a : NODE_NONE;
+    double number;
+    if (to && graph_is_const(graph_get(e->module, func), to, &number)) return NODE_NONE;
     Node least = graph_binary(e->module, func, OP_LE, a, b, d.span);
     Node most = graph_binary(e->module, func, OP_LT, b, a, d.span);
     Node ordered = graph_binary(e->module, func, OP_OR, least, most, d.span);

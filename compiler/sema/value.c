@@ -230,16 +230,14 @@ bool value_static_int(Elab *e, const Value *value, const char *what, double low,
                       int64_t *number) {
     double x;
     if (!value_static(e, value, what, &x)) return false;
-    double whole = rint(x);
-    bool close = fabs(x - whole) <= 1e-12 * fabs(x); /* 0.3 / 0.1 is 2.9999999999999996 */
-    if (!close || !(whole >= low && whole <= high)) {
+    if (x != floor(x) || !(x >= low && x <= high)) {
+        bool close = x != floor(x) && fabs(x - rint(x)) < 1e-3; /* as quotients are: 0.3 / 0.1 */
         Diagnostic *d = report(e, BAD_COUNT, value->span, what, low, high);
-        diag_label_primary(d, x == whole ? "this is %.15g" : "this is %.10g", x);
-        if (!close && fabs(x - whole) < 1e-3) /* as quotients are */
-            diag_help(d, "round(…), floor(…) and ceil(…) make whole numbers");
+        diag_label_primary(d, close ? "this is %.17g" : "this is %g", x);
+        if (close) diag_help(d, "round(…) makes a whole number of it");
         return false;
     }
-    *number = (int64_t)whole;
+    *number = (int64_t)x;
     return true;
 }
 
