@@ -116,7 +116,7 @@ Interval interval_div(Interval a, Interval b) {
 
 static Interval square(Interval a) {
     double far = fmax(fabs(a.low), fabs(a.high));
-    double near = a.low <= 0 && a.high >= 0 ? 0 : fmin(fabs(a.low), fabs(a.high));
+    double near = holds_zero(a) ? 0 : fmin(fabs(a.low), fabs(a.high));
     return interval(mul_rounded(near, near, -1), mul_rounded(far, far, 1));
 }
 
@@ -157,7 +157,7 @@ static bool is_point(Interval a) { return a.low == a.high; }
 
 static Interval magnitude(Interval a) {
     double far = fmax(fabs(a.low), fabs(a.high));
-    return interval(a.low <= 0 && a.high >= 0 ? 0 : fmin(fabs(a.low), fabs(a.high)), far);
+    return interval(holds_zero(a) ? 0 : fmin(fabs(a.low), fabs(a.high)), far);
 }
 
 static Interval compare(Op op, const Interval *x) {
@@ -320,17 +320,10 @@ static bool leaves_numbers(Op op, const Interval *x) {
 
 Interval interval_op(Op op, const Interval *x, bool same) {
     Interval r = number_op(op, x, same);
+    if (op == OP_WHERE || op_is_truth(op)) return r; /* they know of it */
     bool nan = leaves_numbers(op, x);
     for (int i = 0; i < op_info(op)->operands; i++) nan = nan || x[i].nan;
     switch (op) {
-    case OP_WHERE: /* knows of it */
-    case OP_LT:
-    case OP_LE:
-    case OP_EQ:
-    case OP_NE:
-    case OP_AND:
-    case OP_OR:
-    case OP_NOT: return r;
     case OP_MIN: /* whichever of them the processor takes */
     case OP_MAX:
         for (int i = 0; i < 2; i++)

@@ -200,6 +200,12 @@ static bool bound_line(Line *l, Interval *out) {
     return !l->jumps && isfinite(out->low) && isfinite(out->high);
 }
 
+static void line_open(Line *l) {
+    l->range = mem_alloc(sizeof *l->range * graph_get(l->module, l->func)->nodes.len);
+    l->live = mem_alloc(l->function + 1);
+    l->one_sign = mem_alloc(l->function + 1);
+}
+
 static void line_free(Line *l) {
     mem_free(l->range);
     mem_free(l->live);
@@ -225,20 +231,13 @@ static bool is_continuous(const Func *f, Node function, Node s) {
         const NodeData *d = graph_node(f, n);
         if (!live[n] || !varies[n] || n == s) continue;
         switch (d->op) {
-        case OP_LT:
-        case OP_LE:
-        case OP_EQ:
-        case OP_NE:
-        case OP_AND:
-        case OP_OR:
-        case OP_NOT:
         case OP_SIGN:
         case OP_FLOOR:
         case OP_CEIL:
         case OP_ROUND:
         case OP_MOD:
         case OP_ATAN2: ok = false; break;
-        default: ok = op_info(d->op)->class == CLASS_POINTWISE;
+        default: ok = !op_is_truth(d->op) && op_info(d->op)->class == CLASS_POINTWISE;
         }
         for (uint32_t k = d->op == OP_WHERE; k < d->count; k++) live[graph_operand(f, n, k)] = 1;
     }
@@ -275,9 +274,7 @@ double lipschitz_bound(Module *module, FuncId func, Arena *arena) {
             Line l = {.module = module, .func = both, .s = s};
             l.function = graph_copy(module, flat, f->results.data[0], both, &known);
             l.slope = graph_copy(module, jvp, g->results.data[0], both, &other);
-            l.range = mem_alloc(sizeof *l.range * graph_get(module, both)->nodes.len);
-            l.live = mem_alloc(l.function + 1);
-            l.one_sign = mem_alloc(l.function + 1);
+            line_open(&l);
             Interval slopes;
             if (bound_line(&l, &slopes) && size_of(slopes) < UNBOUNDED) bound = size_of(slopes);
             line_free(&l);
@@ -309,9 +306,7 @@ bool sector_scalar(Module *module, FuncId func, Node flux, Node s, Interval *sec
         map_set(&other, g->params.data[1], graph_const(module, alone, 1));
         Line l = {.module = module, .func = alone, .s = x, .function = phi, .ratio = true};
         l.slope = graph_copy(module, jvp, g->results.data[0], alone, &other);
-        l.range = mem_alloc(sizeof *l.range * graph_get(module, alone)->nodes.len);
-        l.live = mem_alloc(l.function + 1);
-        l.one_sign = mem_alloc(l.function + 1);
+        line_open(&l);
         /* near 0 the mean value theorem bounds Φ(s)/s by slopes, if Φ(0) = 0 */
         Interval at_zero;
         evaluate(&l, 0, 0);

@@ -10,14 +10,14 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 /* ---- what the command line says ------------------------------------------------------- */
 
-bool kernel_size(const char *text, KernelOptions *k) {
+/* "512x?x64", slowest axis first, into extents with x first. False where it is no size. */
+static bool kernel_size(const char *text, KernelOptions *k) {
     int64_t sizes[MAX_RANK];
     uint32_t n = 0;
     for (const char *p = text;; p++) {
@@ -38,7 +38,8 @@ bool kernel_size(const char *text, KernelOptions *k) {
     return true;
 }
 
-bool kernel_spacing(const char *text, KernelOptions *k) {
+/* "0.5", or one an axis: "0.5x1". */
+static bool kernel_spacing(const char *text, KernelOptions *k) {
     double values[MAX_RANK];
     uint32_t n = 0;
     for (const char *p = text;; p++) {
@@ -116,14 +117,18 @@ static bool in_c_library(const char *name) {
     return found;
 }
 
-__attribute__((format(printf, 1, 2))) static bool refuse(const char *reason, ...) {
-    va_list values;
-    va_start(values, reason);
-    fputs("pdn build: ", stderr);
-    vfprintf(stderr, reason, values);
-    fputs("\nTry: pdn build --help\n", stderr);
-    va_end(values);
-    return false;
+bool kernel_grid(const char *command, const Options *o, KernelOptions *k) {
+    if (!kernel_size(o->size ? o->size : "?x?", k))
+        return options_wrong(
+            command,
+            "--size is '%s', but must be cells an axis such as 512x512 or ?x?, of up to three axes",
+            o->size);
+    if (!kernel_spacing(o->spacing ? o->spacing : "1", k))
+        return options_wrong(
+            command,
+            "--spacing is '%s', but must be a positive number, or one an axis such as 0.5x1",
+            o->spacing);
+    return true;
 }
 
 static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
@@ -136,17 +141,12 @@ static bool read_options(const Options *o, KernelOptions *k, CodeBuild *b) {
                      .conv_norm = pdn_conv_norm_into,
                      .target = {o->target, o->cpu, o->features, o->optimise, o->exact,
                                 o->threads ? (int)o->threads : pdn_threads_available()}};
-    if (o->words.len != 1) return refuse("one NAME is needed, of the definition to build");
-    if (!kernel_size(o->size ? o->size : "?x?", k))
-        return refuse(
-            "--size is '%s', but must be cells an axis such as 512x512 or ?x?, of up to three axes",
-            o->size);
-    if (!kernel_spacing(o->spacing ? o->spacing : "1", k))
-        return refuse(
-            "--spacing is '%s', but must be a positive number, or one an axis such as 0.5x1",
-            o->spacing);
+    if (o->words.len != 1)
+        return options_wrong("build", "one NAME is needed, of the definition to build");
+    if (!kernel_grid("build", o, k)) return false;
     if (o->emit && !read_emit(o->emit, &b->emit))
-        return refuse(
+        return options_wrong(
+            "build",
             "--emit is '%s', but must be of obj, header, shared, llvm and asm, such as obj,header",
             o->emit);
     b->name = o->words.data[0];

@@ -295,17 +295,11 @@ static bool explain(Job *j) {
 static bool read_options(const Options *o, KernelOptions *k) {
     *k = (KernelOptions){
         .overrides = o->overrides.data, .count = o->overrides.len, .weights = o->weights != NULL};
-    const char *wrong = NULL;
     if (o->words.len != 1)
-        wrong = "one NAME is needed, of a definition or an experiment";
-    else if (!kernel_size(o->size ? o->size : "?x?", k))
-        wrong = "--size: such as 512x512 or ?x?, of up to three axes";
-    else if (!kernel_spacing(o->spacing ? o->spacing : "1", k))
-        wrong = "--spacing: a positive number, or one an axis such as 0.5x1";
-    else if (o->dot && o->svg)
-        wrong = "--dot and --svg: one drawing at a time";
-    if (wrong) fprintf(stderr, "pdn explain: %s\nTry: pdn explain --help\n", wrong);
-    return !wrong;
+        return options_wrong("explain", "one NAME is needed, of a definition or an experiment");
+    if (!kernel_grid("explain", o, k)) return false;
+    if (o->dot && o->svg) return options_wrong("explain", "--dot and --svg: one drawing at a time");
+    return true;
 }
 
 static Elaborated *elaborated(Session *s, Job *j, KernelOptions *k) {

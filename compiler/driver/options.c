@@ -136,14 +136,13 @@ static void bench_table(Options *o, struct poptOption *t) {
     memcpy(t, table, sizeof table);
 }
 
-/* A sentence about what was given. */
-__attribute__((format(printf, 2, 3))) static bool wrong(const Command *c, const char *format, ...) {
+bool options_wrong(const char *command, const char *format, ...) {
     va_list arguments;
-    fprintf(stderr, "pdn %s: ", c->name);
+    fprintf(stderr, "pdn %s: ", command);
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "\nTry: pdn %s --help\n", c->name);
+    fprintf(stderr, "\nTry: pdn %s --help\n", command);
     return false;
 }
 
@@ -178,22 +177,25 @@ static bool check_count(const Command *c, const char *option, long most, long *c
     if (*count == NOT_GIVEN)
         *count = 0;
     else if (*count < 1 || *count > most)
-        return wrong(c, "%s is %ld, but must be from 1 to %ld", option, *count, most);
+        return options_wrong(c->name, "%s is %ld, but must be from 1 to %ld", option, *count, most);
     return true;
 }
 
 static bool check_values(const Command *c, Options *o) {
     if (o->precision && strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "f64") != 0)
-        return wrong(c, "--precision is '%s', but must be f32 or f64", o->precision);
+        return options_wrong(c->name, "--precision is '%s', but must be f32 or f64", o->precision);
     if (o->optimise < 0 || o->optimise > 3)
-        return wrong(c, "--optimise is %d, but must be from 0 to 3", o->optimise);
+        return options_wrong(c->name, "--optimise is %d, but must be from 0 to 3", o->optimise);
     if (!check_count(c, "--threads", 1024, &o->threads) ||
         !check_count(c, "--repeat", 1000, &o->repeat))
         return false;
     if (o->memory_text && !size_read(o->memory_text, &o->memory))
-        return wrong(c, "--memory is '%s', but must be a size such as 512M or 2G", o->memory_text);
-    if (o->seed < 0) return wrong(c, "--seed is %ld, but must not be negative", o->seed);
-    if (!o->file && !asks_for_list(o)) return wrong(c, "no FILE is given, but a program is needed");
+        return options_wrong(c->name, "--memory is '%s', but must be a size such as 512M or 2G",
+                             o->memory_text);
+    if (o->seed < 0)
+        return options_wrong(c->name, "--seed is %ld, but must not be negative", o->seed);
+    if (!o->file && !asks_for_list(o))
+        return options_wrong(c->name, "no FILE is given, but a program is needed");
     return true;
 }
 
@@ -237,10 +239,10 @@ static void wrong_option(const Command *c, const char **words, int error, const 
     if (error == POPT_ERROR_BADNUMBER || error == POPT_ERROR_OVERFLOW)
         for (int i = 2; words[i]; i++)
             if (strcmp(words[i], bad) == 0 && words[i - 1][0] == '-') {
-                wrong(c, "%s is '%s': %s", words[i - 1], bad, reason);
+                options_wrong(c->name, "%s is '%s': %s", words[i - 1], bad, reason);
                 return;
             }
-    wrong(c, "%s: %s", bad, reason);
+    options_wrong(c->name, "%s: %s", bad, reason);
 }
 
 OptionsResult options_parse(const Command *c, int count, const char **words, Options *o) {

@@ -43,6 +43,9 @@ enum {
 OptionsResult options_parse(const Command *command, int count, const char **words,
                             Options *options);
 void options_free(Options *options);
+/* A sentence about what was given, and where to look; false. */
+__attribute__((format(printf, 2, 3))) bool options_wrong(const char *command, const char *format,
+                                                         ...);
 
 int command_run(Options *options);
 int command_check(Options *options);
@@ -52,9 +55,7 @@ int command_bench(Options *options);
 int command_fmt(Options *options);
 int command_explain(Options *options);
 
-/* "512x?x64", slowest axis first, into extents with x first. False where it is no size. */
-bool kernel_size(const char *text, KernelOptions *k);
-/* "0.5", or one an axis: "0.5x1". */
-bool kernel_spacing(const char *text, KernelOptions *k);
+/* --size and --spacing of a command, or what stands for them. False after a message. */
+bool kernel_grid(const char *command, const Options *options, KernelOptions *k);
 
 #endif

@@ -46,6 +46,11 @@ typedef struct {
 
 extern const OpInfo op_table[OP_COUNT];
 static inline const OpInfo *op_info(Op op) { return &op_table[op]; }
+/* Does it compare or reason, so that it gives 0 or 1? */
+static inline bool op_is_truth(Op op) {
+    return op == OP_LT || op == OP_LE || op == OP_EQ || op == OP_NE || op == OP_AND ||
+           op == OP_OR || op == OP_NOT;
+}
 Op op_by_name(const char *name, size_t length); /* OP_NONE if unknown */
 
 /* Would these operands fit? As ShapeRule; used by elaboration before it adds. */
